@@ -1,0 +1,197 @@
+"""Which files wait, in what order, and how many there are. Pure bookkeeping: no I/O, the time is an argument.
+
+Memory is bounded whatever the backlog: at most `window` files are held by name, the first in order; the others
+are only counted, and a later scan brings them in. The depth is exact nevertheless:
+
+    depth = ready + waiting + in flight and not yet acknowledged + beyond the window
+
+Every file is in exactly one of these places; `take` and its counterparts move it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
+
+WINDOW = 131_072  # files held by name: about 25 MB
+MOST_NEWCOMERS = 32_768  # names kept only to count each once; more of them ask for a scan
+
+
+class Candidate(NamedTuple):
+    """A file that may be complete. `seen_ctime_ns` is its ctime at the look before this one, 0 at the first."""
+
+    path: bytes
+    tries: int = 0
+    seen_ctime_ns: int = 0
+
+
+class Listing(NamedTuple):
+    """What a scan saw, except the files that were `Backlog.mine()` when it began.
+
+    `first`: (order key, path) of the first ones in order, at most a window; `missing`: those of `mine` that were
+    not there; `beyond`: how many more there were; `fresh`: the paths among those beyond whose ctime is not older
+    than the scan; `odd`: entries that are neither files nor folders.
+    """
+
+    first: list[tuple[int, bytes]]
+    missing: set[bytes]
+    beyond: int
+    fresh: set[bytes]
+    odd: int
+
+
+class Backlog:
+    """The files of the replay directory that are not yet acknowledged."""
+
+    def __init__(self, newest_first: bool = False, window: int = WINDOW) -> None:
+        self.window = window
+        self._sign = -1 if newest_first else 1
+        self._ready: list[tuple[int, bytes]] = []
+        self._due: list[tuple[float, bytes]] = []
+        self._waiting: dict[bytes, Candidate] = {}
+        self._held: set[bytes] = set()  # the paths of _ready and _waiting
+        self._flying: set[bytes] = set()
+        self._acknowledged: set[bytes] = set()  # of the flying ones: stored, not yet retired
+        self._again: set[bytes] = set()  # of the flying ones: something happened at that path since
+        self._beyond = 0
+        self._newcomers: set[bytes] = set()  # known by an event, behind the window's end
+        self._end: int | None = None  # the order key at the window's end, while files wait behind it
+        self._scanning = False
+        self._touched: set[bytes] = set()  # while a scan is under way: named by an event, or taken
+
+    @property
+    def depth(self) -> int:
+        """Files that are complete or settling and not yet acknowledged."""
+        flying = len(self._flying) - len(self._acknowledged)
+        return len(self._held) + flying + self._beyond + len(self._newcomers)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every file is known by name."""
+        return not self._beyond and not self._newcomers
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing known by name is left to deliver."""
+        return not self._held and not self._flying
+
+    @property
+    def wants_scan(self) -> bool:
+        """Whether a scan is due now: more files wait than are known by name, and what is known runs out."""
+        running_low = not self.complete and len(self._held) < self.window // 64
+        return not self._scanning and (running_low or len(self._newcomers) > MOST_NEWCOMERS)
+
+    def key(self, mtime_ns: int) -> int:
+        """The order key of a file: the smaller goes first."""
+        return self._sign * mtime_ns
+
+    def oldest(self) -> int | None:
+        """The mtime of the first file in order that is ready, in ns; the oldest where the oldest goes first."""
+        return self._sign * self._ready[0][0] if self._ready else None
+
+    def hint(self, path: bytes, key: int, due: float, ctime_ns: int) -> None:
+        """An event says that there is a file at `path`, to be looked at when `due`."""
+        if path in self._flying:
+            self._again.add(path)
+        elif self._scanning and path not in self._held:
+            self._touched.add(path)
+        elif path not in self._held and path not in self._newcomers:
+            self._arrive(path, key, due, ctime_ns)
+
+    def _arrive(self, path: bytes, key: int, due: float, ctime_ns: int) -> None:
+        behind = not self.complete and (self._end is None or key > self._end)
+        if behind or len(self._held) >= self.window:
+            self._newcomers.add(path)
+        else:
+            self.wait(Candidate(path, 0, ctime_ns), due)
+
+    def gone(self, path: bytes) -> None:
+        """An event says that there is no file at `path` any more (a flying one looks after itself)."""
+        self._held.discard(path)
+        self._waiting.pop(path, None)
+        self._newcomers.discard(path)
+
+    def wait(self, candidate: Candidate, due: float) -> None:
+        """The file is not complete: look at it again when `due`."""
+        self._flying.discard(candidate.path)
+        self._again.discard(candidate.path)
+        self._held.add(candidate.path)
+        self._waiting[candidate.path] = candidate
+        heappush(self._due, (due, candidate.path))
+
+    def next_due(self) -> float | None:
+        """When the next waiting file is due."""
+        return self._due[0][0] if self._due else None
+
+    def take(self, limit: int, now: float) -> list[Candidate]:
+        """Up to `limit` files to look at now, in order; they are in flight from here on."""
+        taken: list[Candidate] = []
+        while self._due and self._due[0][0] <= now and len(taken) < limit:
+            path = heappop(self._due)[1]
+            if candidate := self._waiting.pop(path, None):
+                taken.append(candidate)
+        while self._ready and len(taken) < limit:
+            path = heappop(self._ready)[1]
+            if path in self._held and path not in self._waiting:
+                taken.append(Candidate(path))
+        for candidate in taken:
+            self._held.discard(candidate.path)
+            self._flying.add(candidate.path)
+        if self._scanning:
+            self._touched.update(candidate.path for candidate in taken)
+        return taken
+
+    def acknowledged(self, paths: Iterable[bytes]) -> None:
+        """These files in flight are stored, or refused for good: they count no more."""
+        self._acknowledged.update(paths)
+
+    def landed(self, path: bytes) -> bool:
+        """The file in flight has left its path. True: something new is there, to be looked at."""
+        self._flying.discard(path)
+        self._acknowledged.discard(path)
+        if path in self._again:
+            self._again.discard(path)
+            return True
+        return False
+
+    def put_back(self, path: bytes, mtime_ns: int) -> None:
+        """The file in flight was not delivered: it is ready again."""
+        self.landed(path)
+        if path not in self._held:
+            self._held.add(path)
+            heappush(self._ready, (self.key(mtime_ns), path))
+
+    @property
+    def room(self) -> int:
+        """How many more files can be held by name."""
+        return max(0, self.window - len(self._held))
+
+    def mine(self) -> frozenset[bytes]:
+        """A scan begins: the files that it must not report, since their place is known here."""
+        self._scanning = True
+        self._touched.clear()
+        return frozenset(self._held | self._flying)
+
+    def merge(self, listing: Listing) -> Sequence[bytes]:
+        """A scan has ended. Returns the paths to be looked at one by one: where something happened meanwhile."""
+        self._scanning = False
+        for path in listing.missing - self._touched:
+            self.gone(path)
+        for key, path in listing.first:
+            if path not in self._held:
+                self._held.add(path)
+                self._ready.append((key, path))
+        heapify(self._ready)
+        self._beyond = listing.beyond
+        self._newcomers.clear()
+        if not listing.beyond:
+            self._end = None
+        elif listing.first:
+            self._end = max(listing.first)[0]
+        return list(self._touched - listing.fresh)
+
+    def abandon(self) -> None:
+        """The scan failed: what is known stays as it was."""
+        self._scanning = False
+        self._touched.clear()

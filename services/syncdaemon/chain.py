@@ -1,0 +1,105 @@
+"""The ledger's rows: canonical, numbered and chained by SHA-256. Pure: bytes in, bytes out.
+
+A row is one line of canonical JSON: keys sorted, no blanks, ASCII, and as values only integers, strings, true
+and false (so this is also RFC 8785's form). `prev` is the SHA-256 of the line before it, without its newline;
+`n` counts from 1. Both go on from one daily file to the next.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from syncdaemon.errors import SyncError
+from syncdaemon.model import Row
+
+VERSION = 1
+EVENTS = frozenset(["open", "attempt", "published", "duplicate", "refused", "requeued", "held_lost", "link", "recovered", "close"])
+FIRST_PREV = "0" * 64
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+_HEX64 = re.compile(r"[0-9a-f]{64}")
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+
+
+class BadRow(SyncError):
+    """A line is not the row that belongs at its place; the text says why."""
+
+
+class Head(NamedTuple):
+    """The end of a chain: the number of its last row and that row's SHA-256."""
+
+    n: int
+    digest: str
+
+
+START = Head(0, FIRST_PREV)
+
+
+def seal(head: Head, site: str, ts: str, event: str, fields: Row) -> tuple[bytes, Head]:
+    """The next line of the chain, without its newline, and the chain's new end."""
+    n = head.n + 1
+    line = _encode(
+        {**fields, "v": VERSION, "n": n, "prev": head.digest, "ts": ts, "site": site, "event": event}
+    ).encode()
+    return line, Head(n, sha256(line).hexdigest())
+
+
+def follow(head: Head | None, line: bytes) -> Head:
+    """The chain's end after `line`, checked only for its place: number and link. Cheap, for start-up.
+
+    A `head` of None takes the line's own claim of what came before it: for the first line of a file whose
+    predecessor is not at hand.
+
+    Raises BadRow where the line is not the next row of the chain.
+    """
+    if head is None:
+        row = _parse(line)
+        head = Head(row["n"] - 1, row["prev"])
+    if b'"n":%d,' % (head.n + 1) not in line or b'"prev":"%b",' % head.digest.encode() not in line:
+        _explain(head, _parse(line))
+    return Head(head.n + 1, sha256(line).hexdigest())
+
+
+def check(head: Head | None, line: bytes) -> tuple[dict[str, Any], Head]:
+    """The row that `line` holds and the chain's end after it; everything about the line is checked.
+
+    Raises BadRow where the line is not a row in canonical form, or not the next one of the chain.
+    """
+    row = _parse(line)
+    if head is None:
+        head = Head(row["n"] - 1, row["prev"])
+    if row["n"] != head.n + 1 or row["prev"] != head.digest:
+        _explain(head, row)
+    if row["event"] not in EVENTS:
+        raise BadRow(f"unknown event {row['event']!r}")
+    if not _TIMESTAMP.fullmatch(row["ts"]):
+        raise BadRow(f"ts is {row['ts']!r}, not RFC 3339 in UTC with microseconds")
+    if _encode(row).encode() != line:
+        raise BadRow("not in canonical form")
+    return row, Head(row["n"], sha256(line).hexdigest())
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        raise BadRow("not JSON") from None
+    if not isinstance(row, dict):
+        raise BadRow("not a JSON object")
+    for key, kind in (("v", int), ("n", int), ("prev", str), ("ts", str), ("site", str), ("event", str)):
+        if type(row.get(key)) is not kind:
+            raise BadRow(f"field {key!r} is missing or not of its kind")
+    if row["v"] != VERSION:
+        raise BadRow(f"version {row['v']}, this program reads {VERSION}")
+    if not _HEX64.fullmatch(row["prev"]):
+        raise BadRow("prev is not a SHA-256")
+    return row
+
+
+def _explain(head: Head, row: dict[str, Any]) -> None:
+    if row["n"] != head.n + 1:
+        raise BadRow(f"row number {row['n']}, expected {head.n + 1}")
+    raise BadRow("prev is not the SHA-256 of the row before it: that row was altered, or one was removed")

@@ -1,0 +1,195 @@
+"""Delivery: the three lines that are the guarantee, and how batches overlap around them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from syncdaemon.model import Content, Outcome, Receipt, Refusal, Row
+
+OVERLAP = 8  # batches between reading and retiring; the publisher's window bounds them in bytes
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+class SpoolLike(Protocol):
+    """What delivery asks of the replay directory."""
+
+    async def read(self, largest: int) -> list[Content | Refusal]: ...
+    async def retire(self, receipts: Sequence[Receipt]) -> list[Receipt]: ...
+    async def set_aside(self, refusal: Refusal, first: str, last: str) -> None: ...
+    def put_back(self, contents: Iterable[Content]) -> None: ...
+    def acknowledged(self, paths: Iterable[bytes]) -> None: ...
+
+
+class PublisherLike(Protocol[S]):
+    """What delivery asks of the publisher; `S` is the connection that a batch goes over."""
+
+    async def ready(self) -> S: ...
+    def largest(self, session: S) -> int: ...
+    async def publish(self, batch: Sequence[Content], session: S) -> list[Outcome]: ...
+
+
+class LedgerLike(Protocol):
+    """What delivery asks of the ledger."""
+
+    async def ready(self) -> None: ...
+    async def record(self, entries: Sequence[tuple[str, Row]]) -> None: ...
+
+
+class Recorded:
+    """Receipts that are in the ledger while their file is still in the replay directory."""
+
+    def __init__(self) -> None:
+        self._receipts: dict[tuple[str, int, str], Receipt] = {}
+
+    def add(self, receipt: Receipt) -> None:
+        """The file of this receipt could not be moved away, or a crash came before that."""
+        content = receipt.content
+        self._receipts[content.name, content.stamp.mtime_ns, content.sha256] = receipt
+
+    def pop(self, content: Content) -> Receipt | None:
+        """The receipt of this very file, if it has one."""
+        if not self._receipts:
+            return None
+        receipt = self._receipts.pop((content.name, content.stamp.mtime_ns, content.sha256), None)
+        return receipt._replace(content=content) if receipt else None
+
+
+class Delivery(Generic[S]):
+    """Takes batches from the replay directory to the stream, the ledger and out of the way.
+
+    `told` hears of every receipt and refusal once it is recorded; `now_text` is the wall clock as RFC 3339.
+    """
+
+    def __init__(
+        self,
+        spool: SpoolLike,
+        publisher: PublisherLike[S],
+        ledger: LedgerLike,
+        recorded: Recorded,
+        now_text: Callable[[], str],
+        told: Callable[[Sequence[Receipt], Sequence[Refusal]], None],
+    ) -> None:
+        self._spool = spool
+        self._publisher = publisher
+        self._ledger = ledger
+        self._recorded = recorded
+        self._now_text = now_text
+        self._told = told
+        self._attempts: dict[bytes, int] = {}
+        self._slots = asyncio.Semaphore(OVERLAP)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Delivers until `stop`, then waits for the batches under way."""
+        async with asyncio.TaskGroup() as batches:
+            while not stop.is_set():
+                await self._slots.acquire()
+                taken = await _unless(stop, self._take())
+                if taken is None:
+                    return
+                task = batches.create_task(self.deliver(*taken))
+                task.add_done_callback(lambda _: self._slots.release())
+
+    async def _take(self) -> tuple[S, list[Content | Refusal]]:
+        """The next batch, and the connection it may go over: read only when it can be sent and recorded."""
+        await self._ledger.ready()
+        session = await self._publisher.ready()
+        return session, await self._spool.read(self._publisher.largest(session))
+
+    async def deliver(self, session: S, batch: Sequence[Content | Refusal]) -> None:
+        """One batch, all the way. What has neither receipt nor refusal stays, and is taken again."""
+        began = self._now_text()
+        known, fresh, refusals = self._sort(batch)
+
+        receipts, refused = _split(await self._publisher.publish(fresh, session))
+        self._return(fresh, receipts, refused)
+        await self._ledger.record(rows(receipts, refusals + refused))
+        self._told(receipts, refusals + refused)
+        await self._retire(known + receipts)
+        for refusal in refusals + refused:
+            await self._spool.set_aside(refusal, began, self._now_text())
+
+    def _sort(self, batch: Sequence[Content | Refusal]) -> tuple[list[Receipt], list[Content], list[Refusal]]:
+        """Recorded already and only to be retired; to be published; refused on reading."""
+        known: list[Receipt] = []
+        fresh: list[Content] = []
+        refusals: list[Refusal] = []
+        for item in batch:
+            if isinstance(item, Refusal):
+                refusals.append(item)
+            elif receipt := self._recorded.pop(item):
+                known.append(receipt)
+            elif attempts := self._attempts.pop(item.path, 0):
+                fresh.append(item._replace(attempts=attempts + 1))
+            else:
+                fresh.append(item)
+        self._spool.acknowledged(receipt.content.path for receipt in known)
+        return known, fresh, refusals
+
+    def _return(self, fresh: Sequence[Content], receipts: Sequence[Receipt], refused: Sequence[Refusal]) -> None:
+        settled = {outcome.content.path for outcome in (*receipts, *refused)}
+        self._spool.acknowledged(settled)
+        if len(settled) == len(fresh):
+            return
+        left = [content for content in fresh if content.path not in settled]
+        self._attempts.update((content.path, content.attempts) for content in left)
+        self._spool.put_back(left)
+
+    async def _retire(self, receipts: list[Receipt]) -> None:
+        for kept in await self._spool.retire(receipts):
+            self._recorded.add(kept)
+
+
+def _split(outcomes: Sequence[Outcome]) -> tuple[list[Receipt], list[Refusal]]:
+    receipts = [outcome for outcome in outcomes if isinstance(outcome, Receipt)]
+    return receipts, [outcome for outcome in outcomes if isinstance(outcome, Refusal)]
+
+
+def rows(receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> list[tuple[str, Row]]:
+    """The ledger's rows for what became of a batch."""
+    return [_receipt_row(receipt) for receipt in receipts] + [_refusal_row(refusal) for refusal in refusals]
+
+
+def _receipt_row(receipt: Receipt) -> tuple[str, Row]:
+    content = receipt.content
+    return "duplicate" if receipt.duplicate else "published", {
+        "path": content.name,
+        "size": content.stamp.size,
+        "sha256": content.sha256,
+        "msg_id": receipt.msg_id,
+        "subject": receipt.subject,
+        "stream": receipt.stream,
+        "stream_seq": receipt.seq,
+        "mtime_ns": content.stamp.mtime_ns,
+        "attempts": content.attempts,
+    }
+
+
+def _refusal_row(refusal: Refusal) -> tuple[str, Row]:
+    content = refusal.content
+    return "refused", {
+        "path": content.name,
+        "size": content.stamp.size,
+        "sha256": content.sha256,
+        "mtime_ns": content.stamp.mtime_ns,
+        "attempts": content.attempts,
+        "reason": refusal.reason,
+        "error": refusal.detail,
+    }
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:
+    """What `work` returns, or None where `stop` comes first."""
+    doing = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((doing, stopping), return_when=asyncio.FIRST_COMPLETED)
+        return doing.result() if doing.done() else None
+    finally:
+        stopping.cancel()
+        if not doing.done():
+            doing.cancel()
+            await asyncio.gather(doing, return_exceptions=True)

@@ -1,0 +1,109 @@
+"""`syncdaemon dev`: the daemon on a laptop, against a real nats-server of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from syncdaemon.daemon import Daemon
+from syncdaemon.devserver import HOST, NatsServer, free_port
+from syncdaemon.put import put
+from syncdaemon.settings import Loaded, ServerUrls, Settings
+from syncdaemon.web import Web
+
+_SAMPLE_SECONDS = 20.0
+_LOGIN = (
+    "nats_creds",
+    "nats_nkey_seed",
+    "nats_user",
+    "nats_password",
+    "nats_token",
+    "nats_tls_ca",
+    "nats_tls_cert",
+    "nats_tls_key",
+)
+
+
+class Dev:
+    """Everything below one folder: `replay`, `ledger` and the server's store. `say` prints a line."""
+
+    def __init__(self, folder: Path, loaded: Loaded, say: Callable[[str], None]) -> None:
+        self._folder = folder
+        self._loaded = loaded
+        self._say = say
+        self.replay = folder / "replay"
+        self.ledger = folder / "ledger"
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`. Raises SettingsError where there is no nats-server to be had."""
+        self.replay.mkdir(parents=True, exist_ok=True)
+        server = NatsServer(self._folder / "nats", port=free_port(4222), monitor_port=free_port(8222))
+        server.start()
+        try:
+            await self._deliver(stop, server)
+        finally:
+            server.stop()
+
+    async def _deliver(self, stop: asyncio.Event, server: NatsServer) -> None:
+        daemon = Daemon(self._settings(server))
+        listening: asyncio.Future[Web] = asyncio.get_running_loop().create_future()
+        welcome = asyncio.create_task(self._welcome(daemon, server, listening))
+        try:
+            await daemon.run(stop, listening.set_result)
+        finally:
+            welcome.cancel()
+            with suppress(asyncio.CancelledError):
+                await welcome
+
+    def _settings(self, server: NatsServer) -> Settings:
+        """What the user gave, but our own server without a login, and our own folders and port."""
+        return self._loaded.settings.model_copy(
+            update={
+                "nats_url": ServerUrls(server.url),
+                **dict.fromkeys(_LOGIN),
+                "sync_replay_dir": self.replay,
+                "sync_ledger_dir": self.ledger,
+                "sync_http_addr": f"{HOST}:{free_port(8080)}",
+            }
+        )
+
+    async def _welcome(self, daemon: Daemon, server: NatsServer, listening: asyncio.Future[Web]) -> None:
+        web = await listening
+        if daemon.ledger.head.n <= 1:
+            await self._first_delivery(daemon)
+        address = f"127.0.0.1:{web.port}"
+        self._say(
+            f"""
+syncdaemon delivers. Drop files into the replay folder:
+
+  replay folder   {self.replay}
+  ledger          {self.ledger}
+  web             http://{address}/status  http://{address}/metrics  http://{address}/healthz
+  nats-server     {server.url}  (monitoring {server.monitor_url}/jsz?streams=true)
+
+Try, in another terminal:
+
+  cp README.md {self.replay}/
+  .venv/bin/syncdaemon status --sync-http-addr {address}
+  .venv/bin/syncdaemon verify --sync-ledger-dir {self.ledger}
+
+Ctrl-C ends it, and the server with it."""
+        )
+
+    async def _first_delivery(self, daemon: Daemon) -> None:
+        sample = self._folder / "welcome.txt"
+        sample.write_text(f"The first file of this folder, written at {time.strftime('%Y-%m-%dT%H:%M:%S%z')}.\n")
+        put(sample, self.replay)
+        began = time.monotonic()
+        while daemon.last_receipt is None and time.monotonic() - began < _SAMPLE_SECONDS:
+            await asyncio.sleep(0.02)
+        receipt = daemon.last_receipt
+        if receipt is None:
+            self._say(f"The sample file is not delivered yet: {daemon.link.problem or daemon.publisher.paused}")
+            return
+        self._say("The sample file is delivered. Its receipt:\n")
+        for name, value in receipt.items():
+            self._say(f"  {name:<12}{value}")

@@ -1,0 +1,321 @@
+"""The ledger: an append-only file a day, each row on disk before anybody acts on it.
+
+Rows are committed in groups: all that wait when the disk becomes free go out in one write and one `fdatasync`,
+in a thread. One process writes a site's ledger at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from syncdaemon import chain
+from syncdaemon.errors import LedgerDamaged, LedgerFull, SettingsError
+from syncdaemon.model import Row
+
+RECENT_ROWS = 16_384  # at the end of the ledger: more than can be recorded and not yet retired
+
+_ROOM_RETRY = 1.0  # seconds between two looks at a full disk
+_SAY_AGAIN = 60.0
+_STREAM_SEQ = re.compile(rb'"stream_seq":(\d+)')
+
+log = structlog.get_logger(__name__)
+
+Entry = tuple[str, Row]
+"""A row to write: its event and its fields."""
+
+
+class Damage:
+    """How damage is told: always the file, the line and what is wrong there."""
+
+    UNFINISHED = "the line is not finished: a crash or a power cut broke it off, the next start repairs it"
+
+    @staticmethod
+    def at(path: Path, line: int, what: str) -> LedgerDamaged:
+        """The error for it."""
+        return LedgerDamaged(f"{path} line {line}: {what}")
+
+
+def now_text() -> str:
+    """The wall clock as a row carries it: RFC 3339, UTC, microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def files(folder: Path, site: str) -> list[Path]:
+    """A site's ledger files, oldest first."""
+    return sorted(folder.glob(f"evidence-{site}-" + "[0-9]" * 8 + ".jsonl"))
+
+
+def lock_path(folder: Path, site: str) -> Path:
+    """The file that a site's writer keeps locked."""
+    return folder / f".evidence-{site}.lock"
+
+
+def sites(folder: Path) -> list[str]:
+    """The sites that have a ledger in this folder."""
+    name = re.compile(r"evidence-([a-z0-9-]{1,63})-\d{8}\.jsonl")
+    return sorted({match[1] for path in folder.glob("evidence-*.jsonl") if (match := name.fullmatch(path.name))})
+
+
+def read(path: Path, head: chain.Head | None) -> Iterator[tuple[int, dict[str, Any], chain.Head]]:
+    """Every row of a file, checked: line number, row, and the chain's end after it.
+
+    Raises LedgerDamaged at the first damage.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                raise Damage.at(path, number, Damage.UNFINISHED)
+            try:
+                row, head = chain.check(head, line[:-1])
+            except chain.BadRow as error:
+                raise Damage.at(path, number, str(error)) from None
+            yield number, row, head
+
+
+def follow(path: Path, head: chain.Head | None) -> Iterator[tuple[bytes, chain.Head]]:
+    """Every finished line of a file, checked for its place in the chain only, and the chain's end after it.
+
+    Raises LedgerDamaged at the first damage.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                return
+            line = line[:-1]
+            try:
+                head = chain.follow(head, line)
+            except chain.BadRow as error:
+                raise Damage.at(path, number, str(error)) from None
+            yield line, head
+
+
+class Ledger:
+    """The one writer of a site's ledger, from `open` to `close`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        site: str,
+        min_free: int = 0,
+        fsynced: Callable[[float, int], None] = lambda seconds, rows: None,
+    ) -> None:
+        self.folder = folder
+        self.site = site
+        self.problem = ""
+        self._min_free = min_free
+        self.rows = 0
+        self.last_seq = 0
+        self.head = chain.START
+        self._fsynced = fsynced
+        self._fd = -1
+        self._file = ""
+        self._size = 0
+        self._lock = -1
+        self._said_at = -_SAY_AGAIN
+        self._queue: list[tuple[Sequence[Entry], asyncio.Future[None]]] = []
+        self._committing: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, "ledger")
+
+    def open(self, recent: Callable[[dict[str, Any]], None] = lambda row: None) -> None:
+        """Takes the ledger, checks its newest file and repairs a torn end of it; each of its rows goes to `recent`.
+
+        Raises SettingsError where the folder can't be used, LedgerDamaged where the ledger does not hold together.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = lock_path(self.folder, self.site)
+            self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            if not os.access(self.folder, os.W_OK | os.X_OK):
+                raise PermissionError(13, "Permission denied")
+        except OSError as error:
+            raise SettingsError(
+                f"SYNC_LEDGER_DIR: {self.folder} can't be written ({error.strerror}); "
+                "without a ledger nothing is delivered"
+            ) from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise SettingsError(
+                f"SYNC_LEDGER_DIR: another process writes the ledger of site {self.site} in {self.folder}"
+            ) from None
+        self._load(recent)
+
+    def _load(self, recent: Callable[[dict[str, Any]], None]) -> None:
+        existing = files(self.folder, self.site)
+        while existing and existing[-1].stat().st_size == 0:
+            existing.pop()
+        if not existing:
+            return
+        newest = existing[-1]
+        tail: deque[bytes] = deque(maxlen=RECENT_ROWS)
+        before = _end(existing[-2]) if len(existing) > 1 else None
+        self.head = before or chain.START
+        for line, self.head in follow(newest, before):
+            tail.append(line)
+            if match := _STREAM_SEQ.search(line):
+                self.last_seq = max(self.last_seq, int(match[1]))
+        for line in tail:
+            recent(json.loads(line))
+        self._file = newest.name
+        if torn := _torn_end(newest):
+            self._repair(newest, torn)
+
+    def _repair(self, path: Path, torn: bytes) -> None:
+        """Puts a `recovered` row in the place of a torn end. Cut off half way, it is a torn end again."""
+        fields: Row = {"bytes": len(torn), "sha256": sha256(torn).hexdigest()}
+        line, self.head = chain.seal(self.head, self.site, now_text(), "recovered", fields)
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            start = os.fstat(fd).st_size - len(torn)
+            os.pwrite(fd, line + b"\n", start)
+            os.ftruncate(fd, start + len(line) + 1)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        self.rows += 1
+
+    async def ready(self) -> None:
+        """Waits until there is room on the disk for more than what is under way (SYNC_MIN_FREE_BYTES)."""
+        while (free := self.free_bytes()) < self._min_free:
+            self._say(f"{free} bytes free on the disk of {self.folder}, SYNC_MIN_FREE_BYTES is {self._min_free}")
+            await asyncio.sleep(_ROOM_RETRY)
+        self.problem = ""
+
+    def free_bytes(self) -> int:
+        """What an ordinary process may still write on the ledger's disk."""
+        disk = os.statvfs(self.folder)
+        return disk.f_bavail * disk.f_frsize
+
+    async def record(self, entries: Sequence[Entry]) -> None:
+        """Like `append`, but where the disk takes nothing it waits until it does."""
+        while entries:
+            try:
+                return await self.append(entries)
+            except LedgerFull as error:
+                self._say(str(error))
+                await asyncio.sleep(_ROOM_RETRY)
+
+    def _say(self, problem: str) -> None:
+        self.problem = problem
+        if (now := time.monotonic()) - self._said_at > _SAY_AGAIN:
+            self._said_at = now
+            log.error("ledger_paused", problem=problem, effect="nothing new is sent, every file is kept")
+
+    async def append(self, entries: Sequence[Entry]) -> None:
+        """Returns when these rows are on disk, in this order. Raises LedgerFull where they can't be."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append((entries, done))
+        if self._committing is None or self._committing.done():
+            self._committing = asyncio.create_task(self._commit_queue())
+        await done
+
+    async def _commit_queue(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._queue:
+            queue, self._queue = self._queue, []
+            group = [entry for entries, _ in queue for entry in entries]
+            try:
+                await loop.run_in_executor(self._thread, self._commit, group)
+            except OSError as error:
+                full = LedgerFull(f"SYNC_LEDGER_DIR: {self.folder} can't be written: {error.strerror}")
+                for _, done in queue:
+                    if not done.done():
+                        done.set_exception(full)
+            else:
+                for _, done in queue:
+                    if not done.done():
+                        done.set_result(None)
+
+    def _commit(self, group: Sequence[Entry]) -> None:
+        """Writes the rows and waits for the disk. After an error the file ends where it ended before."""
+        head, lines, ts = self.head, bytearray(), now_text()
+        for event, fields in group:
+            line, head = chain.seal(head, self.site, ts, event, fields)
+            lines += line
+            lines += b"\n"
+        self._choose_file(ts)
+        try:
+            began = time.perf_counter()
+            _write_all(self._fd, lines)
+            os.fdatasync(self._fd)
+            spent = time.perf_counter() - began
+        except OSError:
+            os.ftruncate(self._fd, self._size)
+            raise
+        self._size += len(lines)
+        self.head = head
+        self.rows += len(group)
+        self._fsynced(spent, len(group))
+
+    def _choose_file(self, ts: str) -> None:
+        """Opens the file of the day. A clock that was set back does not open an older file again."""
+        wanted = f"evidence-{self.site}-{ts[:4]}{ts[5:7]}{ts[8:10]}.jsonl"
+        name = max(wanted, self._file)
+        if name == self._file and self._fd >= 0:
+            return
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        self._size = os.fstat(self._fd).st_size
+        self._file = name
+        directory = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+    async def close(self) -> None:
+        """Waits for what is under way and gives the ledger back."""
+        if self._committing is not None:
+            await self._committing
+        self._thread.shutdown()
+        for fd in (self._fd, self._lock):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._lock = -1
+
+
+def _write_all(fd: int, data: bytearray) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _torn_end(path: Path) -> bytes:
+    """What stands after the last newline: the start of a row that a crash or a power cut broke off."""
+    with path.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        size = file.tell()
+        tail = b""
+        while size and b"\n" not in tail:
+            step = min(size, 65536)
+            size -= step
+            file.seek(size)
+            tail = file.read(step) + tail
+    return tail[tail.rfind(b"\n") + 1 :]
+
+
+def _end(path: Path) -> chain.Head:
+    """The chain's end after a file, by its last line alone."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - (1 << 20)))
+        last = file.read().splitlines()[-1]
+    try:
+        return chain.check(None, last)[1]
+    except chain.BadRow as error:
+        count = sum(1 for _ in path.open("rb"))
+        raise Damage.at(path, count, str(error)) from None

@@ -1,0 +1,151 @@
+"""The numbers: what Prometheus scrapes. Names are the contract's; every series carries the label `site`."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from syncdaemon import __version__
+from syncdaemon.model import Receipt
+from syncdaemon.pace import Rate
+
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_DELIVERY_BUCKETS = (*_BUCKETS, 300.0, 900.0, 3600.0, 21600.0, 86400.0, 604800.0)
+
+
+@dataclass(frozen=True)
+class Live:
+    """Values that are asked for when they are scraped, since somebody else keeps them."""
+
+    queue_depth: Callable[[], float]
+    link_status: Callable[[], float]
+    in_doubt: Callable[[], float]
+    held: Callable[[], float]
+    quarantined: Callable[[], float]
+    oldest_age: Callable[[], float]
+    horizon: Callable[[], float]
+
+
+class Histogram(Collector):
+    """A histogram that takes a batch of observations at once: two of them per file would cost more than its hash."""
+
+    def __init__(self, name: str, help_text: str, site: str, buckets: Sequence[float]) -> None:
+        self._name, self._help, self._site = name, help_text, site
+        self._bounds = list(buckets)
+        self._counts = [0] * (len(buckets) + 1)
+        self._sum = 0.0
+
+    def observe(self, values: Iterable[float]) -> None:
+        """Adds these values, in seconds."""
+        bounds, counts = self._bounds, self._counts
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+            self._sum += value
+
+    def collect(self) -> Iterator[Metric]:
+        family = HistogramMetricFamily(self._name, self._help, labels=["site"])
+        buckets, total = [], 0
+        for bound, count in zip([*map(str, self._bounds), "+Inf"], self._counts, strict=True):
+            total += count
+            buckets.append((bound, total))
+        family.add_metric([self._site], buckets, self._sum)
+        yield family
+
+
+class Metrics:
+    """Every series of one daemon, in a registry of its own."""
+
+    def __init__(self, site: str, live: Live) -> None:
+        self.registry = CollectorRegistry()
+        self._site = site
+        self._rate = Rate()
+        self._gauge("replay_queue_depth", "Files complete or settling, not yet acknowledged", live.queue_depth)
+        self._gauge("edge_link_status", "1 only while the server answers", live.link_status)
+        self._gauge(
+            "edge_bandwidth_bps",
+            "Bits per second of acknowledged payload over the last 5 s",
+            lambda: self._rate.bps(time.monotonic()),
+        )
+        self._gauge("syncdaemon_in_doubt_files", "Files sent whose acknowledgement did not come", live.in_doubt)
+        self._gauge("syncdaemon_held_files", "Delivered files that are still kept", live.held)
+        self._gauge("syncdaemon_quarantined_files", "Refused files that wait for the operator", live.quarantined)
+        self._gauge(
+            "syncdaemon_oldest_file_age_seconds", "Age by mtime of the file that is next to go", live.oldest_age
+        )
+        self._gauge(
+            "syncdaemon_dedupe_horizon_seconds", "For how long an outage may last without a second copy", live.horizon
+        )
+        self._files = self._counter("syncdaemon_published_files", "Files stored by the stream")
+        self._bytes = self._counter("syncdaemon_published_bytes", "Bytes of payload stored by the stream")
+        self._duplicates = self._counter("syncdaemon_duplicates", "Files whose content the stream held already")
+        self._refused = self._counter("syncdaemon_refused", "Files set aside", "reason")
+        self._errors = self._counter("syncdaemon_publish_errors", "Messages that have to be sent again", "reason")
+        self._reconnects = self._counter("syncdaemon_link_reconnects", "Connections after the first one")
+        self._rows = self._counter("syncdaemon_ledger_rows", "Rows written to the ledger")
+        self._published = self._histogram("syncdaemon_publish_latency_seconds", "From send to acknowledgement")
+        self._delivered = self._histogram(
+            "syncdaemon_delivery_latency_seconds", "From a file's mtime to its acknowledgement", _DELIVERY_BUCKETS
+        )
+        self._fsync = self._histogram("syncdaemon_ledger_fsync_seconds", "One group commit of the ledger")
+        info = Gauge("syncdaemon_build_info", "The running version", ["site", "version"], registry=self.registry)
+        info.labels(site, __version__).set(1)
+
+    def _gauge(self, name: str, help_text: str, read: Callable[[], float]) -> None:
+        gauge = Gauge(name, help_text, ["site"], registry=self.registry)
+        gauge.labels(self._site).set_function(read)
+
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        counter = Counter(name, help_text, ["site", *labels], registry=self.registry)
+        if not labels:
+            counter.labels(self._site)
+        return counter
+
+    def _histogram(self, name: str, help_text: str, buckets: Sequence[float] = _BUCKETS) -> Histogram:
+        histogram = Histogram(name, help_text, self._site, buckets)
+        self.registry.register(histogram)
+        return histogram
+
+    def answered(self, latencies: Sequence[float], size: int) -> None:
+        """Messages were answered, so long after they were sent; `size` bytes of payload are stored."""
+        self._rate.add(time.monotonic(), size)
+        self._published.observe(latencies)
+
+    def failed(self, reason: str, count: int) -> None:
+        """`count` messages have to be sent again."""
+        self._errors.labels(self._site, reason).inc(count)
+
+    def delivered(self, receipts: Sequence[Receipt]) -> None:
+        """These files are in the stream."""
+        now = time.time_ns()
+        fresh = [receipt.content for receipt in receipts if not receipt.duplicate]
+        self._files.labels(self._site).inc(len(fresh))
+        self._bytes.labels(self._site).inc(sum(content.stamp.size for content in fresh))
+        self._duplicates.labels(self._site).inc(len(receipts) - len(fresh))
+        self._delivered.observe(max(0.0, (now - r.content.stamp.mtime_ns) / 1e9) for r in receipts)
+
+    def refused(self, reason: str) -> None:
+        """A file was set aside."""
+        self._refused.labels(self._site, reason).inc()
+
+    def reconnected(self) -> None:
+        """A connection after the first one is up."""
+        self._reconnects.labels(self._site).inc()
+
+    def fsynced(self, seconds: float, rows: int) -> None:
+        """A group of rows is on disk."""
+        self._fsync.observe([seconds])
+        self._rows.labels(self._site).inc(rows)
+
+    def text(self) -> bytes:
+        """All series, in the text format of Prometheus."""
+        return generate_latest(self.registry)
+
+    def value(self, name: str, **labels: str) -> float:
+        """The value of one sample now; 0 where there is none yet."""
+        return self.registry.get_sample_value(name, {"site": self._site, **labels}) or 0.0

@@ -1,0 +1,61 @@
+"""The values that pass between the steps of a file's way.
+
+Named tuples rather than dataclasses: immutable all the same, and a third of the cost to make, which counts
+for values that are made several times for every file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+Row = Mapping[str, int | str | bool]
+"""The fields of one ledger row that its event brings; the chain adds the rest."""
+
+
+class Stamp(NamedTuple):
+    """Which file, in which version. Two equal stamps: nothing has touched the file in between."""
+
+    dev: int
+    ino: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+class Content(NamedTuple):
+    """A complete file as it was read.
+
+    `path` is relative to the replay directory, in the raw bytes of the file system; `name` is the same,
+    percent-encoded, as headers, ledger and logs carry it. `data` is None where the file is too large for a
+    message: its digest is known all the same.
+    """
+
+    path: bytes
+    name: str
+    stamp: Stamp
+    data: bytes | None
+    sha256: str
+    attempts: int
+
+
+class Receipt(NamedTuple):
+    """The stream holds this file's content at `seq`. `duplicate`: it was there before this file came."""
+
+    content: Content
+    msg_id: str
+    subject: str
+    stream: str
+    seq: int
+    duplicate: bool
+
+
+class Refusal(NamedTuple):
+    """This file can't be delivered as it is. `content.sha256` is empty where it could not be read."""
+
+    content: Content
+    reason: str
+    detail: str
+
+
+Outcome = Receipt | Refusal

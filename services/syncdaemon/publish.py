@@ -1,0 +1,323 @@
+"""Publishing: a batch of files becomes messages, and each answer of the server an outcome.
+
+Headers, subject and id of a message are the contract's (docs/INTERNALS.md). On a subject per digest every message
+carries `Nats-Expected-Last-Subject-Sequence: 0` (ADR-22's header): the stream itself refuses a second copy, whenever
+it comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, NamedTuple, Protocol
+
+import structlog
+
+from syncdaemon import pace, verdict
+from syncdaemon.errors import LanePaused, LinkDown, SettingsError
+from syncdaemon.link import Link, Session, frame
+from syncdaemon.model import Content, Outcome, Receipt, Refusal
+from syncdaemon.stream import StreamInfo, StreamSettings, prepare
+
+_SEND_BYTES = 256 << 10  # handed to the connection at once, before it is asked whether it is full
+_READS_AT_ONCE = 16
+_CONFIG_RETRY = 30.0  # seconds until a stream that refused us for its configuration is asked again
+_SAY_AGAIN = 60.0  # seconds between two warnings about the same pause
+PROBE_ID = "0" * 64
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class PublishSettings:
+    """`subject_for` makes the subject from a message id; `identity` is SYNC_MSG_ID."""
+
+    site: str
+    subject_for: Callable[[str], str]
+    identity: str
+    stream: StreamSettings
+
+
+class Watcher(Protocol):
+    """Is told what happens, for metrics."""
+
+    def answered(self, latencies: Sequence[float], size: int) -> None:
+        """Messages were stored, so long after they were sent; `size` bytes of payload."""
+
+    def failed(self, reason: str, count: int) -> None:
+        """`count` messages were not stored, for a reason that passes."""
+
+
+def message_id(content: Content, site: str, identity: str) -> str:
+    """The id of a file's message: its content's SHA-256, or one over the site, the path and it."""
+    if identity == "content":
+        return content.sha256
+    parts = [site] if identity == "site" else [site, content.name]
+    return sha256("\0".join([identity, *parts, content.sha256]).encode()).hexdigest()
+
+
+class _Message(NamedTuple):
+    content: Content
+    msg_id: str
+    subject: str
+    headers: bytes
+
+
+class _Flight:
+    """The messages of one batch that are under way, and their answers."""
+
+    def __init__(self) -> None:
+        self.messages: list[_Message] = []
+        self.answers: list[tuple[bytes, bytes | None] | None] = []
+        self.latencies: list[float] = []
+        self.size = 0
+        self.handed = False
+        self.landed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._missing = 0
+
+    def add(self, message: _Message) -> None:
+        self.messages.append(message)
+        self.answers.append(None)
+        self.size += message.content.stamp.size
+        self._missing += 1
+
+    async def send(self, session: Session) -> None:
+        """Raises LinkDown where the connection goes in between."""
+        frames: list[bytes] = []
+        size = 0
+        for key, message in enumerate(self.messages):
+            reply = session.expect(self, key)
+            frames.append(frame(message.subject.encode(), reply, message.headers, message.content.data or b""))
+            size += len(frames[-1])
+            if size >= _SEND_BYTES:
+                self.handed = True
+                await session.send(frames)
+                frames, size = [], 0
+        if frames:
+            self.handed = True
+            await session.send(frames)
+
+    def answered(self, key: int, data: bytes, headers: bytes | None, latency: float) -> None:
+        self.answers[key] = (data, headers)
+        self.latencies.append(latency)
+        self._missing -= 1
+        if not self._missing and not self.landed.done():
+            self.landed.set_result(None)
+
+    def lost(self, reason: str) -> None:
+        if not self.landed.done():
+            self.landed.set_result(None)
+
+
+class Publisher:
+    """Publishes batches over the link, as far as the window lets it."""
+
+    def __init__(self, link: Link, settings: PublishSettings, watcher: Watcher) -> None:
+        self._link = link
+        self._settings = settings
+        self._watcher = watcher
+        self._window = pace.Window()
+        self._sending = asyncio.Lock()
+        self._room = asyncio.Event()
+        self._prepared: Session | None = None
+        self._ever_prepared = False
+        self._resume_at = 0.0
+        self._said: tuple[str, float] = ("", 0.0)
+        self._seq_at_start = 0
+        self.stream: StreamInfo | None = None
+        self.paused = ""
+        self.recorded_seq = 0  # the highest sequence in the ledger when this process began
+        self.in_doubt: set[str] = set()
+
+    @property
+    def horizon(self) -> float:
+        """For how long an outage can last without a second copy, in seconds; 120 where it is not known."""
+        if self.stream is None:
+            return 120.0
+        return self.stream.horizon(self._settings.stream.per_digest)
+
+    async def ready(self) -> Session:
+        """Waits until the lane is open: connected, the stream prepared, no pause.
+
+        Raises SettingsError where the stream is wrong at the first contact; later that is a pause with an alarm.
+        """
+        while True:
+            session = await self._link.wait_up()
+            if session is not self._prepared:
+                await self._prepare(session)
+            elif (wait := self._resume_at - time.monotonic()) > 0:
+                await asyncio.wait((session.lost,), timeout=wait)
+            else:
+                self.paused = ""
+                return session
+
+    async def _prepare(self, session: Session) -> None:
+        settings = self._settings
+        try:
+            self.stream = await prepare(session, settings.stream, settings.subject_for(PROBE_ID))
+        except LinkDown:
+            await asyncio.wait((session.lost,))
+        except LanePaused as error:
+            self._pause("stream_unavailable", str(error), 1.0)
+            await asyncio.wait((session.lost,), timeout=1.0)
+        except SettingsError as error:
+            if not self._ever_prepared:
+                raise
+            self._pause("stream_misconfigured", str(error), _CONFIG_RETRY)
+            await asyncio.wait((session.lost,), timeout=_CONFIG_RETRY)
+        else:
+            if self.stream is not None and not self._ever_prepared:
+                self._seq_at_start = self.stream.last_seq
+            self._prepared, self._ever_prepared = session, True
+            self._resume_at = 0.0
+
+    def _pause(self, reason: str, detail: str, wait: float) -> None:
+        now = time.monotonic()
+        self._resume_at = now + wait
+        self.paused = f"{reason}: {detail}"
+        said, at = self._said
+        if said != reason or now - at >= _SAY_AGAIN:
+            log.warning("lane_paused", reason=reason, detail=detail, effect="every file is kept")
+            self._said = (reason, now)
+
+    def largest(self, session: Session) -> int:
+        """The size of the largest file that can be a message, its headers not counted."""
+        return session.max_payload
+
+    async def publish(self, batch: Sequence[Content], session: Session) -> list[Outcome]:
+        """Sends a batch and waits for the answers: the receipts and refusals that are certain.
+
+        A file without an outcome was not stored, or nobody knows (then its id is in `in_doubt`): it stays and
+        is sent again. What is sent again can't be stored twice.
+        """
+        outcomes: list[Outcome] = []
+        flight = _Flight()
+        for content in batch:
+            if (refusal := self._add(flight, content, session.max_payload)) is not None:
+                outcomes.append(refusal)
+        if flight.messages:
+            await self._fly(session, flight)
+            outcomes += await self._judge(session, flight)
+        return outcomes
+
+    def _add(self, flight: _Flight, content: Content, max_payload: int) -> Refusal | None:
+        msg_id = message_id(content, self._settings.site, self._settings.identity)
+        headers = self._headers(content, msg_id)
+        total = len(headers) + content.stamp.size
+        if content.data is None or total > max_payload:
+            detail = f"{total} bytes with its headers, the server takes {max_payload} (max_payload)"
+            return Refusal(content, "too_large", detail)
+        flight.add(_Message(content, msg_id, self._settings.subject_for(msg_id), headers))
+        return None
+
+    def _headers(self, content: Content, msg_id: str) -> bytes:
+        settings = self._settings
+        once = "Nats-Expected-Last-Subject-Sequence: 0\r\n" if settings.stream.per_digest else ""
+        return (
+            f"NATS/1.0\r\nNats-Msg-Id: {msg_id}\r\nNats-Expected-Stream: {settings.stream.name}\r\n{once}"
+            f"Edge-Site: {settings.site}\r\nEdge-Path: {content.name}\r\nEdge-Sha256: {content.sha256}\r\n"
+            f"Edge-Size: {content.stamp.size}\r\nEdge-Mtime-Ns: {content.stamp.mtime_ns}\r\n\r\n"
+        ).encode()
+
+    async def _fly(self, session: Session, flight: _Flight) -> None:
+        """Sends all as soon as the window lets it, and waits until all is answered or lost."""
+        async with self._sending:
+            while not self._window.fits(len(flight.messages), flight.size):
+                self._room.clear()
+                await self._room.wait()
+            self._window.take(len(flight.messages), flight.size)
+            try:
+                await flight.send(session)
+            except LinkDown as error:
+                flight.lost(str(error))
+        try:
+            await flight.landed
+        finally:
+            self._window.give(len(flight.messages), flight.size)
+            self._room.set()
+
+    async def _judge(self, session: Session, flight: _Flight) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        taken: list[tuple[_Message, verdict.Stored | verdict.Known]] = []
+        trouble: Counter[str] = Counter()
+        stored = 0
+        for message, answer in zip(flight.messages, flight.answers, strict=True):
+            if answer is None:
+                if flight.handed:
+                    self.in_doubt.add(message.msg_id)
+                trouble["link_down"] += 1
+                continue
+            judged = verdict.judge(*answer)
+            if isinstance(judged, verdict.Stored) and not judged.duplicate:
+                stored += message.content.stamp.size
+                outcomes.append(self._receipt(message, judged.seq, duplicate=False))
+            elif isinstance(judged, verdict.Stored | verdict.Known):
+                taken.append((message, judged))
+            elif isinstance(judged, verdict.Refuse):
+                outcomes.append(Refusal(message.content, judged.reason, judged.detail))
+            else:
+                trouble[judged.reason] += 1
+                self._heed(judged)
+        for reason, count in trouble.items():
+            self._watcher.failed(reason, count)
+        for start in range(0, len(taken), _READS_AT_ONCE):
+            part = taken[start : start + _READS_AT_ONCE]
+            found = await asyncio.gather(*(self._read_back(session, message, judged) for message, judged in part))
+            outcomes += [outcome for outcome in found if outcome is not None]
+        self._watcher.answered(flight.latencies, stored)
+        return outcomes
+
+    def _heed(self, judged: verdict.Again | verdict.Stop) -> None:
+        if isinstance(judged, verdict.Stop):
+            self._prepared = None
+            self._pause(judged.reason, judged.detail, _CONFIG_RETRY)
+        else:
+            self._pause(judged.reason, judged.detail, judged.wait)
+
+    def _receipt(self, message: _Message, seq: int, duplicate: bool) -> Receipt:
+        self.in_doubt.discard(message.msg_id)
+        stream = self._settings.stream.name
+        return Receipt(message.content, message.msg_id, message.subject, stream, seq, duplicate)
+
+    async def _read_back(
+        self, session: Session, message: _Message, judged: verdict.Stored | verdict.Known
+    ) -> Outcome | None:
+        """Looks at the message that is in the stream already; None where it can't be seen now."""
+        ask = {"seq": judged.seq} if judged.seq else {"last_by_subj": message.subject}
+        stream = self._settings.stream.name
+        try:
+            answer = await session.request_json(f"$JS.API.STREAM.MSG.GET.{stream}", ask)
+        except PermissionError as error:
+            self._pause("read_denied", f"what the stream holds can't be read back: {error}", _CONFIG_RETRY)
+            return None
+        except LinkDown:
+            self.in_doubt.add(message.msg_id)
+            return None
+        if answer is None or "message" not in answer:
+            if isinstance(judged, verdict.Stored):  # stored once, and taken out since: consumed, or expired
+                return self._receipt(message, judged.seq, duplicate=message.msg_id not in self.in_doubt)
+            self._pause("read_failed", f"the stream's message {judged.seq} can't be read back", 1.0)
+            return None
+        return self._compare(message, answer["message"])
+
+    def _compare(self, message: _Message, stored: dict[str, Any]) -> Outcome:
+        headers = _headers_of(stored.get("hdrs", ""))
+        content, seq = message.content, int(stored["seq"])
+        body = base64.b64decode(stored.get("data", ""))
+        if headers.get("Nats-Msg-Id") != message.msg_id and sha256(body).hexdigest() != content.sha256:
+            detail = f"message {seq} of the stream has this subject, and is another's: {message.subject}"
+            return Refusal(content, "subject_taken", detail)
+        before_crash = self.recorded_seq < seq <= self._seq_at_start
+        unrecorded = message.msg_id in self.in_doubt or before_crash
+        own = unrecorded and verdict.own_message(headers, content, self._settings.site)
+        return self._receipt(message, seq, duplicate=not own)
+
+
+def _headers_of(encoded: str) -> dict[str, str]:
+    lines = base64.b64decode(encoded).decode(errors="replace").split("\r\n")
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}

@@ -1,0 +1,41 @@
+"""Putting a file into the replay directory the way a producer should: under a hidden name, then renamed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from syncdaemon.errors import SyncError
+
+
+class PutError(SyncError):
+    """The file was not put; the text says why."""
+
+
+def put(source: Path, replay_dir: Path) -> Path:
+    """Copies `source` into the replay directory, complete or not at all; where it is now.
+
+    Raises PutError where that can't be, or where a file of that name still waits there.
+    """
+    target = replay_dir / source.name
+    temporary = replay_dir / f".put-{secrets.token_hex(8)}.part"
+    try:
+        with source.open("rb") as read, temporary.open("xb") as write:
+            shutil.copyfileobj(read, write, 1 << 20)
+            write.flush()
+            os.fsync(write.fileno())
+        os.link(temporary, target)
+    except FileExistsError:
+        raise PutError(f"{target}: a file of this name still waits there; rename yours, or wait") from None
+    except OSError as error:
+        raise PutError(f"{source}: not put into {replay_dir}: {error.strerror}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    directory = os.open(replay_dir, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+    return target

@@ -1,0 +1,338 @@
+"""Every setting: its name, default, meaning and check; and which of several sources a value comes from.
+
+A setting has one name everywhere: `SYNC_AFTER` in the environment and in `.env`, the field `sync_after` here.
+Pure: flags, environment and `.env` are handed in as mappings; only `check_files` looks at the disk.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, Secret, SecretStr, ValidationError
+from pydantic import model_validator as validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from syncdaemon import units
+from syncdaemon.errors import SettingsError
+from syncdaemon.units import MASK, Wrong
+
+Source = Literal["flag", "environment", ".env", "default"]
+Texts = Mapping[str, str | None]
+
+# What Kubernetes sets in every container for a Service called `sync` or `sync-...`.
+_SERVICE = re.compile(r"SYNC_(.+_)?(SERVICE_(HOST|PORT(_.+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
+_SERVICE_PORT_VALUE = re.compile(r"(tcp|udp|sctp)://.*")
+
+
+class ServerUrls(Secret[str]):
+    """Server URLs, whose passwords are masked wherever they are printed."""
+
+    def _display(self) -> str:
+        return units.masked_servers(self.get_secret_value())
+
+
+def _read(reader: Callable[[str], Any]) -> BeforeValidator:
+    return BeforeValidator(lambda value: value if value is None else reader(str(value)))
+
+
+def _only(legal: str, feature: str) -> BeforeValidator:
+    def read(text: str) -> str:
+        if text.lower() != legal:
+            raise Wrong(f"this version does not have {feature} yet", f"leave it at {legal}")
+        return legal
+
+    return _read(read)
+
+
+_Bool = Annotated[bool, _read(units.boolean)]
+_Bytes = Annotated[int, _read(units.size)]
+_Duration = Annotated[float, _read(units.max_age)]
+_File = Annotated[Path | None, _read(units.key_file)]
+_Path = Annotated[Path, _read(units.path)]
+_Seconds = Annotated[float, _read(units.seconds)]
+_Secret = Annotated[SecretStr, AfterValidator(lambda it: SecretStr(units.login(it.get_secret_value())))]
+_Urls = Annotated[ServerUrls, AfterValidator(lambda it: ServerUrls(units.servers(it.get_secret_value())))]
+_word = _read(str.lower)
+
+
+class Settings(BaseSettings):
+    """All settings, checked. `Settings.load` makes them from what a user gave."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    edge_mode: _Bool = Field(True, description="false: stand by; watch and report, but publish nothing")
+    site: Annotated[str, _read(units.site)] = Field(
+        default_factory=lambda: units.site_of(platform.node()),
+        description="this site's name in subjects, ledger and metrics: 1 to 63 of a-z, 0-9 and -",
+    )
+    nats_url: _Urls = Field(
+        ServerUrls("nats://127.0.0.1:4222"),
+        description="server, or several with commas between: nats://host:port, or tls://host:port for TLS or nothing",
+    )
+    nats_creds: _File = Field(None, description="file with the user's JWT and key (.creds)")
+    nats_nkey_seed: _File = Field(None, description="file with the user's nkey seed")
+    nats_user: Annotated[str | None, _read(units.login)] = Field(
+        None, description="user name; together with NATS_PASSWORD"
+    )
+    nats_password: _Secret | None = Field(None, description="password of NATS_USER")
+    nats_token: _Secret | None = Field(None, description="token, for a server that asks for one")
+    nats_tls_ca: _File = Field(None, description="file with the CAs to trust (PEM); unset: the system's")
+    nats_tls_cert: _File = Field(None, description="file with the daemon's certificate (PEM)")
+    nats_tls_key: _File = Field(None, description="file with the private key of NATS_TLS_CERT (PEM)")
+    sync_subject: Annotated[str, _read(units.subject)] = Field(
+        "edge.replay.{site}.{sha256}",
+        description="subject of each message; {site} and {sha256} (the message id) are filled in",
+    )
+    sync_stream: Annotated[str, _read(units.stream_name)] = Field(
+        "swarm_jobs", description="stream that stores the messages; created if missing, never altered"
+    )
+    sync_stream_create: _Bool = Field(True, description="false: a missing stream is an error")
+    sync_stream_max_age: _Duration = Field(
+        0.0, description="of a created stream: seconds, or such as 30d, that it keeps a message; 0: for ever"
+    )
+    sync_stream_max_bytes: _Bytes = Field(
+        0, description="of a created stream: most bytes it holds; 0: no limit"
+    )
+    sync_stream_replicas: Annotated[int, _read(units.replicas)] = Field(
+        1, description="of a created stream: how many servers keep it, 1 to 5"
+    )
+    sync_replay_dir: _Path = Field(
+        Path("/agentforge/replay"), description="directory whose files are delivered, with its subfolders"
+    )
+    sync_ledger_dir: _Path = Field(
+        Path("services/syncdaemon/logs"), description="directory of the ledger, from the working directory"
+    )
+    sync_settle_seconds: _Seconds = Field(0.25, description="quiet seconds before a file counts as complete")
+    sync_rescan_seconds: Annotated[float, _read(units.some_seconds)] = Field(
+        30.0, description="seconds between two full scans of the replay directory"
+    )
+    sync_after: Annotated[Literal["delete", "archive"], _word] = Field(
+        "delete", description="what becomes of a delivered file: delete or archive"
+    )
+    sync_hold_seconds: _Seconds = Field(
+        150.0, description="seconds that a delivered file is kept in case the server loses it; 0: none"
+    )
+    sync_msg_id: Annotated[Literal["content", "site", "path"], _word] = Field(
+        "content",
+        description="what makes two files one: content, site (+ content) or path (+ site + content)",
+    )
+    sync_order: Annotated[Literal["oldest", "newest"], _word] = Field(
+        "oldest", description="which waiting file goes first: oldest or newest"
+    )
+    sync_bwlimit: Annotated[Literal["off"], _only("off", "a bandwidth limit")] = Field(
+        "off", description="bandwidth limit; this version knows only off"
+    )
+    sync_compress: Annotated[Literal["none"], _only("none", "compression")] = Field(
+        "none", description="compression of messages; this version knows only none"
+    )
+    sync_http_addr: Annotated[str, _read(units.listen_address)] = Field(
+        "0.0.0.0:8080", description="host:port for metrics, health and status; port 0: any free one"
+    )
+    sync_min_free_bytes: _Bytes = Field(
+        64 << 20, description="free bytes on the ledger's disk below which delivery pauses; 0: never"
+    )
+    sync_log_format: Annotated[Literal["json", "console"] | None, _word] = Field(
+        None, description="json or console; unset: console on a terminal, json elsewhere"
+    )
+    sync_log_level: Annotated[Literal["debug", "info", "warning", "error"], _word] = Field(
+        "info", description="least level that is logged: debug, info, warning or error"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is handed in: `load` merges the sources itself, for it must name the one of each value."""
+        return (init_settings,)
+
+    @validator(mode="after")
+    def _fit_together(self) -> Self:
+        problems = []
+        for pair in (("NATS_USER", "NATS_PASSWORD"), ("NATS_TLS_CERT", "NATS_TLS_KEY")):
+            missing = [variable for variable in pair if getattr(self, variable.lower()) is None]
+            if len(missing) == 1:
+                problems.append(
+                    f"{missing[0]}: missing (not set), give both {pair[0]} and {pair[1]} or neither"
+                )
+        logins = ["NATS_URL"] if "@" in self.nats_url.get_secret_value() else []
+        logins += ["NATS_USER"] if self.nats_user else []
+        logins += (
+            ["NATS_TOKEN"] if self.nats_token and logins else []
+        )  # beside a key it may be: for auth callouts
+        logins += ["NATS_CREDS"] if self.nats_creds else []
+        logins += ["NATS_NKEY_SEED"] if self.nats_nkey_seed else []
+        if len(logins) > 1:
+            problems.append(f"{logins[-1]}: not the only login (so does {logins[0]}), keep one of them")
+        _refuse(problems)
+        return self
+
+    @classmethod
+    def load(cls, flags: Texts, environ: Texts, dotenv: Texts) -> Loaded:
+        """The settings from these three, each keyed by variable. A flag wins over the environment, that over `.env`.
+
+        An empty text in `environ` or `dotenv`, and None anywhere, counts as not given.
+
+        Raises SettingsError with all that is wrong, in one line.
+        """
+        layers: tuple[tuple[Source, dict[str, str]], ...] = (
+            (".env", {name: text for name, text in dotenv.items() if text}),
+            ("environment", {name: text for name, text in environ.items() if text}),
+            ("flag", {name: text for name, text in flags.items() if text is not None}),
+        )
+        given: dict[str, str] = {}
+        sources: dict[str, Source] = dict.fromkeys(VARIABLES, "default")
+        for source, texts in layers:
+            for variable in sources.keys() & texts.keys():
+                given[variable.lower()] = texts[variable]
+                sources[variable] = source
+        strays = [name for name in flags if name not in sources]
+        strays += [name for name, text in {**dotenv, **environ}.items() if _is_stray(name, text or "")]
+        problems = [_stray(name) for name in strays]
+        try:
+            settings = cls.model_validate(given)
+        except ValidationError as error:
+            problems += [_problem(found, given) for found in error.errors(include_url=False)]
+        except SettingsError as error:
+            problems.append(str(error))
+        _refuse(problems)
+        return Loaded(settings, sources)
+
+    @staticmethod
+    def shown(loaded: Loaded) -> list[Shown]:
+        """Every setting for people: its value as text that could be given back, except that secrets are masked."""
+        return [
+            Shown(
+                name.upper(), _text(name, getattr(loaded.settings, name)), loaded.sources[name.upper()], about
+            )
+            for name, about in (
+                (name, field.description or "") for name, field in Settings.model_fields.items()
+            )
+        ]
+
+    def check_files(self) -> None:
+        """Looks at the disk: key files must be readable, and the ledger must not be among the files to deliver.
+
+        Raises SettingsError with all that is wrong, in one line.
+        """
+        problems = []
+        for field in ("nats_creds", "nats_nkey_seed", "nats_tls_ca", "nats_tls_cert", "nats_tls_key"):
+            file: Path | None = getattr(self, field)
+            if file and (fault := _fault(file)):
+                problems.append(
+                    f"{field.upper()}: {fault} ({str(file)!r}), name a file that the daemon may read"
+                )
+        replay, ledger = self.sync_replay_dir.resolve(), self.sync_ledger_dir.resolve()
+        if ledger.is_relative_to(replay) and "/." not in f"/{ledger.relative_to(replay)}":
+            what = f"in the replay directory ({str(self.sync_ledger_dir)!r})"
+            problems.append(f"SYNC_LEDGER_DIR: {what}, name one outside, for its files would be delivered")
+        _refuse(problems)
+
+    @property
+    def nats_urls(self) -> tuple[str, ...]:
+        """The servers' URLs, each with its port, and with the passwords in them."""
+        return tuple(self.nats_url.get_secret_value().split(","))
+
+    @property
+    def http_host(self) -> str:
+        """Where to listen, without brackets."""
+        return units.address(self.sync_http_addr)[0]
+
+    @property
+    def http_port(self) -> int:
+        """The port to listen on; 0: any free one."""
+        return units.address(self.sync_http_addr)[1] or 0
+
+    @property
+    def subject_is_per_digest(self) -> bool:
+        """Whether every content has a subject of its own, so that the stream itself can refuse a second copy."""
+        return "{sha256}" in self.sync_subject
+
+    @property
+    def subject_wildcard(self) -> str:
+        """What a created stream captures: the subjects of all sites."""
+        return units.subject_wildcard(self.sync_subject)
+
+    def subject_for(self, msg_id: str) -> str:
+        """The subject of the message with this id, which is a SHA-256 in hexadecimal."""
+        return self.sync_subject.replace("{site}", self.site).replace("{sha256}", msg_id)
+
+
+class Loaded(NamedTuple):
+    """Settings, and for every variable where its value comes from."""
+
+    settings: Settings
+    sources: dict[str, Source]
+
+
+class Shown(NamedTuple):
+    """A setting as `syncdaemon config` prints it. `value` is empty where it is not set."""
+
+    variable: str
+    value: str
+    source: Source
+    description: str
+
+
+VARIABLES = tuple(name.upper() for name in Settings.model_fields)
+"""The names of all settings, in the order of the documentation."""
+
+
+_SECRETS = ("nats_password", "nats_token")
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise SettingsError("; ".join(problems))
+
+
+def _is_stray(name: str, text: str) -> bool:
+    # Small letters too: many programs take those, this one would ignore them.
+    if not name.upper().startswith("SYNC_") or name in VARIABLES:
+        return False
+    return not (_SERVICE.fullmatch(name) or (name.endswith("_PORT") and _SERVICE_PORT_VALUE.match(text)))
+
+
+def _stray(name: str) -> str:
+    near = get_close_matches(name.upper(), VARIABLES, n=1)
+    remedy = f"did you mean {near[0]}?" if near else "docs/CONFIGURATION.md has them all"
+    return f"{name} is not a setting; {remedy}"
+
+
+def _problem(found: Any, given: Mapping[str, str]) -> str:
+    """One line from what pydantic found: our own `Wrong`, or a word that is not one of the legal ones."""
+    field, context = found["loc"][0], found.get("ctx", {})
+    wrong = context.get("error") or Wrong(f"not {context['expected']}", "write one of these")
+    shown = MASK if field in _SECRETS else wrong.shown or repr(given[field])
+    return f"{field.upper()}: {wrong.what} ({shown}), {wrong.remedy}"
+
+
+def _text(field: str, value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case SecretStr():
+            return MASK
+        case bool():
+            return str(value).lower()
+        case int() if field.endswith("_bytes"):
+            return units.size_text(value)
+        case float():
+            return units.duration_text(value) if field == "sync_stream_max_age" else units.seconds_text(value)
+        case _:
+            return str(value)
+
+
+def _fault(file: Path) -> str:
+    try:
+        file.stat()
+        if not file.is_file():
+            return "not a regular file"
+        file.open("rb").close()
+    except OSError as error:
+        return (error.strerror or "not readable").lower()
+    return ""

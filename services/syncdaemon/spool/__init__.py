@@ -1,0 +1,272 @@
+"""The replay directory: watched, scanned, read, and let go of, a batch at a time in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+import structlog
+
+from syncdaemon import settle
+from syncdaemon.backlog import WINDOW, Backlog, Candidate
+from syncdaemon.model import Content, Receipt, Refusal
+from syncdaemon.spool import watch
+from syncdaemon.spool.home import Home
+from syncdaemon.spool.read import Gone, NotYet, Reader
+from syncdaemon.spool.retire import Archive, Hold, quarantine
+from syncdaemon.spool.scan import files, scan
+
+BATCH_FILES = 256
+BATCH_BYTES = 4 << 20
+_SCAN_RETRY = 2.0  # seconds between scans while the directory can't be read
+_MANY = 4_096  # files in one new folder; more are left to a scan
+_REARM = 5.0  # seconds until a broken watch is tried again
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SpoolSettings:
+    """`quiet`, `rescan` and `hold` in seconds; `archive`: delivered files are kept instead of held."""
+
+    replay_dir: bytes
+    quiet: float
+    rescan: float
+    hold: float
+    archive: bool
+    newest_first: bool
+    window: int = WINDOW
+
+
+class Spool:
+    """Gives out batches of complete files, and takes back what became of them."""
+
+    def __init__(self, settings: SpoolSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self.settings = settings
+        self.home = Home(settings.replay_dir)
+        self.backlog = Backlog(settings.newest_first, settings.window)
+        self.hold = Hold(self.home, settings.hold)
+        self.quarantined = 0
+        self.odd = 0
+        self.problem = ""
+        self.scanned = asyncio.Event()
+        self._archive = Archive(self.home)
+        self._clock = clock
+        self._offset_ns = 0
+        self._stir = asyncio.Event()
+        self._scan_wanted = asyncio.Event()
+        self._taken: deque[Candidate] = deque()
+        self._folders: set[bytes] = set()
+        self._reading = ThreadPoolExecutor(1, "read")
+        self._moving = ThreadPoolExecutor(1, "retire")
+        self._scanning = ThreadPoolExecutor(1, "scan")
+
+    def open(self) -> None:
+        """Takes the directory. Raises SettingsError where that can't be."""
+        self.home.open()
+        self.hold.load(self._clock())
+        sidecars = sum(name.endswith(b".reason.json") for name in os.listdir(self.home.quarantine))
+        self.quarantined = sidecars
+
+    def close(self) -> None:
+        """Waits for the threads' last work and gives the directory back."""
+        for pool in (self._reading, self._moving, self._scanning):
+            pool.shutdown(wait=True, cancel_futures=True)
+        self.home.close()
+
+    async def _in(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+    def now_ns(self) -> int:
+        """The file system's now."""
+        return time.time_ns() + self._offset_ns
+
+    async def scan(self) -> None:
+        """Looks at the whole directory once. Raises OSError where it can't be read."""
+        self._offset_ns = await self._in(self._scanning, self.home.clock_offset_ns)
+        since, mine, room = self.now_ns() - 20_000_000, self.backlog.mine(), self.backlog.room
+        newest = self.settings.newest_first
+        listing = await self._in(self._scanning, lambda: scan(self.settings.replay_dir, mine, room, newest, since))
+        if listing.odd > self.odd:
+            log.warning("odd_entries", count=listing.odd, meaning="symlinks, pipes, sockets or devices: not taken")
+        self.odd = listing.odd
+        self._look_at(self.backlog.merge(listing))
+        self.scanned.set()
+        self._stir.set()
+
+    async def watch(self) -> None:
+        """For ever: hints as they come, a scan at the start, whenever one is wanted, and at the regular time."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_hints())
+            while True:
+                delay = self.settings.rescan
+                self._scan_wanted.clear()
+                try:
+                    await self.scan()
+                    self.problem = ""
+                except OSError as error:
+                    self.backlog.abandon()
+                    self.problem = f"SYNC_REPLAY_DIR can't be read: {error}"
+                    log.error("scan_failed", error=str(error), next_try_seconds=_SCAN_RETRY)
+                    delay = _SCAN_RETRY
+                try:
+                    async with asyncio.timeout(delay):
+                        await self._scan_wanted.wait()
+                except TimeoutError:
+                    pass
+
+    async def _follow_hints(self) -> None:
+        while True:
+            async for paths in watch.hints(self.settings.replay_dir):
+                self._look_at(paths)
+                await self._look_into_folders()
+            await asyncio.sleep(_REARM)
+            self._scan_wanted.set()
+
+    def _look_at(self, paths: Iterable[bytes]) -> None:
+        for path in paths:
+            self._look_at_one(path)
+        self._stir.set()
+
+    def _look_at_one(self, path: bytes) -> None:
+        full = os.path.join(self.settings.replay_dir, path)
+        try:
+            found = os.lstat(full)
+        except OSError:
+            self.backlog.gone(path)
+            if watch.unclear(path):
+                self._scan_wanted.set()
+            return
+        if stat.S_ISREG(found.st_mode) and _below(self.settings.replay_dir, path):
+            wait = settle.quiet_wait(found.st_ctime_ns, self.now_ns(), self.settings.quiet)
+            key = self.backlog.key(found.st_mtime_ns)
+            self.backlog.hint(path, key, self._clock() + wait, found.st_ctime_ns)
+        elif stat.S_ISDIR(found.st_mode):
+            self._folders.add(path)
+
+    async def _look_into_folders(self) -> None:
+        """What was put into a new folder before the watch was on it raised no event."""
+        folders, self._folders = self._folders, set()
+        for folder in folders:
+            inside = await self._in(
+                self._scanning,
+                lambda f=folder: list(islice(files(self.settings.replay_dir, f + b"/"), _MANY)),  # type: ignore[misc]
+            )
+            if len(inside) == _MANY:
+                self._scan_wanted.set()
+            self._look_at(path for path, _ in inside)
+
+    async def read(self, largest: int) -> list[Content | Refusal]:
+        """The next batch: waits until there is one. Files over `largest` bytes come without their data."""
+        while True:
+            if not self._taken:
+                self._taken.extend(self.backlog.take(BATCH_FILES, self._clock()))
+            if self.backlog.wants_scan:
+                self._scan_wanted.set()
+            if self._taken and (batch := await self._read_taken(largest)):
+                return batch
+            if not self._taken:
+                await self._something_due()
+
+    async def _something_due(self) -> None:
+        self._stir.clear()
+        due = self.backlog.next_due()
+        if self.backlog.oldest() is not None:
+            return
+        try:
+            async with asyncio.timeout(None if due is None else max(0.0, due - self._clock())):
+                await self._stir.wait()
+        except TimeoutError:
+            pass
+
+    async def _read_taken(self, largest: int) -> list[Content | Refusal]:
+        reader = Reader(self.settings.replay_dir, self.settings.quiet, largest)
+        candidates, now_ns = list(self._taken), self.now_ns()
+        looks = await self._in(self._reading, lambda: list(_up_to_bytes(reader.look(candidates, now_ns))))
+        for _ in islice(candidates, len(looks)):
+            self._taken.popleft()
+        batch: list[Content | Refusal] = []
+        for look in looks:
+            if isinstance(look, NotYet):
+                self.backlog.wait(look.candidate, self._clock() + look.wait)
+            elif isinstance(look, Gone):
+                self.backlog.landed(look.path)
+            else:
+                batch.append(look)
+        return batch
+
+    async def retire(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+        """Lets go of recorded files. Returns those whose file could not be moved: they stay, and count again."""
+        if self.settings.archive:
+            retired = await self._in(self._moving, lambda: self._archive.retire(receipts))
+        else:
+            retired = await self._in(self._moving, lambda: self.hold.retire(receipts, self._clock()))
+            if not self.settings.hold:
+                await self.expire()
+        kept = {receipt.content.path for receipt, _ in retired.kept}
+        for path in (receipt.content.path for receipt in receipts):
+            if path not in kept and self.backlog.landed(path):
+                self._look_at_one(path)
+        for receipt, cause in retired.kept:
+            log.error("not_moved", path=receipt.content.name, error=cause, effect="recorded, and still there")
+            self.backlog.wait(Candidate(receipt.content.path, 1), self._clock() + settle.LONGEST_RECHECK)
+        self._stir.set()
+        return [receipt for receipt, _ in retired.kept]
+
+    def acknowledged(self, paths: Iterable[bytes]) -> None:
+        """These files are stored or refused: they count no more."""
+        self.backlog.acknowledged(paths)
+
+    async def set_aside(self, refusal: Refusal, first: str, last: str) -> None:
+        """Moves a refused file to the quarantine with its reason; `first` and `last` attempt in RFC 3339."""
+        await self._in(self._moving, lambda: quarantine(self.home, refusal, first, last))
+        self.quarantined += 1
+        log.error("quarantined", path=refusal.content.name, reason=refusal.reason, error=str(refusal.detail))
+        if self.backlog.landed(refusal.content.path):
+            self._look_at_one(refusal.content.path)
+
+    def put_back(self, contents: Iterable[Content]) -> None:
+        """These files were not delivered: they are ready again."""
+        for content in contents:
+            self.backlog.put_back(content.path, content.stamp.mtime_ns)
+        self._stir.set()
+
+    async def expire(self) -> None:
+        """Deletes what has been held for long enough."""
+        while True:
+            before = self.hold.count
+            back = await self._in(self._moving, lambda: self.hold.expire(self._clock()))
+            for path in back:
+                log.warning("changed_while_held", path=os.fsdecode(path), effect="delivered as a new file")
+            self._look_at(back)
+            if self.hold.count == before:
+                return
+
+
+def _below(root: bytes, path: bytes) -> bool:
+    """Whether no folder on the way from `root` to `path` is a symlink."""
+    folder = os.path.dirname(path)
+    while folder:
+        if os.path.islink(os.path.join(root, folder)):
+            return False
+        folder = os.path.dirname(folder)
+    return True
+
+
+def _up_to_bytes(looks: Iterable[Content | Refusal | NotYet | Gone]) -> Iterable[Content | Refusal | NotYet | Gone]:
+    size = 0
+    for look in looks:
+        yield look
+        if isinstance(look, Content):
+            size += len(look.data or b"")
+        if size >= BATCH_BYTES:
+            return

@@ -1,0 +1,79 @@
+"""The daemon's own folder in the replay directory: the lock, and the places that files are moved to.
+
+It lies in the replay directory so that every move is a rename within one file system.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+
+from syncdaemon.errors import SettingsError
+
+NAME = b".syncdaemon"
+_CLOCK_SLACK_NS = 50_000_000  # a kernel's file times lag by a tick; more than this is another clock
+
+
+class Home:
+    """`<replay directory>/.syncdaemon`, locked by this process from `open` until `close`."""
+
+    def __init__(self, replay_dir: bytes) -> None:
+        self.replay_dir = replay_dir
+        self.path = os.path.join(replay_dir, NAME)
+        self.held = os.path.join(self.path, b"held")
+        self.quarantine = os.path.join(self.path, b"quarantine")
+        self.archive = os.path.join(self.path, b"archive")
+        self._lock = -1
+
+    def open(self) -> None:
+        """Makes the folders and takes the lock.
+
+        Raises SettingsError where the directory is missing or not writable, or another daemon works on it.
+        """
+        shown = os.fsdecode(self.replay_dir)
+        if not os.path.isdir(self.replay_dir):
+            raise SettingsError(f"SYNC_REPLAY_DIR: {shown} is not a directory; create it or name another")
+        try:
+            for folder in (self.path, self.held, self.quarantine):
+                os.makedirs(folder, mode=0o750, exist_ok=True)
+            self._lock = os.open(os.path.join(self.path, b"lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            if not os.access(self.replay_dir, os.W_OK | os.X_OK):
+                raise PermissionError(13, "Permission denied")
+        except OSError as error:
+            raise SettingsError(
+                f"SYNC_REPLAY_DIR: {shown} is not writable ({error.strerror}); "
+                "delivered files could not be moved out of it"
+            ) from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.close()
+            raise SettingsError(
+                f"SYNC_REPLAY_DIR: another syncdaemon works on {shown}; stop it, or give this one its own directory"
+            ) from None
+
+    def close(self) -> None:
+        """Gives the lock back."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def clock_offset_ns(self) -> int:
+        """How far the file system's clock is ahead of ours, in ns; 0 where they are one clock.
+
+        A network file system stamps files with its server's clock.
+        """
+        before = time.time_ns()
+        os.utime(self._lock)
+        offset = os.fstat(self._lock).st_ctime_ns - before
+        return offset if abs(offset) > _CLOCK_SLACK_NS else 0
+
+
+def fsync_dir(path: bytes) -> None:
+    """Makes the renames, creations and removals in this directory durable."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,231 @@
+"""Letting go of files that are recorded, and setting aside those that are refused.
+
+Nothing is deleted on a guess. A file is first renamed out of the way and then looked at: if it is not the version
+that was recorded (its name was used again, or it was written to), it goes back to its place as a new file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from syncdaemon.model import Receipt, Refusal, Stamp
+from syncdaemon.spool.home import Home, fsync_dir
+
+SIDECAR = b".reason.json"
+_NAME_MAX = 255
+_BUCKET_SECONDS = 10.0
+
+
+class Retired(NamedTuple):
+    """`moved`: how many files were moved away. `kept`: receipts whose file could not be moved, with the cause."""
+
+    moved: int
+    kept: list[tuple[Receipt, str]]
+
+
+class Archive:
+    """Moves delivered files to `archive/<day>/<path>`, where they stay."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    def retire(self, receipts: Sequence[Receipt]) -> Retired:
+        """Moves the files of these receipts; durable when it returns."""
+        day = os.path.join(self._home.archive, time.strftime("%Y%m%d", time.gmtime()).encode())
+        return _move_all(self._home, receipts, lambda receipt: _free(os.path.join(day, receipt.content.path)))
+
+
+class Hold:
+    """Keeps delivered files in `held/` for some time, then deletes them.
+
+    They lie in buckets, a folder for each span of time, so that no list of them is needed in memory. A bucket's
+    age is counted by this process' own clock: one that was there at the start begins its time anew, and a wall
+    clock that is set cannot shorten the hold.
+    """
+
+    def __init__(self, home: Home, seconds: float) -> None:
+        self._home = home
+        self.seconds = seconds
+        self.count = 0
+        self._buckets: dict[bytes, float] = {}  # name: when it was closed, or will be
+        self._open: bytes | None = None
+
+    def load(self, now: float) -> None:
+        """Takes over what an earlier process held."""
+        for bucket in os.listdir(self._home.held):
+            self._buckets[bucket] = now
+            self.count += len(os.listdir(os.path.join(self._home.held, bucket)))
+
+    def retire(self, receipts: Sequence[Receipt], now: float) -> Retired:
+        """Moves the files of these receipts to the hold, or deletes them where there is none."""
+        bucket = self._bucket(now)
+        retired = _move_all(self._home, receipts, lambda receipt: os.path.join(bucket, _held_name(receipt)))
+        self.count += retired.moved
+        return retired
+
+    def _bucket(self, now: float) -> bytes:
+        if self._open is None or now >= self._buckets[self._open]:
+            self._open = b"%d" % time.time_ns()
+            self._buckets[self._open] = now + min(_BUCKET_SECONDS, self.seconds)
+            os.mkdir(os.path.join(self._home.held, self._open), 0o750)
+        return os.path.join(self._home.held, self._open)
+
+    def expire(self, now: float, limit: int = 2_000) -> list[bytes]:
+        """Deletes up to `limit` files that have been held for long enough; returns the paths of changed ones.
+
+        Those were written to while they were held: what they hold now was never sent, so they are back in the
+        replay directory, under a new name.
+        """
+        back: list[bytes] = []
+        for name, closed in list(self._buckets.items()):
+            if now < closed + self.seconds or limit <= 0:
+                continue
+            if name == self._open:
+                self._open = None
+            bucket = os.path.join(self._home.held, name)
+            limit -= self._delete(bucket, limit, back)
+            if limit > 0:
+                os.rmdir(bucket)
+                del self._buckets[name]
+        return back
+
+    def next_expiry(self) -> float | None:
+        """When the next bucket expires."""
+        return min(self._buckets.values()) + self.seconds if self._buckets else None
+
+    def _delete(self, bucket: bytes, limit: int, back: list[bytes]) -> int:
+        done = 0
+        with os.scandir(bucket) as entries:
+            for entry in entries:
+                if done == limit:
+                    break
+                if entry.name.startswith(_held_version(entry.stat(follow_symlinks=False))):
+                    os.unlink(entry.path)
+                else:
+                    place = _free(os.path.join(self._home.replay_dir, b"changed-while-held-" + entry.name))
+                    os.rename(entry.path, place)
+                    back.append(os.path.basename(place))
+                self.count -= 1
+                done += 1
+        return done
+
+
+def _held_version(found: os.stat_result) -> bytes:
+    return b"%d-%d-%d-" % (found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+def _held_name(receipt: Receipt) -> bytes:
+    stamp = receipt.content.stamp
+    version = b"%d-%d-%d-" % (stamp.ino, stamp.mtime_ns, stamp.size)
+    return version + b"%d-%b" % (receipt.seq, receipt.content.sha256.encode())
+
+
+def _move_all(home: Home, receipts: Iterable[Receipt], target_of: Callable[[Receipt], bytes]) -> Retired:
+    moved = 0
+    kept: list[tuple[Receipt, str]] = []
+    folders: set[bytes] = set()
+    for receipt in receipts:
+        source = os.path.join(home.replay_dir, receipt.content.path)
+        target = target_of(receipt)
+        try:
+            if _move(source, target, receipt.content.stamp):
+                moved += 1
+                folders.add(os.path.dirname(source))
+                folders.add(os.path.dirname(target))
+        except OSError as error:
+            kept.append((receipt, error.strerror or str(error)))
+    for folder in folders:
+        fsync_dir(folder)
+    return Retired(moved, kept)
+
+
+def _move(source: bytes, target: bytes, stamp: Stamp) -> bool:
+    """Renames the file if it is the version of `stamp`. A file that is not there any more needs nothing."""
+    try:
+        os.rename(source, target)
+    except FileNotFoundError:
+        if os.path.isdir(os.path.dirname(target)):
+            return False
+        os.makedirs(os.path.dirname(target), 0o750)
+        return _move(source, target, stamp)
+    found = os.lstat(target)
+    if (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns) == stamp[:4]:
+        return True
+    _give_back(target, source, stat.S_ISDIR(found.st_mode))
+    return False
+
+
+def _give_back(moved: bytes, source: bytes, folder: bool) -> None:
+    """Undoes a rename that took another file than the one meant, without touching what came there since."""
+    try:
+        if folder:
+            raise PermissionError
+        os.link(moved, source, follow_symlinks=False)
+    except OSError:  # a folder, no hard links on this file system, or the name is taken again
+        os.rename(moved, _free(source))
+    else:
+        os.unlink(moved)
+    fsync_dir(os.path.dirname(source))
+
+
+def quarantine(home: Home, refusal: Refusal, first: str, last: str) -> None:
+    """Sets a refused file aside, its sidecar first: a file never lies there without its reason.
+
+    `first` and `last`: when it was first tried and when it was refused, RFC 3339.
+    """
+    content = refusal.content
+    name = os.path.basename(content.path)[: _NAME_MAX - len(SIDECAR) - 8]
+    target = _free(os.path.join(home.quarantine, name))
+    sidecar = {
+        "reason": refusal.reason,
+        "error": refusal.detail,
+        "attempts": content.attempts,
+        "first": first,
+        "last": last,
+        "sha256": content.sha256,
+        "path": content.name,
+        "size": content.stamp.size,
+    }
+    write_durably(target + SIDECAR, json.dumps(sidecar, indent=2, sort_keys=True).encode() + b"\n")
+    source = os.path.join(home.replay_dir, content.path)
+    known = content.stamp if content.stamp.ino else stamp_of(source)
+    if known is None or not _move(source, target, known):
+        os.unlink(target + SIDECAR)
+    fsync_dir(home.quarantine)
+    fsync_dir(os.path.dirname(source))
+
+
+def stamp_of(path: bytes) -> Stamp | None:
+    """The version of the file at `path` now; None where there is none."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def write_durably(path: bytes, data: bytes) -> None:
+    """Writes a whole file so that after a power cut there is all of it, or none."""
+    temporary = path + b".tmp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    try:
+        os.write(fd, data)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.rename(temporary, path)
+    fsync_dir(os.path.dirname(path))
+
+
+def _free(path: bytes) -> bytes:
+    """A name at which there is nothing yet: this one, or with a number behind it."""
+    candidate, number = path, 1
+    while os.path.lexists(candidate):
+        number += 1
+        candidate = b"%b~%d" % (path, number)
+    return candidate

@@ -1,0 +1,38 @@
+"""Hints that something happened in the replay directory. The scan is the truth; a lost hint costs only time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+
+import structlog
+from watchfiles import awatch
+
+from syncdaemon import settle
+
+_STEP_MS = 20  # how long events are gathered before they are told
+_DEBOUNCE_MS = 200  # at most, under a steady stream of them
+
+log = structlog.get_logger(__name__)
+
+
+async def hints(root: bytes) -> AsyncIterator[set[bytes]]:
+    """Relative paths where something may have changed; ends where the watch breaks.
+
+    The path is what the notifier makes of the name: bytes that are no UTF-8 come out mangled, which a scan
+    has to mend (`unclear`).
+    """
+    prefix = len(os.fsdecode(root)) + 1
+    try:
+        async for changes in awatch(
+            os.fsdecode(root), watch_filter=None, step=_STEP_MS, debounce=_DEBOUNCE_MS, stop_event=None
+        ):
+            paths = {os.fsencode(path[prefix:]) for _, path in changes}
+            yield {path for path in paths if path and not settle.path_ignored(path)}
+    except OSError as error:
+        log.warning("watch_failed", error=str(error), effect="files are found by the regular scan only")
+
+
+def unclear(path: bytes) -> bool:
+    """Whether the notifier could not tell the name: it stands for a scan."""
+    return b"\xef\xbf\xbd" in path

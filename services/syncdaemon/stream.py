@@ -1,0 +1,194 @@
+"""The stream: created where it is missing, never altered, and asked what it takes.
+
+Subjects and answers are those of the JetStream API, version 1 (ADR-1, ADR-8 and nats-server 2.15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from syncdaemon.errors import LanePaused, SettingsError
+from syncdaemon.link import Session
+
+_NOT_FOUND = 10059
+_JETSTREAM_OFF = (10039, 10076)
+_IMPOSSIBLE = "no.stream"  # no stream's name has a dot, so a message that expects this one is never stored
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """The stream to publish into, and how to make it if it is not there. `max_age` in seconds, 0: no limit."""
+
+    name: str
+    wildcard: str
+    create: bool
+    per_digest: bool
+    max_age: float
+    max_bytes: int
+    replicas: int
+
+    def config(self, server_version: str) -> dict[str, Any]:
+        """The configuration of a created stream, as far as this server knows it."""
+        config: dict[str, Any] = {
+            "name": self.name,
+            "subjects": [self.wildcard],
+            "retention": "limits",
+            "storage": "file",
+            "discard": "new",
+            "num_replicas": self.replicas,
+            "max_age": int(self.max_age * 1e9),
+            "max_bytes": self.max_bytes or -1,
+            "max_consumers": -1,
+            "max_msgs": -1,
+            "deny_delete": True,
+            "allow_direct": True,
+        }
+        if self.per_digest:
+            config |= {"max_msgs_per_subject": 1, "discard_new_per_subject": True}
+        if _version(server_version) >= (2, 12):
+            config["allow_atomic"] = True
+        return config
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """What matters of a stream as it is. `window` and `max_age` in seconds; a `max_age` of 0: it keeps all."""
+
+    name: str
+    subjects: tuple[str, ...]
+    retention: str
+    discard: str
+    window: float
+    max_age: float
+    last_seq: int
+    no_ack: bool
+    sealed: bool
+
+    def horizon(self, per_digest: bool) -> float:
+        """For how long the stream refuses a second copy, in seconds; infinite where it never forgets."""
+        if not per_digest or self.retention != "limits":
+            return self.window
+        return self.max_age or float("inf")
+
+
+async def prepare(session: Session, settings: StreamSettings, probe_subject: str) -> StreamInfo | None:
+    """Makes sure that the stream is there and takes our subject; what the server tells of it, None if nothing.
+
+    Raises SettingsError where only an operator can help, LanePaused where it passes, LinkDown.
+    """
+    info = await _ensure(session, settings)
+    if info is not None:
+        _accept(info, settings)
+    await _rehearse(session, settings, probe_subject)
+    return info
+
+
+def _accept(info: StreamInfo, settings: StreamSettings) -> None:
+    if info.sealed:
+        raise SettingsError(f"SYNC_STREAM: {info.name} is sealed and takes no message any more; name another")
+    if info.no_ack:
+        raise SettingsError(f"SYNC_STREAM: {info.name} acknowledges nothing (no_ack), so no delivery can be proved")
+    if not captured(info.subjects, settings.wildcard):
+        raise SettingsError(
+            f"SYNC_SUBJECT: the stream {info.name} captures {', '.join(info.subjects) or 'no subject'}, not "
+            f"{settings.wildcard}; add that to its subjects, or set SYNC_SUBJECT or SYNC_STREAM to match"
+        )
+
+
+async def _ensure(session: Session, settings: StreamSettings) -> StreamInfo | None:
+    try:
+        answer = await session.request_json(f"$JS.API.STREAM.INFO.{settings.name}")
+    except PermissionError as error:
+        log.warning("stream_unseen", stream=settings.name, reason=str(error), effect="its settings are not checked")
+        return None
+    if answer is None:
+        raise LanePaused("the server has no JetStream, or it is not available now")
+    if error := answer.get("error"):
+        if error.get("err_code") in _JETSTREAM_OFF:
+            raise LanePaused(f"JetStream: {error.get('description')}")
+        if error.get("err_code") != _NOT_FOUND:
+            raise LanePaused(f"stream {settings.name}: {error.get('description')} ({error.get('err_code')})")
+        if not settings.create:
+            raise SettingsError(
+                f"SYNC_STREAM: there is no stream {settings.name} at the server, and SYNC_STREAM_CREATE=false"
+            )
+        answer = await _create(session, settings)
+    return _info(answer)
+
+
+async def _create(session: Session, settings: StreamSettings) -> dict[str, Any]:
+    config = settings.config(session.server["version"])
+    try:
+        answer = await session.request_json(f"$JS.API.STREAM.CREATE.{settings.name}", config)
+    except PermissionError as error:
+        raise SettingsError(f"SYNC_STREAM: {settings.name} is missing, and may not be created: {error}") from None
+    if answer is None:
+        raise LanePaused("the server has no JetStream, or it is not available now")
+    if error := answer.get("error"):
+        told = f"{error.get('description')} ({error.get('err_code')})"
+        if error.get("code") in (429, 503):
+            raise LanePaused(f"stream {settings.name} can't be created now: {told}")
+        raise SettingsError(f"SYNC_STREAM: {settings.name} can't be created for {settings.wildcard}: {told}")
+    log.info("stream_created", stream=settings.name, subjects=settings.wildcard)
+    return answer
+
+
+async def _rehearse(session: Session, settings: StreamSettings, subject: str) -> None:
+    """Publishes a message that no stream can store, since it expects one of an impossible name.
+
+    The answer proves the whole way and leaves nothing behind: that we may publish there, that a stream captures
+    the subject and that its acknowledgement reaches us. 10060 is "expected stream does not match".
+    """
+    headers = f"NATS/1.0\r\nNats-Expected-Stream: {_IMPOSSIBLE}\r\n\r\n".encode()
+    try:
+        data, status = await session.request(subject, b"", headers)
+    except PermissionError as error:
+        raise SettingsError(
+            f"SYNC_SUBJECT: these credentials may not publish to {settings.wildcard}: {error}"
+        ) from None
+    if status is not None and status.startswith(b"NATS/1.0 503"):
+        raise SettingsError(
+            f"SYNC_SUBJECT: no stream at the server captures {settings.wildcard}; "
+            f"add it to the subjects of {settings.name}, or name another SYNC_STREAM"
+        )
+    if b"10060" not in data:
+        raise LanePaused(f"stream {settings.name}: the server answered {data[:120]!r}")
+
+
+def captured(subjects: Sequence[str], wildcard: str) -> bool:
+    """Whether one of the stream's subjects covers all that `wildcard` stands for."""
+    return any(_covers(subject.split("."), wildcard.split(".")) for subject in subjects)
+
+
+def _covers(pattern: list[str], wanted: list[str]) -> bool:
+    for at, token in enumerate(pattern):
+        if token == ">":
+            return len(wanted) > at
+        if at >= len(wanted) or (token != "*" and token != wanted[at]):
+            return False
+    return len(pattern) == len(wanted)
+
+
+def _info(answer: dict[str, Any]) -> StreamInfo:
+    config, state = answer["config"], answer["state"]
+    return StreamInfo(
+        name=config["name"],
+        subjects=tuple(config.get("subjects") or ()),
+        retention=config.get("retention", "limits"),
+        discard=config.get("discard", "old"),
+        window=config.get("duplicate_window", 0) / 1e9,
+        max_age=config.get("max_age", 0) / 1e9,
+        last_seq=state.get("last_seq", 0),
+        no_ack=config.get("no_ack", False),
+        sealed=config.get("sealed", False),
+    )
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("-")[0].split(".")[:2] if part.isdigit())

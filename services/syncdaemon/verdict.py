@@ -1,0 +1,129 @@
+"""What each answer of the server means for a file: the one table. Pure.
+
+Four classes: stored; `Again` (the link or the stream: pause the lane, keep every file); `Stop` (configuration:
+the same, with an alarm for the operator); `Refuse` (this very file, the only per-file poison). A fifth, `Known`,
+says that the subject is taken: whose message is there has to be read before it counts as stored.
+
+Answers as of nats-server 2.15; the codes are those of its errors.json, the acknowledgement is ADR-1's PubAck.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import NamedTuple
+
+from syncdaemon.model import Content
+
+
+class Stored(NamedTuple):
+    """The stream holds the message at `seq`; `duplicate`: the server knew its id already."""
+
+    stream: str
+    seq: int
+    duplicate: bool
+
+
+class Known(NamedTuple):
+    """The subject holds a message already: at `seq`, 0 where the server does not say."""
+
+    seq: int
+
+
+class Again(NamedTuple):
+    """Not stored, and it passes: try again after `wait` seconds."""
+
+    reason: str
+    detail: str
+    wait: float
+
+
+class Stop(NamedTuple):
+    """Not stored, and only an operator can change that."""
+
+    reason: str
+    detail: str
+
+
+class Refuse(NamedTuple):
+    """Not stored, and never will be: it is this file."""
+
+    reason: str
+    detail: str
+
+
+Verdict = Stored | Known | Again | Stop | Refuse
+
+NO_RESPONDERS = b"NATS/1.0 503"
+_SOON, _LATER = 0.1, 5.0
+_WRONG_SEQUENCE = re.compile(r"wrong last sequence: (\d+)")
+
+_AGAIN_SOON = {
+    10158: "twin_in_process",  # 409, replicated streams: the same id is just being stored
+    10164: "twin_in_process",  # 400, the same for the expected sequence
+    10167: "too_many_requests",
+    10008: "cluster_unavailable",
+}
+_AGAIN_LATER = {
+    10002: "account_limit",
+    10023: "server_storage_full",
+    10047: "server_storage_full",
+    10028: "server_memory_full",
+    10039: "jetstream_off",
+    10076: "jetstream_off",
+}
+_STOP = {
+    10109: ("sealed", "the stream is sealed; it takes no message ever again"),
+    10060: ("wrong_stream", "the subject belongs to another stream than SYNC_STREAM"),
+    10111: ("rollup_refused", "the stream allows no roll-up header"),
+    10166: ("ttl_refused", "the stream allows no message TTL"),
+    10059: ("no_stream", "the stream is gone"),
+}
+_REFUSE = {
+    10054: "too_large",
+    10097: "headers_too_large",
+}
+
+
+def judge(data: bytes, headers: bytes | None) -> Verdict:
+    """The class of one answer: its body, and its raw header block if it has one."""
+    if headers is not None and headers.startswith(NO_RESPONDERS):
+        return Again("no_stream_responds", "no stream takes this subject now, or JetStream is not available", 1.0)
+    try:
+        answer = json.loads(data)
+        if error := answer.get("error"):
+            return _judge_error(error.get("code", 0), error.get("err_code", 0), error.get("description", ""))
+        return Stored(answer["stream"], answer["seq"], answer.get("duplicate", False))
+    except (ValueError, KeyError, AttributeError):
+        return Again("unreadable_answer", f"the server answered {data[:80]!r}", _LATER)
+
+
+def _judge_error(code: int, err_code: int, text: str) -> Verdict:
+    told = f"{text} ({code}/{err_code})"
+    if err_code == 10071:
+        match = _WRONG_SEQUENCE.search(text)
+        return Known(int(match[1])) if match else Again("twin_in_process", told, _SOON)
+    if err_code == 10077:
+        if "per subject" in text:
+            return Known(0)
+        return Again("stream_full", told, _LATER)
+    if reason := _AGAIN_SOON.get(err_code):
+        return Again(reason, told, _SOON)
+    if reason := _AGAIN_LATER.get(err_code):
+        return Again(reason, told, _LATER)
+    if reason := _REFUSE.get(err_code):
+        return Refuse(reason, told)
+    if stop := _STOP.get(err_code):
+        return Stop(stop[0], f"{stop[1]}: {told}")
+    if code in (429, 503, 500):
+        return Again("server_error", told, _LATER)
+    return Stop("unknown_answer", told)
+
+
+def own_message(stored: dict[str, str], content: Content, site: str) -> bool:
+    """Whether the message with these headers is one that we sent for this very version of the file."""
+    return (
+        stored.get("Edge-Site") == site
+        and stored.get("Edge-Path") == content.name
+        and stored.get("Edge-Mtime-Ns") == str(content.stamp.mtime_ns)
+    )

@@ -1,0 +1,71 @@
+"""The auditor: reads a ledger from its first row to its last and checks that it holds together. Offline, read only."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from syncdaemon import chain
+from syncdaemon.errors import LedgerDamaged
+from syncdaemon.ledger import Damage, files, lock_path, read
+
+_TELL_EVERY = 10_000  # rows between two calls of `progress`
+
+
+@dataclass
+class Audit:
+    """What a ledger holds. `note`: something to know that is no damage."""
+
+    site: str
+    files: int = 0
+    rows: int = 0
+    events: Counter[str] = field(default_factory=Counter)
+    first: str = ""
+    last: str = ""
+    digest: str = chain.FIRST_PREV
+    note: str = ""
+
+
+def audit(
+    folder: Path, site: str, allow_missing_start: bool = False, progress: Callable[[int], None] = lambda rows: None
+) -> Audit:
+    """Checks every row of a site's ledger: form, number, link to the row before; across all its files.
+
+    Raises LedgerDamaged, whose text names the file and the line of the first damage.
+    """
+    found = Audit(site)
+    head: chain.Head | None = None if allow_missing_start else chain.START
+    paths = files(folder, site)
+    for path in paths:
+        found.files += 1
+        try:
+            for _, row, head in read(path, head):
+                found.rows += 1
+                found.events[row["event"]] += 1
+                found.first = found.first or row["ts"]
+                found.last, found.digest = row["ts"], head.digest
+                if found.rows % _TELL_EVERY == 0:
+                    progress(found.rows)
+        except LedgerDamaged as damage:
+            if path != paths[-1] or not str(damage).endswith(Damage.UNFINISHED) or not _being_written(folder, site):
+                raise
+            found.note = "the last line is just being written by a running daemon"
+    return found
+
+
+def _being_written(folder: Path, site: str) -> bool:
+    try:
+        fd = os.open(lock_path(folder, site), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False

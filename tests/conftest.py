@@ -1,0 +1,9 @@
+"""What every test finds in place."""
+
+import hypothesis
+
+pytest_plugins = ["tests.support.server"]
+
+# A busy machine is not a wrong answer: pytest's own timeout catches what hangs.
+hypothesis.settings.register_profile("syncdaemon", deadline=None)
+hypothesis.settings.load_profile("syncdaemon")

@@ -1,0 +1,62 @@
+"""The auditor: what is in the stream and what is in the ledger, read with nothing of ours.
+
+What tests claim about a delivery rests on this, so it uses only nats-py's documented calls and the json
+module. It leaves no trace: it makes no consumer, and so reads a work queue as well as any other stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import nats
+from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
+
+_AT_ONCE = 256
+
+
+class Stored(NamedTuple):
+    """One message as the stream holds it."""
+
+    seq: int
+    subject: str
+    headers: dict[str, str]
+    data: bytes
+
+
+async def messages(url: str, stream: str) -> list[Stored]:
+    """Every message of the stream, in its order."""
+    client = await nats.connect(url, allow_reconnect=False)
+    try:
+        js = client.jetstream()
+        state = (await js.stream_info(stream)).state
+        found: list[Stored] = []
+        for first in range(state.first_seq, state.last_seq + 1, _AT_ONCE):
+            wanted = range(first, min(first + _AT_ONCE, state.last_seq + 1))
+            answers = await asyncio.gather(*(_message(js, stream, seq) for seq in wanted))
+            found.extend(answer for answer in answers if answer is not None)
+        return found
+    finally:
+        await client.close()
+
+
+async def _message(js: JetStreamContext, stream: str, seq: int) -> Stored | None:
+    try:
+        message = await js.get_msg(stream, seq)
+    except NotFoundError:
+        return None  # deleted: a gap
+    return Stored(seq, message.subject or "", dict(message.headers or {}), message.data or b"")
+
+
+def ledger_rows(folder: Path) -> list[dict[str, Any]]:
+    """Every row of a site's ledger, oldest first. A line that is not whole is an error."""
+    rows = []
+    for path in sorted(folder.glob("evidence-*.jsonl")):
+        for line in path.read_bytes().splitlines(keepends=True):
+            if not line.endswith(b"\n"):
+                raise ValueError(f"{path}: the last line has no end: {line[:80]!r}")
+            rows.append(json.loads(line))
+    return rows

@@ -1,0 +1,167 @@
+"""How much is under way, how much arrives, when an answer is overdue, and when to connect again."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syncdaemon import pace
+from syncdaemon.pace import ANSWER_SECONDS, Rate, Window, overdue, retry_delay
+
+seconds = st.floats(0, 1e6)
+
+
+@given(st.integers(0, 1 << 40))
+def test_a_single_message_always_fits_into_an_empty_window(size: int) -> None:
+    """A message larger than the window goes alone, rather than never."""
+    assert Window(max_messages=10, max_bytes=1000).fits(1, size)
+
+
+@pytest.mark.parametrize(
+    ("messages", "size", "fits"),
+    [(1, 1, True), (5, 600, True), (6, 1, False), (1, 601, False), (5, 601, False), (6, 600, False), (1, 0, True)],
+)
+def test_both_limits_hold_once_something_is_under_way(messages: int, size: int, fits: bool) -> None:
+    """Up to the limit and not one more, in messages and in bytes."""
+    window = Window(max_messages=10, max_bytes=1000)
+    window.take(5, 400)
+
+    assert window.fits(messages, size) is fits
+
+
+@given(st.lists(st.tuples(st.integers(1, 20), st.integers(0, 3000)), max_size=50), st.data())
+def test_the_window_never_overflows_and_is_empty_again_at_the_end(
+    batches: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    """Whatever goes in and out: the limits hold unless one batch goes alone, and nothing is left over."""
+    window = Window(max_messages=20, max_bytes=3000)
+    flying: list[tuple[int, int]] = []
+    for batch in batches:
+        while not window.fits(*batch):
+            assert flying, "an empty window takes anything"
+            window.give(*flying.pop(data.draw(st.integers(0, len(flying) - 1))))
+        window.take(*batch)
+        flying.append(batch)
+        assert len(flying) == 1 or (window.messages <= 20 and window.bytes <= 3000)
+        assert window.messages == sum(messages for messages, _ in flying)
+        assert window.bytes == sum(size for _, size in flying)
+    for batch in flying:
+        window.give(*batch)
+    assert (window.messages, window.bytes) == (0, 0)
+
+
+def test_the_window_is_far_below_what_a_server_buffers() -> None:
+    """Beyond 128 MB or 100,000 messages nats-server 2.15 answers 429; the window keeps well away from that."""
+    window = Window()
+    window.take(1, 0)
+
+    assert not window.fits(100_000 // 4, 0)
+    assert not window.fits(1, (128 << 20) // 2)
+
+
+def test_nothing_arrived_is_zero() -> None:
+    """The metric begins at nought."""
+    assert Rate().bps(0.0) == 0.0
+
+
+def test_the_rate_is_bits_a_second_over_the_last_five() -> None:
+    """1000 bytes in five seconds are 1600 bits a second."""
+    rate = Rate()
+    rate.add(100.0, 400)
+    rate.add(104.0, 600)
+
+    assert rate.bps(104.5) == 1600.0
+
+
+def test_what_arrived_five_seconds_ago_counts_no_more() -> None:
+    """A link that fell silent is at exactly zero five seconds later, with no rest from rounding."""
+    rate = Rate()
+    for step in range(50):
+        rate.add(step / 10, 333)
+
+    assert rate.bps(4.9) > 0
+    assert rate.bps(7.0) < rate.bps(4.9)
+    assert rate.bps(9.9) == 0.0
+    assert rate.bps(1e9) == 0.0
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 1000)), max_size=60), st.integers(0, 10))
+def test_the_rate_is_what_a_plain_sum_says(steps: list[tuple[int, int]], rest: int) -> None:
+    """The running sum never drifts from the sum over the last five seconds."""
+    rate, now, arrived = Rate(), 0, []
+    for step, size in steps:
+        now += step
+        rate.add(now, size)
+        arrived.append((now, size))
+        assert rate.bps(now) == sum(size for at, size in arrived if at > now - 5) * 8 / 5
+    assert rate.bps(now + rest) == sum(size for at, size in arrived if at > now + rest - 5) * 8 / 5
+
+
+@given(seconds, st.floats(0, ANSWER_SECONDS), seconds, seconds)
+def test_a_young_message_is_never_overdue(
+    sent: float, age: float, last_answer: float, newest_answered: float
+) -> None:
+    """However long the silence before it: each message has its ten seconds."""
+    now = min(sent + age, sent + ANSWER_SECONDS)
+    if now - sent > ANSWER_SECONDS:  # the sum was rounded up
+        return
+    assert not overdue(now, sent, last_answer, newest_answered)
+
+
+def test_silence_makes_a_message_overdue() -> None:
+    """Nothing was answered for more than ten seconds: this won't be either."""
+    assert overdue(now=120.1, sent=110.0, last_answer=110.0, newest_answered=100.0)
+    assert overdue(now=120.1, sent=110.0, last_answer=0.0, newest_answered=0.0)
+
+
+def test_a_message_behind_others_on_a_slow_link_is_not_overdue() -> None:
+    """A minute in the queue is no reason, as long as those before it are answered one by one."""
+    assert not overdue(now=160.0, sent=100.0, last_answer=158.0, newest_answered=100.0)
+
+
+def test_a_message_that_was_passed_over_is_overdue() -> None:
+    """Messages sent long after it are answered: its own answer is lost."""
+    assert overdue(now=120.0, sent=100.0, last_answer=120.0, newest_answered=110.5)
+    assert not overdue(now=120.0, sent=100.0, last_answer=120.0, newest_answered=109.5)
+
+
+@given(seconds, seconds, seconds, seconds, seconds)
+def test_what_is_overdue_stays_so(
+    sent: float, wait: float, more: float, last_answer: float, newest_answered: float
+) -> None:
+    """Time alone never takes the verdict back."""
+    now = sent + wait
+    if overdue(now, sent, last_answer, newest_answered):
+        assert overdue(now + more, sent, last_answer, newest_answered)
+
+
+@given(st.integers(0, 10**9), st.booleans(), st.floats(0, 1, exclude_max=True))
+def test_a_delay_is_bounded(failures: int, reached: bool, roll: float) -> None:
+    """Half a minute at most where the server sent us away, one second where there is none."""
+    assert 0.0 <= retry_delay(failures, reached, roll) <= (30.0 if reached else 1.0)
+
+
+@given(st.booleans(), st.floats(0, 1, exclude_max=True))
+def test_the_first_attempt_is_made_at_once(reached: bool, roll: float) -> None:
+    """No failure yet: no delay."""
+    assert retry_delay(0, reached, roll) == 0.0
+
+
+@given(st.integers(1, 100), st.booleans(), st.floats(0, 1, exclude_max=True))
+def test_delays_grow_with_the_failures(failures: int, reached: bool, roll: float) -> None:
+    """The same roll of the dice never comes to less after one more failure."""
+    assert retry_delay(failures, reached, roll) <= retry_delay(failures + 1, reached, roll)
+
+
+def test_the_jitter_is_full() -> None:
+    """A thousand daemons after a common outage spread over the whole span, from nothing to the ceiling."""
+    assert retry_delay(20, True, 0.0) == 0.0
+    assert retry_delay(20, True, 0.5) == 15.0
+    assert retry_delay(20, True, 0.999) == pytest.approx(29.97)
+    assert retry_delay(1, True, 0.999) < 0.25
+
+
+def test_the_answer_time_is_longer_than_the_rate_window() -> None:
+    """The metric reads zero before a silent message is given up: the order in which people see it."""
+    assert pace.RATE_SECONDS < ANSWER_SECONDS
