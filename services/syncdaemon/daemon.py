@@ -20,7 +20,7 @@ from syncdaemon.errors import ConnectTimeout
 from syncdaemon.ledger import Ledger, now_text
 from syncdaemon.link import Link, LinkSettings, Session
 from syncdaemon.metrics import Live, Metrics
-from syncdaemon.model import Content, Receipt, Refusal, Stamp
+from syncdaemon.model import Content, Receipt, Refusal, Row, Stamp
 from syncdaemon.publish import Publisher, PublishSettings
 from syncdaemon.settings import Settings
 from syncdaemon.spool import Spool, SpoolSettings
@@ -51,7 +51,8 @@ class Daemon:
         self.delivered = 0
         self.delivered_bytes = 0
         self.last_receipt: dict[str, Any] | None = None
-        self._link_rows: asyncio.Queue[dict[str, int | str | bool]] = asyncio.Queue()
+        self.first_receipt = asyncio.Event()
+        self._link_rows: asyncio.Queue[Row] = asyncio.Queue()
         self._began = time.monotonic()
 
     def _live(self) -> Live:
@@ -83,7 +84,7 @@ class Daemon:
             self.ledger.open(lambda row: recent.append(row) if row["event"] in ("published", "duplicate") else None)
             self._remember(recent)
             self.publisher.recorded_seq = self.ledger.last_seq
-            host = {"host": platform.node(), "pid": os.getpid(), "version": __version__}
+            host: Row = {"host": platform.node(), "pid": os.getpid(), "version": __version__}
             await self.ledger.record([("open", host)])
             try:
                 yield
@@ -137,10 +138,10 @@ class Daemon:
                 work = asyncio.create_task(_until(stop))
             await _finish(work, stop, failed)
 
-    async def drain(self, timeout: float | None, progress: Callable[[Daemon], None] = lambda daemon: None) -> None:
+    async def drain(self, within: float | None, progress: Callable[[Daemon], None] = lambda daemon: None) -> None:
         """Delivers what is in the directory now, and returns.
 
-        Raises ConnectTimeout where there was no connection in `timeout` seconds, TimeoutError where not all
+        Raises ConnectTimeout where there was no connection in `within` seconds, TimeoutError where not all
         was delivered by then.
         """
         stop = asyncio.Event()
@@ -150,7 +151,7 @@ class Daemon:
                 work = asyncio.create_task(self.delivery.run(stop))
                 drained = asyncio.create_task(self._drained(progress))
                 done, _ = await asyncio.wait(
-                    (work, drained, failed), timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+                    (work, drained, failed), timeout=within, return_when=asyncio.FIRST_COMPLETED
                 )
                 drained.cancel()
                 stop.set()
@@ -196,6 +197,7 @@ class Daemon:
                 "stream_seq": last.seq,
                 "at": now_text(),
             }
+            self.first_receipt.set()
 
     def _link_changed(self, session: Session | None, reason: str) -> None:
         if session is None:
@@ -208,8 +210,8 @@ class Daemon:
         log.info("link_up", url=self.link.shown_url, **server)
         self._link_rows.put_nowait({"up": True, **server})
 
-    def _pending_link_rows(self) -> list[tuple[str, dict[str, int | str | bool]]]:
-        rows = []
+    def _pending_link_rows(self) -> list[tuple[str, Row]]:
+        rows: list[tuple[str, Row]] = []
         while not self._link_rows.empty():
             rows.append(("link", self._link_rows.get_nowait()))
         return rows

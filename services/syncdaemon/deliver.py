@@ -130,7 +130,7 @@ class Delivery(Generic[S]):
         return known, fresh, refusals
 
     def _return(self, fresh: Sequence[Content], receipts: Sequence[Receipt], refused: Sequence[Refusal]) -> None:
-        settled = {outcome.content.path for outcome in (*receipts, *refused)}
+        settled = {receipt.content.path for receipt in receipts} | {refusal.content.path for refusal in refused}
         self._spool.acknowledged(settled)
         if len(settled) == len(fresh):
             return

@@ -97,13 +97,12 @@ Ctrl-C ends it, and the server with it."""
         sample = self._folder / "welcome.txt"
         sample.write_text(f"The first file of this folder, written at {time.strftime('%Y-%m-%dT%H:%M:%S%z')}.\n")
         put(sample, self.replay)
-        began = time.monotonic()
-        while daemon.last_receipt is None and time.monotonic() - began < _SAMPLE_SECONDS:
-            await asyncio.sleep(0.02)
-        receipt = daemon.last_receipt
-        if receipt is None:
+        try:
+            async with asyncio.timeout(_SAMPLE_SECONDS):
+                await daemon.first_receipt.wait()
+        except TimeoutError:
             self._say(f"The sample file is not delivered yet: {daemon.link.problem or daemon.publisher.paused}")
             return
         self._say("The sample file is delivered. Its receipt:\n")
-        for name, value in receipt.items():
+        for name, value in (daemon.last_receipt or {}).items():
             self._say(f"  {name:<12}{value}")

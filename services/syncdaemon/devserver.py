@@ -161,6 +161,8 @@ class NatsServer:
     def freeze(self) -> None:
         """It keeps its connections and says nothing: a half-open link, to its clients."""
         self._signal(signal.SIGSTOP)
+        # The signal is only asked for by now: until its last thread has stopped, the server can still answer.
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)

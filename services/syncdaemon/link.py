@@ -15,6 +15,8 @@ import asyncio
 import fcntl
 import json
 import random
+import re
+import socket
 import ssl
 import struct
 import termios
@@ -28,6 +30,7 @@ from typing import Any, Protocol
 import structlog
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
+from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from syncdaemon import pace
 from syncdaemon.errors import LinkDown
@@ -36,6 +39,7 @@ CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 0.5
 SILENT_SECONDS = 4.0  # neither an answer nor a byte taken by the peer for so long: the link is dead
 PROVED_SECONDS = 5.0  # how long a proof of life counts
+_BUFFER = 1 << 20  # bytes that the kernel, and we ourselves, keep for a peer that is slow to take them
 STABLE_SECONDS = 5.0  # a connection that lived so long ends a row of failures
 
 log = structlog.get_logger(__name__)
@@ -98,21 +102,61 @@ class _Reply:
             self.future.set_exception(LinkDown(reason))
 
 
+class _Parser(Parser):
+    """nats-py's parser behind a short cut for plain answers to our inbox, which are nearly all that ever comes."""
+
+    answer: re.Pattern[bytes] | None = None
+    answered: Callable[[int, bytes, bytes | None], None]
+
+    async def parse(self, data: bytes = b"") -> None:
+        if self.answer is not None and self.state == AWAITING_CONTROL_LINE:
+            data = self._take_answers(bytes(self.buf) + data if self.buf else data, self.answer)
+            self.buf.clear()
+        if data:
+            await super().parse(data)
+
+    def _take_answers(self, data: bytes, answer: re.Pattern[bytes]) -> bytes:
+        """Consumes whole answers from the front of `data`; what is left."""
+        at = 0
+        while match := answer.match(data, at):
+            start = match.end()
+            end = start + int(match[2])
+            if end + 2 > len(data):
+                break
+            self.answered(int(match[1]), data[start:end], None)
+            at = end + 2
+        return data[at:] if at else data
+
+
 class _Client(Client):
     """nats-py's client, with our inbox taken out of its way: an answer costs one look-up instead of a task."""
 
-    session: Session
-    inbox_sid = -1
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self._inbox_sid = -1
+        self._token_at = 0
+        self._ps: _Parser = _Parser(self)
+        self._ps.answered = session._answered
+
+    async def open_inbox(self) -> bytes:
+        """Subscribes to an inbox of our own; the prefix of its reply subjects."""
+        inbox = self.new_inbox()
+        subscription: Subscription = await self.subscribe(inbox + ".*", cb=_nobody)
+        prefix = inbox.encode() + b"."
+        self._inbox_sid, self._token_at = subscription._id, len(prefix)
+        self._ps.answer = re.compile(rb"MSG %b(\d+) \d+ (\d+)\r\n" % re.escape(prefix))
+        return prefix
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
-        if sid == self.inbox_sid:
-            self.session._answered(subject, data, headers)
+        if sid == self._inbox_sid:
+            self._session._answered(int(subject[self._token_at :]), data, headers)
         else:
             await super()._process_msg(sid, subject, reply, data, headers)  # type: ignore[arg-type]
 
     async def _process_pong(self) -> None:
         """Our own probes are no futures in nats-py's list: one that it times out there kills its read loop."""
-        self.session.proved_at = time.monotonic()
+        self._session.proved_at = time.monotonic()
         if self._pongs:
             await super()._process_pong()
 
@@ -133,8 +177,7 @@ class Session:
         self.url = url
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.proved_at = 0.0
-        self._client = _Client()
-        self._client.session = self
+        self._client = _Client(self)
         self._waiting: dict[int, tuple[Sink, int, float]] = {}
         self._requests: dict[str, _Reply] = {}
         self._token = 0
@@ -177,14 +220,12 @@ class Session:
                 **settings.options(),
             )
             connecting = False
-            inbox = self._client.new_inbox()
-            self._prefix = inbox.encode() + b"."
-            subscription: Subscription = await self._client.subscribe(inbox + ".*", cb=_nobody)
-            self._client.inbox_sid = subscription._id
+            self._prefix = await self._client.open_inbox()
             await self._client.flush(SILENT_SECONDS)  # type: ignore[arg-type]
         writer = self._client._transport._io_writer  # type: ignore[union-attr]
         assert writer is not None
-        writer.transport.set_write_buffer_limits(high=1 << 20)
+        writer.transport.set_write_buffer_limits(high=_BUFFER)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
         self._writer = writer
         self._progress_at = self._answered_at = self.proved_at = time.monotonic()
 
@@ -258,10 +299,10 @@ class Session:
         if not self.lost.done():
             self.lost.set_result(reason)
 
-    def _answered(self, subject: bytes, data: bytes, headers: bytes | None) -> None:
+    def _answered(self, token: int, data: bytes, headers: bytes | None) -> None:
         now = time.monotonic()
         self.proved_at = self._answered_at = now
-        waiting = self._waiting.pop(int(subject[len(self._prefix) :]), None)
+        waiting = self._waiting.pop(token, None)
         if waiting is not None:
             sink, key, sent = waiting
             self._newest_answered = sent

@@ -24,7 +24,7 @@ from syncdaemon.link import Link, Session, frame
 from syncdaemon.model import Content, Outcome, Receipt, Refusal
 from syncdaemon.stream import StreamInfo, StreamSettings, prepare
 
-_SEND_BYTES = 256 << 10  # handed to the connection at once, before it is asked whether it is full
+_SEND_BYTES = 128 << 10  # handed to the connection at once, before it is asked whether it is full
 _READS_AT_ONCE = 16
 _CONFIG_RETRY = 30.0  # seconds until a stream that refused us for its configuration is asked again
 _SAY_AGAIN = 60.0  # seconds between two warnings about the same pause

@@ -13,8 +13,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, Secret, SecretStr, ValidationError
-from pydantic import model_validator as validator
+import pydantic
+from pydantic import AfterValidator, BeforeValidator, Field, Secret, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from syncdaemon import units
@@ -40,24 +40,15 @@ def _read(reader: Callable[[str], Any]) -> BeforeValidator:
     return BeforeValidator(lambda value: value if value is None else reader(str(value)))
 
 
-def _only(legal: str, feature: str) -> BeforeValidator:
-    def read(text: str) -> str:
-        if text.lower() != legal:
-            raise Wrong(f"this version does not have {feature} yet", f"leave it at {legal}")
-        return legal
-
-    return _read(read)
-
-
+_word = _read(str.lower)
 _Bool = Annotated[bool, _read(units.boolean)]
 _Bytes = Annotated[int, _read(units.size)]
-_Duration = Annotated[float, _read(units.max_age)]
 _File = Annotated[Path | None, _read(units.key_file)]
 _Path = Annotated[Path, _read(units.path)]
 _Seconds = Annotated[float, _read(units.seconds)]
 _Secret = Annotated[SecretStr, AfterValidator(lambda it: SecretStr(units.login(it.get_secret_value())))]
 _Urls = Annotated[ServerUrls, AfterValidator(lambda it: ServerUrls(units.servers(it.get_secret_value())))]
-_word = _read(str.lower)
+_Level = Literal["debug", "info", "warning", "error"]
 
 
 class Settings(BaseSettings):
@@ -72,13 +63,11 @@ class Settings(BaseSettings):
     )
     nats_url: _Urls = Field(
         ServerUrls("nats://127.0.0.1:4222"),
-        description="server, or several with commas between: nats://host:port, or tls://host:port for TLS or nothing",
+        description="nats://host:port, or tls://host:port for TLS or nothing; several with commas between",
     )
     nats_creds: _File = Field(None, description="file with the user's JWT and key (.creds)")
     nats_nkey_seed: _File = Field(None, description="file with the user's nkey seed")
-    nats_user: Annotated[str | None, _read(units.login)] = Field(
-        None, description="user name; together with NATS_PASSWORD"
-    )
+    nats_user: Annotated[str | None, _read(units.login)] = Field(None, description="user name, with NATS_PASSWORD")
     nats_password: _Secret | None = Field(None, description="password of NATS_USER")
     nats_token: _Secret | None = Field(None, description="token, for a server that asks for one")
     nats_tls_ca: _File = Field(None, description="file with the CAs to trust (PEM); unset: the system's")
@@ -86,20 +75,18 @@ class Settings(BaseSettings):
     nats_tls_key: _File = Field(None, description="file with the private key of NATS_TLS_CERT (PEM)")
     sync_subject: Annotated[str, _read(units.subject)] = Field(
         "edge.replay.{site}.{sha256}",
-        description="subject of each message; {site} and {sha256} (the message id) are filled in",
+        description="subject of each message; {site} and {sha256} (the message's id) are filled in",
     )
     sync_stream: Annotated[str, _read(units.stream_name)] = Field(
         "swarm_jobs", description="stream that stores the messages; created if missing, never altered"
     )
     sync_stream_create: _Bool = Field(True, description="false: a missing stream is an error")
-    sync_stream_max_age: _Duration = Field(
-        0.0, description="of a created stream: seconds, or such as 30d, that it keeps a message; 0: for ever"
+    sync_stream_max_age: Annotated[float, _read(units.max_age)] = Field(
+        0.0, description="created stream: how long it keeps a message, seconds or such as 30d; 0: for ever"
     )
-    sync_stream_max_bytes: _Bytes = Field(
-        0, description="of a created stream: most bytes it holds; 0: no limit"
-    )
+    sync_stream_max_bytes: _Bytes = Field(0, description="created stream: its limit in bytes; 0: none")
     sync_stream_replicas: Annotated[int, _read(units.replicas)] = Field(
-        1, description="of a created stream: how many servers keep it, 1 to 5"
+        1, description="created stream: how many servers keep a copy, 1 to 5"
     )
     sync_replay_dir: _Path = Field(
         Path("/agentforge/replay"), description="directory whose files are delivered, with its subfolders"
@@ -107,7 +94,7 @@ class Settings(BaseSettings):
     sync_ledger_dir: _Path = Field(
         Path("services/syncdaemon/logs"), description="directory of the ledger, from the working directory"
     )
-    sync_settle_seconds: _Seconds = Field(0.25, description="quiet seconds before a file counts as complete")
+    sync_settle_seconds: _Seconds = Field(0.25, description="quiet seconds until a file counts as complete")
     sync_rescan_seconds: Annotated[float, _read(units.some_seconds)] = Field(
         30.0, description="seconds between two full scans of the replay directory"
     )
@@ -118,17 +105,16 @@ class Settings(BaseSettings):
         150.0, description="seconds that a delivered file is kept in case the server loses it; 0: none"
     )
     sync_msg_id: Annotated[Literal["content", "site", "path"], _word] = Field(
-        "content",
-        description="what makes two files one: content, site (+ content) or path (+ site + content)",
+        "content", description="what makes two files one: content, site (+ content), path (+ site + content)"
     )
     sync_order: Annotated[Literal["oldest", "newest"], _word] = Field(
         "oldest", description="which waiting file goes first: oldest or newest"
     )
-    sync_bwlimit: Annotated[Literal["off"], _only("off", "a bandwidth limit")] = Field(
-        "off", description="bandwidth limit; this version knows only off"
+    sync_bwlimit: Annotated[Literal["off"], _read(units.only("off", "a bandwidth limit"))] = Field(
+        "off", description="bandwidth limit; this version has only off"
     )
-    sync_compress: Annotated[Literal["none"], _only("none", "compression")] = Field(
-        "none", description="compression of messages; this version knows only none"
+    sync_compress: Annotated[Literal["none"], _read(units.only("none", "compression"))] = Field(
+        "none", description="compression of messages; this version has only none"
     )
     sync_http_addr: Annotated[str, _read(units.listen_address)] = Field(
         "0.0.0.0:8080", description="host:port for metrics, health and status; port 0: any free one"
@@ -139,7 +125,7 @@ class Settings(BaseSettings):
     sync_log_format: Annotated[Literal["json", "console"] | None, _word] = Field(
         None, description="json or console; unset: console on a terminal, json elsewhere"
     )
-    sync_log_level: Annotated[Literal["debug", "info", "warning", "error"], _word] = Field(
+    sync_log_level: Annotated[_Level, _word] = Field(
         "info", description="least level that is logged: debug, info, warning or error"
     )
 
@@ -147,55 +133,53 @@ class Settings(BaseSettings):
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is handed in: `load` merges the sources itself, for it must name the one of each value."""
+        """None but what is handed in: `load` merges by itself, since it must tell where each value is from."""
         return (init_settings,)
 
-    @validator(mode="after")
+    @pydantic.model_validator(mode="after")
     def _fit_together(self) -> Self:
         problems = []
-        for pair in (("NATS_USER", "NATS_PASSWORD"), ("NATS_TLS_CERT", "NATS_TLS_KEY")):
-            missing = [variable for variable in pair if getattr(self, variable.lower()) is None]
+        for one, other in (("NATS_USER", "NATS_PASSWORD"), ("NATS_TLS_CERT", "NATS_TLS_KEY")):
+            missing = [name for name in (one, other) if getattr(self, name.lower()) is None]
             if len(missing) == 1:
-                problems.append(
-                    f"{missing[0]}: missing (not set), give both {pair[0]} and {pair[1]} or neither"
-                )
-        logins = ["NATS_URL"] if "@" in self.nats_url.get_secret_value() else []
-        logins += ["NATS_USER"] if self.nats_user else []
-        logins += (
-            ["NATS_TOKEN"] if self.nats_token and logins else []
-        )  # beside a key it may be: for auth callouts
-        logins += ["NATS_CREDS"] if self.nats_creds else []
-        logins += ["NATS_NKEY_SEED"] if self.nats_nkey_seed else []
-        if len(logins) > 1:
-            problems.append(f"{logins[-1]}: not the only login (so does {logins[0]}), keep one of them")
+                problems.append(f"{missing[0]}: missing (not set), give both {one} and {other}, or neither")
+        key = self.nats_creds or self.nats_nkey_seed
+        logins = {
+            "NATS_URL": "@" in self.nats_url.get_secret_value(),
+            "NATS_USER": self.nats_user,
+            "NATS_TOKEN": self.nats_token and not key,  # beside a key it is right: an auth callout reads it
+            "NATS_CREDS": self.nats_creds,
+            "NATS_NKEY_SEED": self.nats_nkey_seed,
+        }
+        ways = [name for name, given in logins.items() if given]
+        if len(ways) > 1:
+            problems.append(f"{ways[1]}: a second login ({ways[0]} has one too), keep one of them")
         _refuse(problems)
         return self
 
     @classmethod
     def load(cls, flags: Texts, environ: Texts, dotenv: Texts) -> Loaded:
-        """The settings from these three, each keyed by variable. A flag wins over the environment, that over `.env`.
+        """The settings from these three, keyed by variable: a flag wins over `environ`, that over `dotenv`.
 
-        An empty text in `environ` or `dotenv`, and None anywhere, counts as not given.
+        An empty text in `environ` or `dotenv`, or None in any, counts as not given.
 
         Raises SettingsError with all that is wrong, in one line.
         """
-        layers: tuple[tuple[Source, dict[str, str]], ...] = (
-            (".env", {name: text for name, text in dotenv.items() if text}),
-            ("environment", {name: text for name, text in environ.items() if text}),
-            ("flag", {name: text for name, text in flags.items() if text is not None}),
-        )
         given: dict[str, str] = {}
         sources: dict[str, Source] = dict.fromkeys(VARIABLES, "default")
-        for source, texts in layers:
-            for variable in sources.keys() & texts.keys():
-                given[variable.lower()] = texts[variable]
-                sources[variable] = source
+        layers: dict[Source, Texts] = {".env": dotenv, "environment": environ, "flag": flags}
+        for source, texts in layers.items():
+            for variable in VARIABLES:
+                text = texts.get(variable)
+                if text or (text is not None and source == "flag"):
+                    given[variable.lower()] = text
+                    sources[variable] = source
         strays = [name for name in flags if name not in sources]
         strays += [name for name, text in {**dotenv, **environ}.items() if _is_stray(name, text or "")]
         problems = [_stray(name) for name in strays]
         try:
             settings = cls.model_validate(given)
-        except ValidationError as error:
+        except pydantic.ValidationError as error:
             problems += [_problem(found, given) for found in error.errors(include_url=False)]
         except SettingsError as error:
             problems.append(str(error))
@@ -204,32 +188,30 @@ class Settings(BaseSettings):
 
     @staticmethod
     def shown(loaded: Loaded) -> list[Shown]:
-        """Every setting for people: its value as text that could be given back, except that secrets are masked."""
+        """Every setting for people: as a text that could be given back, but with secrets masked."""
         return [
-            Shown(
-                name.upper(), _text(name, getattr(loaded.settings, name)), loaded.sources[name.upper()], about
-            )
-            for name, about in (
-                (name, field.description or "") for name, field in Settings.model_fields.items()
-            )
+            Shown(name.upper(), _text(loaded.settings, name), loaded.sources[name.upper()], about)
+            for name, about in _DESCRIPTIONS.items()
         ]
 
     def check_files(self) -> None:
-        """Looks at the disk: key files must be readable, and the ledger must not be among the files to deliver.
+        """Looks at the disk: key files must be readable, and the ledger not among the files to deliver.
 
         Raises SettingsError with all that is wrong, in one line.
         """
         problems = []
         for field in ("nats_creds", "nats_nkey_seed", "nats_tls_ca", "nats_tls_cert", "nats_tls_key"):
             file: Path | None = getattr(self, field)
-            if file and (fault := _fault(file)):
-                problems.append(
-                    f"{field.upper()}: {fault} ({str(file)!r}), name a file that the daemon may read"
-                )
+            try:
+                if file:
+                    file.open("rb").close()
+            except OSError as error:
+                fault = (error.strerror or "not readable").lower()
+                problems.append(f"{field.upper()}: {fault} ({str(file)!r}), name a file that can be read")
         replay, ledger = self.sync_replay_dir.resolve(), self.sync_ledger_dir.resolve()
-        if ledger.is_relative_to(replay) and "/." not in f"/{ledger.relative_to(replay)}":
-            what = f"in the replay directory ({str(self.sync_ledger_dir)!r})"
-            problems.append(f"SYNC_LEDGER_DIR: {what}, name one outside, for its files would be delivered")
+        if ledger.is_relative_to(replay) and "/." not in f"/{ledger.relative_to(replay)}/":
+            where = f"in the replay directory ({str(self.sync_ledger_dir)!r})"
+            problems.append(f"SYNC_LEDGER_DIR: {where}, name one outside, or the ledger would be delivered")
         _refuse(problems)
 
     @property
@@ -249,13 +231,13 @@ class Settings(BaseSettings):
 
     @property
     def subject_is_per_digest(self) -> bool:
-        """Whether every content has a subject of its own, so that the stream itself can refuse a second copy."""
+        """Whether each content has its own subject, so that the stream itself can refuse a second copy."""
         return "{sha256}" in self.sync_subject
 
     @property
     def subject_wildcard(self) -> str:
-        """What a created stream captures: the subjects of all sites."""
-        return units.subject_wildcard(self.sync_subject)
+        """What a created stream captures: the subjects of all sites. A wildcard stands for a whole token."""
+        return ".".join("*" if "{" in token else token for token in self.sync_subject.split("."))
 
     def subject_for(self, msg_id: str) -> str:
         """The subject of the message with this id, which is a SHA-256 in hexadecimal."""
@@ -281,7 +263,7 @@ class Shown(NamedTuple):
 VARIABLES = tuple(name.upper() for name in Settings.model_fields)
 """The names of all settings, in the order of the documentation."""
 
-
+_DESCRIPTIONS = {name: field.description or "" for name, field in Settings.model_fields.items()}
 _SECRETS = ("nats_password", "nats_token")
 
 
@@ -304,15 +286,17 @@ def _stray(name: str) -> str:
 
 
 def _problem(found: Any, given: Mapping[str, str]) -> str:
-    """One line from what pydantic found: our own `Wrong`, or a word that is not one of the legal ones."""
     field, context = found["loc"][0], found.get("ctx", {})
-    wrong = context.get("error") or Wrong(f"not {context['expected']}", "write one of these")
+    if "expected" in context:
+        wrong = Wrong(f"not {context['expected']}", "write one of these")
+    else:  # the rest that pydantic itself can object to is a text that was never UTF-8
+        wrong = context.get("error") or Wrong("not UTF-8", "write it in UTF-8", MASK)
     shown = MASK if field in _SECRETS else wrong.shown or repr(given[field])
     return f"{field.upper()}: {wrong.what} ({shown}), {wrong.remedy}"
 
 
-def _text(field: str, value: object) -> str:
-    match value:
+def _text(settings: Settings, field: str) -> str:
+    match value := getattr(settings, field):
         case None:
             return ""
         case SecretStr():
@@ -322,17 +306,6 @@ def _text(field: str, value: object) -> str:
         case int() if field.endswith("_bytes"):
             return units.size_text(value)
         case float():
-            return units.duration_text(value) if field == "sync_stream_max_age" else units.seconds_text(value)
+            return units.max_age_text(value) if field == "sync_stream_max_age" else units.seconds_text(value)
         case _:
             return str(value)
-
-
-def _fault(file: Path) -> str:
-    try:
-        file.stat()
-        if not file.is_file():
-            return "not a regular file"
-        file.open("rb").close()
-    except OSError as error:
-        return (error.strerror or "not readable").lower()
-    return ""

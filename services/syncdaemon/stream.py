@@ -109,11 +109,11 @@ async def _ensure(session: Session, settings: StreamSettings) -> StreamInfo | No
         return None
     if answer is None:
         raise LanePaused("the server has no JetStream, or it is not available now")
-    if error := answer.get("error"):
-        if error.get("err_code") in _JETSTREAM_OFF:
-            raise LanePaused(f"JetStream: {error.get('description')}")
-        if error.get("err_code") != _NOT_FOUND:
-            raise LanePaused(f"stream {settings.name}: {error.get('description')} ({error.get('err_code')})")
+    if refusal := answer.get("error"):
+        if refusal.get("err_code") in _JETSTREAM_OFF:
+            raise LanePaused(f"JetStream: {refusal.get('description')}")
+        if refusal.get("err_code") != _NOT_FOUND:
+            raise LanePaused(f"stream {settings.name}: {_told(refusal)}")
         if not settings.create:
             raise SettingsError(
                 f"SYNC_STREAM: there is no stream {settings.name} at the server, and SYNC_STREAM_CREATE=false"
@@ -130,11 +130,10 @@ async def _create(session: Session, settings: StreamSettings) -> dict[str, Any]:
         raise SettingsError(f"SYNC_STREAM: {settings.name} is missing, and may not be created: {error}") from None
     if answer is None:
         raise LanePaused("the server has no JetStream, or it is not available now")
-    if error := answer.get("error"):
-        told = f"{error.get('description')} ({error.get('err_code')})"
-        if error.get("code") in (429, 503):
-            raise LanePaused(f"stream {settings.name} can't be created now: {told}")
-        raise SettingsError(f"SYNC_STREAM: {settings.name} can't be created for {settings.wildcard}: {told}")
+    if refusal := answer.get("error"):
+        if refusal.get("code") in (429, 503):
+            raise LanePaused(f"stream {settings.name} can't be created now: {_told(refusal)}")
+        raise SettingsError(f"SYNC_STREAM: {settings.name} can't be created for {settings.wildcard}: {_told(refusal)}")
     log.info("stream_created", stream=settings.name, subjects=settings.wildcard)
     return answer
 
@@ -188,6 +187,10 @@ def _info(answer: dict[str, Any]) -> StreamInfo:
         no_ack=config.get("no_ack", False),
         sealed=config.get("sealed", False),
     )
+
+
+def _told(refusal: dict[str, Any]) -> str:
+    return f"{refusal.get('description')} ({refusal.get('err_code')})"
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -55,6 +55,7 @@ class Refuse(NamedTuple):
 Verdict = Stored | Known | Again | Stop | Refuse
 
 NO_RESPONDERS = b"NATS/1.0 503"
+_PLAIN = re.compile(rb'\{"stream":"([^"\\]+)", ?"seq":(\d+)\}')  # what nearly every answer is
 _SOON, _LATER = 0.1, 5.0
 _WRONG_SEQUENCE = re.compile(r"wrong last sequence: (\d+)")
 
@@ -87,6 +88,8 @@ _REFUSE = {
 
 def judge(data: bytes, headers: bytes | None) -> Verdict:
     """The class of one answer: its body, and its raw header block if it has one."""
+    if headers is None and (plain := _PLAIN.fullmatch(data)):
+        return Stored(plain[1].decode(), int(plain[2]), False)
     if headers is not None and headers.startswith(NO_RESPONDERS):
         return Again("no_stream_responds", "no stream takes this subject now, or JetStream is not available", 1.0)
     try:

@@ -43,7 +43,8 @@ def audit(
     for path in paths:
         found.files += 1
         try:
-            for _, row, head in read(path, head):
+            for _, row, after in read(path, head):
+                head = after
                 found.rows += 1
                 found.events[row["event"]] += 1
                 found.first = found.first or row["ts"]

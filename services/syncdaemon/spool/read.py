@@ -17,6 +17,7 @@ from syncdaemon.model import Content, Refusal, Stamp
 
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 1 << 20
+_SMALL = 64 << 10  # bytes that are read in no time
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 _TRIES_TO_READ = 6  # looks at a file that can't be read, over some seconds, before it is refused
 _UNKNOWN = Stamp(0, 0, 0, 0, 0)
@@ -51,25 +52,27 @@ class Reader(NamedTuple):
             yield self._look(candidate, now_ns)
 
     def _look(self, candidate: Candidate, now_ns: int) -> Look:
+        path = candidate.path
         try:
-            fd = os.open(os.path.join(self.root, candidate.path), _OPEN)
+            fd = os.open(os.path.join(self.root, path), _OPEN)
         except OSError as error:
             return self._failed(candidate, error)
         try:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode):
-                return Gone(candidate.path)
-            wait = settle.quiet_wait(found.st_ctime_ns, now_ns, self.quiet, candidate.seen_ctime_ns)
+                return Gone(path)
+            size, mtime_ns, ctime_ns = found.st_size, found.st_mtime_ns, found.st_ctime_ns
+            wait = settle.quiet_wait(ctime_ns, now_ns, self.quiet, candidate.seen_ctime_ns)
             if wait > 0:
-                return NotYet(candidate._replace(seen_ctime_ns=found.st_ctime_ns), wait)
-            if _has_writer(fd):
-                return self._again(candidate, found.st_ctime_ns)
-            before = stamp(found)
-            data, digest = _read(fd, before.size, self.largest)
-            if stamp(os.fstat(fd)) != before or (data is not None and len(data) != before.size):
+                return NotYet(candidate._replace(seen_ctime_ns=ctime_ns), wait)
+            if _has_writer(fd, size):
+                return self._again(candidate, ctime_ns)
+            data, digest = _read(fd, size, self.largest)
+            after = os.fstat(fd)
+            if (after.st_size, after.st_mtime_ns, after.st_ctime_ns) != (size, mtime_ns, ctime_ns):
                 return self._again(candidate, 0)
-            name = quote_from_bytes(candidate.path)
-            return Content(candidate.path, name, before, data, digest, 1)
+            stamp = Stamp(found.st_dev, found.st_ino, size, mtime_ns, ctime_ns)
+            return Content(path, quote_from_bytes(path), stamp, data, digest, 1)
         except OSError as error:
             return self._failed(candidate, error)
         finally:
@@ -88,20 +91,17 @@ class Reader(NamedTuple):
         return Refusal(unread, "unreadable", f"can't be read: {error.strerror}")
 
 
-def stamp(found: os.stat_result) -> Stamp:
-    """The version of a file that a stat result shows."""
-    return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-def _has_writer(fd: int) -> bool:
+def _has_writer(fd: int, size: int) -> bool:
     """Whether somebody has the file open for writing at this instant.
 
     The kernel grants a read lease only while nobody has (fcntl(2), F_SETLEASE), but only on local file systems
-    and files of our own user; elsewhere this can't be told and the quiet time decides alone.
+    and files of our own user; elsewhere this can't be told and the quiet time decides alone. A lease makes a writer
+    that comes now wait; closing the file ends it, for a large file that is too late.
     """
     try:
         fcntl(fd, F_SETLEASE, F_RDLCK)
-        fcntl(fd, F_SETLEASE, F_UNLCK)
+        if size > _SMALL:
+            fcntl(fd, F_SETLEASE, F_UNLCK)
     except BlockingIOError:
         return True
     except OSError:
@@ -110,6 +110,7 @@ def _has_writer(fd: int) -> bool:
 
 
 def _read(fd: int, size: int, largest: int) -> tuple[bytes | None, str]:
+    """The whole file and its digest; without the data where it is too large. A file that grows is read too far."""
     if size <= largest:
         data = os.read(fd, size + 1)
         while len(data) < size and (more := os.read(fd, size + 1 - len(data))):

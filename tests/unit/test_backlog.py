@@ -1,0 +1,696 @@
+"""The backlog's bookkeeping: order, counting, and a directory that changes while it is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from syncdaemon import backlog as module
+from syncdaemon.backlog import Backlog, Candidate, Listing
+
+WINDOW = 8
+FOREVER = 1e18
+
+
+def paths(taken: Iterable[Candidate]) -> list[bytes]:
+    """The names alone."""
+    return [candidate.path for candidate in taken]
+
+
+def listing(directory: dict[bytes, int], mine: frozenset[bytes], room: int, since: int = 1 << 62) -> Listing:
+    """What a scan sees of a directory of path: mtime, where each ctime is its mtime."""
+    others = sorted((mtime, path) for path, mtime in directory.items() if path not in mine)
+    beyond = others[room:]
+    fresh = {path for mtime, path in beyond if mtime >= since}
+    return Listing(others[:room], set(mine - directory.keys()), len(beyond), fresh, 0)
+
+
+def scan(backlog: Backlog, directory: dict[bytes, int]) -> None:
+    """A scan with nothing happening meanwhile."""
+    assert not backlog.merge(listing(directory, backlog.mine(), backlog.room))
+
+
+def deliver(backlog: Backlog, taken: Iterable[Candidate], directory: dict[bytes, int]) -> None:
+    """All the way: acknowledged, moved away, landed."""
+    for path in paths(taken):
+        backlog.acknowledged([path])
+        del directory[path]
+        assert not backlog.landed(path)
+
+
+def files(count: int) -> dict[bytes, int]:
+    """A directory in which the names are in another order than the times."""
+    return {b"f%04d" % (number * 7919 % 10007): number for number in range(1, count + 1)}
+
+
+def test_an_empty_backlog_is_complete_and_idle() -> None:
+    """Nothing waits, nothing is due, nothing is wanted."""
+    backlog = Backlog()
+
+    assert (backlog.depth, backlog.complete, backlog.idle, backlog.wants_scan) == (0, True, True, False)
+    assert (backlog.oldest(), backlog.next_due(), backlog.take(10, FOREVER)) == (None, None, [])
+
+
+def test_a_scan_brings_files_in_order() -> None:
+    """The oldest goes first, by its mtime."""
+    backlog = Backlog()
+    scan(backlog, {b"b": 1, b"a": 3, b"c": 2})
+
+    assert backlog.depth == 3
+    assert backlog.oldest() == 1
+    assert paths(backlog.take(2, 0.0)) == [b"b", b"c"]
+    assert backlog.oldest() == 3
+    assert paths(backlog.take(2, 0.0)) == [b"a"]
+
+
+def test_the_newest_goes_first_where_asked() -> None:
+    """SYNC_ORDER=newest turns the order round, and `oldest` still tells an mtime."""
+    backlog = Backlog(newest_first=True)
+    first = [(backlog.key(mtime), path) for path, mtime in {b"a": 1, b"b": 3, b"c": 2}.items()]
+    backlog.mine()
+    backlog.merge(Listing(sorted(first), set(), 0, set(), 0))
+
+    assert backlog.oldest() == 3
+    assert paths(backlog.take(9, 0.0)) == [b"b", b"c", b"a"]
+
+
+@given(st.dictionaries(st.binary(min_size=1, max_size=3), st.integers(0, 5), max_size=30), st.data())
+def test_ready_files_are_taken_in_order(directory: dict[bytes, int], data: st.DataObject) -> None:
+    """In whatever portions they are taken: by mtime, and by name where that is equal."""
+    backlog = Backlog()
+    scan(backlog, directory)
+    taken: list[bytes] = []
+    while len(taken) < len(directory):
+        taken += paths(backlog.take(data.draw(st.integers(1, 7)), 0.0))
+
+    assert taken == sorted(directory, key=lambda path: (directory[path], path))
+
+
+@given(st.dictionaries(st.binary(min_size=1, max_size=3), st.integers(0, 5), min_size=1), st.data())
+def test_what_is_put_back_takes_its_old_place(directory: dict[bytes, int], data: st.DataObject) -> None:
+    """After a cut the order is what it would have been without it."""
+    backlog = Backlog()
+    scan(backlog, directory)
+    left = sorted((mtime, path) for path, mtime in directory.items())
+    while left:
+        taken = paths(backlog.take(data.draw(st.integers(1, 5)), 0.0))
+        assert taken == [path for _, path in left[: len(taken)]]
+        back = data.draw(st.integers(0, len(taken) - 1))
+        for path in taken[:back]:
+            backlog.put_back(path, directory[path])
+        left = left[:back] + left[len(taken) :]
+        assert backlog.depth == len(left) + len(taken) - back
+        for path in taken[back:]:
+            backlog.acknowledged([path])
+            backlog.landed(path)
+        assert backlog.depth == len(left)
+
+
+@given(st.integers(0, 60), st.data())
+def test_a_backlog_larger_than_the_window_is_taken_in_order(count: int, data: st.DataObject) -> None:
+    """Scan after scan, the window is filled up with the next ones: the order is one over all of them."""
+    backlog, directory = Backlog(window=WINDOW), files(count)
+    order, taken = sorted(directory, key=directory.__getitem__), []
+    while directory:
+        scan(backlog, directory)
+        assert backlog.depth == len(directory)
+        assert WINDOW - backlog.room == min(WINDOW, len(directory))
+        for _ in range(data.draw(st.integers(1, 3))):
+            batch = backlog.take(data.draw(st.integers(1, 5)), 0.0)
+            taken += paths(batch)
+            deliver(backlog, batch, directory)
+            assert backlog.depth == len(directory)
+
+    assert taken == order
+    scan(backlog, directory)
+    assert (backlog.depth, backlog.complete, backlog.idle) == (0, True, True)
+
+
+def test_depth_falls_with_the_acknowledgement_not_with_the_landing() -> None:
+    """A file counts until the stream has it; where it lies by then does not matter."""
+    backlog = Backlog()
+    scan(backlog, {b"a": 1, b"b": 2})
+    backlog.take(2, 0.0)
+    assert backlog.depth == 2
+    backlog.acknowledged([b"a"])
+    assert backlog.depth == 1
+    assert not backlog.landed(b"a")
+    assert backlog.depth == 1
+    assert not backlog.idle
+
+
+def test_a_hinted_file_waits_until_it_is_due() -> None:
+    """A new file counts at once and is given out when its quiet time is over."""
+    backlog = Backlog()
+    backlog.hint(b"a", 1, 10.0, 77)
+
+    assert backlog.depth == 1
+    assert backlog.next_due() == 10.0
+    assert backlog.take(5, 9.9) == []
+    assert backlog.take(5, 10.0) == [Candidate(b"a", 0, 77)]
+    assert backlog.next_due() is None
+
+
+def test_a_second_hint_changes_nothing() -> None:
+    """However often a file is named by events, it is one file, and looked at when it was due at first."""
+    backlog = Backlog()
+    for due in (1.0, 2.0, 3.0):
+        backlog.hint(b"a", 1, due, 7)
+
+    assert backlog.depth == 1
+    assert paths(backlog.take(9, 9.0)) == [b"a"]
+    assert backlog.take(9, 9.0) == []
+
+
+def test_a_file_that_is_not_complete_keeps_what_was_seen_of_it() -> None:
+    """The number of looks and the ctime come back with it."""
+    backlog = Backlog()
+    backlog.hint(b"a", 1, 0.0, 7)
+    (candidate,) = backlog.take(1, 0.0)
+    backlog.wait(candidate._replace(tries=1, seen_ctime_ns=8), 5.0)
+
+    assert backlog.depth == 1
+    assert backlog.take(1, 4.0) == []
+    assert backlog.take(1, 5.0) == [Candidate(b"a", 1, 8)]
+
+
+def test_what_is_gone_counts_no_more() -> None:
+    """A file that was taken away by somebody else is forgotten, wherever it stood."""
+    backlog = Backlog(window=2)
+    scan(backlog, {b"a": 1})
+    backlog.hint(b"b", 2, 0.0, 0)
+    backlog.hint(b"c", 3, 0.0, 0)
+    assert backlog.depth == 3
+    for path in (b"a", b"b", b"c", b"never there"):
+        backlog.gone(path)
+
+    assert backlog.depth == 0
+    assert backlog.take(9, FOREVER) == []
+
+
+def test_a_file_that_is_gone_and_comes_back_is_taken_once() -> None:
+    """Removed and made anew under the same name while it was ready: still one file."""
+    backlog = Backlog()
+    scan(backlog, {b"a": 1})
+    backlog.gone(b"a")
+    backlog.hint(b"a", 2, 1.0, 5)
+
+    assert backlog.depth == 1
+    assert paths(backlog.take(9, 1.0)) == [b"a"]
+    assert backlog.depth == 1
+    assert backlog.take(9, FOREVER) == []
+
+
+def test_a_file_that_is_gone_and_found_again_is_taken_once() -> None:
+    """The same where a scan brings it back."""
+    backlog = Backlog()
+    scan(backlog, {b"a": 1})
+    backlog.gone(b"a")
+    scan(backlog, {b"a": 2})
+
+    assert backlog.depth == 1
+    assert paths(backlog.take(9, 0.0)) == [b"a"]
+    assert backlog.take(9, FOREVER) == []
+
+
+def test_a_file_that_waits_twice_is_taken_once() -> None:
+    """The same where it was waiting, and waits again."""
+    backlog = Backlog()
+    backlog.hint(b"a", 1, 1.0, 5)
+    backlog.gone(b"a")
+    backlog.hint(b"a", 2, 2.0, 6)
+
+    assert paths(backlog.take(9, 3.0)) == [b"a"]
+    assert backlog.take(9, FOREVER) == []
+
+
+def test_a_name_that_was_used_again_in_flight_is_looked_at() -> None:
+    """An event for a path that is being delivered is kept until it has landed, and told then."""
+    backlog = Backlog()
+    scan(backlog, {b"a": 1, b"b": 2})
+    backlog.take(2, 0.0)
+    backlog.hint(b"a", 3, 0.0, 0)
+
+    assert backlog.depth == 2
+    assert backlog.landed(b"a")
+    assert not backlog.landed(b"b")
+    assert not backlog.landed(b"a")
+
+
+def test_an_event_in_flight_is_settled_by_the_next_look() -> None:
+    """A file that goes back to waiting or to its place will be read again anyway."""
+    backlog = Backlog()
+    scan(backlog, {b"a": 1, b"b": 2})
+    backlog.take(2, 0.0)
+    backlog.hint(b"a", 3, 0.0, 0)
+    backlog.hint(b"b", 3, 0.0, 0)
+    backlog.wait(Candidate(b"a", 1), 0.0)
+    backlog.put_back(b"b", 2)
+
+    assert paths(backlog.take(9, 0.0)) == [b"a", b"b"]
+    assert not backlog.landed(b"a")
+    assert not backlog.landed(b"b")
+
+
+def test_an_acknowledged_file_that_could_not_be_moved_counts_again() -> None:
+    """It lies in the replay directory and waits for another try, so it is part of the queue."""
+    backlog = Backlog()
+    scan(backlog, {b"a": 1})
+    backlog.take(1, 0.0)
+    backlog.acknowledged([b"a"])
+    backlog.wait(Candidate(b"a", 1), 5.0)
+    assert backlog.depth == 1
+
+    backlog.take(1, 5.0)
+    assert backlog.depth == 1
+    backlog.acknowledged([b"a"])
+    assert backlog.depth == 0
+    backlog.landed(b"a")
+    assert backlog.depth == 0
+
+
+def test_a_file_behind_the_window_is_counted_once() -> None:
+    """With more files than names, a new one is only noted; an event that repeats itself adds nothing."""
+    backlog, directory = Backlog(window=4), files(6)
+    scan(backlog, directory)
+    for _ in range(3):
+        backlog.hint(b"new", 100, 0.0, 100)
+
+    assert backlog.depth == 7
+    assert not backlog.complete
+    backlog.gone(b"new")
+    assert backlog.depth == 6
+
+
+def test_a_newcomer_that_belongs_before_the_window_end_is_held_by_name() -> None:
+    """A file that is older than those left out must not wait for the next scan, where there is room."""
+    backlog, directory = Backlog(window=4), files(6)
+    scan(backlog, directory)
+    deliver(backlog, backlog.take(2, 0.0), directory)
+    backlog.hint(b"old", 0, 0.0, 0)
+
+    assert paths(backlog.take(1, 0.0)) == [b"old"]
+
+
+def test_a_full_window_notes_newcomers_and_the_next_scan_brings_them() -> None:
+    """No file is lost for want of room."""
+    backlog = Backlog(window=2)
+    for number in range(5):
+        backlog.hint(b"%d" % number, number, 0.0, 0)
+    assert backlog.depth == 5
+    assert not backlog.complete
+    directory = {b"%d" % number: number for number in range(5)}
+    taken: list[bytes] = []
+    while directory:
+        batch = backlog.take(9, 0.0)
+        taken += paths(batch)
+        deliver(backlog, batch, directory)
+        scan(backlog, directory)
+        assert backlog.depth == len(directory)
+    assert taken == [b"0", b"1", b"2", b"3", b"4"]
+
+
+@pytest.mark.parametrize("window", [1, 8, 63, 64, 1000])
+def test_a_scan_is_wanted_when_what_is_known_runs_out(window: int) -> None:
+    """While more files wait than are known by name, the names must never run out until the regular scan."""
+    backlog, directory = Backlog(window=window), files(window + 1)
+    assert not backlog.wants_scan
+    scan(backlog, directory)
+    assert not backlog.wants_scan
+    deliver(backlog, backlog.take(window, 0.0), directory)
+    assert backlog.wants_scan
+
+    backlog.mine()
+    assert not backlog.wants_scan, "one is under way"
+    backlog.abandon()
+    assert backlog.wants_scan
+    scan(backlog, directory)
+    assert backlog.complete
+    assert not backlog.wants_scan
+
+
+def test_a_scan_is_wanted_when_too_many_newcomers_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their names take memory too; a scan puts a number in their place."""
+    monkeypatch.setattr(module, "MOST_NEWCOMERS", 10)
+    backlog, directory = Backlog(window=4), files(6)
+    scan(backlog, directory)
+    for number in range(11):
+        assert not backlog.wants_scan
+        backlog.hint(b"n%d" % number, 1000 + number, 0.0, 0)
+        directory[b"n%d" % number] = 1000 + number
+    assert backlog.wants_scan
+    scan(backlog, directory)
+
+    assert not backlog.wants_scan
+    assert backlog.depth == 17
+
+
+def test_an_event_during_a_scan_is_looked_at_after_it() -> None:
+    """Whether the scan saw the file can't be known, so it is looked at by itself."""
+    backlog = Backlog()
+    mine = backlog.mine()
+    backlog.hint(b"a", 1, 0.0, 1)
+    assert backlog.depth == 0
+
+    assert list(backlog.merge(listing({}, mine, 10))) == [b"a"]
+    backlog.hint(b"a", 1, 0.0, 1)
+    assert backlog.depth == 1
+
+
+def test_an_event_during_a_scan_that_saw_the_file_counts_it_once() -> None:
+    """By name, or as one of those beyond the window: in neither case twice."""
+    for window in (4, 1):
+        backlog = Backlog(window=window)
+        directory = {b"a": 1, b"new": 5}
+        mine, room = backlog.mine(), backlog.room
+        backlog.hint(b"new", 5, 0.0, 5)
+        for path in backlog.merge(listing(directory, mine, room, since=5)):
+            backlog.hint(path, directory[path], 0.0, directory[path])
+
+        assert backlog.depth == 2
+
+
+def test_a_file_that_was_taken_during_a_scan_is_not_missed_by_it() -> None:
+    """It was delivered while the scan went on: neither gone by mistake nor brought back."""
+    backlog, directory = Backlog(), {b"a": 1, b"b": 2}
+    scan(backlog, directory)
+    mine, room = backlog.mine(), backlog.room
+    batch = backlog.take(1, 0.0)
+    deliver(backlog, batch, directory)
+    backlog.merge(listing(directory, mine, room))
+
+    assert backlog.depth == 1
+    assert paths(backlog.take(9, 0.0)) == [b"b"]
+
+
+def test_a_file_that_was_put_back_during_a_scan_is_kept() -> None:
+    """Taken before the scan or during it, and not delivered: it is there as before."""
+    backlog, directory = Backlog(), {b"a": 1, b"b": 2, b"c": 3}
+    scan(backlog, directory)
+    backlog.take(1, 0.0)
+    mine, room = backlog.mine(), backlog.room
+    backlog.take(1, 0.0)
+    backlog.put_back(b"a", 1)
+    backlog.put_back(b"b", 2)
+    backlog.merge(listing(directory, mine, room))
+
+    assert backlog.depth == 3
+    assert paths(backlog.take(9, 0.0)) == [b"a", b"b", b"c"]
+
+
+def test_a_scan_forgets_what_is_not_there_any_more() -> None:
+    """The event was lost; the scan is the truth."""
+    backlog = Backlog()
+    scan(backlog, {b"a": 1, b"b": 2})
+    backlog.hint(b"c", 3, 0.0, 0)
+    scan(backlog, {b"b": 2})
+
+    assert backlog.depth == 1
+    assert paths(backlog.take(9, FOREVER)) == [b"b"]
+
+
+def test_a_scan_that_failed_changes_nothing() -> None:
+    """What is known stays known, and events are taken as before."""
+    backlog = Backlog()
+    scan(backlog, {b"a": 1})
+    backlog.mine()
+    backlog.abandon()
+    backlog.hint(b"b", 2, 0.0, 0)
+
+    assert backlog.depth == 2
+    assert sorted(paths(backlog.take(9, FOREVER))) == [b"a", b"b"]
+
+
+class _File(NamedTuple):
+    version: int
+    mtime: int
+    ctime: int
+
+
+class _Scan(NamedTuple):
+    mine: frozenset[bytes]
+    room: int
+    since: int
+    before: dict[bytes, _File]
+
+
+fates = st.sampled_from(["at once", "late", "lost"])
+names = st.integers(0, 39).map(lambda number: b"%02d" % number)
+
+
+class ReplayDirectory(RuleBasedStateMachine):
+    """A directory, its producers, a notifier that can't be trusted, and a daemon that does all in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backlog = Backlog(window=WINDOW)
+        self.newest_first = False
+        self.clock = 1
+        self.disk: dict[bytes, _File] = {}
+        self.late: list[bytes] = []
+        self.flying: dict[bytes, _File | None] = {}
+        self.acknowledged: set[bytes] = set()
+        self.scan: _Scan | None = None
+        self.changed: set[bytes] = set()  # while a scan is under way, by anybody
+        self.disturbed = False  # while a scan is under way, by producers or late events
+        self.in_order: dict[bytes, int] = {}  # ready files whose place in the order is certain
+        self.unclear: set[bytes] = set()  # names that have been gone; an old place of theirs may be left
+
+    @initialize(newest_first=st.booleans())
+    def begin(self, newest_first: bool) -> None:
+        self.newest_first = newest_first
+        self.backlog = Backlog(newest_first, WINDOW)
+
+    # --- producers and the notifier
+
+    def _happened(self, path: bytes, fate: str) -> None:
+        self.clock += 1
+        self.changed.add(path)
+        if fate == "at once":
+            self._look_at(path)
+        elif fate == "late":
+            self.late.append(path)
+
+    def _look_at(self, path: bytes) -> None:
+        """What the daemon does at an event."""
+        if file := self.disk.get(path):
+            self.backlog.hint(path, self.backlog.key(file.mtime), self.clock + file.version % 4, file.ctime)
+        else:
+            self.backlog.gone(path)
+            self._blur(path)
+
+    def _blur(self, path: bytes) -> None:
+        if self.in_order.pop(path, None) is not None:
+            self.unclear.add(path)
+
+    @rule(written=st.lists(names, min_size=1, max_size=6), age=st.integers(0, 30), fate=fates)
+    def a_producer_writes(self, written: list[bytes], age: int, fate: str) -> None:
+        self.disturbed = True
+        for path in written:
+            self.clock += 1
+            self.disk[path] = _File(self.clock, max(0, self.clock - age), self.clock)
+            self._happened(path, fate)
+
+    @precondition(lambda self: self.disk)
+    @rule(data=st.data(), fate=fates)
+    def somebody_removes(self, data: st.DataObject, fate: str) -> None:
+        self.disturbed = True
+        path = data.draw(st.sampled_from(sorted(self.disk)))
+        del self.disk[path]
+        self._happened(path, fate)
+
+    @precondition(lambda self: self.late)
+    @rule(data=st.data())
+    def a_late_event_comes(self, data: st.DataObject) -> None:
+        self.disturbed = True
+        self._look_at(self.late.pop(data.draw(st.integers(0, len(self.late) - 1))))
+
+    @rule(steps=st.integers(1, 5))
+    def time_passes(self, steps: int) -> None:
+        self.clock += steps
+
+    # --- scans
+
+    @precondition(lambda self: self.scan is None)
+    @rule()
+    def a_scan_begins(self) -> None:
+        mine = self.backlog.mine()
+        assert len(mine - self.flying.keys()) <= 2 * WINDOW
+        assert self.flying.keys() <= mine
+        self.scan = _Scan(mine, self.backlog.room, self.clock, dict(self.disk))
+        self.changed.clear()
+        self.disturbed = False
+
+    @precondition(lambda self: self.scan is not None)
+    @rule(data=st.data())
+    def a_scan_ends(self, data: st.DataObject) -> None:
+        """Of each path where something happened meanwhile, the scan saw either the old state or the new one."""
+        assert self.scan is not None
+        seen = dict(self.disk)
+        for path in sorted(self.changed):
+            if data.draw(st.booleans()):
+                seen.pop(path, None)
+                if path in self.scan.before:
+                    seen[path] = self.scan.before[path]
+        self._merge(self.scan, seen)
+        if not self.disturbed:
+            self.depth_is_exact()
+
+    def _merge(self, scan: _Scan, seen: dict[bytes, _File]) -> None:
+        others = sorted((self.backlog.key(file.mtime), path) for path, file in seen.items() if path not in scan.mine)
+        first, beyond = others[: scan.room], others[scan.room :]
+        fresh = {path for _, path in beyond if seen[path].ctime >= scan.since}
+        missing = set(scan.mine - seen.keys())
+        self.scan = None
+        look_at = self.backlog.merge(Listing(first, missing, len(beyond), fresh, 0))
+        self.in_order.update((path, key) for key, path in first)
+        for path in missing:
+            self._blur(path)
+        for path in look_at:
+            self._look_at(path)
+
+    @precondition(lambda self: self.scan is not None)
+    @rule()
+    def a_scan_fails(self) -> None:
+        self.backlog.abandon()
+        self.scan = None
+
+    @precondition(lambda self: self.scan is None)
+    @rule()
+    def a_scan_in_a_quiet_moment(self) -> None:
+        self.a_scan_begins()
+        assert self.scan is not None
+        self._merge(self.scan, dict(self.disk))
+        self.depth_is_exact()
+
+    def depth_is_exact(self) -> None:
+        """Nothing changed in between: the count is that of the directory."""
+        there = self.disk.keys() | self.flying.keys()  # what vanished in flight counts until it is noticed
+        assert self.backlog.depth == len(there - self.acknowledged)
+
+    # --- the daemon's own work
+
+    @precondition(lambda self: len(self.flying) < WINDOW)
+    @rule(limit=st.integers(1, 4))
+    def files_are_taken(self, limit: int) -> None:
+        taken = paths(self.backlog.take(limit, self.clock))
+        assert len(taken) <= limit
+        assert len(taken) == len(set(taken)), "twice in one batch"
+        assert not self.flying.keys() & set(taken), "twice at the same time"
+        ordered = [(self.in_order.pop(path), path) for path in taken if path in self.in_order]
+        certain = [place for place in ordered if place[1] not in self.unclear]
+        assert certain == sorted(certain)
+        left = [(key, path) for path, key in self.in_order.items() if path not in self.unclear]
+        assert not certain or not left or certain[-1] < min(left)
+        for path in taken:
+            self.flying[path] = self.disk.get(path)
+
+    def _pick(self, data: st.DataObject, acknowledged: bool) -> bytes:
+        choice = sorted(path for path in self.flying if (path in self.acknowledged) == acknowledged)
+        return data.draw(st.sampled_from(choice))
+
+    @precondition(lambda self: self.flying.keys() - self.acknowledged)
+    @rule(data=st.data(), delay=st.integers(0, 5))
+    def a_file_is_read(self, data: st.DataObject, delay: int) -> None:
+        """It is complete and acknowledged, or not complete, or not there."""
+        path = self._pick(data, acknowledged=False)
+        file = self.flying[path] = self.disk.get(path)
+        if file is None:
+            del self.flying[path]
+            if self.backlog.landed(path):
+                self._look_at(path)
+        elif delay:
+            del self.flying[path]
+            self.backlog.wait(Candidate(path, 1, file.ctime), self.clock + delay)
+        else:
+            self.backlog.acknowledged([path])
+            self.acknowledged.add(path)
+
+    @precondition(lambda self: self.flying.keys() - self.acknowledged)
+    @rule(data=st.data())
+    def a_file_is_put_back(self, data: st.DataObject) -> None:
+        path = self._pick(data, acknowledged=False)
+        file = self.flying.pop(path)
+        mtime = file.mtime if file else 0
+        self.backlog.put_back(path, mtime)
+        self.in_order[path] = self.backlog.key(mtime)
+
+    @precondition(lambda self: self.acknowledged)
+    @rule(data=st.data(), fate=fates)
+    def a_file_is_retired(self, data: st.DataObject, fate: str) -> None:
+        """The version that was sent is moved away; another one that has its name by now stays."""
+        path = self._pick(data, acknowledged=True)
+        file = self.flying.pop(path)
+        self.acknowledged.discard(path)
+        assert file is not None
+        moved = self.disk.get(path) == file
+        if moved:
+            del self.disk[path]
+            self.changed.add(path)
+        if self.backlog.landed(path):
+            self._look_at(path)
+        if moved:
+            self._happened(path, fate)
+
+    @precondition(lambda self: self.acknowledged)
+    @rule(data=st.data())
+    def a_file_can_not_be_moved(self, data: st.DataObject) -> None:
+        path = self._pick(data, acknowledged=True)
+        del self.flying[path]
+        self.acknowledged.discard(path)
+        self.backlog.wait(Candidate(path, 1), self.clock + 2)
+
+    # --- what always holds
+
+    @invariant()
+    def the_count_holds_at_least_what_is_in_flight(self) -> None:
+        assert self.backlog.depth >= len(self.flying.keys() - self.acknowledged)
+
+    @invariant()
+    def idle_means_that_nothing_is_in_flight(self) -> None:
+        assert not (self.backlog.idle and self.flying)
+
+    def teardown(self) -> None:
+        """Whatever came before: from here scans and deliveries alone empty the directory."""
+        if self.scan is not None:
+            self.a_scan_fails()
+        for path in list(self.flying):
+            self._finish(path)
+        for _ in range(len(self.disk) + 3):
+            self.a_scan_in_a_quiet_moment()
+            self.clock += 10
+            while taken := paths(self.backlog.take(4, self.clock)):
+                assert len(taken) == len(set(taken))
+                self.flying.update((path, self.disk.get(path)) for path in taken)
+                for path in taken:
+                    self._finish(path)
+        assert not self.disk
+        assert self.backlog.complete
+        assert self.backlog.idle
+        assert self.backlog.depth == 0
+
+    def _finish(self, path: bytes) -> None:
+        self.backlog.acknowledged([path])
+        self.acknowledged.discard(path)
+        del self.flying[path]
+        self.disk.pop(path, None)
+        self.backlog.landed(path)
+
+
+def test_no_file_is_lost_or_taken_twice_whatever_happens_in_the_directory() -> None:
+    """Events lost and late, scans with things happening in between, cuts, and failures: the promises hold."""
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        ReplayDirectory, settings=settings(max_examples=120, stateful_step_count=40, deadline=None, report_multiple_bugs=False)
+    )
