@@ -79,7 +79,7 @@ class Backlog:
     @property
     def wants_scan(self) -> bool:
         """Whether a scan is due now: more files wait than are known by name, and what is known runs out."""
-        running_low = not self.complete and len(self._held) < self.window // 64
+        running_low = not self.complete and len(self._held) <= self.window // 64
         return not self._scanning and (running_low or len(self._newcomers) > MOST_NEWCOMERS)
 
     def key(self, mtime_ns: int) -> int:
@@ -114,8 +114,7 @@ class Backlog:
 
     def wait(self, candidate: Candidate, due: float) -> None:
         """The file is not complete: look at it again when `due`."""
-        self._flying.discard(candidate.path)
-        self._again.discard(candidate.path)
+        self.landed(candidate.path)
         self._held.add(candidate.path)
         self._waiting[candidate.path] = candidate
         heappush(self._due, (due, candidate.path))
@@ -127,19 +126,21 @@ class Backlog:
     def take(self, limit: int, now: float) -> list[Candidate]:
         """Up to `limit` files to look at now, in order; they are in flight from here on."""
         taken: list[Candidate] = []
+        held = self._held
         while self._due and self._due[0][0] <= now and len(taken) < limit:
             path = heappop(self._due)[1]
             if candidate := self._waiting.pop(path, None):
+                held.discard(path)
                 taken.append(candidate)
         while self._ready and len(taken) < limit:
             path = heappop(self._ready)[1]
-            if path in self._held and path not in self._waiting:
+            if path in held and path not in self._waiting:
+                held.discard(path)
                 taken.append(Candidate(path))
-        for candidate in taken:
-            self._held.discard(candidate.path)
-            self._flying.add(candidate.path)
+        paths = [candidate.path for candidate in taken]
+        self._flying.update(paths)
         if self._scanning:
-            self._touched.update(candidate.path for candidate in taken)
+            self._touched.update(paths)
         return taken
 
     def acknowledged(self, paths: Iterable[bytes]) -> None:

@@ -24,11 +24,18 @@ FIRST_PREV = "0" * 64
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode  # quick for a string
 _HEX64 = re.compile(r"[0-9a-f]{64}")
-_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+_TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 
 
 class BadRow(SyncError):
     """A line is not the row that belongs at its place; the text says why."""
+
+
+class BrokenLink(BadRow):
+    """The number is right, but this row was not written after the row that stands before it.
+
+    One of the two was altered; the row after them tells which (`intact`).
+    """
 
 
 class Head(NamedTuple):
@@ -89,6 +96,8 @@ def check(head: Head | None, line: bytes) -> tuple[dict[str, Any], Head]:
         _explain(head, row)
     if row["event"] not in EVENTS:
         raise BadRow(f"unknown event {row['event']!r}")
+    if not all(type(value) in (int, str, bool) for value in row.values()):
+        raise BadRow("a value is neither integer nor string, true nor false")
     if not _TIMESTAMP.fullmatch(row["ts"]):
         raise BadRow(f"ts is {row['ts']!r}, not RFC 3339 in UTC with microseconds")
     if _encode(row).encode() != line:
@@ -99,7 +108,7 @@ def check(head: Head | None, line: bytes) -> tuple[dict[str, Any], Head]:
 def _parse(line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadRow("not JSON") from None
     if not isinstance(row, dict):
         raise BadRow("not a JSON object")
@@ -110,10 +119,19 @@ def _parse(line: bytes) -> dict[str, Any]:
         raise BadRow(f"version {row['v']}, this program reads {VERSION}")
     if not _HEX64.fullmatch(row["prev"]):
         raise BadRow("prev is not a SHA-256")
+    if row["n"] < 1:
+        raise BadRow(f"row number {row['n']}, the first is 1")
+    if row["n"] == 1 and row["prev"] != FIRST_PREV:
+        raise BadRow("the first row has another one before it")
     return row
 
 
 def _explain(head: Head, row: dict[str, Any]) -> None:
     if row["n"] != head.n + 1:
         raise BadRow(f"row number {row['n']}, expected {head.n + 1}")
-    raise BadRow("prev is not the SHA-256 of the row before it: that row was altered, or one was removed")
+    raise BrokenLink("prev is not the SHA-256 of the row before it")
+
+
+def intact(line: bytes, after: bytes) -> bool:
+    """Whether the row `after` vouches for `line`, the row before it."""
+    return b'"prev":"%b",' % sha256(line).hexdigest().encode() in after

@@ -140,6 +140,7 @@ def run(loaded: Loaded) -> int:
     async def live() -> None:
         stop = asyncio.Event()
         install_signals(stop)
+        loaded.settings.check_files()
         await Daemon(loaded.settings).run(stop)
 
     asyncio.run(live())
@@ -179,6 +180,7 @@ def drain(
             done = daemon.delivered + daemon.refused
             bar.update(files, completed=done, total=done + daemon.spool.backlog.depth)
 
+        loaded.settings.check_files()
         daemon = Daemon(loaded.settings)
         began = time.monotonic()
         asyncio.run(daemon.drain(timeout, progress))
@@ -245,7 +247,10 @@ def verify(
 @app.command()
 @with_settings
 def put(
-    loaded: Loaded, files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="What to deliver.")]
+    loaded: Loaded,
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="What to deliver.", exists=True, dir_okay=False)
+    ],
 ) -> int:
     """Copy files into the replay directory the right way: nobody ever sees half of one."""
     for file in files:

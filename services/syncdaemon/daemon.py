@@ -18,7 +18,7 @@ from syncdaemon import __version__
 from syncdaemon.deliver import Delivery, Recorded
 from syncdaemon.errors import ConnectTimeout
 from syncdaemon.ledger import Ledger, now_text
-from syncdaemon.link import Link, LinkSettings, Session
+from syncdaemon.link import STOPPED, Link, LinkSettings, Session
 from syncdaemon.metrics import Live, Metrics
 from syncdaemon.model import Content, Receipt, Refusal, Row, Stamp
 from syncdaemon.publish import Publisher, PublishSettings
@@ -201,7 +201,7 @@ class Daemon:
 
     def _link_changed(self, session: Session | None, reason: str) -> None:
         if session is None:
-            log.warning("link_down", reason=reason)
+            (log.info if reason == STOPPED else log.warning)("link_down", reason=reason)
             self._link_rows.put_nowait({"up": False, "reason": reason})
             return
         if self.link.connects > 1:

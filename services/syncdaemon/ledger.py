@@ -82,7 +82,7 @@ def read(path: Path, head: chain.Head | None) -> Iterator[tuple[int, dict[str, A
             try:
                 row, head = chain.check(head, line[:-1])
             except chain.BadRow as error:
-                raise Damage.at(path, number, str(error)) from None
+                raise _damage(path, number, line, file.readline(), error) from None
             yield number, row, head
 
 
@@ -99,8 +99,17 @@ def follow(path: Path, head: chain.Head | None) -> Iterator[tuple[bytes, chain.H
             try:
                 head = chain.follow(head, line)
             except chain.BadRow as error:
-                raise Damage.at(path, number, str(error)) from None
+                raise _damage(path, number, line, file.readline(), error) from None
             yield line, head
+
+
+def _damage(path: Path, number: int, line: bytes, after: bytes, error: chain.BadRow) -> LedgerDamaged:
+    """Names the line that was altered: where only a link is broken, that is mostly the one before."""
+    if not isinstance(error, chain.BrokenLink) or (after and not chain.intact(line.rstrip(b"\n"), after)):
+        return Damage.at(path, number, str(error))
+    if number == 1:
+        return Damage.at(path, 1, f"{error}: the last row of the file before was altered or cut off")
+    return Damage.at(path, number - 1, f"altered after it was written: line {number} carries another SHA-256 of it")
 
 
 class Ledger:

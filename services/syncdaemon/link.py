@@ -42,6 +42,8 @@ PROVED_SECONDS = 5.0  # how long a proof of life counts
 _BUFFER = 1 << 20  # bytes that the kernel, and we ourselves, keep for a peer that is slow to take them
 STABLE_SECONDS = 5.0  # a connection that lived so long ends a row of failures
 
+STOPPED = "stopped"  # the reason of a loss that is our own doing
+
 log = structlog.get_logger(__name__)
 
 
@@ -342,7 +344,7 @@ class Session:
 
     async def abort(self) -> None:
         """Ends the connection so that nothing that is still buffered is ever sent, and tells all who wait."""
-        self.fail("stopped")
+        self.fail(STOPPED)
         waiting, self._waiting = self._waiting, {}
         for sink in {id(sink): sink for sink, _, _ in waiting.values()}.values():
             sink.lost(self.lost.result())

@@ -171,10 +171,20 @@ class Publisher:
             self._pause("stream_misconfigured", str(error), _CONFIG_RETRY)
             await asyncio.wait((session.lost,), timeout=_CONFIG_RETRY)
         else:
-            if self.stream is not None and not self._ever_prepared:
-                self._seq_at_start = self.stream.last_seq
+            if not self._ever_prepared:
+                self._first_contact()
             self._prepared, self._ever_prepared = session, True
             self._resume_at = 0.0
+
+    def _first_contact(self) -> None:
+        self._seq_at_start = self.stream.last_seq if self.stream else 0
+        if self.horizon != float("inf"):
+            log.warning(
+                "weaker_promise",
+                horizon_seconds=self.horizon,
+                meaning="a file whose acknowledgement is lost may be stored twice after a longer outage",
+                remedy="keep {sha256} in SYNC_SUBJECT, on a stream with limits retention and no max_age",
+            )
 
     def _pause(self, reason: str, detail: str, wait: float) -> None:
         now = time.monotonic()

@@ -209,7 +209,8 @@ class Settings(BaseSettings):
                 fault = (error.strerror or "not readable").lower()
                 problems.append(f"{field.upper()}: {fault} ({str(file)!r}), name a file that can be read")
         replay, ledger = self.sync_replay_dir.resolve(), self.sync_ledger_dir.resolve()
-        if ledger.is_relative_to(replay) and "/." not in f"/{ledger.relative_to(replay)}/":
+        inside = ledger.relative_to(replay).parts if ledger.is_relative_to(replay) else (".",)
+        if not any(part.startswith(".") for part in inside):  # hidden folders are not taken
             where = f"in the replay directory ({str(self.sync_ledger_dir)!r})"
             problems.append(f"SYNC_LEDGER_DIR: {where}, name one outside, or the ledger would be delivered")
         _refuse(problems)
@@ -287,10 +288,7 @@ def _stray(name: str) -> str:
 
 def _problem(found: Any, given: Mapping[str, str]) -> str:
     field, context = found["loc"][0], found.get("ctx", {})
-    if "expected" in context:
-        wrong = Wrong(f"not {context['expected']}", "write one of these")
-    else:  # the rest that pydantic itself can object to is a text that was never UTF-8
-        wrong = context.get("error") or Wrong("not UTF-8", "write it in UTF-8", MASK)
+    wrong = context.get("error") or Wrong(f"not {context['expected']}", "write one of these")
     shown = MASK if field in _SECRETS else wrong.shown or repr(given[field])
     return f"{field.upper()}: {wrong.what} ({shown}), {wrong.remedy}"
 

@@ -177,9 +177,9 @@ def _server(url: str) -> str:
     if scheme not in ("nats", "tls") or not rest:
         raise Wrong("does not begin with nats:// or tls:// and a host" if url else "is empty", remedy)
     user, at, place = rest.rpartition("@")
-    if at and (not all(user.split(":", 1)) or re.search(r"[@/?#%\s]", user)):
+    if at and (not all(user.split(":", 1)) or re.search(r"[@/?#% ]", user) or not user.isprintable()):
         # Clients differ in whether they decode %40 and the like; settings of their own mean one thing only.
-        what = "has a login that is not complete, or holds one of @ / ? # % or a blank"
+        what = "has half a login, or one with @ / ? # %, a blank or something unprintable"
         raise Wrong(what, "use NATS_USER and NATS_PASSWORD, or NATS_TOKEN")
     try:
         port = address(place)[1]
@@ -197,8 +197,9 @@ def masked_servers(text: str) -> str:
 
 def login(text: str) -> str:
     """A user name, password or token."""
-    if not text or any(character < " " for character in text):
-        raise Wrong("empty, or with a line break in it", "give the bare text (printf, not echo)")
+    if not text or not text.isprintable():
+        what = "empty, or with something unprintable in it, such as a line break"
+        raise Wrong(what, "give the bare text (printf, not echo)")
     return text
 
 

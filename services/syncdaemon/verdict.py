@@ -55,7 +55,7 @@ class Refuse(NamedTuple):
 Verdict = Stored | Known | Again | Stop | Refuse
 
 NO_RESPONDERS = b"NATS/1.0 503"
-_PLAIN = re.compile(rb'\{"stream":"([^"\\]+)", ?"seq":(\d+)\}')  # what nearly every answer is
+_PLAIN = re.compile(rb'\{"stream":"([^"\\]+)", ?"seq":([1-9]\d*)\}')  # what nearly every answer is
 _SOON, _LATER = 0.1, 5.0
 _WRONG_SEQUENCE = re.compile(r"wrong last sequence: (\d+)")
 
@@ -94,11 +94,14 @@ def judge(data: bytes, headers: bytes | None) -> Verdict:
         return Again("no_stream_responds", "no stream takes this subject now, or JetStream is not available", 1.0)
     try:
         answer = json.loads(data)
-        if error := answer.get("error"):
-            return _judge_error(error.get("code", 0), error.get("err_code", 0), error.get("description", ""))
-        return Stored(answer["stream"], answer["seq"], answer.get("duplicate", False))
-    except (ValueError, KeyError, AttributeError):
-        return Again("unreadable_answer", f"the server answered {data[:80]!r}", _LATER)
+    except (ValueError, RecursionError):
+        answer = None
+    match answer:
+        case {"error": {"code": int(code), "err_code": int(err_code), "description": str(text)}}:
+            return _judge_error(code, err_code, text)
+        case {"stream": str(stream), "seq": int(seq)} if seq > 0 and seq is not True and "error" not in answer:
+            return Stored(stream, seq, answer.get("duplicate") is True)
+    return Again("unreadable_answer", f"the server answered {data[:80]!r}", _LATER)
 
 
 def _judge_error(code: int, err_code: int, text: str) -> Verdict:

@@ -146,9 +146,7 @@ def test_more_config_reaches_the_server(make_nats_server: MakeNatsServer) -> Non
 
 def test_a_port_in_use_is_said_in_one_line(make_nats_server: MakeNatsServer, nats_server: NatsServer) -> None:
     second = make_nats_server(port=nats_server.port)
-    with pytest.raises(
-        SettingsError, match=r"^nats-server on port \d+ ended .*address already in use.*$"
-    ) as caught:
+    with pytest.raises(SettingsError, match=r"^nats-server on port \d+ ended .*address already in use.*$") as caught:
         second.start()
     assert "\n" not in str(caught.value)
     assert str(second.log_path) in str(caught.value)
@@ -185,9 +183,7 @@ def test_a_server_on_the_path_goes_first(tmp_path: Path, monkeypatch: pytest.Mon
     assert find_binary() == own
 
 
-def test_without_any_server_the_error_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_any_server_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert shutil.which("nats-server") is None
     assert find_binary().parent in {Path(sys.executable).parent, Path(sysconfig.get_path("scripts"))}
@@ -205,9 +201,7 @@ def test_a_free_port_is_the_preferred_one_unless_taken() -> None:
         assert free_port(wanted) != wanted
 
 
-def test_a_server_that_never_answers_is_given_up_and_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_never_answers_is_given_up_and_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     idler = tmp_path / "nats-server"
     idler.write_text("#!/bin/sh\necho $$ >" + str(tmp_path / "pid") + "\nexec sleep 100\n")
     idler.chmod(0o755)

@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 MAY_IMPORT_TOO = {
     "__main__": {"cli"},
     "dev": {"daemon", "devserver"},  # the daemon and a server, for one another
-    "publish": {"link"},
+    "publish": {"link", "stream"},  # the lane opens when the stream is prepared
     "stream": {"link"},
     "verify": {"ledger"},  # reads what it wrote
 }

@@ -443,11 +443,10 @@ class _Scan(NamedTuple):
     mine: frozenset[bytes]
     room: int
     since: int
-    before: dict[bytes, _File]
 
 
-fates = st.sampled_from(["at once", "late", "lost"])
-names = st.integers(0, 39).map(lambda number: b"%02d" % number)
+fates = st.sampled_from(["at once", "at once", "late", "lost"])
+names = st.integers(0, 15).map(lambda number: b"%02d" % number)
 
 
 class ReplayDirectory(RuleBasedStateMachine):
@@ -456,28 +455,36 @@ class ReplayDirectory(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.backlog = Backlog(window=WINDOW)
-        self.newest_first = False
+        self.sign = 1
         self.clock = 1
         self.disk: dict[bytes, _File] = {}
         self.late: list[bytes] = []
+        self.known: set[bytes] = set()  # files on disk of which an event or a scan has told
         self.flying: dict[bytes, _File | None] = {}
         self.acknowledged: set[bytes] = set()
-        self.scan: _Scan | None = None
-        self.changed: set[bytes] = set()  # while a scan is under way, by anybody
-        self.disturbed = False  # while a scan is under way, by producers or late events
         self.in_order: dict[bytes, int] = {}  # ready files whose place in the order is certain
         self.unclear: set[bytes] = set()  # names that have been gone; an old place of theirs may be left
+        self.scan: _Scan | None = None
+        self.history: dict[bytes, list[_File | None]] = {}  # while a scan is under way: what was at each path
+        self.told: set[bytes] = set()  # while a scan is under way: known only since it began
+        self.disturbed = False  # while a scan is under way: something happened that may blur its count
 
     @initialize(newest_first=st.booleans())
     def begin(self, newest_first: bool) -> None:
-        self.newest_first = newest_first
+        self.sign = -1 if newest_first else 1
         self.backlog = Backlog(newest_first, WINDOW)
 
     # --- producers and the notifier
 
+    def _put(self, path: bytes, file: _File | None) -> None:
+        """Only here the directory changes."""
+        self.history.setdefault(path, [self.disk.get(path)]).append(file)
+        self.disk.pop(path, None)
+        if file:
+            self.disk[path] = file
+        self.known.discard(path)
+
     def _happened(self, path: bytes, fate: str) -> None:
-        self.clock += 1
-        self.changed.add(path)
         if fate == "at once":
             self._look_at(path)
         elif fate == "late":
@@ -486,7 +493,10 @@ class ReplayDirectory(RuleBasedStateMachine):
     def _look_at(self, path: bytes) -> None:
         """What the daemon does at an event."""
         if file := self.disk.get(path):
-            self.backlog.hint(path, self.backlog.key(file.mtime), self.clock + file.version % 4, file.ctime)
+            self.backlog.hint(path, self.sign * file.mtime, self.clock + file.version % 4, file.ctime)
+            if path not in self.known:
+                self.told.add(path)
+            self.known.add(path)
         else:
             self.backlog.gone(path)
             self._blur(path)
@@ -497,10 +507,11 @@ class ReplayDirectory(RuleBasedStateMachine):
 
     @rule(written=st.lists(names, min_size=1, max_size=6), age=st.integers(0, 30), fate=fates)
     def a_producer_writes(self, written: list[bytes], age: int, fate: str) -> None:
-        self.disturbed = True
         for path in written:
+            if path in self.disk or path in self.history or fate != "at once":
+                self.disturbed = True
             self.clock += 1
-            self.disk[path] = _File(self.clock, max(0, self.clock - age), self.clock)
+            self._put(path, _File(self.clock, max(0, self.clock - age), self.clock))
             self._happened(path, fate)
 
     @precondition(lambda self: self.disk)
@@ -508,7 +519,7 @@ class ReplayDirectory(RuleBasedStateMachine):
     def somebody_removes(self, data: st.DataObject, fate: str) -> None:
         self.disturbed = True
         path = data.draw(st.sampled_from(sorted(self.disk)))
-        del self.disk[path]
+        self._put(path, None)
         self._happened(path, fate)
 
     @precondition(lambda self: self.late)
@@ -529,33 +540,34 @@ class ReplayDirectory(RuleBasedStateMachine):
         mine = self.backlog.mine()
         assert len(mine - self.flying.keys()) <= 2 * WINDOW
         assert self.flying.keys() <= mine
-        self.scan = _Scan(mine, self.backlog.room, self.clock, dict(self.disk))
-        self.changed.clear()
+        self.scan = _Scan(mine, self.backlog.room, self.clock)
+        self.history.clear()
+        self.told.clear()
         self.disturbed = False
 
     @precondition(lambda self: self.scan is not None)
     @rule(data=st.data())
     def a_scan_ends(self, data: st.DataObject) -> None:
-        """Of each path where something happened meanwhile, the scan saw either the old state or the new one."""
-        assert self.scan is not None
+        """Where something happened meanwhile, the scan saw any of the states that the path went through."""
         seen = dict(self.disk)
-        for path in sorted(self.changed):
-            if data.draw(st.booleans()):
-                seen.pop(path, None)
-                if path in self.scan.before:
-                    seen[path] = self.scan.before[path]
-        self._merge(self.scan, seen)
+        for path, states in sorted(self.history.items()):
+            seen.pop(path, None)
+            if state := data.draw(st.sampled_from(states)):
+                seen[path] = state
+        self._merge(seen)
         if not self.disturbed:
             self.depth_is_exact()
 
-    def _merge(self, scan: _Scan, seen: dict[bytes, _File]) -> None:
-        others = sorted((self.backlog.key(file.mtime), path) for path, file in seen.items() if path not in scan.mine)
+    def _merge(self, seen: dict[bytes, _File]) -> None:
+        assert self.scan is not None
+        scan, self.scan = self.scan, None
+        others = sorted((self.sign * file.mtime, path) for path, file in seen.items() if path not in scan.mine)
         first, beyond = others[: scan.room], others[scan.room :]
-        fresh = {path for _, path in beyond if seen[path].ctime >= scan.since}
+        fresh = {path for _, path in beyond if seen[path].ctime > scan.since}
         missing = set(scan.mine - seen.keys())
-        self.scan = None
         look_at = self.backlog.merge(Listing(first, missing, len(beyond), fresh, 0))
         self.in_order.update((path, key) for key, path in first)
+        self.known.update(path for _, path in others if seen[path] == self.disk.get(path))
         for path in missing:
             self._blur(path)
         for path in look_at:
@@ -566,19 +578,18 @@ class ReplayDirectory(RuleBasedStateMachine):
     def a_scan_fails(self) -> None:
         self.backlog.abandon()
         self.scan = None
+        self.known -= self.told  # the next scan brings them
 
     @precondition(lambda self: self.scan is None)
     @rule()
     def a_scan_in_a_quiet_moment(self) -> None:
         self.a_scan_begins()
-        assert self.scan is not None
-        self._merge(self.scan, dict(self.disk))
+        self._merge(dict(self.disk))
         self.depth_is_exact()
 
     def depth_is_exact(self) -> None:
-        """Nothing changed in between: the count is that of the directory."""
-        there = self.disk.keys() | self.flying.keys()  # what vanished in flight counts until it is noticed
-        assert self.backlog.depth == len(there - self.acknowledged)
+        """The count is that of the directory; what vanished in flight counts until it is noticed."""
+        assert self.backlog.depth == len((self.disk.keys() | self.flying.keys()) - self.acknowledged)
 
     # --- the daemon's own work
 
@@ -602,7 +613,7 @@ class ReplayDirectory(RuleBasedStateMachine):
         return data.draw(st.sampled_from(choice))
 
     @precondition(lambda self: self.flying.keys() - self.acknowledged)
-    @rule(data=st.data(), delay=st.integers(0, 5))
+    @rule(data=st.data(), delay=st.integers(0, 2))
     def a_file_is_read(self, data: st.DataObject, delay: int) -> None:
         """It is complete and acknowledged, or not complete, or not there."""
         path = self._pick(data, acknowledged=False)
@@ -625,20 +636,17 @@ class ReplayDirectory(RuleBasedStateMachine):
         file = self.flying.pop(path)
         mtime = file.mtime if file else 0
         self.backlog.put_back(path, mtime)
-        self.in_order[path] = self.backlog.key(mtime)
+        self.in_order[path] = self.sign * mtime
 
     @precondition(lambda self: self.acknowledged)
     @rule(data=st.data(), fate=fates)
     def a_file_is_retired(self, data: st.DataObject, fate: str) -> None:
         """The version that was sent is moved away; another one that has its name by now stays."""
         path = self._pick(data, acknowledged=True)
-        file = self.flying.pop(path)
         self.acknowledged.discard(path)
-        assert file is not None
-        moved = self.disk.get(path) == file
+        moved = self.disk.get(path) == self.flying.pop(path)
         if moved:
-            del self.disk[path]
-            self.changed.add(path)
+            self._put(path, None)
         if self.backlog.landed(path):
             self._look_at(path)
         if moved:
@@ -655,8 +663,10 @@ class ReplayDirectory(RuleBasedStateMachine):
     # --- what always holds
 
     @invariant()
-    def the_count_holds_at_least_what_is_in_flight(self) -> None:
-        assert self.backlog.depth >= len(self.flying.keys() - self.acknowledged)
+    def what_is_known_is_counted(self) -> None:
+        """Each file that an event or a scan told of counts; one told of during a scan does at its end."""
+        counted = self.known - (self.told if self.scan else set())
+        assert self.backlog.depth >= len((counted | self.flying.keys()) - self.acknowledged)
 
     @invariant()
     def idle_means_that_nothing_is_in_flight(self) -> None:
@@ -668,24 +678,25 @@ class ReplayDirectory(RuleBasedStateMachine):
             self.a_scan_fails()
         for path in list(self.flying):
             self._finish(path)
-        for _ in range(len(self.disk) + 3):
+        while self.disk:
+            waiting = len(self.disk)
             self.a_scan_in_a_quiet_moment()
             self.clock += 10
             while taken := paths(self.backlog.take(4, self.clock)):
-                assert len(taken) == len(set(taken))
+                assert len(taken) == len(set(taken)), "twice in one batch"
                 self.flying.update((path, self.disk.get(path)) for path in taken)
                 for path in taken:
                     self._finish(path)
-        assert not self.disk
-        assert self.backlog.complete
-        assert self.backlog.idle
-        assert self.backlog.depth == 0
+            assert len(self.disk) < waiting, "a scan and a take bring files along"
+        self.a_scan_in_a_quiet_moment()
+        assert (self.backlog.depth, self.backlog.complete, self.backlog.idle) == (0, True, True)
 
     def _finish(self, path: bytes) -> None:
         self.backlog.acknowledged([path])
         self.acknowledged.discard(path)
         del self.flying[path]
-        self.disk.pop(path, None)
+        if path in self.disk:
+            self._put(path, None)
         self.backlog.landed(path)
 
 

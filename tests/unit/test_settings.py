@@ -27,6 +27,13 @@ def complaint(**environ: str) -> str:
     return str(caught.value)
 
 
+def outcome(**environ: str) -> tuple[Loaded | None, str]:
+    try:
+        return Settings.load({}, environ, {}), ""
+    except SettingsError as error:
+        return None, str(error)
+
+
 def shown(loaded: Loaded) -> dict[str, str]:
     return {row.variable: row.value for row in Settings.shown(loaded)}
 
@@ -385,18 +392,16 @@ def test_a_password_in_a_wrong_url_is_not_shown(text: str) -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_no_password_of_any_shape_is_ever_shown(password: str) -> None:
     secret = f"hunter2{password}hunter2"
-    try:
-        loaded = Settings.load({}, {"NATS_URL": f"nats://me:{secret}@a:1"}, {})
-    except SettingsError as error:
-        assert "hunter2" not in str(error)
-    else:
+    loaded, line = outcome(NATS_URL=f"nats://me:{secret}@a:1")
+    assert "hunter2" not in line
+    if loaded:
         assert loaded.settings.nats_urls == (f"nats://me:{secret}@a:1",)
         assert "hunter2" not in repr(loaded) + shown(loaded)["NATS_URL"]
 
 
 def test_a_login_that_a_url_cannot_carry() -> None:
     assert complaint(NATS_URL="nats://me:p/w@a") == (
-        "NATS_URL: has a login that is not complete, or holds one of @ / ? # % or a blank (********@a), "
+        "NATS_URL: has half a login, or one with @ / ? # %, a blank or something unprintable (********@a), "
         "use NATS_USER and NATS_PASSWORD, or NATS_TOKEN"
     )
 
@@ -414,12 +419,16 @@ def test_secrets_are_masked() -> None:
 @pytest.mark.parametrize("variable", ["NATS_PASSWORD", "NATS_TOKEN"])
 def test_a_secret_with_a_line_break(variable: str) -> None:
     assert complaint(**{variable: "hunter2\n"}) == (
-        f"{variable}: empty, or with a line break in it (********), give the bare text (printf, not echo)"
+        f"{variable}: empty, or with something unprintable in it, such as a line break (********), "
+        "give the bare text (printf, not echo)"
     )
 
 
-def test_a_text_that_is_not_utf_8() -> None:
-    assert complaint(NATS_USER="\udcff") == "NATS_USER: not UTF-8 (********), write it in UTF-8"
+def test_a_user_name_that_is_not_utf_8() -> None:
+    assert complaint(NATS_USER="\udcff") == (
+        "NATS_USER: empty, or with something unprintable in it, such as a line break ('\\udcff'), "
+        "give the bare text (printf, not echo)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -427,18 +436,32 @@ def test_a_text_that_is_not_utf_8() -> None:
     [
         ({"NATS_USER": "a"}, "NATS_PASSWORD: missing (not set), give both NATS_USER and NATS_PASSWORD, or neither"),
         ({"NATS_PASSWORD": "a"}, "NATS_USER: missing (not set), give both NATS_USER and NATS_PASSWORD, or neither"),
-        ({"NATS_TLS_CERT": "a"}, "NATS_TLS_KEY: missing (not set), give both NATS_TLS_CERT and NATS_TLS_KEY, or neither"),
-        ({"NATS_TLS_KEY": "a"}, "NATS_TLS_CERT: missing (not set), give both NATS_TLS_CERT and NATS_TLS_KEY, or neither"),
-        ({"NATS_CREDS": "a", "NATS_NKEY_SEED": "b"}, "NATS_NKEY_SEED: a second login (NATS_CREDS has one too), keep one of them"),
-        ({"NATS_URL": "nats://t@a", "NATS_TOKEN": "b"}, "NATS_TOKEN: a second login (NATS_URL has one too), keep one of them"),
         (
-            {"NATS_USER": "a", "NATS_PASSWORD": "b", "NATS_CREDS": "c"},
-            "NATS_CREDS: a second login (NATS_USER has one too), keep one of them",
+            {"NATS_TLS_CERT": "a"},
+            "NATS_TLS_KEY: missing (not set), give both NATS_TLS_CERT and NATS_TLS_KEY, or neither",
+        ),
+        (
+            {"NATS_TLS_KEY": "a"},
+            "NATS_TLS_CERT: missing (not set), give both NATS_TLS_CERT and NATS_TLS_KEY, or neither",
         ),
     ],
-)  # fmt: skip
-def test_settings_that_do_not_fit_together(given: dict[str, str], line: str) -> None:
+)
+def test_half_a_pair(given: dict[str, str], line: str) -> None:
     assert complaint(**given) == line
+
+
+@pytest.mark.parametrize(
+    ("given", "second", "first"),
+    [
+        ({"NATS_CREDS": "a", "NATS_NKEY_SEED": "b"}, "NATS_NKEY_SEED", "NATS_CREDS"),
+        ({"NATS_URL": "nats://t@a", "NATS_TOKEN": "b"}, "NATS_TOKEN", "NATS_URL"),
+        ({"NATS_USER": "a", "NATS_PASSWORD": "b", "NATS_CREDS": "c"}, "NATS_CREDS", "NATS_USER"),
+        ({"NATS_USER": "a", "NATS_PASSWORD": "b", "NATS_TOKEN": "c"}, "NATS_TOKEN", "NATS_USER"),
+        ({"NATS_URL": "nats://u:p@a", "NATS_CREDS": "c", "NATS_TOKEN": "t"}, "NATS_CREDS", "NATS_URL"),
+    ],
+)
+def test_two_logins(given: dict[str, str], second: str, first: str) -> None:
+    assert complaint(**given) == f"{second}: a second login ({first} has one too), keep one of them"
 
 
 def test_a_token_may_go_beside_a_key() -> None:

@@ -1,0 +1,140 @@
+"""Contender `ceiling`: the most that this server takes from one connection, with nothing to do for it.
+
+A bare asyncio protocol sends ready-made frames from memory, as many as a window of 1,000 messages and 16 MiB lets it,
+and counts the acknowledgements. It reads no file, hashes nothing, records nothing. Contents, subjects and headers are
+those that the daemon sends, into the stream that the daemon makes.
+
+Measured from the first byte sent to the last acknowledgement; connecting and making the frames come before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+import nats
+
+from benchmarks.measure import BenchmarkFailed, Cost, Memory, Result
+from benchmarks.process import SITE, STREAM
+from benchmarks.workload import Workload
+from syncdaemon.stream import StreamSettings
+
+WINDOW_MESSAGES = 1_000
+WINDOW_BYTES = 16 << 20
+_CONNECT = b'CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true,"lang":"none"}\r\n'
+_INBOX = b"_INBOX.ceiling"
+
+
+def frames(workload: Workload) -> list[bytes]:
+    """The messages of a workload as the protocol has them, the headers in the daemon's form."""
+    mtime_ns, made = time.time_ns(), []
+    for number, (name, content) in enumerate(workload.items()):
+        digest = hashlib.sha256(content).hexdigest()
+        headers = (
+            f"NATS/1.0\r\nNats-Msg-Id: {digest}\r\nNats-Expected-Stream: {STREAM}\r\n"
+            f"Nats-Expected-Last-Subject-Sequence: 0\r\nEdge-Site: {SITE}\r\nEdge-Path: {name}\r\n"
+            f"Edge-Sha256: {digest}\r\nEdge-Size: {len(content)}\r\nEdge-Mtime-Ns: {mtime_ns}\r\n\r\n"
+        ).encode()
+        made.append(
+            b"HPUB edge.replay.%b.%b %b.%d %d %d\r\n%b%b\r\n"
+            % (
+                SITE.encode(),
+                digest.encode(),
+                _INBOX,
+                number,
+                len(headers),
+                len(headers) + len(content),
+                headers,
+                content,
+            )
+        )
+    return made
+
+
+class Pipeline(asyncio.Protocol):
+    """Keeps the window full until all frames are acknowledged."""
+
+    def __init__(self, frames: Sequence[bytes]) -> None:
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._frames = frames
+        self._window = max(1, min(WINDOW_MESSAGES, WINDOW_BYTES // max(map(len, frames))))
+        self._sent = 0
+        self._acknowledged = 0
+        self._rest = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.write(_CONNECT + b"SUB %b.* 1\r\nPING\r\n" % _INBOX)
+
+    def data_received(self, data: bytes) -> None:
+        whole, _, self._rest = (self._rest + data).rpartition(b"\r\n")
+        if b'"error"' in whole or b"-ERR" in whole:
+            self._fail(whole[-500:].decode(errors="replace"))
+        if b"PONG" in whole and not self.ready.done():
+            self.ready.set_result(None)
+        if b"PING" in whole:
+            self._transport.write(b"PONG\r\n")
+        if acknowledged := whole.count(b'{"stream":'):
+            self._acknowledged += acknowledged
+            self.push()
+
+    def push(self) -> None:
+        """Sends what the window lets."""
+        end = min(len(self._frames), self._acknowledged + self._window)
+        if self._sent < end:
+            self._transport.writelines(self._frames[self._sent : end])
+            self._sent = end
+        elif self._acknowledged == len(self._frames) and not self.done.done():
+            self.done.set_result(None)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._fail(f"the connection is gone: {error}")
+
+    def _fail(self, why: str) -> None:
+        for future in (self.ready, self.done):
+            if not future.done():
+                future.set_exception(BenchmarkFailed(why))
+
+
+async def make_stream(url: str) -> None:
+    """The stream that the daemon would make with its default settings."""
+    client = await nats.connect(url)
+    settings = StreamSettings(STREAM, "edge.replay.*.*", True, True, 0.0, 0, 1)
+    config = settings.config(client.connected_server_version.version)
+    answer = await client.request(f"$JS.API.STREAM.CREATE.{STREAM}", json.dumps(config).encode(), timeout=10)
+    await client.close()
+    if b'"error"' in answer.data:
+        raise BenchmarkFailed(f"no stream: {answer.data.decode()}")
+
+
+async def send(url: str, messages: Sequence[bytes]) -> Result:
+    """Sends all and waits for every acknowledgement."""
+    await make_stream(url)
+    host, _, port = url.rpartition("/")[2].partition(":")
+    transport, pipeline = await asyncio.get_running_loop().create_connection(
+        lambda: Pipeline(messages), host, int(port)
+    )
+    await pipeline.ready
+    began = Cost.now()
+    pipeline.push()
+    await pipeline.done
+    spent = Cost.now().since(began)
+    transport.close()
+    return Result(len(messages), spent.wall, spent.cpu, Memory.of(os.getpid()).peak)
+
+
+def main() -> None:
+    """The program: its job is one argument, JSON."""
+    job = json.loads(sys.argv[1])
+    asyncio.run(send(job["url"], frames(Workload(**job["workload"])))).tell()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The files: the same names and contents at every run, no two contents alike, on a real disk."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+_NUMBER = 16  # bytes at the start of each content that make it unlike all others
+_MANY = 50_000  # files from which on it pays to make them with all cores
+
+
+@dataclass(frozen=True)
+class Workload:
+    """`files` files of `size` bytes, numbered from `start`; over `folders` subfolders, or all in one place at 0."""
+
+    files: int
+    size: int
+    folders: int = 0
+    start: int = 0
+
+    def name(self, number: int) -> str:
+        """The path of a file, relative to the folder that they are made in."""
+        name = f"evidence-{number:09d}.bin"
+        return f"{number % self.folders:03d}/{name}" if self.folders else name
+
+    def items(self, first: int = 0, step: int = 1) -> Iterator[tuple[str, bytes]]:
+        """Name and content of the files, or of each `step`th from the `first` on."""
+        filler = random.Random(self.size).randbytes(self.size - _NUMBER)
+        for number in range(self.start + first, self.start + self.files, step):
+            yield self.name(number), b"%0*d" % (_NUMBER, number) + filler
+
+    def make(self, root: Path) -> None:
+        """Makes the files below `root` and waits until they are on disk.
+
+        So what a run is measured by is not the writing back of the files that it was given.
+        """
+        for folder in range(self.folders):
+            (root / f"{folder:03d}").mkdir(parents=True, exist_ok=True)
+        root.mkdir(parents=True, exist_ok=True)
+        workers = os.cpu_count() or 1 if self.files >= _MANY else 1
+        if workers == 1:
+            make_part(self, root, 0, 1)
+        else:
+            with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+                parts = [pool.submit(make_part, self, root, first, workers) for first in range(workers)]
+                for part in parts:
+                    part.result()
+        os.sync()
+
+
+def make_part(workload: Workload, root: Path, first: int, step: int) -> None:
+    """Makes every `step`th file from the `first` on; the folders are there."""
+    prefix = f"{root}/"
+    for name, content in workload.items(first, step):
+        fd = os.open(prefix + name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+        os.write(fd, content)
+        os.close(fd)

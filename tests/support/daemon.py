@@ -1,0 +1,176 @@
+"""A real daemon process, seen from outside only: its metrics, its status, its ledger, its exit code."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from syncdaemon.devserver import free_port
+from tests.support.jetstream import ledger_rows
+
+_SAMPLE = re.compile(r"^(\w+)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)
+
+
+def eventually(check: Callable[[], object], within: float = 20.0, what: str = "") -> None:
+    """Returns as soon as `check` is true; fails with `what` when it is not within so many seconds."""
+    deadline = time.monotonic() + within
+    while not check():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {within:g} s: {what or check}")
+        time.sleep(0.02)
+
+
+class DaemonProcess:
+    """`syncdaemon run` as a child process, with its replay and ledger directories under one folder."""
+
+    def __init__(self, folder: Path, url: str, **settings: str) -> None:
+        self.replay = folder / "replay"
+        self.ledger = folder / "ledger"
+        self.replay.mkdir(exist_ok=True)
+        self.port = free_port()
+        self.log_path = folder / "daemon.log"
+        self.env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("SYNC_", "NATS_"))},
+            "SITE": "test-site",
+            "NATS_URL": url,
+            "SYNC_REPLAY_DIR": str(self.replay),
+            "SYNC_LEDGER_DIR": str(self.ledger),
+            "SYNC_HTTP_ADDR": f"127.0.0.1:{self.port}",
+            **settings,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns when the web side answers: scanned, and the ledger writable."""
+        self.launch()
+        eventually(self._ready, 20, f"the daemon is ready; its log: {self.log()[-2000:]}")
+
+    def launch(self) -> None:
+        """Starts the process, and does not wait for it."""
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "syncdaemon", "run"], env=self.env, stdout=log, stderr=log, cwd=self.replay.parent
+            )
+
+    def _ready(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            pytest.fail(f"the daemon ended with {self.process.returncode}: {self.log()[-2000:]}")
+        try:
+            self.get("/readyz")
+        except (urllib.error.URLError, OSError):
+            return False
+        return True
+
+    def stop(self) -> int:
+        """SIGTERM, and its exit code."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+    def kill(self) -> None:
+        """SIGKILL: a crash."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def log(self) -> str:
+        """All that it has logged."""
+        return self.log_path.read_text() if self.log_path.exists() else ""
+
+    def get(self, path: str) -> str:
+        """A page of its web side."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            return str(answer.read().decode())
+
+    def metrics(self) -> dict[str, float]:
+        """Every sample, by name; where it has more labels than the site, by `name{labels}` without the site."""
+        found: dict[str, float] = {}
+        for name, labels, value in _SAMPLE.findall(self.get("/metrics")):
+            rest = ",".join(label for label in labels.split(",") if label and not label.startswith("site="))
+            found[f"{name}{{{rest}}}" if rest else name] = float(value)
+        return found
+
+    def metric(self, name: str) -> float:
+        """The value of one sample now."""
+        return self.metrics()[name]
+
+    def drop(self, name: str | bytes, data: bytes) -> Path:
+        """Drops a file the way a producer should: a hidden name, then a rename."""
+        name = os.fsdecode(name)
+        target = self.replay / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.parent / f".{time.monotonic_ns()}.part"
+        temporary.write_bytes(data)
+        temporary.rename(target)
+        return target
+
+    def rows(self, *events: str) -> list[dict[str, object]]:
+        """The ledger's rows of these events."""
+        return [row for row in ledger_rows(self.ledger) if row["event"] in events]
+
+    def waiting(self) -> list[Path]:
+        """The files in the replay directory that are not the daemon's own."""
+        own = self.replay / ".syncdaemon"
+        return [path for path in self.replay.rglob("*") if path.is_file() and not path.is_relative_to(own)]
+
+
+class Gauge:
+    """Samples a metric of a daemon until it is left, each change once: the curve that Prometheus would draw."""
+
+    def __init__(self, daemon: DaemonProcess, *names: str) -> None:
+        self.curves: dict[str, list[float]] = {name: [] for name in names}
+        self._daemon = daemon
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+
+    def _sample(self) -> None:
+        while not self._stop.wait(0.01):
+            try:
+                found = self._daemon.metrics()
+            except (urllib.error.URLError, OSError):
+                continue
+            for name, curve in self.curves.items():
+                if not curve or curve[-1] != found[name]:
+                    curve.append(found[name])
+
+    def __enter__(self) -> Gauge:
+        self._thread.start()
+        eventually(lambda: all(self.curves.values()), what="the first sample")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+MakeDaemon = Callable[..., DaemonProcess]
+"""Takes the server's URL and settings by variable; the daemon is not running yet."""
+
+
+@pytest.fixture
+def make_daemon(tmp_path: Path) -> Iterator[MakeDaemon]:
+    """Daemons that end with the test; `folder` names where one keeps its things."""
+    made: list[DaemonProcess] = []
+
+    def make(url: str, folder: str = "edge", **settings: str) -> DaemonProcess:
+        place = tmp_path / folder
+        place.mkdir(exist_ok=True)
+        daemon = DaemonProcess(place, url, **settings)
+        made.append(daemon)
+        return daemon
+
+    yield make
+    for daemon in made:
+        daemon.kill()
