@@ -13,6 +13,7 @@ import asyncio
 import hashlib
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ from syncdaemon.stream import StreamSettings
 
 WINDOW_MESSAGES = 1_000
 WINDOW_BYTES = 16 << 20
+_SLICE_BYTES = 256 << 10
+_BUFFER_BYTES = 1 << 20
 _CONNECT = b'CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true,"lang":"none"}\r\n'
 _INBOX = b"_INBOX.ceiling"
 
@@ -64,13 +67,17 @@ class Pipeline(asyncio.Protocol):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._frames = frames
         self._window = max(1, min(WINDOW_MESSAGES, WINDOW_BYTES // max(map(len, frames))))
+        self._slice = max(1, _SLICE_BYTES // max(map(len, frames)))
         self._sent = 0
         self._acknowledged = 0
+        self._full = False
         self._rest = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        transport.set_write_buffer_limits(high=_BUFFER_BYTES)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
         transport.write(_CONNECT + b"SUB %b.* 1\r\nPING\r\n" % _INBOX)
 
     def data_received(self, data: bytes) -> None:
@@ -86,13 +93,21 @@ class Pipeline(asyncio.Protocol):
             self.push()
 
     def push(self) -> None:
-        """Sends what the window lets."""
+        """Sends what the window and the connection take."""
         end = min(len(self._frames), self._acknowledged + self._window)
-        if self._sent < end:
-            self._transport.writelines(self._frames[self._sent : end])
-            self._sent = end
-        elif self._acknowledged == len(self._frames) and not self.done.done():
+        while self._sent < end and not self._full:
+            upto = min(end, self._sent + self._slice)
+            self._transport.writelines(self._frames[self._sent : upto])
+            self._sent = upto
+        if self._acknowledged == len(self._frames) and not self.done.done():
             self.done.set_result(None)
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self.push()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._fail(f"the connection is gone: {error}")
@@ -107,7 +122,8 @@ async def make_stream(url: str) -> None:
     """The stream that the daemon would make with its default settings."""
     client = await nats.connect(url)
     settings = StreamSettings(STREAM, "edge.replay.*.*", True, True, 0.0, 0, 1)
-    config = settings.config(client.connected_server_version.version)
+    version = client.connected_server_version
+    config = settings.config(f"{version.major}.{version.minor}")
     answer = await client.request(f"$JS.API.STREAM.CREATE.{STREAM}", json.dumps(config).encode(), timeout=10)
     await client.close()
     if b'"error"' in answer.data:

@@ -38,7 +38,7 @@ def place() -> Iterator[Path]:
     """A folder under $TMPDIR, or else the current directory, that is removed with all that is in it."""
     base = os.environ.get("TMPDIR") or os.getcwd()
     with tempfile.TemporaryDirectory(prefix="bench-", dir=base) as folder:
-        yield Path(folder)
+        yield Path(folder).resolve()
 
 
 @contextmanager

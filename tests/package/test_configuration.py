@@ -70,4 +70,4 @@ def test_the_sample_dotenv_is_legal() -> None:
 def test_the_sample_error_is_the_real_one() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.load({}, {"SYNC_MIN_FREE_BYTES": "64MB"}, {})
-    assert f"```\n{caught.value}\n```" in PAGE
+    assert f"```\nsyncdaemon: {caught.value}\n```" in PAGE

@@ -120,6 +120,12 @@ class DaemonProcess:
         """The ledger's rows of these events."""
         return [row for row in ledger_rows(self.ledger) if row["event"] in events]
 
+    def rows_so_far(self, event: str) -> list[bytes]:
+        """The ledger's finished lines of one event, while somebody may still write; not parsed."""
+        wanted = b'"event":"%b"' % event.encode()
+        files = sorted(self.ledger.glob("evidence-*.jsonl"))
+        return [line for path in files for line in path.read_bytes().splitlines() if wanted in line]
+
     def waiting(self) -> list[Path]:
         """The files in the replay directory that are not the daemon's own."""
         own = self.replay / ".syncdaemon"

@@ -410,6 +410,20 @@ def test_a_file_that_was_put_back_during_a_scan_is_kept() -> None:
     assert paths(backlog.take(9, 0.0)) == [b"a", b"b", b"c"]
 
 
+def test_a_file_that_came_back_behind_the_scan_is_not_forgotten() -> None:
+    """It was known, went away unseen, and is made anew where the scan has been already: its event must count."""
+    backlog, directory = Backlog(), {b"a": 1}
+    scan(backlog, directory)
+    mine, room = backlog.mine(), backlog.room
+    seen: dict[bytes, int] = {}
+    backlog.hint(b"a", 2, 0.0, 2)
+    for path in backlog.merge(listing(seen, mine, room)):
+        backlog.hint(path, 2, 0.0, 2)
+
+    assert backlog.depth == 1
+    assert paths(backlog.take(9, 0.0)) == [b"a"]
+
+
 def test_a_scan_forgets_what_is_not_there_any_more() -> None:
     """The event was lost; the scan is the truth."""
     backlog = Backlog()
@@ -466,7 +480,7 @@ class ReplayDirectory(RuleBasedStateMachine):
         self.unclear: set[bytes] = set()  # names that have been gone; an old place of theirs may be left
         self.scan: _Scan | None = None
         self.history: dict[bytes, list[_File | None]] = {}  # while a scan is under way: what was at each path
-        self.told: set[bytes] = set()  # while a scan is under way: known only since it began
+        self.told: set[bytes] = set()  # while a scan is under way: by an event, which counts at its end
         self.disturbed = False  # while a scan is under way: something happened that may blur its count
 
     @initialize(newest_first=st.booleans())
@@ -494,9 +508,8 @@ class ReplayDirectory(RuleBasedStateMachine):
         """What the daemon does at an event."""
         if file := self.disk.get(path):
             self.backlog.hint(path, self.sign * file.mtime, self.clock + file.version % 4, file.ctime)
-            if path not in self.known:
-                self.told.add(path)
             self.known.add(path)
+            self.told.add(path)
         else:
             self.backlog.gone(path)
             self._blur(path)
@@ -647,6 +660,8 @@ class ReplayDirectory(RuleBasedStateMachine):
         moved = self.disk.get(path) == self.flying.pop(path)
         if moved:
             self._put(path, None)
+        else:
+            self.disturbed = True  # the scan took the new file for the one in flight; the next one sees it
         if self.backlog.landed(path):
             self._look_at(path)
         if moved:

@@ -254,6 +254,8 @@ def test_the_site_is_the_host_unless_given(monkeypatch: pytest.MonkeyPatch) -> N
     assert load().site == "harbour-2-example-org"
     monkeypatch.setattr("platform.node", lambda: "")
     assert load().site == "edge"
+    monkeypatch.setattr("platform.node", lambda: "a" * 64)
+    assert load().site == "a" * 63
 
 
 @pytest.mark.parametrize("text", ["Harbour", "a_b", "a.b", "a" * 64, "hafen-ä", "a "])
@@ -266,6 +268,11 @@ def test_no_stream_name(text: str) -> None:
     assert complaint(SYNC_STREAM=text) == (
         f"SYNC_STREAM: not a stream name ({text!r}), use 1 to 255 characters, none of them a blank or one of . * > / \\"
     )
+
+
+def test_an_empty_stream_name() -> None:
+    with pytest.raises(SettingsError, match="SYNC_STREAM: not a stream name"):
+        Settings.load({"SYNC_STREAM": ""}, {}, {})
 
 
 def test_the_default_subject() -> None:
@@ -354,7 +361,10 @@ def test_server_urls_come_with_their_ports() -> None:
         ("nats://:4222", "has no host ('nats://:4222')"),
         ("nats://a b", "has no legal host ('nats://a b')"),
         ("nats://a/b", "has no legal host ('nats://a/b')"),
-        ("nats://a:65536", "has a port that is not a number from 0 to 65535 ('nats://a:65536')"),
+        (
+            "nats://a:65536",
+            "has a port that is not a number from 0 to 65535 ('nats://a:65536'), write nats://host:4222",
+        ),
         ("nats://a:0", "has port 0 ('nats://a:0')"),
         ("nats://a:", "has a port that is not a number from 0 to 65535 ('nats://a:')"),
         ("nats://::1", "has colons or brackets too many ('nats://::1')"),
@@ -366,9 +376,16 @@ def test_no_server_url(text: str, what: str) -> None:
 
 
 def test_a_login_in_a_url_is_used_but_never_shown() -> None:
-    loaded = Settings.load({}, {"NATS_URL": "nats://me:hunter2@a:1,tls://t0ken@b:2,nats://c:3"}, {})
-    assert loaded.settings.nats_urls == ("nats://me:hunter2@a:1", "tls://t0ken@b:2", "nats://c:3")
-    masked = "nats://me:********@a:1,tls://********@b:2,nats://c:3"
+    loaded = Settings.load(
+        {}, {"NATS_URL": "nats://me:hunter2@a:1,tls://t0ken@b:2,nats://c:3,nats://me:t0ken:x@d:4"}, {}
+    )
+    assert loaded.settings.nats_urls == (
+        "nats://me:hunter2@a:1",
+        "tls://t0ken@b:2",
+        "nats://c:3",
+        "nats://me:t0ken:x@d:4",
+    )
+    masked = "nats://me:********@a:1,tls://********@b:2,nats://c:3,nats://me:********@d:4"
     assert shown(loaded)["NATS_URL"] == str(loaded.settings.nats_url) == masked
     for text in (repr(loaded), str(loaded.settings), loaded.settings.model_dump_json()):
         assert "hunter2" not in text
@@ -547,6 +564,10 @@ def test_an_empty_path_is_none() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.load({"SYNC_REPLAY_DIR": ""}, {}, {})
     assert str(caught.value) == "SYNC_REPLAY_DIR: not a path (''), name a file or directory"
+
+
+def test_a_path_with_a_zero_byte_is_none() -> None:
+    assert complaint(SYNC_REPLAY_DIR="a\0b").startswith("SYNC_REPLAY_DIR: not a path (")
 
 
 def test_a_path_need_not_be_utf_8() -> None:

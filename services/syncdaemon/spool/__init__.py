@@ -126,7 +126,11 @@ class Spool:
 
     async def _follow_hints(self) -> None:
         while True:
+            armed = False
             async for paths in watch.hints(self.settings.replay_dir):
+                if not armed:  # what came before the watch was on raised no event
+                    armed = True
+                    self._scan_wanted.set()
                 self._look_at(paths)
                 await self._look_into_folders()
             await asyncio.sleep(_REARM)

@@ -59,12 +59,13 @@ class Hold:
         """Takes over what an earlier process held."""
         for bucket in os.listdir(self._home.held):
             self._buckets[bucket] = now
-            self.count += len(os.listdir(os.path.join(self._home.held, bucket)))
+            with os.scandir(os.path.join(self._home.held, bucket)) as entries:
+                self.count += sum(1 for _ in entries)
 
     def retire(self, receipts: Sequence[Receipt], now: float) -> Retired:
         """Moves the files of these receipts to the hold, or deletes them where there is none."""
-        bucket = self._bucket(now)
-        retired = _move_all(self._home, receipts, lambda receipt: os.path.join(bucket, _held_name(receipt)))
+        bucket = self._bucket(now) + b"/"
+        retired = _move_all(self._home, receipts, lambda receipt: bucket + _held_name(receipt))
         self.count += retired.moved
         return retired
 
@@ -120,9 +121,9 @@ def _held_version(found: os.stat_result) -> bytes:
 
 
 def _held_name(receipt: Receipt) -> bytes:
-    stamp = receipt.content.stamp
-    version = b"%d-%d-%d-" % (stamp.ino, stamp.mtime_ns, stamp.size)
-    return version + b"%d-%b" % (receipt.seq, receipt.content.sha256.encode())
+    """The version of the file, the sequence that it was stored at, and its digest."""
+    _, ino, size, mtime_ns, _ = receipt.content.stamp
+    return b"%d-%d-%d-%d-%b" % (ino, mtime_ns, size, receipt.seq, receipt.content.sha256.encode())
 
 
 def _move_all(home: Home, receipts: Iterable[Receipt], target_of: Callable[[Receipt], bytes]) -> Retired:
@@ -130,13 +131,13 @@ def _move_all(home: Home, receipts: Iterable[Receipt], target_of: Callable[[Rece
     kept: list[tuple[Receipt, str]] = []
     folders: set[bytes] = set()
     for receipt in receipts:
-        source = os.path.join(home.replay_dir, receipt.content.path)
+        source = home.replay_dir + b"/" + receipt.content.path
         target = target_of(receipt)
         try:
             if _move(source, target, receipt.content.stamp):
                 moved += 1
-                folders.add(os.path.dirname(source))
-                folders.add(os.path.dirname(target))
+                folders.add(source[: source.rindex(b"/")])
+                folders.add(target[: target.rindex(b"/")])
         except OSError as error:
             kept.append((receipt, error.strerror or str(error)))
     for folder in folders:

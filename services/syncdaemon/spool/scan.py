@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from syncdaemon import settle
 from syncdaemon.backlog import Listing
 
 _SPARE = 2  # how many times the wanted number may pile up before it is cut
-
-
-class _Entry(NamedTuple):
-    path: bytes
-    stat: os.stat_result | None  # None: neither file nor folder
 
 
 def scan(root: bytes, mine: frozenset[bytes], room: int, newest_first: bool, since_ns: int) -> Listing:
@@ -57,8 +51,10 @@ def _cut(first: list[tuple[int, bytes]], room: int) -> int:
     return surplus
 
 
-def files(root: bytes, start: bytes = b"") -> Iterator[_Entry]:
+def files(root: bytes, start: bytes = b"") -> Iterator[tuple[bytes, os.stat_result | None]]:
     """What lies below the folder `start` (with its slash, or empty: `root` itself), paths relative to `root`.
+
+    The stat result is None for what is neither file nor folder.
 
     Folders that vanish or can't be read are skipped, `root` excepted.
     """
@@ -83,8 +79,8 @@ def files(root: bytes, start: bytes = b"") -> Iterator[_Entry]:
                     elif name.endswith(settle.IGNORED_ENDINGS):
                         continue
                     elif entry.is_file(follow_symlinks=False):
-                        yield _Entry(path, entry.stat(follow_symlinks=False))
+                        yield path, entry.stat(follow_symlinks=False)
                     else:
-                        yield _Entry(path, None)
+                        yield path, None
                 except OSError:
                     continue

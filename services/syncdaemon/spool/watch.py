@@ -17,7 +17,9 @@ log = structlog.get_logger(__name__)
 
 
 async def hints(root: bytes) -> AsyncIterator[set[bytes]]:
-    """Relative paths where something may have changed; ends where the watch breaks.
+    """Relative paths where something may have changed, and now and then none; ends where the watch breaks.
+
+    The first set says that the watch is on.
 
     The path is what the notifier makes of the name: bytes that are no UTF-8 come out mangled, which a scan
     has to mend (`unclear`).
@@ -25,7 +27,7 @@ async def hints(root: bytes) -> AsyncIterator[set[bytes]]:
     prefix = len(os.fsdecode(root)) + 1
     try:
         async for changes in awatch(
-            os.fsdecode(root), watch_filter=None, step=_STEP_MS, debounce=_DEBOUNCE_MS, stop_event=None
+            os.fsdecode(root), watch_filter=None, step=_STEP_MS, debounce=_DEBOUNCE_MS, yield_on_timeout=True
         ):
             paths = {os.fsencode(path[prefix:]) for _, path in changes}
             yield {path for path in paths if path and not settle.path_ignored(path)}

@@ -1,0 +1,71 @@
+"""Whether the work was done: a figure counts only where every file is in the stream, in the ledger, and proved."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import nats
+
+from benchmarks.measure import BenchmarkFailed
+from benchmarks.process import SITE, STREAM, environment
+
+_VERIFY_SECONDS = 180.0
+
+
+class Held(NamedTuple):
+    """What a stream holds: messages, and their bytes with subjects and headers."""
+
+    messages: int
+    bytes: int
+
+
+def held(url: str) -> Held:
+    """What the server says of the stream."""
+
+    async def ask() -> Held:
+        client = await nats.connect(url)
+        state = (await client.jetstream().stream_info(STREAM)).state
+        await client.close()
+        return Held(state.messages, state.bytes)
+
+    return asyncio.run(ask())
+
+
+def check_stream(url: str, files: int) -> Held:
+    """Raises BenchmarkFailed unless the stream holds exactly so many messages."""
+    found = held(url)
+    if found.messages != files:
+        raise BenchmarkFailed(f"{found.messages} messages in the stream, {files} files")
+    return found
+
+
+def check_ledger(ledger: Path, files: int) -> None:
+    """Raises BenchmarkFailed unless so many `published` rows are there, and `syncdaemon verify` finds no damage."""
+    rows = 0
+    for path in ledger.glob("evidence-*.jsonl"):
+        with path.open("rb") as lines:
+            rows += sum(b'"event":"published"' in line for line in lines)
+    if rows != files:
+        raise BenchmarkFailed(f"{rows} published rows in the ledger, {files} files")
+    verify = subprocess.run(
+        [sys.executable, "-m", "syncdaemon", "verify"],
+        cwd=ledger,
+        env=environment(SITE=SITE, SYNC_LEDGER_DIR=str(ledger)),
+        capture_output=True,
+        text=True,
+        timeout=_VERIFY_SECONDS,
+        check=False,
+    )
+    if verify.returncode:
+        raise BenchmarkFailed(f"syncdaemon verify ended with {verify.returncode}: {verify.stdout}{verify.stderr}")
+
+
+def check_gone(replay: Path) -> None:
+    """Raises BenchmarkFailed where a file still waits in the replay directory."""
+    for path in replay.rglob("*"):
+        if path.is_file() and ".syncdaemon" not in path.relative_to(replay).parts:
+            raise BenchmarkFailed(f"{path} is still there")

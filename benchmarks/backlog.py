@@ -1,0 +1,80 @@
+"""Section: what a very long queue costs, against a short one that is made and drained in the same way.
+
+Small files over 100 subfolders, the daemon's default settings, the server's default sync. The short queue is drained
+three times, since so short a run is easily disturbed; the long one once.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+
+from benchmarks.drain import drained
+from benchmarks.measure import BenchmarkFailed, Result, Spread
+from benchmarks.plan import Plan
+from benchmarks.process import place, say, server
+from benchmarks.report import megabytes, table
+from benchmarks.workload import Workload
+
+_SIZE = 100
+_FOLDERS = 100
+_SHORT_RUNS = 3
+_SLOWEST = 2_000  # files a second; slower than that, the drain is given up
+_DISK_PER_FILE = 8_192  # bytes: a block for the file, a ledger row, a message, and room to spare
+
+
+def measure(files: int) -> tuple[float, Result]:
+    """Seconds that making the files took, and the drain of them."""
+    with place() as folder:
+        if shutil.disk_usage(folder).free < files * _DISK_PER_FILE:
+            raise BenchmarkFailed(f"{folder} needs {files * _DISK_PER_FILE >> 20} MiB of free disk for the backlog")
+        if os.statvfs(folder).f_favail < files + 10_000:
+            raise BenchmarkFailed(f"{folder} needs {files} free inodes for the backlog")
+        workload = Workload(files, _SIZE, _FOLDERS)
+        began = time.perf_counter()
+        workload.make(folder / "replay")
+        made = time.perf_counter() - began
+        say(f"backlog: {files:,} files made in {made:.1f} s")
+        with server(folder) as running:
+            result = drained(folder, running, workload, 30 + files / _SLOWEST).result
+        say(f"backlog: {files:,} files drained in {result.wall:.1f} s")
+    return made, result
+
+
+def section(plan: Plan) -> str:
+    """The section in Markdown."""
+    short = [measure(plan.backlog_small) for _ in range(_SHORT_RUNS)]
+    made, long = measure(plan.backlog)
+    before = Spread.of([result.cpu_micros for _, result in short]).median
+    rows = [
+        _row(plan.backlog_small, [one for one, _ in short], [result for _, result in short]),
+        _row(plan.backlog, [made], [long]),
+    ]
+    heads = ["files waiting", "made in s", "first publish s", "files/s", "CPU µs/file", "peak RSS MB", "depth"]
+    return "\n\n".join(
+        [
+            "## Backlog",
+            f"Files of {_SIZE} bytes over {_FOLDERS} subfolders; making includes bringing them to disk. First publish: "
+            "from the start of the drain to the first acknowledged file. Depth: samples on the daemon's event loop in "
+            "which queue depth + acknowledged files were exactly the number of files. "
+            f"{plan.backlog_small:,} files: medians of {_SHORT_RUNS} runs.",
+            table(heads, rows),
+            f"CPU per file at {plan.backlog:,} files: {long.cpu_micros / before:.2f}x that at {plan.backlog_small:,} "
+            "(goal: at most 1.3x). Peak RSS "
+            f"{megabytes(long.peak)} MB (goal: at most 150 MB).",
+        ]
+    )
+
+
+def _row(files: int, made: list[float], results: list[Result]) -> list[str]:
+    samples, exact = sum(result.samples for result in results), sum(result.exact for result in results)
+    return [
+        f"{files:,}",
+        f"{Spread.of(made).median:.1f}",
+        f"{Spread.of([result.first for result in results]).median:.2f}",
+        f"{Spread.of([result.rate for result in results]).median:,.0f}",
+        f"{Spread.of([result.cpu_micros for result in results]).median:.0f}",
+        megabytes(max(result.peak for result in results)),
+        f"exact in {exact:,} samples" if exact == samples else f"WRONG in {samples - exact:,} of {samples:,} samples",
+    ]

@@ -1,0 +1,109 @@
+"""Section: how long a single file takes, renamed into the folder of a running daemon that has nothing else to do.
+
+From just before the rename to two ends: its `published` row can be read in the ledger (the write is visible a moment
+before its fdatasync returns); and the file is gone from its place, which is after the row is on disk. Both are looked
+for by polling every millisecond, so a figure is up to that too long. The quiet time (SYNC_SETTLE_SECONDS) is the
+daemon's default and part of every figure.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.measure import BenchmarkFailed, percentile
+from benchmarks.plan import Plan
+from benchmarks.process import DaemonProcess, place, say, server
+from benchmarks.report import table
+from benchmarks.workload import Workload
+from syncdaemon.settings import Settings
+
+_POLL = 0.001
+_WITHIN = 10.0
+_WARM_UP = 3  # files that are delivered before and not counted
+_SIZE = 1 << 10
+
+
+class Taken(NamedTuple):
+    """Seconds from the rename until the row could be read, and until the file was gone."""
+
+    row: float
+    gone: float
+
+
+class Tail:
+    """What was added to a ledger since the last look."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[Path, int] = {}
+
+    def more(self) -> bytes:
+        """It, also across the files of two days."""
+        found = b""
+        for path in sorted(self._folder.glob("evidence-*.jsonl")):
+            with path.open("rb") as file:
+                file.seek(self._read.get(path, 0))
+                found += file.read()
+                self._read[path] = file.tell()
+        return found
+
+
+def deliver(daemon: DaemonProcess, tail: Tail, name: str, content: bytes) -> Taken:
+    """One file: written under a name that is not taken, renamed, and followed to its end."""
+    hidden, target = daemon.replay / f".{name}", daemon.replay / name
+    hidden.write_bytes(content)
+    wanted = f'"path":"{name}"'.encode()
+    rows, row, gone = b"", 0.0, 0.0
+    began = time.perf_counter()
+    os.rename(hidden, target)
+    while not (row and gone):
+        time.sleep(_POLL)
+        rows += tail.more()
+        now = time.perf_counter()
+        if not row and wanted in rows:
+            row = now - began
+        if not gone and not os.path.exists(target):
+            gone = now - began
+        if now - began > _WITHIN:
+            raise BenchmarkFailed(f"{name} was not delivered within {_WITHIN:g} s")
+    return Taken(row, gone)
+
+
+def measure(files: int) -> list[Taken]:
+    """Delivers so many files, one after another, with a short and uneven pause between two."""
+    pauses = random.Random(files)
+    with place() as folder, server(folder) as running, DaemonProcess(folder, running.url) as daemon:
+        tail = Tail(daemon.ledger)
+        taken = []
+        for name, content in Workload(_WARM_UP + files, _SIZE).items():
+            taken.append(deliver(daemon, tail, name, content))
+            time.sleep(pauses.uniform(0, 0.05))
+    say(f"latency: {files} files delivered one by one")
+    return taken[_WARM_UP:]
+
+
+def section(plan: Plan) -> str:
+    """The section in Markdown."""
+    taken = measure(plan.latency)
+    quiet = Settings.load({}, {}, {}).settings.sync_settle_seconds
+    ends = {
+        "row in the ledger": [one.row for one in taken],
+        "row on disk, file gone": [one.gone for one in taken],
+    }
+    rows = []
+    for end, values in ends.items():
+        p50, p99 = percentile(values, 50), percentile(values, 99)
+        rows.append([end, *(f"{value * 1e3:.1f}" for value in (p50, p99, p50 - quiet, p99 - quiet))])
+    return "\n\n".join(
+        [
+            "## Latency",
+            f"{plan.latency} files of 1 KiB, one after another, from the rename into the folder of a running daemon. "
+            f"The quiet time is {quiet * 1e3:g} ms. Ledger and file are polled every millisecond. "
+            "Goal: p50 of the row at most the quiet time + 20 ms.",
+            table(["ms from rename to", "p50", "p99", "p50 - quiet time", "p99 - quiet time"], rows),
+        ]
+    )

@@ -1,0 +1,48 @@
+"""How much is measured: the full plan, and a quick one that shows only that all works."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`drain`: bytes of a file to number of files. `script_seconds` ends the script early on a slow disk."""
+
+    name: str
+    drain: Mapping[int, int]
+    repeats: int
+    script_seconds: float
+    backlog: int
+    backlog_small: int
+    latency: int
+    idle_seconds: float
+
+    def with_options(self, files: int | None, repeats: int | None, backlog: int | None) -> Self:
+        """This plan, but for what was asked for."""
+        plan = self
+        if files is not None:
+            drain = {size: files if size < 64 << 10 else max(1, files // 5) for size in self.drain}
+            plan = replace(plan, drain=drain, name=f"{plan.name}, {files} files")
+        if repeats is not None:
+            plan = replace(plan, repeats=repeats)
+        if backlog is not None:
+            plan = replace(plan, backlog=backlog, backlog_small=min(plan.backlog_small, backlog))
+        return plan
+
+
+FULL = Plan(
+    "full",
+    {1 << 10: 20_000, 4 << 10: 20_000, 64 << 10: 4_000},
+    3,
+    30.0,
+    1_000_000,
+    10_000,
+    latency=300,
+    idle_seconds=60,
+)
+QUICK = Plan(
+    "quick", {1 << 10: 2_000, 4 << 10: 2_000, 64 << 10: 400}, 1, 5.0, 50_000, 10_000, latency=60, idle_seconds=10
+)

@@ -1,0 +1,236 @@
+"""One JetStream stream in memory: what it keeps, what it refuses, and in which words.
+
+Pure: the time comes in as an argument. Rules, their order, texts and the count of bytes are those of a single
+nats-server 2.15 with file storage; `test_contract.py` holds them against one.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+DEFAULTS: Mapping[str, Any] = {
+    "retention": "limits",
+    "storage": "file",
+    "discard": "old",
+    "num_replicas": 1,
+    "max_age": 0,
+    "compression": "none",
+    "sealed": False,
+    "allow_direct": False,
+    "deny_delete": False,
+    "deny_purge": False,
+}
+_LIMITS = ("max_consumers", "max_msgs", "max_bytes", "max_msgs_per_subject", "max_msg_size")  # none is -1
+_MOST_HEADERS = 64 << 10
+_WINDOW_NS, _LEAST_WINDOW_NS = 120_000_000_000, 100_000_000
+_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Refused(Exception):
+    """The server's refusal, as its answers carry it."""
+
+    def __init__(self, code: int, err_code: int, description: str) -> None:
+        super().__init__(description)
+        self.error = {"code": code, "err_code": err_code, "description": description}
+
+
+class Message(NamedTuple):
+    """A stored message; `headers` is the raw block, empty where it had none."""
+
+    seq: int
+    subject: str
+    headers: bytes
+    data: bytes
+    at: float
+
+    @property
+    def size(self) -> int:
+        """The bytes that it counts for in the file store."""
+        return _size(self.subject, self.headers, self.data)
+
+    def shown(self) -> dict[str, Any]:
+        """The message as MSG.GET tells it."""
+        told: dict[str, Any] = {"subject": self.subject, "seq": self.seq}
+        if self.headers:
+            told["hdrs"] = base64.b64encode(self.headers).decode()
+        if self.data:
+            told["data"] = base64.b64encode(self.data).decode()
+        return told | {"time": _time(self.at)}
+
+
+class FakeStream:
+    """A stream of this configuration. `history` is every message that it ever stored, whatever became of it."""
+
+    def __init__(self, config: Mapping[str, Any], now: float) -> None:
+        self.config = completed(config)
+        self.messages: dict[int, Message] = {}
+        self.history: list[Message] = []
+        self.last_seq = 0
+        self._created = now
+        self._ids: dict[str, tuple[int, float]] = {}  # message id: where it was stored first, and when
+
+    def take(self, subject: str, headers: bytes, data: bytes, now: float) -> bytes:
+        """A message arrives; the acknowledgement or the refusal, word for word."""
+        try:
+            seq, duplicate = self._store(subject, headers, data, now)
+        except Refused as refused:
+            told: dict[str, Any] = {"error": refused.error, "stream": self.config["name"], "seq": 0}
+            return json.dumps(told, separators=(",", ":")).encode()
+        mark = ',"duplicate": true' if duplicate else ""
+        return f'{{"stream":"{self.config["name"]}","seq":{seq}{mark}}}'.encode()
+
+    def _store(self, subject: str, headers: bytes, data: bytes, now: float) -> tuple[int, bool]:
+        self._forget(now)
+        fields = header_fields(headers)
+        self._admit(subject, headers, data, fields)
+        msg_id = fields.get("Nats-Msg-Id", "")
+        if msg_id in self._ids:
+            return self._ids[msg_id][0], True
+        self._make_room(subject, _size(subject, headers, data))
+        self.last_seq += 1
+        message = Message(self.last_seq, subject, headers, data, now)
+        self.messages[message.seq] = message
+        self.history.append(message)
+        if msg_id:
+            self._ids[msg_id] = (message.seq, now)
+        return message.seq, False
+
+    def _admit(self, subject: str, headers: bytes, data: bytes, fields: Mapping[str, str]) -> None:
+        config = self.config
+        if config["sealed"]:
+            raise Refused(400, 10109, "invalid operation on sealed stream")
+        if fields.get("Nats-Expected-Stream", config["name"]) != config["name"]:
+            raise Refused(400, 10060, "expected stream does not match")
+        if "Nats-Expected-Last-Subject-Sequence" in fields:
+            last = self.last(subject)
+            found = last.seq if last else 0
+            if int(fields["Nats-Expected-Last-Subject-Sequence"]) != found:
+                raise Refused(400, 10071, f"wrong last sequence: {found}")
+        if 0 <= config["max_msg_size"] < len(headers) + len(data):
+            raise Refused(400, 10054, "message size exceeds maximum allowed")
+        if len(headers) > _MOST_HEADERS:
+            raise Refused(400, 10097, "header size exceeds maximum allowed of 64k")
+
+    def _make_room(self, subject: str, size: int) -> None:
+        config = self.config
+        same = [message for message in self.messages.values() if message.subject == subject]
+        replaces = 0 < config["max_msgs_per_subject"] <= len(same)
+        if replaces and config.get("discard_new_per_subject"):
+            raise Refused(503, 10077, "maximum messages per subject exceeded")
+        if config["discard"] == "new" and not replaces:
+            if 0 < config["max_msgs"] <= len(self.messages):
+                raise Refused(503, 10077, "maximum messages exceeded")
+            if 0 < config["max_bytes"] < self.bytes + size:
+                raise Refused(503, 10077, "maximum bytes exceeded")
+        if replaces:
+            del self.messages[same[0].seq]
+        while 0 < config["max_msgs"] <= len(self.messages) or 0 < config["max_bytes"] < self.bytes + size:
+            del self.messages[next(iter(self.messages))]
+
+    def _forget(self, now: float) -> None:
+        window, age = self.config["duplicate_window"] / 1e9, self.config["max_age"] / 1e9
+        self._ids = {msg_id: (seq, at) for msg_id, (seq, at) in self._ids.items() if now - at < window}
+        if age:
+            self.messages = {seq: message for seq, message in self.messages.items() if now - message.at < age}
+
+    def restarted(self, now: float) -> None:
+        """The server came back: it knows the ids of the messages that it still holds, and no others."""
+        self._forget(now)
+        kept = ((header_fields(message.headers).get("Nats-Msg-Id", ""), message) for message in self.messages.values())
+        self._ids = {
+            msg_id: (message.seq, message.at)
+            for msg_id, message in kept
+            if msg_id and now - message.at < self.config["duplicate_window"] / 1e9
+        }
+
+    def remove(self, subjects: str, now: float) -> int:
+        """Purges what these subjects cover; how many messages that were. The ids stay known."""
+        self._forget(now)
+        gone = [seq for seq, message in self.messages.items() if matches(subjects, message.subject)]
+        for seq in gone:
+            del self.messages[seq]
+        return len(gone)
+
+    def last(self, subject: str) -> Message | None:
+        """The newest message of a subject."""
+        return next((one for one in reversed(self.messages.values()) if one.subject == subject), None)
+
+    @property
+    def bytes(self) -> int:
+        """What the messages count for."""
+        return sum(message.size for message in self.messages.values())
+
+    def info(self, now: float) -> dict[str, Any]:
+        """Configuration and state, as STREAM.INFO tells them."""
+        self._forget(now)
+        first = next(iter(self.messages.values()), None)
+        state: dict[str, Any] = {
+            "messages": len(self.messages),
+            "bytes": self.bytes,
+            "first_seq": first.seq if first else self.last_seq + 1 if self.last_seq else 0,
+            "last_seq": self.last_seq,
+            "consumer_count": 0,
+        }
+        if self.messages:
+            state["num_subjects"] = len({message.subject for message in self.messages.values()})
+        return {"config": dict(self.config), "created": _time(self._created), "state": state}
+
+
+def completed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration with the server's defaults in place. Raises Refused where a single server can't have it."""
+    full = {**DEFAULTS, **config}
+    full["subjects"] = list(config.get("subjects") or [config["name"]])
+    for limit in _LIMITS:
+        full[limit] = config.get(limit) or -1
+    longest = full["max_age"] or _WINDOW_NS
+    full["duplicate_window"] = config.get("duplicate_window") or min(_WINDOW_NS, longest)
+    if full["num_replicas"] > 1:
+        raise Refused(500, 10074, "replicas > 1 not supported in non-clustered mode")
+    if full["duplicate_window"] < _LEAST_WINDOW_NS:
+        raise Refused(500, 10052, "duplicates window needs to be >= 100ms")
+    if full["max_age"] and full["duplicate_window"] > full["max_age"]:
+        raise Refused(500, 10052, "duplicates window can not be larger then max age")
+    if full.get("discard_new_per_subject") and full["discard"] != "new":
+        raise Refused(500, 10052, "discard new per subject requires discard new policy to be set")
+    if full["sealed"]:
+        full["deny_delete"] = full["deny_purge"] = True
+    return full
+
+
+def header_fields(block: bytes) -> dict[str, str]:
+    """The fields of a header block."""
+    lines = block.decode(errors="replace").split("\r\n")[1:]
+    return {name: value.strip() for name, colon, value in (line.partition(":") for line in lines) if colon}
+
+
+def matches(pattern: str, subject: str) -> bool:
+    """Whether a subject is one of those that the pattern, with `*` and `>`, stands for."""
+    wanted = subject.split(".")
+    for at, token in enumerate(pattern.split(".")):
+        if token == ">":
+            return len(wanted) > at
+        if at >= len(wanted) or token not in ("*", wanted[at]):
+            return False
+    return pattern.count(".") == subject.count(".")
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether some subject is covered by both patterns."""
+    for ours, theirs in zip(one.split("."), other.split("."), strict=False):
+        if ">" in (ours, theirs):
+            return True
+        if ours != theirs and "*" not in (ours, theirs):
+            return False
+    return one.count(".") == other.count(".")
+
+
+def _size(subject: str, headers: bytes, data: bytes) -> int:
+    return 30 + len(subject) + len(data) + (4 + len(headers) if headers else 0)
+
+
+def _time(at: float) -> str:
+    return (_EPOCH + timedelta(seconds=at)).isoformat().replace("+00:00", "Z")
