@@ -21,8 +21,10 @@ from collections.abc import Sequence
 import nats
 
 from benchmarks.measure import BenchmarkFailed, Cost, Memory, Result
-from benchmarks.process import SITE, STREAM
+from benchmarks.process import settings
 from benchmarks.workload import Workload
+from syncdaemon.daemon import publish_settings
+from syncdaemon.publish import PublishSettings
 from syncdaemon.stream import StreamSettings
 
 WINDOW_MESSAGES = 1_000
@@ -30,32 +32,22 @@ WINDOW_BYTES = 16 << 20
 _SLICE_BYTES = 256 << 10
 _BUFFER_BYTES = 1 << 20
 _CONNECT = b'CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true,"lang":"none"}\r\n'
-_INBOX = b"_INBOX.ceiling"
+_INBOX = "_INBOX.ceiling"
 
 
-def frames(workload: Workload) -> list[bytes]:
+def frames(workload: Workload, publish: PublishSettings) -> list[bytes]:
     """The messages of a workload as the protocol has them, the headers in the daemon's form."""
     mtime_ns, made = time.time_ns(), []
     for number, (name, content) in enumerate(workload.items()):
         digest = hashlib.sha256(content).hexdigest()
         headers = (
-            f"NATS/1.0\r\nNats-Msg-Id: {digest}\r\nNats-Expected-Stream: {STREAM}\r\n"
-            f"Nats-Expected-Last-Subject-Sequence: 0\r\nEdge-Site: {SITE}\r\nEdge-Path: {name}\r\n"
+            f"NATS/1.0\r\nNats-Msg-Id: {digest}\r\nNats-Expected-Stream: {publish.stream.name}\r\n"
+            f"Nats-Expected-Last-Subject-Sequence: 0\r\nEdge-Site: {publish.site}\r\nEdge-Path: {name}\r\n"
             f"Edge-Sha256: {digest}\r\nEdge-Size: {len(content)}\r\nEdge-Mtime-Ns: {mtime_ns}\r\n\r\n"
         ).encode()
-        made.append(
-            b"HPUB edge.replay.%b.%b %b.%d %d %d\r\n%b%b\r\n"
-            % (
-                SITE.encode(),
-                digest.encode(),
-                _INBOX,
-                number,
-                len(headers),
-                len(headers) + len(content),
-                headers,
-                content,
-            )
-        )
+        sizes = f"{len(headers)} {len(headers) + len(content)}"
+        line = f"HPUB {publish.subject_for(digest)} {_INBOX}.{number} {sizes}\r\n"
+        made.append(line.encode() + headers + content + b"\r\n")
     return made
 
 
@@ -78,7 +70,7 @@ class Pipeline(asyncio.Protocol):
         self._transport = transport
         transport.set_write_buffer_limits(high=_BUFFER_BYTES)
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
-        transport.write(_CONNECT + b"SUB %b.* 1\r\nPING\r\n" % _INBOX)
+        transport.write(_CONNECT + f"SUB {_INBOX}.* 1\r\nPING\r\n".encode())
 
     def data_received(self, data: bytes) -> None:
         whole, _, self._rest = (self._rest + data).rpartition(b"\r\n")
@@ -118,21 +110,20 @@ class Pipeline(asyncio.Protocol):
                 future.set_exception(BenchmarkFailed(why))
 
 
-async def make_stream(url: str) -> None:
-    """The stream that the daemon would make with its default settings."""
+async def make_stream(url: str, stream: StreamSettings) -> None:
+    """Makes the stream as the daemon would."""
     client = await nats.connect(url)
-    settings = StreamSettings(STREAM, "edge.replay.*.*", True, True, 0.0, 0, 1)
     version = client.connected_server_version
-    config = settings.config(f"{version.major}.{version.minor}")
-    answer = await client.request(f"$JS.API.STREAM.CREATE.{STREAM}", json.dumps(config).encode(), timeout=10)
+    config = json.dumps(stream.config(f"{version.major}.{version.minor}")).encode()
+    answer = await client.request(f"$JS.API.STREAM.CREATE.{stream.name}", config, timeout=10)
     await client.close()
     if b'"error"' in answer.data:
         raise BenchmarkFailed(f"no stream: {answer.data.decode()}")
 
 
-async def send(url: str, messages: Sequence[bytes]) -> Result:
+async def send(url: str, stream: StreamSettings, messages: Sequence[bytes]) -> Result:
     """Sends all and waits for every acknowledgement."""
-    await make_stream(url)
+    await make_stream(url, stream)
     host, _, port = url.rpartition("/")[2].partition(":")
     transport, pipeline = await asyncio.get_running_loop().create_connection(
         lambda: Pipeline(messages), host, int(port)
@@ -149,7 +140,9 @@ async def send(url: str, messages: Sequence[bytes]) -> Result:
 def main() -> None:
     """The program: its job is one argument, JSON."""
     job = json.loads(sys.argv[1])
-    asyncio.run(send(job["url"], frames(Workload(**job["workload"])))).tell()
+    publish = publish_settings(settings())
+    messages = frames(Workload(**job["workload"]), publish)
+    asyncio.run(send(job["url"], publish.stream, messages)).tell()
 
 
 if __name__ == "__main__":

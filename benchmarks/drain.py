@@ -1,7 +1,9 @@
 """Section: how fast a directory is drained, against the obvious script and against the ceiling.
 
-Each run has a fresh server with an empty store and fresh files that are on disk. The contenders take turns, so that
-what else the machine does falls on all of them alike.
+Each run has a fresh server with an empty store, and files that were just made: on a real disk, but with their contents
+still in memory only. So deleting one costs no disk work, which is in the script's favour: the daemon deletes nothing
+during the run, it moves each file to the hold. The contenders take turns, so that what else the machine does falls on
+all of them alike.
 """
 
 from __future__ import annotations

@@ -16,10 +16,9 @@ from typing import NamedTuple
 
 from benchmarks.measure import BenchmarkFailed, percentile
 from benchmarks.plan import Plan
-from benchmarks.process import DaemonProcess, place, say, server
+from benchmarks.process import DaemonProcess, place, say, server, settings
 from benchmarks.report import table
 from benchmarks.workload import Workload
-from syncdaemon.settings import Settings
 
 _POLL = 0.001
 _WITHIN = 10.0
@@ -89,7 +88,7 @@ def measure(files: int) -> list[Taken]:
 def section(plan: Plan) -> str:
     """The section in Markdown."""
     taken = measure(plan.latency)
-    quiet = Settings.load({}, {}, {}).settings.sync_settle_seconds
+    quiet = settings().sync_settle_seconds
     ends = {
         "row in the ledger": [one.row for one in taken],
         "row on disk, file gone": [one.gone for one in taken],

@@ -20,12 +20,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import structlog
 
 from benchmarks.measure import BenchmarkFailed, Cost, Memory, Result
-from benchmarks.process import SITE, STREAM
+from benchmarks.process import settings
 from syncdaemon.daemon import Daemon
 from syncdaemon.settings import Settings
 
@@ -55,22 +54,10 @@ class Sampler:
         self.exact += daemon.spool.backlog.depth + self._acknowledged == self._files
 
 
-def settings_for(replay: Path, ledger: Path, url: str) -> Settings:
-    """The defaults, but for where things are."""
-    given = {
-        "SITE": SITE,
-        "NATS_URL": url,
-        "SYNC_STREAM": STREAM,
-        "SYNC_REPLAY_DIR": str(replay),
-        "SYNC_LEDGER_DIR": str(ledger),
-    }
-    return Settings.load(given, {}, {}).settings
-
-
-def drain(settings: Settings, files: int, within: float) -> tuple[Cost, Cost, Sampler]:
+def drain(given: Settings, files: int, within: float) -> tuple[Cost, Cost, Sampler]:
     """Delivers all that is there; the clocks before, what it cost, and what was seen meanwhile."""
     before = Cost.now()
-    daemon = Daemon(settings)
+    daemon = Daemon(given)
     sampler = Sampler(daemon, files)
     asyncio.run(daemon.drain(within, sampler.progress))
     spent = Cost.now().since(before)
@@ -86,8 +73,10 @@ def main() -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     job = json.loads(sys.argv[1])
-    replays = [Path(replay) for replay in (*job["singles"], job["replay"])]
-    once, before, real = (settings_for(replay, Path(job["ledger"]), job["url"]) for replay in replays)
+    once, before, real = (
+        settings(NATS_URL=job["url"], SYNC_LEDGER_DIR=job["ledger"], SYNC_REPLAY_DIR=replay)
+        for replay in (*job["singles"], job["replay"])
+    )
     drain(once, 1, job["within"])
     _, fixed, _ = drain(before, 1, job["within"])
     began, spent, sampler = drain(real, job["files"], job["within"])

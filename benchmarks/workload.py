@@ -34,11 +34,8 @@ class Workload:
         for number in range(self.start + first, self.start + self.files, step):
             yield self.name(number), b"%0*d" % (_NUMBER, number) + filler
 
-    def make(self, root: Path) -> None:
-        """Makes the files below `root` and waits until they are on disk.
-
-        So what a run is measured by is not the writing back of the files that it was given.
-        """
+    def make(self, root: Path, settled: bool = False) -> None:
+        """Makes the files below `root`; `settled`: waits until they are on disk, as files are that have long waited."""
         for folder in range(self.folders):
             (root / f"{folder:03d}").mkdir(parents=True, exist_ok=True)
         root.mkdir(parents=True, exist_ok=True)
@@ -50,7 +47,8 @@ class Workload:
                 parts = [pool.submit(make_part, self, root, first, workers) for first in range(workers)]
                 for part in parts:
                     part.result()
-        os.sync()
+        if settled:
+            os.sync()
 
 
 def make_part(workload: Workload, root: Path, first: int, step: int) -> None:

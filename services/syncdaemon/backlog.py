@@ -92,11 +92,11 @@ class Backlog:
 
     def hint(self, path: bytes, key: int, due: float, ctime_ns: int) -> None:
         """An event says that there is a file at `path`, to be looked at when `due`."""
+        if self._scanning:
+            self._touched.add(path)
         if path in self._flying:
             self._again.add(path)
-        elif self._scanning and path not in self._held:
-            self._touched.add(path)
-        elif path not in self._held and path not in self._newcomers:
+        elif not self._scanning and path not in self._held and path not in self._newcomers:
             self._arrive(path, key, due, ctime_ns)
 
     def _arrive(self, path: bytes, key: int, due: float, ctime_ns: int) -> None:

@@ -33,6 +33,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from syncdaemon import __version__
 from syncdaemon.daemon import Daemon, install_signals
@@ -44,6 +45,8 @@ from syncdaemon.settings import Loaded, Settings
 from syncdaemon.verify import audit
 
 FOUND, WRONG, NO_CONNECTION = 1, 2, 3
+
+log = structlog.get_logger(__name__)
 
 app = typer.Typer(
     name="syncdaemon",
@@ -95,7 +98,7 @@ def _flag(name: str, description: str) -> inspect.Parameter:
 
 
 def _dotenv() -> dict[str, str]:
-    return {name: value for name, value in dotenv_values(".env").items() if value is not None}
+    return {name: value for name, value in dotenv_values(".env", interpolate=False).items() if value is not None}
 
 
 def _code(error: Exception) -> int:
@@ -141,6 +144,8 @@ def run(loaded: Loaded) -> int:
         stop = asyncio.Event()
         install_signals(stop)
         loaded.settings.check_files()
+        if loaded.sources["SITE"] == "default":
+            log.warning("site_by_hostname", site=loaded.settings.site, remedy="set SITE: a pod's hostname changes")
         await Daemon(loaded.settings).run(stop)
 
     asyncio.run(live())
@@ -214,7 +219,7 @@ def status(
     table = Table(show_header=False, box=None)
     for name, value in found.items():
         shown = "  ".join(f"{k}={v}" for k, v in value.items() if v != "") if isinstance(value, dict) else value
-        table.add_row(name.replace("_", " "), str(shown if shown is not None else "none yet"))
+        table.add_row(name.replace("_", " "), Text(str(shown if shown is not None else "none yet")))
     Console().print(table)
     return 0
 
@@ -271,8 +276,8 @@ def config(
         typer.echo(json.dumps(rows, indent=2))
         return 0
     table = Table("setting", "value", "from", "meaning", box=None)
-    for variable, value, source, description in shown:
-        table.add_row(variable, value, source, description)
+    for row in shown:
+        table.add_row(*map(Text, row))
     Console().print(table)
     return 0
 

@@ -329,6 +329,7 @@ def publish_settings(settings: Settings) -> PublishSettings:
     stream = StreamSettings(
         name=settings.sync_stream,
         wildcard=settings.subject_wildcard,
+        own=settings.subject_for("*"),
         create=settings.sync_stream_create,
         per_digest=settings.subject_is_per_digest,
         max_age=settings.sync_stream_max_age,

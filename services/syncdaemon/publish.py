@@ -289,10 +289,11 @@ class Publisher:
         else:
             self._pause(judged.reason, judged.detail, judged.wait)
 
-    def _receipt(self, message: _Message, seq: int, duplicate: bool) -> Receipt:
+    def _receipt(self, message: _Message, seq: int, duplicate: bool, subject: str = "") -> Receipt:
+        """`subject` where the message that is there has another one: of another site, with the same content."""
         self.in_doubt.discard(message.msg_id)
         stream = self._settings.stream.name
-        return Receipt(message.content, message.msg_id, message.subject, stream, seq, duplicate)
+        return Receipt(message.content, message.msg_id, subject or message.subject, stream, seq, duplicate)
 
     async def _read_back(
         self, session: Session, message: _Message, judged: verdict.Stored | verdict.Known
@@ -325,7 +326,7 @@ class Publisher:
         before_crash = self.recorded_seq < seq <= self._seq_at_start
         unrecorded = message.msg_id in self.in_doubt or before_crash
         own = unrecorded and verdict.own_message(headers, content, self._settings.site)
-        return self._receipt(message, seq, duplicate=not own)
+        return self._receipt(message, seq, duplicate=not own, subject=str(stored.get("subject", "")))
 
 
 def _headers_of(encoded: str) -> dict[str, str]:

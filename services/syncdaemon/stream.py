@@ -23,10 +23,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class StreamSettings:
-    """The stream to publish into, and how to make it if it is not there. `max_age` in seconds, 0: no limit."""
+    """The stream to publish into, and how to make it if it is not there. `max_age` in seconds, 0: no limit.
+
+    `wildcard` is what a created stream captures, for all sites; `own` is what it has to capture for ours.
+    """
 
     name: str
     wildcard: str
+    own: str
     create: bool
     per_digest: bool
     max_age: float
@@ -94,10 +98,10 @@ def _accept(info: StreamInfo, settings: StreamSettings) -> None:
         raise SettingsError(f"SYNC_STREAM: {info.name} is sealed and takes no message any more; name another")
     if info.no_ack:
         raise SettingsError(f"SYNC_STREAM: {info.name} acknowledges nothing (no_ack), so no delivery can be proved")
-    if not captured(info.subjects, settings.wildcard):
+    if not captured(info.subjects, settings.own):
         raise SettingsError(
             f"SYNC_SUBJECT: the stream {info.name} captures {', '.join(info.subjects) or 'no subject'}, not "
-            f"{settings.wildcard}; add that to its subjects, or set SYNC_SUBJECT or SYNC_STREAM to match"
+            f"{settings.own}; add that to its subjects, or set SYNC_SUBJECT or SYNC_STREAM to match"
         )
 
 
@@ -148,12 +152,10 @@ async def _rehearse(session: Session, settings: StreamSettings, subject: str) ->
     try:
         data, status = await session.request(subject, b"", headers)
     except PermissionError as error:
-        raise SettingsError(
-            f"SYNC_SUBJECT: these credentials may not publish to {settings.wildcard}: {error}"
-        ) from None
+        raise SettingsError(f"SYNC_SUBJECT: these credentials may not publish to {settings.own}: {error}") from None
     if status is not None and status.startswith(b"NATS/1.0 503"):
         raise SettingsError(
-            f"SYNC_SUBJECT: no stream at the server captures {settings.wildcard}; "
+            f"SYNC_SUBJECT: no stream at the server captures {settings.own}; "
             f"add it to the subjects of {settings.name}, or name another SYNC_STREAM"
         )
     if b"10060" not in data:

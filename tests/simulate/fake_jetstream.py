@@ -17,8 +17,8 @@ subject, and is answered as a nats-server would (`fake_stream`), one message a t
     len(server.streams["jobs"].history)             # 2
     session = await link.wait_up()                  # the next connection finds a sound server
 
-A fault is one small class, named after what goes wrong, and meets only what is published to a stream: neither the
-API nor the rehearsal of `stream.prepare`. Time is the server's `clock`; it stands still until somebody advances it.
+What can go wrong is in `faults`, one small class each. Time is the server's `clock`; it stands still until somebody
+advances it.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ Answer = tuple[bytes, bytes | None]
 """The body of an answer, and its header block if it has one."""
 
 _API = "$JS.API."
+_RECONNECT_SECONDS = 0.01
 _NOT_FOUND = Refused(404, 10059, "stream not found")
 
 
@@ -51,108 +52,21 @@ class Frame(NamedTuple):
     data: bytes
 
     @property
-    def stored_by_a_stream(self) -> bool:
-        """Whether a stream could store it: it is no call of the API, and no message that expects an impossible stream."""
+    def is_for_a_stream(self) -> bool:
+        """Whether a stream could store it: no call of the API, nor a message that expects an impossible stream."""
         expected = header_fields(self.headers).get("Nats-Expected-Stream", "")
         return not self.subject.startswith("$") and "." not in expected
 
 
 class Fault:
-    """No fault: a message that arrives is handled, and answered. What a subclass does instead, its name says."""
+    """No fault: a message that arrives is handled, and answered. What a subclass does instead, its name says.
+
+    Faults meet only what is published to a stream: neither the API nor the rehearsal of `stream.prepare`.
+    """
 
     def meet(self, session: FakeSession, frame: Frame) -> None:
         """The server reads this message."""
-        session.answer(frame, session.server.handle(frame))
-
-
-class CutAfter(Fault):
-    """So many messages are stored and answered; then the connection is gone, with all that was on its way."""
-
-    def __init__(self, messages: int = 0) -> None:
-        self.left = messages
-
-    def meet(self, session: FakeSession, frame: Frame) -> None:
-        """Counts down."""
-        if self.left:
-            self.left -= 1
-            super().meet(session, frame)
-        else:
-            session.server.fault = Fault()
-            self.strike(session, frame)
-
-    def strike(self, session: FakeSession, frame: Frame) -> None:
-        """The message that it happens to."""
-        session.cut("connection reset by peer")
-
-
-class LostBeforeStored(CutAfter):
-    """A message never arrives, nor does anything after it, and at last the connection is given up."""
-
-    SILENT_SECONDS = 10.0
-
-    def strike(self, session: FakeSession, frame: Frame) -> None:
-        """Nothing is read from here on."""
-        session.silent = True
-        session.loop.call_later(self.SILENT_SECONDS, session.cut, "the server has been silent for 10 seconds")
-
-
-class AckLost(CutAfter):
-    """So many messages are stored, their answers never come, and the connection is gone."""
-
-    def __init__(self, messages: int = 1, after: int = 0) -> None:
-        super().__init__(after)
-        self.stored_unanswered = messages
-
-    def strike(self, session: FakeSession, frame: Frame) -> None:
-        """Stored, and not answered."""
-        session.server.handle(frame)
-        self.stored_unanswered -= 1
-        if self.stored_unanswered:
-            session.server.fault = self
-        else:
-            session.cut("connection reset by peer")
-
-
-class ArrivesLate(CutAfter):
-    """The connection is gone; what was on its way is read by the server all the same, when `read_late` says so."""
-
-    def strike(self, session: FakeSession, frame: Frame) -> None:
-        """Kept for later."""
-        session.server.late += [frame, *session.arrived]
-        session.cut("connection reset by peer")
-
-
-class Slow(Fault):
-    """Every answer takes so many seconds on its way."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-
-    def meet(self, session: FakeSession, frame: Frame) -> None:
-        """Stored at once, told later."""
-        session.loop.call_later(self.seconds, session.answer, frame, session.server.handle(frame))
-
-
-class StreamFull(Fault):
-    """The stream takes nothing more, as one with `discard: new` at the limit of its bytes; until the fault is gone."""
-
-    def meet(self, session: FakeSession, frame: Frame) -> None:
-        """Refused, but for a message that the limits do not see: one that is known already."""
-        stream = session.server.captor(frame.subject)
-        if stream is None:
-            return super().meet(session, frame)
-        limit, stream.config["max_bytes"] = stream.config["max_bytes"], 1
-        discard, stream.config["discard"] = stream.config["discard"], "new"
-        super().meet(session, frame)
-        stream.config["max_bytes"], stream.config["discard"] = limit, discard
-
-
-class NoResponders(Fault):
-    """No stream takes the subject for now, as while a leader is elected; until the fault is gone."""
-
-    def meet(self, session: FakeSession, frame: Frame) -> None:
-        """Answered by the server itself."""
-        session.answer(frame, no_responders(frame.subject))
+        session.answer(frame, session.hub.handle(frame))
 
 
 def no_responders(subject: str) -> Answer:
@@ -262,8 +176,121 @@ class FakeJetStream:
 
 
 class FakeSession(Session):
-    """A connection to the server in memory."""
+    """A connection to the server in memory. `arrived`: what is on its way and not read yet; `silent`: never will be."""
 
-    def __init__(self, server: FakeJetStream) -> None:
+    def __init__(self, hub: FakeJetStream) -> None:
         super().__init__("nats://fake:4222")
-        self.server_in_memory = server
+        self.hub = hub
+        self.loop = asyncio.get_running_loop()
+        self.arrived: deque[Frame] = deque()
+        self.silent = False
+        self._bytes = b""
+        self._prefix = b"_INBOX.fake."
+
+    async def open(self, settings: LinkSettings) -> None:
+        """Connects, where the server runs."""
+        if not self.hub.running:
+            raise ConnectionRefusedError("connection refused")
+        self.hub.sessions.add(self)
+        self.proved_at = time.monotonic()
+
+    @property
+    def max_payload(self) -> int:
+        """The server's limit now."""
+        return self.hub.max_payload
+
+    @property
+    def server(self) -> dict[str, str]:
+        """The server's own words on who it is."""
+        return {"server_name": "fake", "server_id": f"FAKE{self.hub.restarts}", "version": self.hub.version}
+
+    async def send(self, frames: list[bytes]) -> None:
+        """Puts protocol frames on the wire, which is never full."""
+        if self.lost.done():
+            raise LinkDown(self.lost.result())
+        idle = not self.arrived
+        self._bytes += b"".join(frames)
+        while frame := self._next_frame():
+            self.arrived.append(frame)
+        if idle and self.arrived:
+            self.loop.call_soon(self._read_next)
+
+    def _next_frame(self) -> Frame | None:
+        line, end, rest = self._bytes.partition(b"\r\n")
+        if not end:
+            return None
+        verb, subject, *reply, size = line.split(b" ")
+        before = 0
+        if verb == b"HPUB":
+            before = int(reply.pop())
+        elif verb != b"PUB":
+            raise ValueError(f"not a message: {line!r}")
+        total = int(size)
+        if len(rest) < total + 2:
+            return None
+        self._bytes = rest[total + 2 :]
+        return Frame(subject.decode(), reply[0] if reply else b"", rest[:before], rest[before:total])
+
+    def _read_next(self) -> None:
+        if self.arrived and not self.silent:
+            self.read(self.arrived.popleft())
+        if self.arrived and not self.silent:
+            self.loop.call_soon(self._read_next)
+
+    def read(self, frame: Frame) -> None:
+        """The server reads one message."""
+        if len(frame.headers) + len(frame.data) > self.hub.max_payload:
+            self.cut("Maximum Payload Violation")
+        elif any(matches(denied, frame.subject) for denied in self.hub.denied):
+            violation = f'nats: permissions violation for publish to "{frame.subject.lower()}"'
+            if not self._denied(violation):
+                self.fail(violation)
+        else:
+            fault = self.hub.fault if frame.is_for_a_stream else Fault()
+            fault.meet(self, frame)
+
+    def answer(self, frame: Frame, answer: Answer | None) -> None:
+        """The server answers, if there is an answer and somebody asked for one."""
+        if answer is not None and frame.reply:
+            self.loop.call_soon(self.hear, frame.reply, answer)
+
+    def hear(self, reply: bytes, answer: Answer) -> None:
+        """The answer is there."""
+        if not self.lost.done():
+            self._answered(int(reply.rpartition(b".")[2]), *answer)
+
+    def cut(self, reason: str) -> None:
+        """The connection is gone, and what was on its way with it."""
+        self.arrived.clear()
+        self.fail(reason)
+
+    async def watch(self) -> str:
+        """Needs no probe to know."""
+        await asyncio.wait((self.lost,))
+        return self.lost.result()
+
+    async def abort(self) -> None:
+        """Like the real one; nothing on its way is read any more."""
+        self.hub.sessions.discard(self)
+        self.arrived.clear()
+        await super().abort()
+
+
+class FakeLink(Link):
+    """Keeps a session to the server in memory up. `make` is the kind of session."""
+
+    def __init__(
+        self,
+        hub: FakeJetStream,
+        changed: Callable[[Session | None, str], None] = lambda session, reason: None,
+        make: Callable[[FakeJetStream], FakeSession] = FakeSession,
+    ) -> None:
+        super().__init__(LinkSettings(("nats://fake:4222",), "fake"), changed)
+        self._hub = hub
+        self._make = make
+
+    async def run(self) -> None:
+        """For ever: connect, watch, drop, wait."""
+        while True:
+            await self._live(self._make(self._hub))
+            await asyncio.sleep(_RECONNECT_SECONDS)

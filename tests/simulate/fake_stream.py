@@ -63,13 +63,18 @@ class Message(NamedTuple):
 
 
 class FakeStream:
-    """A stream of this configuration. `history` is every message that it ever stored, whatever became of it."""
+    """A stream of this configuration.
+
+    `history` is every message that it ever stored, whatever became of it; `full` is as if it were at the limit of
+    its bytes.
+    """
 
     def __init__(self, config: Mapping[str, Any], now: float) -> None:
         self.config = completed(config)
         self.messages: dict[int, Message] = {}
         self.history: list[Message] = []
         self.last_seq = 0
+        self.full = False
         self._created = now
         self._ids: dict[str, tuple[int, float]] = {}  # message id: where it was stored first, and when
 
@@ -124,7 +129,7 @@ class FakeStream:
         if config["discard"] == "new" and not replaces:
             if 0 < config["max_msgs"] <= len(self.messages):
                 raise Refused(503, 10077, "maximum messages exceeded")
-            if 0 < config["max_bytes"] < self.bytes + size:
+            if self.full or 0 < config["max_bytes"] < self.bytes + size:
                 raise Refused(503, 10077, "maximum bytes exceeded")
         if replaces:
             del self.messages[same[0].seq]

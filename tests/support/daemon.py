@@ -60,7 +60,11 @@ class DaemonProcess:
         """Starts the process, and does not wait for it."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "syncdaemon", "run"], env=self.env, stdout=log, stderr=log, cwd=self.replay.parent
+                [sys.executable, "-m", "syncdaemon", "run"],
+                env=self.env,
+                stdout=log,
+                stderr=log,
+                cwd=self.replay.parent,
             )
 
     def _ready(self) -> bool:
@@ -128,8 +132,11 @@ class DaemonProcess:
 
     def waiting(self) -> list[Path]:
         """The files in the replay directory that are not the daemon's own."""
-        own = self.replay / ".syncdaemon"
-        return [path for path in self.replay.rglob("*") if path.is_file() and not path.is_relative_to(own)]
+        found: list[Path] = []
+        for folder, folders, names in os.walk(self.replay):
+            folders[:] = [name for name in folders if name != ".syncdaemon"]
+            found += [Path(folder, name) for name in names]
+        return found
 
 
 class Gauge:

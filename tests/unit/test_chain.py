@@ -28,9 +28,7 @@ AWKWARD = [
 ]
 
 texts = st.one_of(st.sampled_from(AWKWARD), st.text(max_size=20))
-rows = st.dictionaries(
-    st.text(min_size=1, max_size=8), st.one_of(st.integers(), st.booleans(), texts), max_size=4
-)
+rows = st.dictionaries(st.text(min_size=1, max_size=8), st.one_of(st.integers(), st.booleans(), texts), max_size=4)
 chains = st.lists(rows, min_size=2, max_size=6)
 
 
@@ -411,9 +409,7 @@ def test_the_first_row_must_point_at_nothing_also_where_it_is_read_alone() -> No
 
 def test_every_event_of_the_contract_can_be_sealed_and_checked() -> None:
     """The design's list of events is the code's."""
-    events = (
-        "open attempt published duplicate refused requeued held_lost link recovered close".split()
-    )
+    events = "open attempt published duplicate refused requeued held_lost link recovered close".split()
     head = START
     for event in events:
         line, end = chain.seal(head, "edge-1", TS, event, {"up": True})

@@ -98,9 +98,7 @@ def test_the_rate_is_what_a_plain_sum_says(steps: list[tuple[int, int]], rest: i
 
 
 @given(seconds, st.floats(0, ANSWER_SECONDS), seconds, seconds)
-def test_a_young_message_is_never_overdue(
-    sent: float, age: float, last_answer: float, newest_answered: float
-) -> None:
+def test_a_young_message_is_never_overdue(sent: float, age: float, last_answer: float, newest_answered: float) -> None:
     """However long the silence before it: each message has its ten seconds."""
     now = min(sent + age, sent + ANSWER_SECONDS)
     if now - sent > ANSWER_SECONDS:  # the sum was rounded up

@@ -52,9 +52,7 @@ def test_a_change_in_the_future_ends(ahead_ns: int, quiet: float) -> None:
 
 
 @given(st.integers(1, 2**62), st.integers(1, 2**62), quiets)
-def test_a_change_in_the_future_begins_anew_when_the_file_changes(
-    ahead_ns: int, then_ns: int, quiet: float
-) -> None:
+def test_a_change_in_the_future_begins_anew_when_the_file_changes(ahead_ns: int, then_ns: int, quiet: float) -> None:
     """Another ctime than the one that was seen is a change, also where both lie ahead."""
     ctime_ns, later_ns = NOW + ahead_ns, NOW + ahead_ns + then_ns
 

@@ -134,9 +134,7 @@ STOP = [
 
 
 @pytest.mark.parametrize(("code", "err_code", "text", "reason"), STOP)
-def test_what_only_an_operator_can_change_stops_the_lane(
-    code: int, err_code: int, text: str, reason: str
-) -> None:
+def test_what_only_an_operator_can_change_stops_the_lane(code: int, err_code: int, text: str, reason: str) -> None:
     """Configuration is nobody's file's fault: everything stays, and the alarm says what it is."""
     verdict = judge(error(code, err_code, text), None)
 
