@@ -22,7 +22,6 @@ from benchmarks.workload import Workload
 from syncdaemon.devserver import NatsServer
 
 _WITHIN = 300.0
-SINGLES = 2  # files that go ahead of ours, see there
 
 
 class Run(NamedTuple):
@@ -61,22 +60,17 @@ def ours(folder: Path, server: NatsServer, workload: Workload, plan: Plan) -> Ru
 
 def drained(folder: Path, server: NatsServer, workload: Workload, within: float) -> Run:
     """Drains what was made in `folder`/replay, and checks stream, ledger and directory after it."""
-    singles = [folder / f"single-{number}" for number in range(SINGLES)]
-    for number, single in enumerate(singles):
-        Workload(1, workload.size, workload.folders, workload.files + number).make(single)
     ledger = folder / "ledger"
     job = {
         "url": server.url,
         "replay": str(folder / "replay"),
-        "singles": list(map(str, singles)),
         "ledger": str(ledger),
         "files": workload.files,
         "within": within,
     }
     result, spent = watched(server, "ours", job, within + 60)
-    files = workload.files + SINGLES
-    stored = check_stream(server.url, files).bytes / files
-    check_ledger(ledger, files)
+    stored = check_stream(server.url, workload.files).bytes / workload.files
+    check_ledger(ledger, workload.files)
     check_gone(folder / "replay")
     return Run(result, spent, stored)
 
@@ -121,7 +115,7 @@ def section(plan: Plan) -> str:
             f"Files: {counts}; medians of {plan.repeats} runs each, in turns. `script`: read, hash, `js.publish`, "
             "ledger line, fsync, unlink, one file after another. `ceiling`: a raw pipelined publisher that sends the "
             "same messages from memory and only counts acknowledgements. `sync`: when the server brings messages to "
-            "disk. CPU (user and system) and peak RSS are those of our process, start-up taken off the CPU. MB: "
+            "disk. CPU (user and system) and peak RSS are those of our process, start-up apart. MB: "
             "1,000,000 bytes. After every run of ours each file was in the stream and in a ledger that "
             "`syncdaemon verify` passed.",
             table(heads, [_row(size, sync, case) for (size, sync), case in cases.items()]),

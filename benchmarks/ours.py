@@ -1,11 +1,8 @@
 """Contender `ours`: `Daemon(settings).drain()`, as the command `syncdaemon drain` runs it.
 
-Measured is the whole drain, from the making of the daemon until it has given everything back: the scan, every step of
-every file, the hold, the ledger's last row. Taken off is what a drain of a single file costs, done just before in the
-same process, with the same server and ledger: connecting, looking at the stream, starting and ending. A single file
-goes ahead even of that one, so that whatever happens once in a process, the making of the stream among it, is neither
-measured nor taken off. Both single files lie in directories of their own. Imports are over when the clocks start.
-A drain looks every 50 ms whether it is done, so `wall` is right to that.
+Measured is the scan of the directory, and then everything from the moment that the link is connected and the stream
+prepared (delivery's first `ready`) until the last file has left the directory for the hold: start-up apart, as for
+the others. CPU is that of the whole process in these two spans, all its threads.
 
 Whenever the drain reports its progress, depth + acknowledged files must be the number of files, to the file. The
 acknowledged ones are counted where delivery tells the replay directory of them.
@@ -18,72 +15,98 @@ import json
 import logging
 import os
 import sys
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import structlog
 
 from benchmarks.measure import BenchmarkFailed, Cost, Memory, Result
 from benchmarks.process import settings
 from syncdaemon.daemon import Daemon
-from syncdaemon.settings import Settings
+from syncdaemon.link import Session
+from syncdaemon.model import Receipt
 
 
-class Sampler:
-    """Looks over a drain's shoulder, on its event loop."""
+class Witness:
+    """Stands where delivery meets the directory and the publisher, passes every call on, and notes the clocks."""
 
     def __init__(self, daemon: Daemon, files: int) -> None:
         self.samples = 0
         self.exact = 0
-        self.first_at = 0.0
+        self.scanned: Cost | None = None
+        self.opened: Cost | None = None
+        self.first: Cost | None = None
+        self.ended: Cost | None = None
         self._files = files
         self._acknowledged = 0
-        self._pass_on: Callable[[Iterable[bytes]], None] = daemon.spool.acknowledged
-        setattr(daemon.spool, "acknowledged", self._count)  # noqa: B010 (it is a method to the type checker)
+        self._real: dict[str, Any] = {}
+        for owner, name in (
+            (daemon.spool, "scan"),
+            (daemon.publisher, "ready"),
+            (daemon.spool, "acknowledged"),
+            (daemon.spool, "retire"),
+        ):
+            self._real[name] = getattr(owner, name)
+            setattr(owner, name, getattr(self, name))
 
-    def _count(self, paths: Iterable[bytes]) -> None:
+    async def scan(self) -> None:
+        before = Cost.now()
+        await self._real["scan"]()
+        self.scanned = self.scanned or Cost.now().since(before)
+
+    async def ready(self) -> Session:
+        session: Session = await self._real["ready"]()
+        self.opened = self.opened or Cost.now()
+        return session
+
+    def acknowledged(self, paths: Iterable[bytes]) -> None:
         counted = list(paths)
-        if counted and not self._acknowledged:
-            self.first_at = time.perf_counter()
+        self._real["acknowledged"](counted)
         self._acknowledged += len(counted)
-        self._pass_on(counted)
+        if counted:
+            self.first = self.first or Cost.now()
+
+    async def retire(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+        kept: list[Receipt] = await self._real["retire"](receipts)
+        self.ended = Cost.now()
+        return kept
 
     def progress(self, daemon: Daemon) -> None:
-        """One sample."""
+        """One sample of the depth."""
         self.samples += 1
         self.exact += daemon.spool.backlog.depth + self._acknowledged == self._files
 
-
-def drain(given: Settings, files: int, within: float) -> tuple[Cost, Cost, Sampler]:
-    """Delivers all that is there; the clocks before, what it cost, and what was seen meanwhile."""
-    before = Cost.now()
-    daemon = Daemon(given)
-    sampler = Sampler(daemon, files)
-    asyncio.run(daemon.drain(within, sampler.progress))
-    spent = Cost.now().since(before)
-    if (daemon.delivered, daemon.refused) != (files, 0):
-        raise BenchmarkFailed(f"{daemon.delivered} of {files} files delivered, {daemon.refused} refused")
-    return before, spent, sampler
+    def result(self, began: Cost) -> Result:
+        """What was measured, of a drain that began then."""
+        if not (self.scanned and self.opened and self.first and self.ended):
+            raise BenchmarkFailed("the drain did not go the way that is measured")
+        work = self.ended.since(self.opened)
+        return Result(
+            files=self._files,
+            wall=self.scanned.wall + work.wall,
+            cpu=self.scanned.cpu + work.cpu,
+            peak=Memory.of(os.getpid()).peak,
+            first=self.first.since(began).wall,
+            samples=self.samples,
+            exact=self.exact,
+        )
 
 
 def main() -> None:
-    """The program: its job is one argument, JSON. `singles` are two directories with a file each."""
+    """The program: its job is one argument, JSON."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     job = json.loads(sys.argv[1])
-    once, before, real = (
-        settings(NATS_URL=job["url"], SYNC_LEDGER_DIR=job["ledger"], SYNC_REPLAY_DIR=replay)
-        for replay in (*job["singles"], job["replay"])
-    )
-    drain(once, 1, job["within"])
-    _, fixed, _ = drain(before, 1, job["within"])
-    began, spent, sampler = drain(real, job["files"], job["within"])
-    net = spent.since(fixed)
-    first = sampler.first_at - began.wall
-    peak = Memory.of(os.getpid()).peak
-    Result(job["files"], net.wall, net.cpu, peak, first, sampler.samples, sampler.exact).tell()
+    given = settings(NATS_URL=job["url"], SYNC_REPLAY_DIR=job["replay"], SYNC_LEDGER_DIR=job["ledger"])
+    began = Cost.now()
+    daemon = Daemon(given)
+    witness = Witness(daemon, job["files"])
+    asyncio.run(daemon.drain(job["within"], witness.progress))
+    if (daemon.delivered, daemon.refused) != (job["files"], 0):
+        raise BenchmarkFailed(f"{daemon.delivered} of {job['files']} files delivered, {daemon.refused} refused")
+    witness.result(began).tell()
 
 
 if __name__ == "__main__":

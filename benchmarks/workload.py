@@ -16,12 +16,11 @@ _MANY = 50_000  # files from which on it pays to make them with all cores
 
 @dataclass(frozen=True)
 class Workload:
-    """`files` files of `size` bytes, numbered from `start`; over `folders` subfolders, or all in one place at 0."""
+    """`files` files of `size` bytes, in turn over `folders` subfolders, or all in one place at 0."""
 
     files: int
     size: int
     folders: int = 0
-    start: int = 0
 
     def name(self, number: int) -> str:
         """The path of a file, relative to the folder that they are made in."""
@@ -31,7 +30,7 @@ class Workload:
     def items(self, first: int = 0, step: int = 1) -> Iterator[tuple[str, bytes]]:
         """Name and content of the files, or of each `step`th from the `first` on."""
         filler = random.Random(self.size).randbytes(self.size - _NUMBER)
-        for number in range(self.start + first, self.start + self.files, step):
+        for number in range(first, self.files, step):
             yield self.name(number), b"%0*d" % (_NUMBER, number) + filler
 
     def make(self, root: Path, settled: bool = False) -> None:

@@ -241,9 +241,9 @@ async def refusal(link: Link, within: float = 5.0) -> str:
     return link.problem
 
 
-def frames(session: Session, sink: Sink, count: int, payload: bytes = b"x") -> list[bytes]:
+def frames(session: Session, sink: Sink, count: int, payload: bytes = b"x", start: int = 0) -> list[bytes]:
     """So many messages for the subject `frozen.<n>`, their answers going to `sink`."""
-    return [frame(b"frozen.%d" % n, session.expect(sink, n), b"", payload) for n in range(count)]
+    return [frame(b"frozen.%d" % n, session.expect(sink, n), b"", payload) for n in range(start, start + count)]
 
 
 # Coming and going.
@@ -346,7 +346,7 @@ async def test_nothing_is_flushed_after_an_abort(make_nats_server: MakeNatsServe
     """Frozen, sent to, given up, thawed: the stream gets at most what the peer's kernel had before the abort."""
     server = make_nats_server(monitor_port=0)
     server.start()
-    payload, count = b"x" * 65_536, 512  # 32 MiB, far more than kernels keep
+    payload, count = b"x" * 1_024, 16_384  # 16 MiB, more than both kernels and we ourselves keep
     async with running(server.url) as link:
         session = await works(link)
         assert await session.request_json("$JS.API.STREAM.CREATE.frozen", {"name": "frozen", "subjects": ["frozen.*"]})
@@ -356,9 +356,9 @@ async def test_nothing_is_flushed_after_an_abort(make_nats_server: MakeNatsServe
 
         async def send_all() -> None:
             nonlocal sent
-            for one in frames(session, sink, count, payload):
-                await session.send([one])
-                sent += 1
+            for start in range(0, count, 64):
+                await session.send(frames(session, sink, 64, payload, start))
+                sent += 64
 
         sending = asyncio.create_task(send_all())
         await until(lambda: session.lost.done(), 8.0, "the frozen server is noticed")
@@ -811,7 +811,7 @@ def test_a_subject_that_may_not_be_published_to_ends_the_daemon(
 
     said = [line for line in daemon.log().splitlines() if not line.startswith("{")]
     assert len(said) == 1
-    assert said[0].startswith("syncdaemon: SYNC_SUBJECT: these credentials may not publish to edge.replay.*.*")
+    assert said[0].startswith("syncdaemon: SYNC_SUBJECT: these credentials may not publish to edge.replay.")
     assert PASSWORD not in daemon.log()
     assert [path.name for path in daemon.waiting()] == ["evidence.bin"]
 

@@ -134,6 +134,7 @@ class FakeJetStream:
             "STREAM.CREATE": self._create,
             "STREAM.UPDATE": self._update,
             "STREAM.INFO": lambda name, ask: self._stream(name).info(self.clock.now),
+            "STREAM.DELETE": self._delete,
             "STREAM.PURGE": self._purge,
             "STREAM.MSG.GET": self._get,
         }
@@ -163,6 +164,11 @@ class FakeJetStream:
         stream = self._stream(name)
         stream.config = completed(config)
         return stream.info(self.clock.now)
+
+    def _delete(self, name: str, ask: dict[str, Any]) -> dict[str, Any]:
+        self._stream(name)
+        del self.streams[name]
+        return {"success": True}
 
     def _purge(self, name: str, ask: dict[str, Any]) -> dict[str, Any]:
         return {"success": True, "purged": self._stream(name).remove(ask.get("filter", ">"), self.clock.now)}

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from hashlib import sha256
+from itertools import count
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from syncdaemon.errors import LanePaused, LinkDown, SettingsError
+from syncdaemon.daemon import publish_settings
+from syncdaemon.errors import LinkDown, SettingsError
 from syncdaemon.link import Link, LinkSettings, Session, Sink
-from syncdaemon.model import Content, Outcome, Receipt, Refusal, Stamp
-from syncdaemon.publish import Publisher, PublishSettings
-from syncdaemon.stream import StreamSettings, prepare
+from syncdaemon.model import Content, Outcome, Refusal, Stamp
+from syncdaemon.publish import PROBE_ID, Publisher, PublishSettings
+from syncdaemon.settings import Settings
+from syncdaemon.stream import StreamInfo, prepare
 from syncdaemon.verdict import Again, Known, Refuse, Stop, Stored, Verdict, judge
 from tests.simulate.fake_jetstream import Answer, FakeJetStream, FakeLink
 from tests.support.server import MakeNatsServer
 
-STREAM = StreamSettings("jobs", "edge.replay.*.*", create=True, per_digest=True, max_age=0, max_bytes=0, replicas=1)
-PROBE = "edge.replay.here." + "0" * 64
+
+def settings(**variables: str) -> PublishSettings:
+    """What the publisher needs, of these settings by variable."""
+    return publish_settings(Settings.load({"SITE": "here", "SYNC_STREAM": "jobs", **variables}, {}, {}).settings)
 
 
 class JetStream:
@@ -59,13 +64,16 @@ class JetStream:
         """The same; what the daemon makes of the answer."""
         return judge(*await self.ask(subject, data, **fields))
 
-    async def publisher(self, stream: StreamSettings = STREAM, site: str = "here") -> Publisher:
+    async def prepare(self, **variables: str) -> StreamInfo:
+        """Has the stream prepared as the daemon does it at the first contact."""
+        wanted = settings(**variables)
+        info = await prepare(await self.session(), wanted.stream, wanted.subject_for(PROBE_ID))
+        assert info is not None
+        return info
+
+    async def publisher(self, **variables: str) -> Publisher:
         """A publisher whose lane is open."""
-
-        def subject_for(msg_id: str) -> str:
-            return f"edge.replay.{site}.{msg_id}" if stream.per_digest else stream.wildcard
-
-        publisher = Publisher(self.link, PublishSettings(site, subject_for, "content", stream), self.heard)
+        publisher = Publisher(self.link, settings(**variables), self.heard)
         await publisher.ready()
         return publisher
 
@@ -201,9 +209,9 @@ class TestWhatAStreamAnswers:
         assert await jetstream.publish("jobs.a", b"one", **expected) == Known(2)
 
     @pytest.mark.parametrize("limit", [{"max_msgs": 1}, {"max_bytes": 100}], ids=str)
-    async def test_a_full_stream_takes_nothing_new(self, jetstream: JetStream, limit: dict[str, int]) -> None:
+    async def test_a_full_stream_takes_nothing_new(self, jetstream: JetStream, limit: dict[str, Any]) -> None:
         """And what it holds already is told as ever."""
-        await jetstream.stream(discard="new", **limit)
+        await jetstream.stream("jobs", discard="new", **limit)
         await jetstream.publish("jobs.a", b"x" * 40, Nats_Msg_Id="1")
 
         full = await jetstream.publish("jobs.b", b"x" * 40, Nats_Msg_Id="2")
@@ -247,8 +255,7 @@ class TestWhatAStreamAnswers:
         self, jetstream: JetStream, data: bytes, field: str, reason: str
     ) -> None:
         """Over the stream's limit, headers counted, or with headers over 64 KiB."""
-        limit = {} if reason == "headers_too_large" else {"max_msg_size": 100}
-        await jetstream.stream(**limit)
+        await jetstream.stream(max_msg_size=-1 if reason == "headers_too_large" else 100)
 
         answer = await jetstream.publish("jobs.a", data, Field=field)
         assert isinstance(answer, Refuse)
@@ -286,8 +293,7 @@ class TestWhatAStreamAnswers:
         for ask in ({"seq": 1}, {"last_by_subj": "jobs.a"}):
             assert (await jetstream.api("STREAM.MSG.GET.jobs", ask))["error"]["err_code"] == 10037
         for call in ("STREAM.INFO.orders", "STREAM.MSG.GET.orders", "STREAM.PURGE.orders"):
-            ask = {"seq": 1} if "GET" in call else None
-            assert (await jetstream.api(call, ask))["error"]["err_code"] == 10059
+            assert (await jetstream.api(call, {"seq": 1} if "GET" in call else None))["error"]["err_code"] == 10059
 
     async def test_an_id_outlives_its_message(self, jetstream: JetStream) -> None:
         """`duplicate` says that it was stored once, not that it is there."""
@@ -304,9 +310,8 @@ class TestHowAStreamIsPrepared:
 
     async def test_a_missing_stream_is_created_as_the_contract_says(self, jetstream: JetStream) -> None:
         """Limits, discard new, one message a subject, no deletion; and the rehearsal leaves nothing in it."""
-        info = await prepare(await jetstream.session(), STREAM, PROBE)
+        info = await jetstream.prepare()
 
-        assert info is not None
         assert (info.name, info.subjects, info.last_seq) == ("jobs", ("edge.replay.*.*",), 0)
         assert info.horizon(per_digest=True) == float("inf")
         assert info.window == 120
@@ -329,13 +334,266 @@ class TestHowAStreamIsPrepared:
 
     async def test_limits_of_the_settings_are_those_of_the_created_stream(self, jetstream: JetStream) -> None:
         """And its age is how long it remembers."""
-        settings = (
-            STREAM._replace(max_age=3600.0, max_bytes=1 << 20)
-            if hasattr(STREAM, "_replace")
-            else StreamSettings("jobs", "edge.replay.*.*", True, True, 3600.0, 1 << 20, 1)
-        )
-        info = await prepare(await jetstream.session(), settings, PROBE)
+        info = await jetstream.prepare(SYNC_STREAM_MAX_AGE="1h", SYNC_STREAM_MAX_BYTES="1Mi")
 
-        assert info is not None
         assert info.horizon(per_digest=True) == 3600
         assert (await jetstream.api("STREAM.INFO.jobs"))["config"]["max_bytes"] == 1 << 20
+
+    async def test_a_stream_that_is_there_is_never_altered(self, jetstream: JetStream) -> None:
+        """Whatever it is like: it is the operator's."""
+        before = (await jetstream.stream(subjects=["edge.>"], max_msgs=7))["config"]
+        info = await jetstream.prepare()
+
+        assert (info.subjects, info.discard) == (("edge.>",), "old")
+        assert (await jetstream.api("STREAM.INFO.jobs"))["config"] == before
+
+    async def test_a_missing_stream_that_may_not_be_created_is_a_wrong_setting(self, jetstream: JetStream) -> None:
+        """SYNC_STREAM_CREATE=false."""
+        with pytest.raises(SettingsError, match="SYNC_STREAM: there is no stream jobs"):
+            await jetstream.prepare(SYNC_STREAM_CREATE="false")
+
+    async def test_a_stream_that_does_not_capture_our_subjects_is_a_wrong_setting(self, jetstream: JetStream) -> None:
+        """Those of another site do not help."""
+        await jetstream.stream(subjects=["edge.replay.there.*"])
+
+        with pytest.raises(SettingsError, match=r"SYNC_SUBJECT: the stream jobs captures edge\.replay\.there\.\*, not"):
+            await jetstream.prepare()
+
+    async def test_subjects_of_another_stream_are_a_wrong_setting(self, jetstream: JetStream) -> None:
+        """The stream can't be created beside it."""
+        await jetstream.stream("orders", subjects=["edge.>"])
+
+        with pytest.raises(SettingsError, match="SYNC_STREAM: jobs can't be created .* subjects overlap"):
+            await jetstream.prepare()
+
+    async def test_more_replicas_than_servers_are_a_wrong_setting(self, jetstream: JetStream) -> None:
+        """In the server's own words."""
+        with pytest.raises(SettingsError, match="SYNC_STREAM: jobs can't be created .* replicas > 1 not supported"):
+            await jetstream.prepare(SYNC_STREAM_REPLICAS="3")
+
+    async def test_a_sealed_stream_is_a_wrong_setting(self, jetstream: JetStream) -> None:
+        """It will never take a message again."""
+        config = (await jetstream.stream(subjects=["edge.>"]))["config"]
+        await jetstream.api("STREAM.UPDATE.jobs", {**config, "sealed": True})
+
+        with pytest.raises(SettingsError, match="SYNC_STREAM: jobs is sealed"):
+            await jetstream.prepare()
+
+    async def test_a_stream_without_acknowledgements_is_a_wrong_setting(self, jetstream: JetStream) -> None:
+        """Nothing could ever be proved."""
+        await jetstream.stream(subjects=["edge.>"], no_ack=True)
+
+        with pytest.raises(SettingsError, match="SYNC_STREAM: jobs acknowledges nothing"):
+            await jetstream.prepare()
+
+
+class TestWhatThePublisherMakesOfIt:
+    """Batches of files, and what is certain of each."""
+
+    async def test_a_batch_of_all_kinds_has_an_outcome_for_each(self, jetstream: JetStream) -> None:
+        """New, new and empty, equal to one of the same batch, and too large by its headers alone."""
+        publisher = await jetstream.publisher()
+        session = await jetstream.session()
+        batch = [
+            content("a", b"one"),
+            content("large", bytes(session.max_payload)),
+            content("empty", b""),
+            content("b", b"one"),
+        ]
+
+        assert told(await publisher.publish(batch, session)) == {
+            "a": ("published", 1),
+            "empty": ("published", 2),
+            "b": ("duplicate", 1),
+            "large": "too_large",
+        }
+        assert not session.lost.done(), "what is too large must never be sent"
+        assert (await jetstream.api("STREAM.INFO.jobs"))["state"]["messages"] == 2
+        assert not publisher.in_doubt
+
+    async def test_the_message_is_the_contracts(self, jetstream: JetStream) -> None:
+        """Subject, headers and body, as they read back."""
+        publisher = await jetstream.publisher()
+        file = content("dir/ä b", b"one", mtime_ns=1234)
+        await publisher.publish([file], await jetstream.session())
+        message = (await jetstream.api("STREAM.MSG.GET.jobs", {"seq": 1}))["message"]
+
+        assert message["subject"] == f"edge.replay.here.{file.sha256}"
+        assert base64.b64decode(message["data"]) == b"one"
+        assert base64.b64decode(message["hdrs"]).decode().split("\r\n") == [
+            "NATS/1.0",
+            f"Nats-Msg-Id: {file.sha256}",
+            "Nats-Expected-Stream: jobs",
+            "Nats-Expected-Last-Subject-Sequence: 0",
+            "Edge-Site: here",
+            "Edge-Path: dir/%C3%A4%20b",
+            f"Edge-Sha256: {file.sha256}",
+            "Edge-Size: 3",
+            "Edge-Mtime-Ns: 1234",
+            "",
+            "",
+        ]
+
+    async def test_content_that_was_there_before_is_a_duplicate(self, jetstream: JetStream) -> None:
+        """Whoever brought it: the receipt names the message that is there."""
+        publisher = await jetstream.publisher()
+        session = await jetstream.session()
+        await publisher.publish([content("a", b"one"), content("b", b"two")], session)
+
+        again = [content("elsewhere", b"two"), content("a", b"one")]
+        assert told(await publisher.publish(again, session)) == {"elsewhere": ("duplicate", 2), "a": ("duplicate", 1)}
+
+    async def test_lost_answers_end_as_published_once_with_the_first_sequence(self, jetstream: JetStream) -> None:
+        """Our own messages, sent again after a cut: `published`, and what came under another path is a duplicate."""
+        publisher = await jetstream.publisher()
+        batch = [content("a", b"one", 1), content("b", b"two", 2), content("copy", b"one", 3)]
+        await jetstream.lose_answers()
+
+        assert await publisher.publish(batch, await jetstream.session()) == []
+        assert publisher.in_doubt == {file.sha256 for file in batch}
+        assert jetstream.heard.failures == [("link_down", 3)]
+
+        outcomes = told(await publisher.publish(batch, await publisher.ready()))
+        stored = {
+            base64.b64decode(message["data"]): message["seq"]
+            for message in [(await jetstream.api("STREAM.MSG.GET.jobs", {"seq": seq}))["message"] for seq in (1, 2)]
+        }
+        assert outcomes == {
+            "a": ("published", stored[b"one"]),
+            "b": ("published", stored[b"two"]),
+            "copy": ("duplicate", stored[b"one"]),
+        }
+        assert (await jetstream.api("STREAM.INFO.jobs"))["state"]["last_seq"] == 2
+        assert not publisher.in_doubt
+
+    async def test_answers_that_a_crash_lost_end_the_same(self, jetstream: JetStream) -> None:
+        """A new process knows of nothing in doubt, but that its ledger ends before what the stream holds."""
+        await (await jetstream.publisher()).publish([content("a", b"one", 1)], await jetstream.session())
+
+        reborn = await jetstream.publisher()
+        batch = [content("a", b"one", 1), content("b", b"one", 2)]
+        outcomes = told(await reborn.publish(batch, await jetstream.session()))
+        assert outcomes == {"a": ("published", 1), "b": ("duplicate", 1)}
+
+    async def test_what_the_ledger_holds_already_is_a_duplicate_after_a_restart(self, jetstream: JetStream) -> None:
+        """The same file once more, dropped while the daemon was away."""
+        await (await jetstream.publisher()).publish([content("a", b"one", 1)], await jetstream.session())
+
+        reborn = await jetstream.publisher()
+        reborn.recorded_seq = 1
+        outcomes = told(await reborn.publish([content("a", b"one", 1)], await jetstream.session()))
+        assert outcomes == {"a": ("duplicate", 1)}
+
+    async def test_another_message_on_the_subject_is_refused(self, jetstream: JetStream) -> None:
+        """Neither the id nor the body is ours: the file is set aside, never let go of."""
+        publisher = await jetstream.publisher()
+        file = content("a", b"one")
+        await jetstream.ask(f"edge.replay.here.{file.sha256}", b"something else")
+
+        assert told(await publisher.publish([file], await jetstream.session())) == {"a": "subject_taken"}
+
+    async def test_a_full_stream_keeps_every_file(self, jetstream: JetStream) -> None:
+        """No outcome, and the lane pauses."""
+        publisher = await jetstream.publisher(SYNC_STREAM_MAX_BYTES="1000")
+        batch = [content("a", b"x" * 400), content("b", b"y" * 400)]
+
+        assert told(await publisher.publish(batch, await jetstream.session())) == {"a": ("published", 1)}
+        assert publisher.paused.startswith("stream_full: maximum bytes exceeded")
+        assert jetstream.heard.failures == [("stream_full", 1)]
+        assert not publisher.in_doubt, "the server answered: it is not stored"
+
+    async def test_a_stream_that_is_gone_keeps_every_file(self, jetstream: JetStream) -> None:
+        """The subject has no responders."""
+        publisher = await jetstream.publisher()
+        await jetstream.api("STREAM.DELETE.jobs")
+
+        assert await publisher.publish([content("a", b"one")], await jetstream.session()) == []
+        assert publisher.paused.startswith("no_stream_responds")
+        assert not publisher.in_doubt
+
+    async def test_a_subject_that_went_over_to_another_stream_keeps_every_file(self, jetstream: JetStream) -> None:
+        """The message says which stream it is meant for, and this is another."""
+        publisher = await jetstream.publisher()
+        await jetstream.api("STREAM.DELETE.jobs")
+        await jetstream.stream("orders", subjects=["edge.>"])
+
+        assert await publisher.publish([content("a", b"one")], await jetstream.session()) == []
+        assert publisher.paused.startswith("wrong_stream")
+        assert (await jetstream.api("STREAM.INFO.orders"))["state"]["messages"] == 0
+
+    async def test_a_plain_subject_relies_on_the_window(self, jetstream: JetStream) -> None:
+        """No expected sequence there; within the window the id is enough."""
+        publisher = await jetstream.publisher(SYNC_SUBJECT="edge.files")
+        session = await jetstream.session()
+
+        assert told(await publisher.publish([content("a", b"one")], session)) == {"a": ("published", 1)}
+        batch = [content("b", b"one"), content("c", b"two")]
+        assert told(await publisher.publish(batch, session)) == {"b": ("duplicate", 1), "c": ("published", 2)}
+
+    async def test_an_id_by_path_stores_equal_contents_of_two_files(self, jetstream: JetStream) -> None:
+        """SYNC_MSG_ID=path: each path is a message of its own, and still stored only once."""
+        publisher = await jetstream.publisher(SYNC_MSG_ID="path")
+        session = await jetstream.session()
+        batch = [content("a", b"one"), content("b", b"one")]
+
+        assert told(await publisher.publish(batch, session)) == {"a": ("published", 1), "b": ("published", 2)}
+        assert told(await publisher.publish(batch, session)) == {"a": ("duplicate", 1), "b": ("duplicate", 2)}
+
+
+FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "Nats_Msg_Id": st.sampled_from("123"),
+        "Nats_Expected_Stream": st.sampled_from(["{stream}", "other"]),
+        "Nats_Expected_Last_Subject_Sequence": st.integers(0, 3),
+    },
+)
+MESSAGES = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([b"", b"x", b"x" * 60]), FIELDS), max_size=12)
+LIMITS = st.fixed_dictionaries(
+    {"discard": st.sampled_from(["new", "old"])},
+    optional={
+        "max_msgs": st.integers(1, 4),
+        "max_bytes": st.integers(1, 400),
+        "max_msgs_per_subject": st.integers(1, 2),
+        "max_msg_size": st.integers(40, 150),
+        "discard_new_per_subject": st.just(True),
+    },
+)
+NUMBERS = count()
+
+
+@pytest.fixture
+async def both(make_nats_server: MakeNatsServer) -> AsyncIterator[list[JetStream]]:
+    """The server in memory and a real one, side by side."""
+    with make_nats_server() as server:
+        links = FakeLink(FakeJetStream()), Link(LinkSettings((server.url,), "contract"), lambda session, reason: None)
+        running = [asyncio.create_task(link.run()) for link in links]
+        yield [JetStream(link, lambda: asyncio.sleep(0)) for link in links]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+@pytest.mark.integration
+@hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(LIMITS, MESSAGES)
+async def test_any_conversation_has_the_same_answers(
+    both: list[JetStream], limits: dict[str, Any], messages: list[tuple[str, bytes, dict[str, Any]]]
+) -> None:
+    """Whatever the limits and the messages: every answer is the same byte for byte, and so is the stream's state."""
+    name = f"s{next(NUMBERS)}"
+
+    async def answers(jetstream: JetStream) -> list[object]:
+        created = await jetstream.api(f"STREAM.CREATE.{name}", {"name": name, "subjects": [f"{name}.>"], **limits})
+        found: list[object] = [created.get("error")]
+        if "error" not in created:
+            for token, data, fields in messages:
+                block = {key: str(value).format(stream=name) for key, value in fields.items()}
+                found.append(await jetstream.ask(f"{name}.{token}", data, **block))
+            state = (await jetstream.api(f"STREAM.INFO.{name}"))["state"]
+            found.append({key: state.get(key) for key in ("messages", "bytes", "first_seq", "last_seq")})
+            await jetstream.api(f"STREAM.DELETE.{name}")
+        return found
+
+    fake, real = both
+    assert await answers(fake) == await answers(real)

@@ -424,6 +424,22 @@ def test_a_file_that_came_back_behind_the_scan_is_not_forgotten() -> None:
     assert paths(backlog.take(9, 0.0)) == [b"a"]
 
 
+def test_a_file_in_flight_that_came_back_behind_the_scan_is_not_forgotten() -> None:
+    """The same for one in flight that is put back before the scan, which missed it, has ended."""
+    backlog = Backlog()
+    scan(backlog, {b"a": 1})
+    backlog.take(1, 0.0)
+    mine, room = backlog.mine(), backlog.room
+    seen: dict[bytes, int] = {}
+    backlog.hint(b"a", 2, 0.0, 2)
+    backlog.put_back(b"a", 1)
+    for path in backlog.merge(listing(seen, mine, room)):
+        backlog.hint(path, 2, 0.0, 2)
+
+    assert backlog.depth == 1
+    assert paths(backlog.take(9, 0.0)) == [b"a"]
+
+
 def test_a_scan_forgets_what_is_not_there_any_more() -> None:
     """The event was lost; the scan is the truth."""
     backlog = Backlog()

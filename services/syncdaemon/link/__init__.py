@@ -1,0 +1,118 @@
+"""The connection to the server: one supervisor owns it, and builds a new one for ever.
+
+A nats-py client lives for one connection and is thrown away with it. Its own reconnect is never used: on a
+half-open link it hangs in waiting for bytes that nobody will take, and afterwards it sends what the caller has
+long given up (nats-py 2.16; issue nats-io/nats.py#671). So the link has its own inbox, its own map of what is
+unanswered and its own probe, and on any trouble it aborts the transport, so that nothing is flushed late, and
+tells everybody who waits for an answer that it is in doubt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import time
+from collections.abc import Callable
+
+import structlog
+
+from syncdaemon import pace
+from syncdaemon.link.options import LinkSettings
+from syncdaemon.link.session import CONNECT_SECONDS, STOPPED, Session, Sink, frame
+
+PROVED_SECONDS = 5.0  # how long a proof of life counts
+STABLE_SECONDS = 5.0  # a connection that lived so long ends a row of failures
+
+__all__ = ["STOPPED", "Link", "LinkSettings", "Session", "Sink", "frame"]
+
+log = structlog.get_logger(__name__)
+
+
+class Link:
+    """Keeps a session up. `changed` is told of every change: the session that came up, or the reason of the loss."""
+
+    def __init__(self, settings: LinkSettings, changed: Callable[[Session | None, str], None]) -> None:
+        self._settings = settings
+        self._changed = changed
+        self._up = asyncio.Event()
+        self._failures = 0
+        self.session: Session | None = None
+        self.connects = 0
+        self.problem = "not connected yet"
+
+    @property
+    def shown_url(self) -> str:
+        """Where we are connected to, or try to; without user and password."""
+        return _bare(self.session.url if self.session else self._settings.urls[0])
+
+    def proved(self) -> bool:
+        """Whether the server has answered within the last seconds."""
+        session = self.session
+        return session is not None and time.monotonic() - session.proved_at <= PROVED_SECONDS
+
+    async def wait_up(self) -> Session:
+        """The session, as soon as there is one."""
+        while self.session is None:
+            await self._up.wait()
+        return self.session
+
+    async def run(self) -> None:
+        """For ever: connect, watch, drop, wait."""
+        turn = 0
+        while True:
+            url = self._settings.urls[turn % len(self._settings.urls)]
+            turn += 1
+            reached = await self._live(Session(url))
+            await asyncio.sleep(pace.retry_delay(self._failures, reached, random.random()))
+
+    async def _live(self, session: Session) -> bool:
+        """One session from its first byte to its last; whether the server was reached at all."""
+        began = time.monotonic()
+        try:
+            await session.open(self._settings)
+        except Exception as error:
+            reason = _explain(error, session.url)
+            if reason != self.problem:
+                log.warning("no_connection", url=_bare(session.url), reason=reason)
+            self.problem = reason
+            self._failures += 1
+            await session.abort()
+            return not isinstance(error, OSError | TimeoutError) or isinstance(error, ssl.SSLError)
+        except asyncio.CancelledError:
+            await session.abort()
+            raise
+        self._rise(session)
+        try:
+            self.problem = await session.watch()
+        finally:
+            await self._fall(session)
+        self._failures = 1 if time.monotonic() - began > STABLE_SECONDS else self._failures + 1
+        return True
+
+    def _rise(self, session: Session) -> None:
+        self.session, self.problem = session, ""
+        self.connects += 1
+        self._up.set()
+        self._changed(session, "")
+
+    async def _fall(self, session: Session) -> None:
+        self.session = None
+        self._up.clear()
+        await session.abort()
+        self._changed(None, session.lost.result())
+
+
+def _bare(url: str) -> str:
+    """The URL without user and password."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def _explain(error: Exception, url: str) -> str:
+    text = (str(error) or type(error).__name__).removeprefix("nats: ").strip("'")
+    if isinstance(error, TimeoutError):
+        text = f"no answer within {CONNECT_SECONDS:g} seconds"
+    if "uthorization" in text or "uthentication" in text:
+        text = f"{text}: the server refused the credentials; check NATS_CREDS, NATS_NKEY_SEED, NATS_USER or NATS_TOKEN"
+    return f"{_bare(url)}: {text}"

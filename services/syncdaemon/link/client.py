@@ -1,0 +1,118 @@
+"""All that touches nats-py's inside: `tests/integration/test_link.py` fails where an upgrade moves any of it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import nats.aio.client
+from nats.aio.subscription import Subscription
+from nats.aio.transport import TcpTransport
+from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
+
+_CLOSE_SECONDS = 1.0  # nats-py's close can hang on a half-open link
+
+Answered = Callable[[int, bytes, bytes | None], None]
+
+
+class _Parser(Parser):
+    """nats-py's parser behind a short cut for plain answers to our inbox, which are nearly all that ever comes."""
+
+    def __init__(self, client: nats.aio.client.Client, answered: Answered) -> None:
+        super().__init__(client)
+        self.answer: re.Pattern[bytes] | None = None
+        self._answered = answered
+
+    async def parse(self, data: bytes = b"") -> None:
+        if self.answer is not None and self.state == AWAITING_CONTROL_LINE:
+            data = self._take_answers(bytes(self.buf) + data if self.buf else data, self.answer)
+            self.buf.clear()
+        if data:
+            await super().parse(data)
+
+    def _take_answers(self, data: bytes, answer: re.Pattern[bytes]) -> bytes:
+        """Consumes whole answers from the front of `data`; what is left."""
+        at = 0
+        while match := answer.match(data, at):
+            start = match.end()
+            end = start + int(match[2])
+            if end + 2 > len(data):
+                break
+            self._answered(int(match[1]), data[start:end], None)
+            at = end + 2
+        return data[at:] if at else data
+
+
+class Client(nats.aio.client.Client):
+    """nats-py's client, with our inbox taken out of its way: an answer costs one look-up instead of a task.
+
+    `answered` gets the token of an answer, its body and its header block; `alive` is told of every PONG.
+    """
+
+    def __init__(self, answered: Answered, alive: Callable[[], None]) -> None:
+        super().__init__()
+        self._answered = answered
+        self._alive = alive
+        self._inbox_sid = -1
+        self._token_at = 0
+        self._ps: _Parser = _Parser(self, answered)
+
+    async def open_inbox(self) -> bytes:
+        """Subscribes to an inbox of our own; the prefix of its reply subjects."""
+        inbox = self.new_inbox()
+        subscription: Subscription = await self.subscribe(inbox + ".*", cb=_nobody)
+        prefix = inbox.encode() + b"."
+        self._inbox_sid, self._token_at = subscription._id, len(prefix)
+        self._ps.answer = re.compile(rb"MSG %b(\d+) \d+ (\d+)\r\n" % re.escape(prefix))
+        return prefix
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        if sid == self._inbox_sid:
+            self._answered(int(subject[self._token_at :]), data, headers)
+        else:
+            await super()._process_msg(sid, subject, reply, data, headers)  # type: ignore[arg-type]
+
+    async def _process_pong(self) -> None:
+        """Our own probes are no futures in nats-py's list: one that it times out there kills its read loop."""
+        self._alive()
+        if self._pongs:
+            await super()._process_pong()
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        """Beside what nats-py does: `tls://` means TLS or nothing, and `max_payload` follows a reload."""
+        if initial_connection and self._current_server and self._current_server.uri.scheme == "tls":
+            if not (info.get("tls_required") or info.get("tls_available")):
+                raise OSError("the URL says tls://, but the server offers no TLS")
+            info["tls_required"] = True
+        await super()._process_info(info, initial_connection)
+        self._max_payload = info.get("max_payload", self._max_payload)
+
+    @property
+    def writer(self) -> asyncio.StreamWriter:
+        """The stream that protocol frames are written to."""
+        writer = self._transport._io_writer if isinstance(self._transport, TcpTransport) else None
+        if writer is None:
+            raise OSError("not connected")
+        return writer
+
+    @property
+    def server(self) -> dict[str, str]:
+        """The server's own words on who it is: `server_name`, `server_id`, `version`."""
+        return {key: str(self._server_info.get(key, "")) for key in ("server_name", "server_id", "version")}
+
+    async def discard(self) -> None:
+        """Ends the connection by a reset: nothing that is still buffered, here or in the kernel, is ever sent."""
+        with suppress(OSError):
+            self.writer.transport.abort()
+        self._pending = []
+        self._pending_data_size = 0
+        with suppress(Exception):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self.close()
+
+
+async def _nobody(_message: object) -> None:
+    """The callback that nats-py asks for; our inbox never gets there."""

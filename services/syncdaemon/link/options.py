@@ -1,0 +1,40 @@
+"""Where to connect to, and as whom."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class LinkSettings:
+    """Where to connect to, and as whom."""
+
+    urls: tuple[str, ...]
+    name: str
+    creds: Path | None = None
+    nkey_seed: Path | None = None
+    user: str | None = None
+    password: str | None = None
+    token: str | None = None
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+    def options(self) -> dict[str, Any]:
+        """The options of nats-py's connect for these settings. Files are read at each connect."""
+        options: dict[str, Any] = {
+            "user_credentials": str(self.creds) if self.creds else None,
+            "nkeys_seed": str(self.nkey_seed) if self.nkey_seed else None,
+            "user": self.user,
+            "password": self.password,
+            "token": self.token,
+        }
+        if self.tls_ca or self.tls_cert or any(url.startswith("tls://") for url in self.urls):
+            context = ssl.create_default_context(cafile=self.tls_ca)
+            if self.tls_cert:
+                context.load_cert_chain(self.tls_cert, self.tls_key)
+            options["tls"] = context
+        return options

@@ -1,0 +1,238 @@
+"""One connection: who waits for which answer, whether the peer still lives, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import json
+import socket
+import struct
+import termios
+import time
+from collections import defaultdict
+from typing import Any, Protocol
+
+from syncdaemon import pace
+from syncdaemon.errors import LinkDown
+from syncdaemon.link.client import Client
+from syncdaemon.link.options import LinkSettings
+
+CONNECT_SECONDS = 5.0
+PROBE_SECONDS = 0.5
+SILENT_SECONDS = 4.0  # neither an answer nor a byte taken by the peer for so long: the link is dead
+STOPPED = "stopped"  # the reason of a loss that is our own doing
+_BUFFER = 1 << 20  # bytes that the kernel, and we ourselves, keep for a peer that is slow to take them
+
+
+class Sink(Protocol):
+    """Waits for answers. Each message that was sent gets exactly one of the two calls, once."""
+
+    def answered(self, key: int, data: bytes, headers: bytes | None, latency: float) -> None:
+        """The answer to message `key` came, `latency` seconds after it was sent."""
+
+    def lost(self, reason: str) -> None:
+        """The connection is gone; what was not answered until now never will be."""
+
+
+class _Reply:
+    """The sink of a single request."""
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[tuple[bytes, bytes | None]] = asyncio.get_running_loop().create_future()
+
+    def answered(self, key: int, data: bytes, headers: bytes | None, latency: float) -> None:
+        if not self.future.done():
+            self.future.set_result((data, headers))
+
+    def lost(self, reason: str) -> None:
+        if not self.future.done():
+            self.future.set_exception(LinkDown(reason))
+
+
+class Session:
+    """One connection, from connect to the first trouble."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.proved_at = 0.0
+        self._client = Client(self._answered, self._alive)
+        self._waiting: dict[int, tuple[Sink, int, float]] = {}
+        self._requests: defaultdict[str, set[_Reply]] = defaultdict(set)
+        self._token = 0
+        self._prefix = b""
+        self._writer: asyncio.StreamWriter
+        self._answered_at = 0.0
+        self._newest_answered = 0.0
+        self._written = self._taken = 0
+        self._progress_at = 0.0
+
+    async def open(self, settings: LinkSettings) -> None:
+        """Connects. Raises OSError, TimeoutError or nats.errors.Error with the server's own words."""
+        connecting = True
+
+        async def error(exception: Exception) -> None:
+            if connecting:
+                raise exception
+            if not self._denied(str(exception)):
+                self.fail(str(exception) or type(exception).__name__)
+
+        async def closed() -> None:
+            self.fail(str(self._client.last_error or "the server closed the connection"))
+
+        async def leaving() -> None:
+            self.fail("the server is shutting down (lame duck)")
+
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await self._client.connect(
+                self.url,
+                name=settings.name,
+                error_cb=error,
+                disconnected_cb=closed,
+                closed_cb=closed,
+                lame_duck_mode_cb=leaving,
+                allow_reconnect=False,
+                connect_timeout=CONNECT_SECONDS,  # type: ignore[arg-type]
+                ping_interval=86_400,
+                pending_size=-1,
+                flush_timeout=SILENT_SECONDS,
+                **settings.options(),
+            )
+            connecting = False
+            self._prefix = await self._client.open_inbox()
+            await self._client.flush(SILENT_SECONDS)  # type: ignore[arg-type]
+        writer = self._client.writer
+        writer.transport.set_write_buffer_limits(high=_BUFFER)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
+        self._writer = writer
+        self._progress_at = self._answered_at = self.proved_at = time.monotonic()
+
+    @property
+    def max_payload(self) -> int:
+        """The most bytes, headers included, that the server takes in one message now."""
+        return self._client.max_payload
+
+    @property
+    def server(self) -> dict[str, str]:
+        """The server's own words on who it is: `server_name`, `server_id`, `version`."""
+        return self._client.server
+
+    def expect(self, sink: Sink, key: int) -> bytes:
+        """A reply subject whose answer goes to `sink` as `key`. The message must be sent at once."""
+        self._token += 1
+        self._waiting[self._token] = (sink, key, time.monotonic())
+        return b"%b%d" % (self._prefix, self._token)
+
+    async def send(self, frames: list[bytes]) -> None:
+        """Hands whole protocol frames to the connection and waits while it is full.
+
+        Raises LinkDown where the connection is gone; how much of it was sent is not known.
+        """
+        if self.lost.done():
+            raise LinkDown(self.lost.result())
+        try:
+            self._written += sum(map(len, frames))
+            self._writer.writelines(frames)
+            await self._writer.drain()
+        except (OSError, RuntimeError) as error:
+            self.fail(str(error) or type(error).__name__)
+            raise LinkDown(self.lost.result()) from None
+
+    async def request(self, subject: str, payload: bytes = b"", headers: bytes = b"") -> tuple[bytes, bytes | None]:
+        """Sends a request; the answer's body, and its header block if it has one.
+
+        Raises LinkDown, or PermissionError where the server does not let us.
+        """
+        reply, alike = _Reply(), self._requests[subject.lower()]
+        alike.add(reply)
+        try:
+            await self.send([frame(subject.encode(), self.expect(reply, 0), headers, payload)])
+            return await reply.future
+        finally:
+            alike.discard(reply)
+
+    def _denied(self, text: str) -> bool:
+        """Whether the server's error is that a request may not be sent: then only that fails, not the connection.
+
+        nats-py hands the text on in small letters, with the subject in quotes.
+        """
+        if "permissions violation for publish to" not in text:
+            return False
+        alike = self._requests.get(text.partition('"')[2].rpartition('"')[0])
+        for reply in alike or ():
+            if not reply.future.done():
+                reply.future.set_exception(PermissionError(text.removeprefix("nats: ")))
+        return bool(alike)
+
+    async def request_json(self, subject: str, payload: dict[str, Any] | None = None) -> dict[str, Any] | None:
+        """The same for a JSON API; None where nobody answers to the subject."""
+        data, headers = await self.request(subject, json.dumps(payload).encode() if payload else b"")
+        if headers is not None and headers.startswith(b"NATS/1.0 503"):
+            return None
+        answer: dict[str, Any] = json.loads(data)
+        return answer
+
+    def fail(self, reason: str) -> None:
+        """The connection is of no use any more."""
+        if not self.lost.done():
+            self.lost.set_result(reason)
+
+    def _answered(self, token: int, data: bytes, headers: bytes | None) -> None:
+        now = time.monotonic()
+        self.proved_at = self._answered_at = now
+        waiting = self._waiting.pop(token, None)
+        if waiting is not None:
+            sink, key, sent = waiting
+            self._newest_answered = max(sent, self._newest_answered)
+            sink.answered(key, data, headers, now - sent)
+
+    def _alive(self) -> None:
+        self.proved_at = time.monotonic()
+
+    async def watch(self) -> str:
+        """Probes the connection until it fails; the reason."""
+        while not self.lost.done():
+            await asyncio.wait((self.lost,), timeout=PROBE_SECONDS)
+            self._sweep(time.monotonic())
+        return self.lost.result()
+
+    def _sweep(self, now: float) -> None:
+        if self.lost.done():
+            return
+        if now - self.proved_at >= PROBE_SECONDS:
+            self._writer.write(b"PING\r\n")
+            self._written += 6
+        taken = self._written - self._unsent()
+        if taken > self._taken:
+            self._taken, self._progress_at = taken, now
+        if now - max(self.proved_at, self._progress_at) > SILENT_SECONDS:
+            self.fail(f"the server has been silent for {SILENT_SECONDS:g} seconds")
+        if self._waiting:
+            sent = next(iter(self._waiting.values()))[2]
+            if pace.overdue(now, sent, self._answered_at, self._newest_answered):
+                self.fail(f"a message was not answered within {pace.ANSWER_SECONDS:g} seconds")
+
+    def _unsent(self) -> int:
+        """Bytes that the peer's kernel has not acknowledged yet: SIOCOUTQ of tcp(7), plus our own buffer."""
+        transport = self._writer.transport
+        raw = transport.get_extra_info("socket")
+        if raw is None or raw.fileno() < 0:
+            return 0
+        (queued,) = struct.unpack("i", fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, b"\0" * 4))
+        return int(queued) + transport.get_write_buffer_size()
+
+    async def abort(self) -> None:
+        """Ends the connection so that nothing that is still buffered is ever sent, and tells all who wait."""
+        self.fail(STOPPED)
+        waiting, self._waiting = self._waiting, {}
+        for sink in {id(sink): sink for sink, _, _ in waiting.values()}.values():
+            sink.lost(self.lost.result())
+        await self._client.discard()
+
+
+def frame(subject: bytes, reply: bytes, headers: bytes, payload: bytes) -> bytes:
+    """One HPUB (or PUB, without headers) of the client protocol. Subject and headers must be clean."""
+    if headers:
+        size = len(headers)
+        return b"HPUB %b %b %d %d\r\n%b%b\r\n" % (subject, reply, size, size + len(payload), headers, payload)
+    return b"PUB %b %b %d\r\n%b\r\n" % (subject, reply, len(payload), payload)
