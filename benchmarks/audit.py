@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import nats
 
@@ -17,31 +16,17 @@ from benchmarks.process import SITE, STREAM, environment
 _VERIFY_SECONDS = 180.0
 
 
-class Held(NamedTuple):
-    """What a stream holds: messages, and their bytes with subjects and headers."""
+def check_stream(url: str, files: int) -> None:
+    """Raises BenchmarkFailed unless the stream holds exactly so many messages, as the server says."""
 
-    messages: int
-    bytes: int
-
-
-def held(url: str) -> Held:
-    """What the server says of the stream."""
-
-    async def ask() -> Held:
+    async def ask() -> int:
         client = await nats.connect(url)
         state = (await client.jetstream().stream_info(STREAM)).state
         await client.close()
-        return Held(state.messages, state.bytes)
+        return state.messages
 
-    return asyncio.run(ask())
-
-
-def check_stream(url: str, files: int) -> Held:
-    """Raises BenchmarkFailed unless the stream holds exactly so many messages."""
-    found = held(url)
-    if found.messages != files:
-        raise BenchmarkFailed(f"{found.messages} messages in the stream, {files} files")
-    return found
+    if (found := asyncio.run(ask())) != files:
+        raise BenchmarkFailed(f"{found} messages in the stream, {files} files")
 
 
 def check_ledger(ledger: Path, files: int) -> None:

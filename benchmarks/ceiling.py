@@ -1,8 +1,8 @@
 """Contender `ceiling`: the most that this server takes from one connection, with nothing to do for it.
 
 A bare asyncio protocol sends ready-made frames from memory, as many as a window of 1,000 messages and 16 MiB lets it,
-and counts the acknowledgements. It reads no file, hashes nothing, records nothing. Contents, subjects and headers are
-those that the daemon sends, into the stream that the daemon makes.
+and counts the acknowledgements. It reads no file, hashes nothing, records nothing. The messages are those that the
+daemon sends, made by its own code, into the stream that the daemon would make.
 
 Measured from the first byte sent to the last acknowledgement; connecting and making the frames come before.
 """
@@ -23,8 +23,10 @@ import nats
 from benchmarks.measure import BenchmarkFailed, Cost, Memory, Result
 from benchmarks.process import settings
 from benchmarks.workload import Workload
-from syncdaemon.daemon import publish_settings
-from syncdaemon.publish import PublishSettings
+from syncdaemon import parts
+from syncdaemon.link import frame
+from syncdaemon.message import MessageSettings, encode
+from syncdaemon.model import Content, Stamp
 from syncdaemon.stream import StreamSettings
 
 WINDOW_MESSAGES = 1_000
@@ -35,19 +37,14 @@ _CONNECT = b'CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_respon
 _INBOX = "_INBOX.ceiling"
 
 
-def frames(workload: Workload, publish: PublishSettings) -> list[bytes]:
-    """The messages of a workload as the protocol has them, the headers in the daemon's form."""
-    mtime_ns, made = time.time_ns(), []
-    for number, (name, content) in enumerate(workload.items()):
-        digest = hashlib.sha256(content).hexdigest()
-        headers = (
-            f"NATS/1.0\r\nNats-Msg-Id: {digest}\r\nNats-Expected-Stream: {publish.stream.name}\r\n"
-            f"Nats-Expected-Last-Subject-Sequence: 0\r\nEdge-Site: {publish.site}\r\nEdge-Path: {name}\r\n"
-            f"Edge-Sha256: {digest}\r\nEdge-Size: {len(content)}\r\nEdge-Mtime-Ns: {mtime_ns}\r\n\r\n"
-        ).encode()
-        sizes = f"{len(headers)} {len(headers) + len(content)}"
-        line = f"HPUB {publish.subject_for(digest)} {_INBOX}.{number} {sizes}\r\n"
-        made.append(line.encode() + headers + content + b"\r\n")
+def frames(workload: Workload, messages: MessageSettings) -> list[bytes]:
+    """The messages of a workload as the protocol has them."""
+    made, mtime_ns = [], time.time_ns()
+    for number, (name, data) in enumerate(workload.items()):
+        stamp = Stamp(0, 0, len(data), mtime_ns, mtime_ns)
+        content = Content(name.encode(), name, stamp, data, hashlib.sha256(data).hexdigest(), 1)
+        message = encode(content, messages)
+        made.append(frame(message.subject.encode(), f"{_INBOX}.{number}".encode(), message.headers, data))
     return made
 
 
@@ -140,9 +137,8 @@ async def send(url: str, stream: StreamSettings, messages: Sequence[bytes]) -> R
 def main() -> None:
     """The program: its job is one argument, JSON."""
     job = json.loads(sys.argv[1])
-    publish = publish_settings(settings())
-    messages = frames(Workload(**job["workload"]), publish)
-    asyncio.run(send(job["url"], publish.stream, messages)).tell()
+    messages = frames(Workload(**job["workload"]), parts.message(settings()))
+    asyncio.run(send(job["url"], parts.stream(settings()), messages)).tell()
 
 
 if __name__ == "__main__":

@@ -16,21 +16,28 @@ _MANY = 50_000  # files from which on it pays to make them with all cores
 
 @dataclass(frozen=True)
 class Workload:
-    """`files` files of `size` bytes, in turn over `folders` subfolders, or all in one place at 0."""
+    """`files` files of `size` bytes, all in one place or over `folders` subfolders.
+
+    `in_turn`: each file in another subfolder than the one before it; else one subfolder after another.
+    """
 
     files: int
     size: int
     folders: int = 0
+    in_turn: bool = False
 
     def name(self, number: int) -> str:
         """The path of a file, relative to the folder that they are made in."""
         name = f"evidence-{number:09d}.bin"
-        return f"{number % self.folders:03d}/{name}" if self.folders else name
+        if not self.folders:
+            return name
+        folder = number % self.folders if self.in_turn else number * self.folders // self.files
+        return f"{folder:03d}/{name}"
 
-    def items(self, first: int = 0, step: int = 1) -> Iterator[tuple[str, bytes]]:
-        """Name and content of the files, or of each `step`th from the `first` on."""
+    def items(self, part: int = 0, parts: int = 1) -> Iterator[tuple[str, bytes]]:
+        """Name and content of the files in their order, or of one of equal parts."""
         filler = random.Random(self.size).randbytes(self.size - _NUMBER)
-        for number in range(first, self.files, step):
+        for number in range(self.files * part // parts, self.files * (part + 1) // parts):
             yield self.name(number), b"%0*d" % (_NUMBER, number) + filler
 
     def make(self, root: Path, settled: bool = False) -> None:
@@ -43,17 +50,16 @@ class Workload:
             make_part(self, root, 0, 1)
         else:
             with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-                parts = [pool.submit(make_part, self, root, first, workers) for first in range(workers)]
-                for part in parts:
-                    part.result()
+                for done in [pool.submit(make_part, self, root, part, workers) for part in range(workers)]:
+                    done.result()
         if settled:
             os.sync()
 
 
-def make_part(workload: Workload, root: Path, first: int, step: int) -> None:
-    """Makes every `step`th file from the `first` on; the folders are there."""
+def make_part(workload: Workload, root: Path, part: int, parts: int) -> None:
+    """Makes one of so many parts of the files; the folders are there."""
     prefix = f"{root}/"
-    for name, content in workload.items(first, step):
+    for name, content in workload.items(part, parts):
         fd = os.open(prefix + name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
         os.write(fd, content)
         os.close(fd)

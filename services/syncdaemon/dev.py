@@ -104,5 +104,5 @@ Ctrl-C ends it, and the server with it."""
             self._say(f"The sample file is not delivered yet: {daemon.link.problem or daemon.publisher.paused}")
             return
         self._say("The sample file is delivered. Its receipt:\n")
-        for name, value in (daemon.last_receipt or {}).items():
+        for name, value in (daemon.report.last_receipt or {}).items():
             self._say(f"  {name:<12}{value}")

@@ -70,7 +70,7 @@ class Metrics:
         self._gauge(
             "edge_bandwidth_bps",
             "Bits per second of acknowledged payload over the last 5 s",
-            lambda: self._rate.bps(time.monotonic()),
+            self.bandwidth,
         )
         self._gauge("syncdaemon_in_doubt_files", "Files sent whose acknowledgement did not come", live.in_doubt)
         self._gauge("syncdaemon_held_files", "Delivered files that are still kept", live.held)
@@ -110,6 +110,10 @@ class Metrics:
         histogram = Histogram(name, help_text, self._site, buckets)
         self.registry.register(histogram)
         return histogram
+
+    def bandwidth(self) -> float:
+        """Bits a second of acknowledged payload, over the last seconds."""
+        return self._rate.bps(time.monotonic())
 
     def answered(self, latencies: Sequence[float], size: int) -> None:
         """Messages were answered, so long after they were sent; `size` bytes of payload are stored."""

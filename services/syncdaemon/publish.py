@@ -1,26 +1,23 @@
 """Publishing: a batch of files becomes messages, and each answer of the server an outcome.
 
-Headers, subject and id of a message are the contract's (docs/INTERNALS.md). On a subject per digest every message
-carries `Nats-Expected-Last-Subject-Sequence: 0` (ADR-22's header): the stream itself refuses a second copy, whenever
-it comes.
+What is sent and not answered is in doubt; it stays in the replay directory and is sent again, and the stream
+refuses the second copy.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from hashlib import sha256
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import structlog
 
 from syncdaemon import pace, verdict
 from syncdaemon.errors import LanePaused, LinkDown, SettingsError
 from syncdaemon.link import Link, Session, frame
+from syncdaemon.message import Message, MessageSettings, Stored, encode
 from syncdaemon.model import Content, Outcome, Receipt, Refusal
 from syncdaemon.stream import StreamInfo, StreamSettings, prepare
 
@@ -33,16 +30,6 @@ PROBE_ID = "0" * 64
 log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class PublishSettings:
-    """`subject_for` makes the subject from a message id; `identity` is SYNC_MSG_ID."""
-
-    site: str
-    subject_for: Callable[[str], str]
-    identity: str
-    stream: StreamSettings
-
-
 class Watcher(Protocol):
     """Is told what happens, for metrics."""
 
@@ -53,26 +40,11 @@ class Watcher(Protocol):
         """`count` messages were not stored, for a reason that passes."""
 
 
-def message_id(content: Content, site: str, identity: str) -> str:
-    """The id of a file's message: its content's SHA-256, or one over the site, the path and it."""
-    if identity == "content":
-        return content.sha256
-    parts = [site] if identity == "site" else [site, content.name]
-    return sha256("\0".join([identity, *parts, content.sha256]).encode()).hexdigest()
-
-
-class _Message(NamedTuple):
-    content: Content
-    msg_id: str
-    subject: str
-    headers: bytes
-
-
 class _Flight:
     """The messages of one batch that are under way, and their answers."""
 
     def __init__(self) -> None:
-        self.messages: list[_Message] = []
+        self.messages: list[Message] = []
         self.answers: list[tuple[bytes, bytes | None] | None] = []
         self.latencies: list[float] = []
         self.size = 0
@@ -80,7 +52,7 @@ class _Flight:
         self.landed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._missing = 0
 
-    def add(self, message: _Message) -> None:
+    def add(self, message: Message) -> None:
         self.messages.append(message)
         self.answers.append(None)
         self.size += message.content.stamp.size
@@ -117,9 +89,10 @@ class _Flight:
 class Publisher:
     """Publishes batches over the link, as far as the window lets it."""
 
-    def __init__(self, link: Link, settings: PublishSettings, watcher: Watcher) -> None:
+    def __init__(self, link: Link, settings: MessageSettings, stream: StreamSettings, watcher: Watcher) -> None:
         self._link = link
         self._settings = settings
+        self._stream = stream
         self._watcher = watcher
         self._window = pace.Window()
         self._sending = asyncio.Lock()
@@ -139,7 +112,7 @@ class Publisher:
         """For how long an outage can last without a second copy, in seconds; 120 where it is not known."""
         if self.stream is None:
             return 120.0
-        return self.stream.horizon(self._settings.stream.per_digest)
+        return self.stream.horizon(self._settings.per_digest)
 
     async def ready(self) -> Session:
         """Waits until the lane is open: connected, the stream prepared, no pause.
@@ -157,9 +130,8 @@ class Publisher:
                 return session
 
     async def _prepare(self, session: Session) -> None:
-        settings = self._settings
         try:
-            self.stream = await prepare(session, settings.stream, settings.subject_for(PROBE_ID))
+            self.stream = await prepare(session, self._stream, self._settings.subject_for(PROBE_ID))
         except LinkDown:
             await asyncio.wait((session.lost,))
         except LanePaused as error:
@@ -216,23 +188,12 @@ class Publisher:
         return outcomes
 
     def _add(self, flight: _Flight, content: Content, max_payload: int) -> Refusal | None:
-        msg_id = message_id(content, self._settings.site, self._settings.identity)
-        headers = self._headers(content, msg_id)
-        total = len(headers) + content.stamp.size
-        if content.data is None or total > max_payload:
-            detail = f"{total} bytes with its headers, the server takes {max_payload} (max_payload)"
+        message = encode(content, self._settings)
+        if content.data is None or message.size > max_payload:
+            detail = f"{message.size} bytes with its headers, the server takes {max_payload} (max_payload)"
             return Refusal(content, "too_large", detail)
-        flight.add(_Message(content, msg_id, self._settings.subject_for(msg_id), headers))
+        flight.add(message)
         return None
-
-    def _headers(self, content: Content, msg_id: str) -> bytes:
-        settings = self._settings
-        once = "Nats-Expected-Last-Subject-Sequence: 0\r\n" if settings.stream.per_digest else ""
-        return (
-            f"NATS/1.0\r\nNats-Msg-Id: {msg_id}\r\nNats-Expected-Stream: {settings.stream.name}\r\n{once}"
-            f"Edge-Site: {settings.site}\r\nEdge-Path: {content.name}\r\nEdge-Sha256: {content.sha256}\r\n"
-            f"Edge-Size: {content.stamp.size}\r\nEdge-Mtime-Ns: {content.stamp.mtime_ns}\r\n\r\n"
-        ).encode()
 
     async def _fly(self, session: Session, flight: _Flight) -> None:
         """Sends all as soon as the window lets it, and waits until all is answered or lost."""
@@ -253,7 +214,7 @@ class Publisher:
 
     async def _judge(self, session: Session, flight: _Flight) -> list[Outcome]:
         outcomes: list[Outcome] = []
-        taken: list[tuple[_Message, verdict.Stored | verdict.Known]] = []
+        taken: list[tuple[Message, verdict.Stored | verdict.Known]] = []
         trouble: Counter[str] = Counter()
         stored = 0
         for message, answer in zip(flight.messages, flight.answers, strict=True):
@@ -289,18 +250,18 @@ class Publisher:
         else:
             self._pause(judged.reason, judged.detail, judged.wait)
 
-    def _receipt(self, message: _Message, seq: int, duplicate: bool, subject: str = "") -> Receipt:
+    def _receipt(self, message: Message, seq: int, duplicate: bool, subject: str = "") -> Receipt:
         """`subject` where the message that is there has another one: of another site, with the same content."""
         self.in_doubt.discard(message.msg_id)
-        stream = self._settings.stream.name
+        stream = self._settings.stream
         return Receipt(message.content, message.msg_id, subject or message.subject, stream, seq, duplicate)
 
     async def _read_back(
-        self, session: Session, message: _Message, judged: verdict.Stored | verdict.Known
+        self, session: Session, message: Message, judged: verdict.Stored | verdict.Known
     ) -> Outcome | None:
         """Looks at the message that is in the stream already; None where it can't be seen now."""
         ask = {"seq": judged.seq} if judged.seq else {"last_by_subj": message.subject}
-        stream = self._settings.stream.name
+        stream = self._settings.stream
         try:
             answer = await session.request_json(f"$JS.API.STREAM.MSG.GET.{stream}", ask)
         except PermissionError as error:
@@ -314,21 +275,14 @@ class Publisher:
                 return self._receipt(message, judged.seq, duplicate=message.msg_id not in self.in_doubt)
             self._pause("read_failed", f"the stream's message {judged.seq} can't be read back", 1.0)
             return None
-        return self._compare(message, answer["message"])
+        return self._compare(message, Stored.from_api(answer["message"]))
 
-    def _compare(self, message: _Message, stored: dict[str, Any]) -> Outcome:
-        headers = _headers_of(stored.get("hdrs", ""))
-        content, seq = message.content, int(stored["seq"])
-        body = base64.b64decode(stored.get("data", ""))
-        if headers.get("Nats-Msg-Id") != message.msg_id and sha256(body).hexdigest() != content.sha256:
-            detail = f"message {seq} of the stream has this subject, and is another's: {message.subject}"
+    def _compare(self, message: Message, stored: Stored) -> Outcome:
+        content = message.content
+        if not stored.holds(message):
+            detail = f"message {stored.seq} of the stream has this subject, and is another's: {message.subject}"
             return Refusal(content, "subject_taken", detail)
-        before_crash = self.recorded_seq < seq <= self._seq_at_start
+        before_crash = self.recorded_seq < stored.seq <= self._seq_at_start
         unrecorded = message.msg_id in self.in_doubt or before_crash
-        own = unrecorded and verdict.own_message(headers, content, self._settings.site)
-        return self._receipt(message, seq, duplicate=not own, subject=str(stored.get("subject", "")))
-
-
-def _headers_of(encoded: str) -> dict[str, str]:
-    lines = base64.b64decode(encoded).decode(errors="replace").split("\r\n")
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+        own = unrecorded and stored.is_of(content, self._settings.site)
+        return self._receipt(message, stored.seq, not own, stored.subject)

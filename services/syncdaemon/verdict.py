@@ -13,8 +13,6 @@ import json
 import re
 from typing import NamedTuple
 
-from syncdaemon.model import Content
-
 
 class Stored(NamedTuple):
     """The stream holds the message at `seq`; `duplicate`: the server knew its id already."""
@@ -124,12 +122,3 @@ def _judge_error(code: int, err_code: int, text: str) -> Verdict:
     if code in (429, 503, 500):
         return Again("server_error", told, _LATER)
     return Stop("unknown_answer", told)
-
-
-def own_message(stored: dict[str, str], content: Content, site: str) -> bool:
-    """Whether the message with these headers is one that we sent for this very version of the file."""
-    return (
-        stored.get("Edge-Site") == site
-        and stored.get("Edge-Path") == content.name
-        and stored.get("Edge-Mtime-Ns") == str(content.stamp.mtime_ns)
-    )

@@ -16,10 +16,10 @@ PACKAGE = Path(__file__).parents[2] / "services" / "syncdaemon"
 
 LAYERS = {
     "values": {"errors", "model", "units"},
-    "decisions": {"backlog", "chain", "pace", "settings", "settle", "verdict"},
+    "decisions": {"backlog", "chain", "message", "pace", "settings", "settle", "verdict"},
     "edges": {"ledger", "link", "metrics", "publish", "put", "spool", "stream", "verify", "web"},
     "order": {"deliver"},
-    "wiring": {"daemon", "dev", "devserver"},
+    "wiring": {"daemon", "dev", "devserver", "parts", "report", "tasks"},
     "door": {"__main__", "cli"},
 }
 MAY_IMPORT: dict[str, set[str]] = {
@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 MAY_IMPORT_TOO = {
     "__main__": {"cli"},
+    "daemon": {"parts", "report", "tasks"},
     "dev": {"daemon", "devserver"},  # the daemon and a server, for one another
     "publish": {"link", "stream"},  # the lane opens when the stream is prepared
     "stream": {"link"},

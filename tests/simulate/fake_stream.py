@@ -201,6 +201,8 @@ def completed(config: Mapping[str, Any]) -> dict[str, Any]:
         raise Refused(500, 10052, "duplicates window can not be larger then max age")
     if full.get("discard_new_per_subject") and full["discard"] != "new":
         raise Refused(500, 10052, "discard new per subject requires discard new policy to be set")
+    if full.get("discard_new_per_subject") and full["max_msgs_per_subject"] < 1:
+        raise Refused(500, 10052, "discard new per subject requires max msgs per subject > 0")
     if full["sealed"]:
         full["deny_delete"] = full["deny_purge"] = True
     return full

@@ -94,9 +94,10 @@ class Deaf:
     def answered(self, key: int, data: bytes, headers: bytes | None, latency: float) -> None:
         """So the message is stored, and nobody here knows."""
         self._session.fail("cut before the answer")
+        self._sink.lost("cut before the answer")
 
     def lost(self, reason: str) -> None:
-        """This one is told."""
+        """Handed on."""
         self._sink.lost(reason)
 
 
@@ -208,7 +209,7 @@ class TestWhatAStreamAnswers:
         assert await jetstream.publish("jobs.a", b"one", **expected) == Stored("jobs", 2, False)
         assert await jetstream.publish("jobs.a", b"one", **expected) == Known(2)
 
-    @pytest.mark.parametrize("limit", [{"max_msgs": 1}, {"max_bytes": 100}], ids=str)
+    @pytest.mark.parametrize("limit", [{"max_msgs": 1}, {"max_bytes": 150}], ids=str)
     async def test_a_full_stream_takes_nothing_new(self, jetstream: JetStream, limit: dict[str, Any]) -> None:
         """And what it holds already is told as ever."""
         await jetstream.stream("jobs", discard="new", **limit)
@@ -363,12 +364,12 @@ class TestHowAStreamIsPrepared:
         """The stream can't be created beside it."""
         await jetstream.stream("orders", subjects=["edge.>"])
 
-        with pytest.raises(SettingsError, match="SYNC_STREAM: jobs can't be created .* subjects overlap"):
+        with pytest.raises(SettingsError, match=r"SYNC_STREAM: jobs can't be created .* subjects overlap"):
             await jetstream.prepare()
 
     async def test_more_replicas_than_servers_are_a_wrong_setting(self, jetstream: JetStream) -> None:
         """In the server's own words."""
-        with pytest.raises(SettingsError, match="SYNC_STREAM: jobs can't be created .* replicas > 1 not supported"):
+        with pytest.raises(SettingsError, match=r"SYNC_STREAM: jobs can't be created .* replicas > 1 not supported"):
             await jetstream.prepare(SYNC_STREAM_REPLICAS="3")
 
     async def test_a_sealed_stream_is_a_wrong_setting(self, jetstream: JetStream) -> None:

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from syncdaemon.model import Content, Stamp
-from syncdaemon.verdict import Again, Known, Refuse, Stop, Stored, Verdict, judge, own_message
+from syncdaemon.verdict import Again, Known, Refuse, Stop, Stored, Verdict, judge
 
 NO_RESPONDERS = b"NATS/1.0 503\r\n\r\n"
 
@@ -252,32 +251,3 @@ def test_any_answer_has_a_meaning(answer: dict[str, Any]) -> None:
 def test_noise_keeps_the_file(data: bytes, headers: bytes | None) -> None:
     """Bytes from anywhere are answered with patience."""
     assert isinstance(judge(data, headers), Again)
-
-
-CONTENT = Content(b"a b/\xff", "a%20b/%FF", Stamp(1, 2, 3, 1_767_225_600_123_456_789, 5), b"abc", "ba" * 32, 1)
-OURS = {"Edge-Site": "edge-1", "Edge-Path": "a%20b/%FF", "Edge-Mtime-Ns": "1767225600123456789", "Other": "x"}
-
-
-def test_our_own_message_is_known_by_its_headers() -> None:
-    """Site, path and mtime to the nanosecond: this very version of this file."""
-    assert own_message(OURS, CONTENT, "edge-1")
-
-
-@pytest.mark.parametrize(
-    ("header", "value"),
-    [
-        ("Edge-Site", "edge-2"),
-        ("Edge-Path", "a b/\xff"),
-        ("Edge-Mtime-Ns", "1767225600123456788"),
-        ("Edge-Mtime-Ns", ""),
-    ],
-)
-def test_a_message_of_another_file_is_not_ours(header: str, value: str) -> None:
-    """The same content from another site, name or time is a duplicate, not our own lost acknowledgement."""
-    assert not own_message({**OURS, header: value}, CONTENT, "edge-1")
-    assert not own_message({key: text for key, text in OURS.items() if key != header}, CONTENT, "edge-1")
-
-
-def test_a_message_without_headers_is_not_ours() -> None:
-    """Somebody else's message on the subject has none of them."""
-    assert not own_message({}, CONTENT, "edge-1")

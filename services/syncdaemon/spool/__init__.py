@@ -90,6 +90,11 @@ class Spool:
         """The file system's now."""
         return time.time_ns() + self._offset_ns
 
+    def oldest_age(self) -> float:
+        """Age in seconds, by mtime, of the file that goes next; 0 where none is ready."""
+        mtime_ns = self.backlog.oldest()
+        return 0.0 if mtime_ns is None else max(0.0, (time.time_ns() - mtime_ns) / 1e9)
+
     async def scan(self) -> None:
         """Looks at the whole directory once. Raises OSError where it can't be read."""
         self._offset_ns = await self._in(self._scanning, self.home.clock_offset_ns)

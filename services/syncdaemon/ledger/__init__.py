@@ -13,7 +13,7 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -23,8 +23,11 @@ from typing import Any
 import structlog
 
 from syncdaemon import chain
-from syncdaemon.errors import LedgerDamaged, LedgerFull, SettingsError
+from syncdaemon.errors import LedgerFull, SettingsError
+from syncdaemon.ledger.files import Damage, end, files, follow, lock_path, read, sites, torn_end
 from syncdaemon.model import Row
+
+__all__ = ["Damage", "Entry", "Ledger", "files", "lock_path", "now_text", "read", "sites"]
 
 RECENT_ROWS = 16_384  # at the end of the ledger: more than can be recorded and not yet retired
 
@@ -38,78 +41,9 @@ Entry = tuple[str, Row]
 """A row to write: its event and its fields."""
 
 
-class Damage:
-    """How damage is told: always the file, the line and what is wrong there."""
-
-    UNFINISHED = "the line is not finished: a crash or a power cut broke it off, the next start repairs it"
-
-    @staticmethod
-    def at(path: Path, line: int, what: str) -> LedgerDamaged:
-        """The error for it."""
-        return LedgerDamaged(f"{path} line {line}: {what}")
-
-
 def now_text() -> str:
     """The wall clock as a row carries it: RFC 3339, UTC, microseconds."""
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def files(folder: Path, site: str) -> list[Path]:
-    """A site's ledger files, oldest first."""
-    return sorted(folder.glob(f"evidence-{site}-" + "[0-9]" * 8 + ".jsonl"))
-
-
-def lock_path(folder: Path, site: str) -> Path:
-    """The file that a site's writer keeps locked."""
-    return folder / f".evidence-{site}.lock"
-
-
-def sites(folder: Path) -> list[str]:
-    """The sites that have a ledger in this folder."""
-    name = re.compile(r"evidence-([a-z0-9-]{1,63})-\d{8}\.jsonl")
-    return sorted({match[1] for path in folder.glob("evidence-*.jsonl") if (match := name.fullmatch(path.name))})
-
-
-def read(path: Path, head: chain.Head | None) -> Iterator[tuple[int, dict[str, Any], chain.Head]]:
-    """Every row of a file, checked: line number, row, and the chain's end after it.
-
-    Raises LedgerDamaged at the first damage.
-    """
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                raise Damage.at(path, number, Damage.UNFINISHED)
-            try:
-                row, head = chain.check(head, line[:-1])
-            except chain.BadRow as error:
-                raise _damage(path, number, line, file.readline(), error) from None
-            yield number, row, head
-
-
-def follow(path: Path, head: chain.Head | None) -> Iterator[tuple[bytes, chain.Head]]:
-    """Every finished line of a file, checked for its place in the chain only, and the chain's end after it.
-
-    Raises LedgerDamaged at the first damage.
-    """
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                return
-            line = line[:-1]
-            try:
-                head = chain.follow(head, line)
-            except chain.BadRow as error:
-                raise _damage(path, number, line, file.readline(), error) from None
-            yield line, head
-
-
-def _damage(path: Path, number: int, line: bytes, after: bytes, error: chain.BadRow) -> LedgerDamaged:
-    """Names the line that was altered: where only a link is broken, that is mostly the one before."""
-    if not isinstance(error, chain.BrokenLink) or (after and not chain.intact(line.rstrip(b"\n"), after)):
-        return Damage.at(path, number, str(error))
-    if number == 1:
-        return Damage.at(path, 1, f"{error}: the last row of the file before was altered or cut off")
-    return Damage.at(path, number - 1, f"altered after it was written: line {number} carries another SHA-256 of it")
 
 
 class Ledger:
@@ -171,7 +105,7 @@ class Ledger:
             return
         newest = existing[-1]
         tail: deque[bytes] = deque(maxlen=RECENT_ROWS)
-        before = _end(existing[-2]) if len(existing) > 1 else None
+        before = end(existing[-2]) if len(existing) > 1 else None
         self.head = before or chain.START
         for line, self.head in follow(newest, before):
             tail.append(line)
@@ -180,7 +114,7 @@ class Ledger:
         for line in tail:
             recent(json.loads(line))
         self._file = newest.name
-        if torn := _torn_end(newest):
+        if torn := torn_end(newest):
             self._repair(newest, torn)
 
     def _repair(self, path: Path, torn: bytes) -> None:
@@ -302,29 +236,3 @@ def _write_all(fd: int, data: bytearray) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
-
-
-def _torn_end(path: Path) -> bytes:
-    """What stands after the last newline: the start of a row that a crash or a power cut broke off."""
-    with path.open("rb") as file:
-        file.seek(0, os.SEEK_END)
-        size = file.tell()
-        tail = b""
-        while size and b"\n" not in tail:
-            step = min(size, 65536)
-            size -= step
-            file.seek(size)
-            tail = file.read(step) + tail
-    return tail[tail.rfind(b"\n") + 1 :]
-
-
-def _end(path: Path) -> chain.Head:
-    """The chain's end after a file, by its last line alone."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - (1 << 20)))
-        last = file.read().splitlines()[-1]
-    try:
-        return chain.check(None, last)[1]
-    except chain.BadRow as error:
-        count = sum(1 for _ in path.open("rb"))
-        raise Damage.at(path, count, str(error)) from None

@@ -1,27 +1,17 @@
-"""The commands. Each is a few lines: settings in, one part called, an exit code out.
-
-Exit codes: 0 done, 1 it found something, 2 wrong usage or settings, 3 could not connect in time.
-"""
+"""The commands. Each is a few lines: settings in, one part called, an exit code out."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import inspect
 import json
-import logging
-import os
-import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import structlog
 import typer
-from dotenv import dotenv_values
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -36,15 +26,14 @@ from rich.table import Table
 from rich.text import Text
 
 from syncdaemon import __version__
+from syncdaemon.cli.options import FOUND, with_settings
 from syncdaemon.daemon import Daemon, install_signals
 from syncdaemon.dev import Dev
-from syncdaemon.errors import ConnectTimeout, LedgerDamaged, SettingsError, SyncError
+from syncdaemon.errors import ConnectTimeout, SettingsError
 from syncdaemon.ledger import sites
 from syncdaemon.put import put as put_file
-from syncdaemon.settings import Loaded, Settings
+from syncdaemon.settings import Loaded
 from syncdaemon.verify import audit
-
-FOUND, WRONG, NO_CONNECTION = 1, 2, 3
 
 log = structlog.get_logger(__name__)
 
@@ -61,65 +50,6 @@ app = typer.Typer(
 def main() -> None:
     """The `syncdaemon` program."""
     app()
-
-
-def with_settings(command: Callable[..., int | None]) -> Callable[..., None]:
-    """Gives a command a flag for every setting, the loaded settings as `loaded`, and its errors an exit code."""
-    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "loaded"]
-    flags = [_flag(name, field.description or "") for name, field in Settings.model_fields.items()]
-
-    @functools.wraps(command)
-    def wrapped(**given: Any) -> None:
-        values = {flag.name.upper(): given.pop(flag.name) for flag in flags}
-        flagged = {name: value for name, value in values.items() if value is not None}
-        code: int | None
-        try:
-            loaded = Settings.load(flagged, os.environ, _dotenv())
-            _configure_log(loaded.settings)
-            code = command(loaded=loaded, **given)
-        except (SyncError, TimeoutError) as error:
-            typer.echo(f"syncdaemon: {error}", err=True)
-            code = _code(error)
-        except KeyboardInterrupt:
-            code = 130
-        raise typer.Exit(code or 0)
-
-    parameters = [*own, *flags]
-    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return wrapped
-
-
-def _flag(name: str, description: str) -> inspect.Parameter:
-    option = typer.Option(f"--{name.replace('_', '-')}", help=description, rich_help_panel="Settings", metavar="VALUE")
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option]
-    )
-
-
-def _dotenv() -> dict[str, str]:
-    return {name: value for name, value in dotenv_values(".env", interpolate=False).items() if value is not None}
-
-
-def _code(error: Exception) -> int:
-    if isinstance(error, SettingsError):
-        return WRONG
-    return NO_CONNECTION if isinstance(error, ConnectTimeout) else FOUND
-
-
-def _configure_log(settings: Settings) -> None:
-    console = settings.sync_log_format == "console" or (settings.sync_log_format is None and sys.stderr.isatty())
-    renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.sync_log_level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
 
 
 def _version(value: bool) -> None:
@@ -182,7 +112,7 @@ def drain(
         files = bar.add_task("files", total=None)
 
         def progress(daemon: Daemon) -> None:
-            done = daemon.delivered + daemon.refused
+            done = daemon.report.delivered + daemon.report.refused
             bar.update(files, completed=done, total=done + daemon.spool.backlog.depth)
 
         loaded.settings.check_files()
@@ -190,10 +120,16 @@ def drain(
         began = time.monotonic()
         asyncio.run(daemon.drain(timeout, progress))
     seconds = time.monotonic() - began
-    typer.echo(f"{daemon.delivered} files delivered ({daemon.delivered_bytes} bytes) in {seconds:.1f} s", err=True)
-    if daemon.refused:
-        typer.echo(f"syncdaemon: {daemon.refused} files refused; see syncdaemon quarantine", err=True)
-    return FOUND if daemon.refused else 0
+    typer.echo(
+        f"{daemon.report.delivered} files delivered ({daemon.report.delivered_bytes} bytes) in {seconds:.1f} s",
+        err=True,
+    )
+    if daemon.report.refused:
+        typer.echo(
+            f"syncdaemon: {daemon.report.refused} files refused: see .syncdaemon/quarantine in the replay directory",
+            err=True,
+        )
+    return FOUND if daemon.report.refused else 0
 
 
 @app.command()
@@ -280,6 +216,3 @@ def config(
         table.add_row(*map(Text, row))
     Console().print(table)
     return 0
-
-
-__all__ = ["LedgerDamaged", "app", "main"]

@@ -1,0 +1,100 @@
+"""A file as a message: its id, its subject and its headers, and what a message in the stream tells. Pure.
+
+File names are never put into a header or a subject raw: `Edge-Path` is percent-encoded, everything else is our own.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from syncdaemon.model import Content
+
+
+@dataclass(frozen=True)
+class MessageSettings:
+    """`subject_for` makes the subject from a message id; `identity` is SYNC_MSG_ID; `stream` must store it.
+
+    `per_digest`: the subject holds the id, so that the stream itself can refuse a second copy.
+    """
+
+    site: str
+    stream: str
+    identity: str
+    per_digest: bool
+    subject_for: Callable[[str], str]
+
+
+class Message(NamedTuple):
+    """What is sent for a file, but for its payload, which is the content's data."""
+
+    content: Content
+    msg_id: str
+    subject: str
+    headers: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes with the headers: what the server holds against its `max_payload`."""
+        return len(self.headers) + self.content.stamp.size
+
+
+def encode(content: Content, settings: MessageSettings) -> Message:
+    """The message of a file.
+
+    On a subject per digest it carries `Nats-Expected-Last-Subject-Sequence: 0`: the server refuses it with 10071
+    where the subject holds a message already, this year or next (nats-server 2.15).
+    """
+    msg_id = message_id(content, settings.site, settings.identity)
+    once = "Nats-Expected-Last-Subject-Sequence: 0\r\n" if settings.per_digest else ""
+    headers = (
+        f"NATS/1.0\r\nNats-Msg-Id: {msg_id}\r\nNats-Expected-Stream: {settings.stream}\r\n{once}"
+        f"Edge-Site: {settings.site}\r\nEdge-Path: {content.name}\r\nEdge-Sha256: {content.sha256}\r\n"
+        f"Edge-Size: {content.stamp.size}\r\nEdge-Mtime-Ns: {content.stamp.mtime_ns}\r\n\r\n"
+    ).encode()
+    return Message(content, msg_id, settings.subject_for(msg_id), headers)
+
+
+def message_id(content: Content, site: str, identity: str) -> str:
+    """The id of a file's message: its content's SHA-256, or one over the site, the path and it."""
+    if identity == "content":
+        return content.sha256
+    parts = [site] if identity == "site" else [site, content.name]
+    return sha256("\0".join([identity, *parts, content.sha256]).encode()).hexdigest()
+
+
+class Stored(NamedTuple):
+    """A message as the stream gives it back."""
+
+    seq: int
+    subject: str
+    headers: dict[str, str]
+    data: bytes
+
+    @classmethod
+    def from_api(cls, message: dict[str, Any]) -> Stored:
+        """From the `message` of a STREAM.MSG.GET answer (JetStream API v1: headers and data are base64)."""
+        return cls(
+            int(message["seq"]),
+            str(message["subject"]),
+            _headers(base64.b64decode(message.get("hdrs", ""))),
+            base64.b64decode(message.get("data", "")),
+        )
+
+    def holds(self, message: Message) -> bool:
+        """Whether this is that message, or at least its content."""
+        same_id = self.headers.get("Nats-Msg-Id") == message.msg_id
+        return same_id or sha256(self.data).hexdigest() == message.content.sha256
+
+    def is_of(self, content: Content, site: str) -> bool:
+        """Whether this was sent by us, for this very version of the file."""
+        told = (self.headers.get("Edge-Site"), self.headers.get("Edge-Path"), self.headers.get("Edge-Mtime-Ns"))
+        return told == (site, content.name, str(content.stamp.mtime_ns))
+
+
+def _headers(block: bytes) -> dict[str, str]:
+    lines = block.decode(errors="replace").split("\r\n")
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines[1:]) if name}

@@ -1,0 +1,64 @@
+"""What each part needs, out of the settings: the parts know nothing of them."""
+
+from __future__ import annotations
+
+import os
+
+from syncdaemon.link import LinkSettings
+from syncdaemon.message import MessageSettings
+from syncdaemon.settings import Settings
+from syncdaemon.spool import SpoolSettings
+from syncdaemon.stream import StreamSettings
+
+
+def spool(settings: Settings) -> SpoolSettings:
+    """What the replay directory needs of the settings."""
+    return SpoolSettings(
+        replay_dir=os.fsencode(os.path.abspath(settings.sync_replay_dir)),
+        quiet=settings.sync_settle_seconds,
+        rescan=settings.sync_rescan_seconds,
+        hold=settings.sync_hold_seconds,
+        archive=settings.sync_after == "archive",
+        newest_first=settings.sync_order == "newest",
+    )
+
+
+def link(settings: Settings) -> LinkSettings:
+    """What the link needs of the settings."""
+    return LinkSettings(
+        urls=settings.nats_urls,
+        name=f"syncdaemon {settings.site}",
+        creds=settings.nats_creds,
+        nkey_seed=settings.nats_nkey_seed,
+        user=settings.nats_user,
+        password=settings.nats_password.get_secret_value() if settings.nats_password else None,
+        token=settings.nats_token.get_secret_value() if settings.nats_token else None,
+        tls_ca=settings.nats_tls_ca,
+        tls_cert=settings.nats_tls_cert,
+        tls_key=settings.nats_tls_key,
+    )
+
+
+def message(settings: Settings) -> MessageSettings:
+    """What makes a message of a file."""
+    return MessageSettings(
+        site=settings.site,
+        stream=settings.sync_stream,
+        identity=settings.sync_msg_id,
+        per_digest=settings.subject_is_per_digest,
+        subject_for=settings.subject_for,
+    )
+
+
+def stream(settings: Settings) -> StreamSettings:
+    """The stream, and what it is made like where it is missing."""
+    return StreamSettings(
+        name=settings.sync_stream,
+        wildcard=settings.subject_wildcard,
+        own=settings.subject_for("*"),
+        create=settings.sync_stream_create,
+        per_digest=settings.subject_is_per_digest,
+        max_age=settings.sync_stream_max_age,
+        max_bytes=settings.sync_stream_max_bytes,
+        replicas=settings.sync_stream_replicas,
+    )

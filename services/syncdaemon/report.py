@@ -1,0 +1,104 @@
+"""What the daemon tells of itself: every check of health, and the status."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from math import isfinite
+from typing import Any
+
+from syncdaemon import __version__
+from syncdaemon.ledger import Ledger, now_text
+from syncdaemon.link import Link
+from syncdaemon.model import Receipt, Refusal
+from syncdaemon.publish import Publisher
+from syncdaemon.settings import Settings
+from syncdaemon.spool import Spool
+from syncdaemon.web import Check
+
+
+class Report:
+    """Reads the parts, and keeps what only it needs: what was delivered and refused since the start."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        spool: Spool,
+        link: Link,
+        publisher: Publisher,
+        ledger: Ledger,
+        bandwidth: Callable[[], float],
+    ) -> None:
+        self._settings = settings
+        self._spool, self._link, self._publisher, self._ledger = spool, link, publisher, ledger
+        self._bandwidth = bandwidth
+        self._began = time.monotonic()
+        self._last: tuple[Receipt, str] | None = None
+        self.delivered = self.duplicates = self.refused = 0
+        self.delivered_bytes = self.published_bytes = 0
+
+    def told(self, receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> None:
+        """This became of some files; it is in the ledger."""
+        self.delivered += len(receipts)
+        self.duplicates += sum(receipt.duplicate for receipt in receipts)
+        self.delivered_bytes += sum(receipt.content.stamp.size for receipt in receipts)
+        self.published_bytes += sum(receipt.content.stamp.size for receipt in receipts if not receipt.duplicate)
+        self.refused += len(refusals)
+        if receipts:
+            self._last = receipts[-1], now_text()
+
+    @property
+    def last_receipt(self) -> dict[str, str | int] | None:
+        """The newest receipt since the start."""
+        if self._last is None:
+            return None
+        receipt, at = self._last
+        content = receipt.content
+        fields = {"path": content.name, "sha256": content.sha256, "stream": receipt.stream}
+        return {**fields, "stream_seq": receipt.seq, "at": at}
+
+    def checks(self) -> dict[str, Check]:
+        """Every check of health by its name."""
+        link, backlog = self._link, self._spool.backlog
+        scanned = self._spool.scanned.is_set() and not self._spool.problem
+        return {
+            "link": Check(link.proved(), link.problem or "the server answers"),
+            "lane": Check(not self._publisher.paused, self._publisher.paused or "open"),
+            "scanned": Check(scanned, self._spool.problem or f"{backlog.depth} files wait"),
+            "ledger": Check(not self._ledger.problem, self._ledger.problem or f"row {self._ledger.head.n}"),
+            "quarantine": Check(not self._spool.quarantined, f"{self._spool.quarantined} refused files"),
+        }
+
+    def status(self) -> dict[str, Any]:
+        """What `syncdaemon status` shows."""
+        return {
+            "site": self._settings.site,
+            "version": __version__,
+            "edge_mode": self._settings.edge_mode,
+            "uptime_seconds": round(time.monotonic() - self._began, 1),
+            "link": {
+                "up": self._link.proved(),
+                "url": self._link.shown_url,
+                "problem": self._link.problem,
+                "reconnects": max(0, self._link.connects - 1),
+            },
+            "stream": self._settings.sync_stream,
+            "dedupe_horizon_seconds": self._publisher.horizon if isfinite(self._publisher.horizon) else "any",
+            "paused": self._publisher.paused or self._ledger.problem,
+            "queue_depth": self._spool.backlog.depth,
+            "oldest_file_age_seconds": round(self._spool.oldest_age(), 3),
+            "bandwidth_bps": round(self._bandwidth()),
+            "published_files": self.delivered - self.duplicates,
+            "published_bytes": self.published_bytes,
+            "duplicates": self.duplicates,
+            "refused": self.refused,
+            "in_doubt_files": len(self._publisher.in_doubt),
+            "held_files": self._spool.hold.count,
+            "quarantined_files": self._spool.quarantined,
+            "ignored_entries": self._spool.odd,
+            "ledger_rows": self._ledger.head.n,
+            "last_receipt": self.last_receipt,
+            "replay_dir": os.fsdecode(self._spool.settings.replay_dir),
+            "ledger_dir": str(self._ledger.folder),
+        }

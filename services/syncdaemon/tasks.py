@@ -1,0 +1,53 @@
+"""Running several things at once, and ending them so that the first error comes out whole."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+
+@asynccontextmanager
+async def background(*work: Any) -> AsyncIterator[asyncio.Future[None]]:
+    """Tasks that run beside the body and end with it. The future that is yielded gets the error of one that fails."""
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) and not failed.done():
+            failed.set_exception(error)
+
+    tasks = [asyncio.create_task(one) for one in work]
+    for task in tasks:
+        task.add_done_callback(ended)
+    try:
+        yield failed
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        failed.cancel()
+
+
+async def finish(work: asyncio.Task[Any], stop: asyncio.Event, failed: asyncio.Future[None], within: float) -> None:
+    """Waits for `stop`, then `within` so many seconds for `work`, then cancels it; errors of either come out."""
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((work, stopping, failed), return_when=asyncio.FIRST_COMPLETED)
+        if not failed.done():
+            await asyncio.wait((work, failed), timeout=within, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        if not work.done():
+            work.cancel()
+            await asyncio.wait((work,))
+    for done in (failed, work):
+        if done.done() and not done.cancelled() and (error := done.exception()):
+            raise _bare_error(error)
+
+
+def _bare_error(error: BaseException) -> BaseException:
+    """The one error that a task group wrapped."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
