@@ -35,7 +35,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="small and short: under 3 minutes instead of 25")
     parser.add_argument("--only", choices=SECTIONS, action="append", help="this section; may be given several times")
     parser.add_argument("--files", type=_count, metavar="N", help="drain: files of 1 and 4 KiB; of 64 KiB a fifth")
-    parser.add_argument("--repeats", type=_count, metavar="N", help="drain: runs of each contender")
+    parser.add_argument(
+        "--repeats", type=_count, metavar="N", help="drain: runs of each contender; backlog: of the short ones"
+    )
     parser.add_argument("--backlog", type=_count, metavar="N", help="backlog: how many files wait")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the report there as well")
     return parser.parse_args()

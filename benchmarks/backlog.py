@@ -1,7 +1,7 @@
 """Section: what a very long queue costs, against a short one that is made and drained in the same way.
 
 Small files over 100 subfolders, filled one after another, and on disk before the drain begins; the daemon's default
-settings, the server's default sync. A short queue is drained three times, since so short a run is easily disturbed;
+settings, the server's default sync. A short queue is drained several times, since so short a run is easily disturbed;
 the long one once. And a short one whose files lie in turn in all subfolders: then every batch meets all of them.
 """
 
@@ -20,7 +20,6 @@ from benchmarks.workload import Workload
 
 _SIZE = 100
 _FOLDERS = 100
-_SHORT_RUNS = 3
 _SLOWEST = 1_000  # files a second; slower than that, the drain is given up
 _DISK_PER_FILE = 8_192  # bytes: a block for the file, a ledger row, a message, and room to spare
 
@@ -45,8 +44,8 @@ def measure(files: int, in_turn: bool = False) -> tuple[float, Result]:
 
 def section(plan: Plan) -> str:
     """The section in Markdown."""
-    short = [measure(plan.backlog_small) for _ in range(_SHORT_RUNS)]
-    in_turn = [measure(plan.backlog_small, in_turn=True) for _ in range(_SHORT_RUNS)]
+    short = [measure(plan.backlog_small) for _ in range(plan.repeats)]
+    in_turn = [measure(plan.backlog_small, in_turn=True) for _ in range(plan.repeats)]
     long = measure(plan.backlog)
     before, after = Spread.of([result.cpu_micros for _, result in short]).median, long[1].cpu_micros
     rows = [
@@ -62,7 +61,7 @@ def section(plan: Plan) -> str:
             "another subfolder than the one before it. Making includes bringing them to disk. First publish: from the "
             "start of the drain to the first acknowledged file. Depth: samples on the daemon's event loop in which "
             "queue depth + acknowledged files were exactly the number of files. "
-            f"{plan.backlog_small:,} files: medians of {_SHORT_RUNS} runs.",
+            f"{plan.backlog_small:,} files: medians of {plan.repeats} runs.",
             table(heads, rows),
             f"CPU per file at {plan.backlog:,} files: {after / before:.2f}x that at {plan.backlog_small:,} "
             f"(goal: at most 1.3x). Peak RSS {megabytes(long[1].peak)} MB (goal: at most 150 MB).",

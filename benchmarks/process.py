@@ -42,7 +42,7 @@ def say(text: str) -> None:
 def place() -> Iterator[Path]:
     """A folder under $TMPDIR, or else the current directory, that is removed with all that is in it."""
     base = os.environ.get("TMPDIR") or os.getcwd()
-    folder = Path(tempfile.mkdtemp(prefix="bench-", dir=base)).resolve()
+    folder = Path(tempfile.mkdtemp(prefix=".bench-", dir=base)).resolve()
     try:
         yield folder
     finally:
