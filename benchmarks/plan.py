@@ -9,7 +9,10 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Plan:
-    """`drain`: bytes of a file to number of files. `script_seconds` ends the script early on a slow disk."""
+    """`drain`: bytes of a file to number of files. `script_seconds` ends the script early on a slow disk.
+
+    `repeats`: runs of each contender, and of the short backlogs, whose files are `backlog_small`.
+    """
 
     name: str
     drain: Mapping[int, int]
@@ -35,14 +38,21 @@ class Plan:
 
 FULL = Plan(
     "full",
-    {1 << 10: 20_000, 4 << 10: 20_000, 64 << 10: 4_000},
-    3,
-    30.0,
-    1_000_000,
-    10_000,
+    drain={1 << 10: 20_000, 4 << 10: 20_000, 64 << 10: 4_000},
+    repeats=3,
+    script_seconds=30,
+    backlog=1_000_000,
+    backlog_small=10_000,
     latency=300,
     idle_seconds=60,
 )
 QUICK = Plan(
-    "quick", {1 << 10: 2_000, 4 << 10: 2_000, 64 << 10: 400}, 1, 5.0, 50_000, 10_000, latency=60, idle_seconds=10
+    "quick",
+    drain={1 << 10: 2_000, 4 << 10: 2_000, 64 << 10: 400},
+    repeats=1,
+    script_seconds=5,
+    backlog=50_000,
+    backlog_small=10_000,
+    latency=60,
+    idle_seconds=10,
 )

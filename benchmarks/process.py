@@ -11,7 +11,6 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -51,9 +50,15 @@ def place() -> Iterator[Path]:
 
 def remove(root: Path) -> None:
     """Removes a folder. Files go many at once: a disk that is told of each freed block makes every deletion wait."""
+
+    def unlink(paths: list[str]) -> None:
+        for path in paths:
+            os.unlink(path)
+
     with ThreadPoolExecutor(_REMOVERS) as pool:
         for folder, _, files in os.walk(root):
-            deque(pool.map(os.unlink, (os.path.join(folder, name) for name in files)), maxlen=0)
+            paths = [os.path.join(folder, name) for name in files]
+            list(pool.map(unlink, (paths[at : at + 100] for at in range(0, len(paths), 100))))
     shutil.rmtree(root)
 
 

@@ -13,14 +13,13 @@ from typing import Annotated
 import structlog
 import typer
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
-    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     TextColumn,
     TimeRemainingColumn,
-    TransferSpeedColumn,
 )
 from rich.table import Table
 from rich.text import Text
@@ -37,10 +36,18 @@ from syncdaemon.verify import audit
 
 log = structlog.get_logger(__name__)
 
+_COLUMNS = (
+    BarColumn(),
+    MofNCompleteColumn(),
+    TextColumn("files"),
+    TextColumn("{task.fields[size]}, {task.fields[rate]}/s"),
+    TimeRemainingColumn(),
+)
+
 app = typer.Typer(
     name="syncdaemon",
     no_args_is_help=True,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="Delivers every file that is dropped into a directory to NATS JetStream, exactly once, with receipts. "
     "Settings are environment variables, a .env file, or the flags of each command; `syncdaemon config` shows them.",
@@ -106,18 +113,18 @@ def drain(
     timeout: Annotated[float | None, typer.Option(help="Give up after so many seconds.", min=0.0)] = None,
 ) -> int:
     """Deliver what is in the directory now, and end. Exit 1 if a file was refused or time ran out."""
-    columns = (BarColumn(), MofNCompleteColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(TextColumn("{task.description}"), *columns, console=console, disable=not console.is_terminal) as bar:
-        files = bar.add_task("files", total=None)
+    console, began = Console(stderr=True), time.monotonic()
+    with Progress(*_COLUMNS, console=console, disable=not console.is_terminal) as bar:
+        files = bar.add_task("", total=None, size=decimal(0), rate=decimal(0))
 
         def progress(daemon: Daemon) -> None:
-            done = daemon.report.delivered + daemon.report.refused
-            bar.update(files, completed=done, total=done + daemon.spool.backlog.depth)
+            report = daemon.report
+            done, size = report.delivered + report.refused, report.delivered_bytes
+            rate = decimal(int(size / max(0.1, time.monotonic() - began)))
+            bar.update(files, completed=done, total=done + daemon.spool.backlog.depth, size=decimal(size), rate=rate)
 
         loaded.settings.check_files()
         daemon = Daemon(loaded.settings)
-        began = time.monotonic()
         asyncio.run(daemon.drain(timeout, progress))
     seconds = time.monotonic() - began
     typer.echo(

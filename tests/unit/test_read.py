@@ -1,0 +1,428 @@
+"""Reading, on a real file system: complete files only, whole, and with the right digest."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from syncdaemon.backlog import Candidate
+from syncdaemon.model import Content, Refusal
+from syncdaemon.settle import recheck_wait
+from syncdaemon.spool import read as module
+from syncdaemon.spool.read import Gone, Look, NotYet, Reader, stamp
+
+QUIET = 0.25
+LARGEST = 1 << 20
+
+
+def later() -> int:
+    """A minute from now, so that every file has been quiet for long enough."""
+    return time.time_ns() + 60_000_000_000
+
+
+def look(root: Path, path: bytes = b"file", largest: int = LARGEST, **fields: Any) -> Look:
+    """One look at one file, after its quiet time."""
+    return look_as(root, Candidate(path, **fields), largest)
+
+
+def look_as(root: Path, candidate: Candidate, largest: int = LARGEST) -> Look:
+    """One look at a candidate, after its quiet time."""
+    (found,) = Reader(os.fsencode(root), QUIET, largest).look([candidate], later())
+    return found
+
+
+def content(found: Look) -> Content:
+    """The content that was found; the test fails where there was none."""
+    assert isinstance(found, Content), found
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _no_descriptor_is_left_open() -> Iterator[None]:
+    """Whatever a look finds, it closes what it opened."""
+    before = os.listdir("/proc/self/fd")
+    yield
+    assert os.listdir("/proc/self/fd") == before
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A small complete file."""
+    path = tmp_path / "file"
+    path.write_bytes(b"evidence")
+    return path
+
+
+@pytest.fixture
+def leased(file: Path) -> Path:
+    """The same, where the file system can tell whether somebody writes."""
+    with file.open("ab") as writer:
+        fd = os.open(file, os.O_RDONLY)
+        try:
+            if not module._has_writer(fd):
+                pytest.skip(f"no leases on {file}")
+        finally:
+            os.close(fd)
+        assert writer.writable()
+    return file
+
+
+def after_opening(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Something happens right before the first byte is read."""
+    real, done = os.read, []
+
+    def read(fd: int, size: int) -> bytes:
+        if not done:
+            done.append(True)
+            act()
+        return real(fd, size)
+
+    monkeypatch.setattr(os, "read", read)
+
+
+def after_reading(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
+    """Something happens right after each portion was read."""
+    real = os.read
+
+    def read(fd: int, size: int) -> bytes:
+        data = real(fd, size)
+        act()
+        return data
+
+    monkeypatch.setattr(os, "read", read)
+
+
+def test_a_complete_file_is_read(tmp_path: Path, file: Path) -> None:
+    """Its bytes, its digest, its name and its version."""
+    found = content(look(tmp_path))
+
+    assert found == Content(
+        b"file", "file", stamp(os.stat(file)), b"evidence", sha256(b"evidence").hexdigest(), 1
+    )
+
+
+def test_an_empty_file_is_read(tmp_path: Path) -> None:
+    """No bytes are a content too, even where nothing larger may be read."""
+    (tmp_path / "file").touch()
+
+    for largest in (LARGEST, 0):
+        found = content(look(tmp_path, largest=largest))
+        assert (found.data, found.sha256) == (b"", sha256(b"").hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        (b"a/b c/d.jsonl", "a/b%20c/d.jsonl"),
+        (b"\xff\xfe", "%FF%FE"),
+        ("ü".encode(), "%C3%BC"),
+        (b"100%\r\nNats-Rollup: all", "100%25%0D%0ANats-Rollup%3A%20all"),
+        (b"~-._", "~-._"),
+    ],
+)
+def test_a_name_is_percent_encoded_from_its_raw_bytes(tmp_path: Path, path: bytes, name: str) -> None:
+    """What headers, ledger and logs carry is plain ASCII, and tells every byte."""
+    full = os.path.join(os.fsencode(tmp_path), path)
+    os.makedirs(os.path.dirname(full), exist_ok=True)
+    with open(full, "wb") as file:
+        file.write(b"x")
+
+    found = content(look(tmp_path, path))
+    assert (found.path, found.name) == (path, name)
+
+
+@settings(max_examples=30)
+@given(st.binary(max_size=200), st.integers(0, 200), st.integers(1, 64))
+def test_any_content_has_the_right_digest(data: bytes, largest: int, portion: int) -> None:
+    """Larger or smaller than what fits into a message, and in whatever portions the kernel hands it out."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        root, real = Path(folder), os.read
+        (root / "file").write_bytes(data)
+        patch.setattr(os, "read", lambda fd, size: real(fd, min(size, portion)))
+        found = content(look(root, largest=largest))
+
+    assert found.sha256 == sha256(data).hexdigest()
+    assert found.data == (data if len(data) <= largest else None)
+    assert found.stamp.size == len(data)
+
+
+def test_a_file_over_the_limit_is_hashed_and_not_kept(tmp_path: Path) -> None:
+    """To the byte; several portions long, so that its size never matters for the memory."""
+    data = os.urandom((2 << 20) + 17)
+    (tmp_path / "file").write_bytes(data)
+
+    assert content(look(tmp_path, largest=len(data))).data == data
+    for largest in (len(data) - 1, 0):
+        found = content(look(tmp_path, largest=largest))
+        assert (found.data, found.sha256) == (None, sha256(data).hexdigest())
+
+
+def test_a_file_that_somebody_writes_is_not_complete(tmp_path: Path, leased: Path) -> None:
+    """However old it is: while a writer has it open it waits, longer each time, and then it is read."""
+    with leased.open("ab"):
+        first = look(tmp_path)
+        assert first == NotYet(Candidate(b"file", 1, os.stat(leased).st_ctime_ns), recheck_wait(1, QUIET))
+        second = look_as(tmp_path, first.candidate)
+        assert isinstance(second, NotYet)
+        assert second.candidate.tries == 2
+        assert second.wait > first.wait
+
+    assert content(look_as(tmp_path, second.candidate)).data == b"evidence"
+
+
+@pytest.mark.parametrize("flags", [os.O_WRONLY, os.O_RDWR])
+def test_a_writer_by_another_name_counts_as_well(tmp_path: Path, leased: Path, flags: int) -> None:
+    """A hard link elsewhere leads to the same file."""
+    os.link(leased, tmp_path / ".other")
+    fd = os.open(tmp_path / ".other", flags)
+    try:
+        assert isinstance(look(tmp_path), NotYet)
+    finally:
+        os.close(fd)
+
+
+def test_readers_do_not_matter(tmp_path: Path, file: Path) -> None:
+    """A backup or a virus scanner may have the file open."""
+    with file.open("rb"):
+        assert content(look(tmp_path)).data == b"evidence"
+
+
+def test_where_writers_cannot_be_told_the_quiet_time_decides(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Network file systems know no leases; files of another user give none."""
+    for error in (errno.EINVAL, errno.EACCES, errno.ENOLCK):
+
+        def no_lease(*_: object, number: int = error) -> int:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(module, "fcntl", no_lease)
+        assert content(look(tmp_path)).data == b"evidence"
+
+
+def test_a_writer_that_comes_at_that_instant_does_not_kill_us(tmp_path: Path) -> None:
+    """The kernel tells the holder of a lease by a signal when it is in a writer's way; the default one is deadly."""
+    (tmp_path / "file").write_bytes(b"evidence")
+    program = """
+import fcntl, os, sys
+from syncdaemon.spool import read
+
+real, path = read.fcntl, sys.argv[1]
+
+def while_a_writer_comes(fd, command, argument=0):
+    result = real(fd, command, argument)
+    if (command, argument) == (fcntl.F_SETLEASE, fcntl.F_RDLCK):
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+        except BlockingIOError:
+            pass
+    return result
+
+read.fcntl = while_a_writer_comes
+fd = os.open(path, os.O_RDONLY)
+read._has_writer(fd)
+"""
+    package = str(Path(module.__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "file")],
+        env={**os.environ, "PYTHONPATH": package},
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=30,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_file_waits_out_its_quiet_time(tmp_path: Path, file: Path) -> None:
+    """Changed right now: the whole quiet time. Changed a while ago: the rest of it. No look is counted for that."""
+    ctime_ns = os.stat(file).st_ctime_ns
+    reader = Reader(os.fsencode(tmp_path), QUIET, LARGEST)
+
+    (now,) = reader.look([Candidate(b"file", 3)], ctime_ns)
+    assert now == NotYet(Candidate(b"file", 3, ctime_ns), QUIET)
+    (soon,) = reader.look([Candidate(b"file", 3)], ctime_ns + 100_000_000)
+    assert isinstance(soon, NotYet)
+    assert soon.wait == pytest.approx(0.15)
+    (then,) = reader.look([Candidate(b"file", 3)], ctime_ns + 250_000_000)
+    assert content(then).data == b"evidence"
+
+
+def test_a_file_from_the_future_waits_for_one_quiet_time(tmp_path: Path, file: Path) -> None:
+    """The clock was set back: the second look at an untouched file takes it."""
+    reader, past = Reader(os.fsencode(tmp_path), QUIET, LARGEST), os.stat(file).st_ctime_ns - 10**15
+
+    (first,) = reader.look([Candidate(b"file")], past)
+    assert isinstance(first, NotYet)
+    assert first.wait == QUIET
+    (second,) = reader.look([first.candidate], past + 250_000_000)
+    assert content(second).data == b"evidence"
+
+
+def test_without_a_quiet_time_a_file_is_read_at_once(tmp_path: Path, file: Path) -> None:
+    """`SYNC_SETTLE_SECONDS=0` leaves it to the writers' check alone."""
+    (found,) = Reader(os.fsencode(tmp_path), 0.0, LARGEST).look([Candidate(b"file")], os.stat(file).st_ctime_ns)
+
+    assert content(found).data == b"evidence"
+
+
+def test_a_file_that_grows_before_it_is_read_is_not_complete(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it held when it was opened is not what it holds now."""
+    after_opening(monkeypatch, lambda: append(file, b"more"))
+
+    assert look(tmp_path) == NotYet(Candidate(b"file", 1), recheck_wait(1, QUIET))
+
+
+@pytest.mark.parametrize("largest", [LARGEST, 1])
+def test_a_file_that_changes_while_it_is_read_is_not_complete(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch, largest: int
+) -> None:
+    """Whether it is kept in memory or only hashed."""
+    changes: dict[str, Callable[[], object]] = {
+        "grown": lambda: append(file, b"more") if file.stat().st_size < 1000 else None,
+        "cut": lambda: os.truncate(file, 2),
+        "rewritten": lambda: rewrite(file, b"EVIDENCE"),
+        "touched": lambda: os.utime(file),
+        "removed": lambda: file.unlink(missing_ok=True),
+    }
+    for name, change in changes.items():
+        file.write_bytes(b"evidence")
+        with monkeypatch.context() as patch:
+            after_reading(patch, change)
+            found = look(tmp_path, largest=largest)
+        assert isinstance(found, NotYet), name
+        assert found.candidate.tries == 1, name
+
+
+def test_a_change_that_hides_behind_its_old_mtime_is_seen(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same size and the mtime set back: the ctime tells."""
+    before = os.stat(file)
+
+    def forge() -> None:
+        rewrite(file, b"EVIDENCE")
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    after_reading(monkeypatch, forge)
+    assert isinstance(look(tmp_path), NotYet)
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_not_delivered(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that was read has no name any more; the next look finds the other."""
+    (tmp_path / ".new").write_bytes(b"another")
+    with monkeypatch.context() as patch:
+        after_opening(patch, lambda: os.replace(tmp_path / ".new", file))
+        found = look(tmp_path)
+    assert isinstance(found, NotYet)
+
+    assert content(look_as(tmp_path, found.candidate)).data == b"another"
+
+
+def test_what_is_no_file_is_gone(tmp_path: Path, file: Path) -> None:
+    """Nothing there, a symlink, a folder, a pipe without a writer (which must not block), a socket."""
+    os.symlink("file", tmp_path / "link")
+    os.symlink("nowhere", tmp_path / "dangling")
+    os.symlink("round", tmp_path / "round")
+    os.mkdir(tmp_path / "folder")
+    os.mkfifo(tmp_path / "pipe")
+    os.mknod(tmp_path / "socket", stat.S_IFSOCK | 0o600)
+
+    for path in (b"nothing", b"no/where", b"file/below", b"link", b"dangling", b"round", b"folder", b"pipe", b"socket"):
+        assert look(tmp_path, path) == Gone(path)
+
+
+def unreadable(monkeypatch: pytest.MonkeyPatch, function: str, number: int) -> None:
+    """Every call of this function fails."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, function, fail)
+
+
+@pytest.mark.parametrize(("function", "number"), [("open", errno.EACCES), ("open", errno.EIO), ("read", errno.EIO)])
+def test_a_file_that_cannot_be_read_is_refused_after_some_seconds(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch, function: str, number: int
+) -> None:
+    """Rights may be set a moment after a file appears; a disk that stays broken is the operator's matter."""
+    waited, candidate = 0.0, Candidate(b"file")
+    with monkeypatch.context() as patch:
+        unreadable(patch, function, number)
+        while isinstance(found := look_as(tmp_path, candidate), NotYet):
+            waited, candidate = waited + found.wait, found.candidate
+            assert candidate.tries < 10
+
+    assert isinstance(found, Refusal)
+    assert found.reason == "unreadable"
+    assert os.strerror(number) in found.detail
+    assert 3.0 < waited < 30.0
+    assert (found.content.path, found.content.name) == (b"file", "file")
+    assert (found.content.data, found.content.sha256, found.content.stamp.ino) == (None, "", 0)
+    assert found.content.attempts == candidate.tries + 1
+
+
+def test_a_file_that_can_be_read_again_is_delivered(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trouble that passes leaves no trace."""
+    with monkeypatch.context() as patch:
+        unreadable(patch, "open", errno.EACCES)
+        found = look(tmp_path)
+    assert isinstance(found, NotYet)
+
+    assert content(look_as(tmp_path, found.candidate)).data == b"evidence"
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_our_own_want_is_never_the_files_fault(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Out of descriptors or memory, for however long: the file waits."""
+    with monkeypatch.context() as patch:
+        unreadable(patch, "open", number)
+        found = look(tmp_path, tries=1000)
+
+    assert isinstance(found, NotYet)
+
+
+def test_files_are_opened_one_after_the_other_as_they_are_asked_for(tmp_path: Path) -> None:
+    """Who takes only the first files of a batch leaves the others untouched, and the order is kept."""
+    for name in (b"c", b"a", b"b"):
+        (tmp_path / os.fsdecode(name)).write_bytes(name)
+    looks = Reader(os.fsencode(tmp_path), QUIET, LARGEST).look(map(Candidate, (b"c", b"a", b"b")), later())
+
+    assert content(next(looks)).data == b"c"
+    (tmp_path / "a").unlink()
+    assert next(looks) == Gone(b"a")
+    assert content(next(looks)).data == b"b"
+    assert list(looks) == []
+
+
+def append(path: Path, data: bytes) -> None:
+    """More at the end."""
+    with path.open("ab") as file:
+        file.write(data)
+
+
+def rewrite(path: Path, data: bytes) -> None:
+    """Other bytes in the same place."""
+    with path.open("r+b") as file:
+        file.write(data)
