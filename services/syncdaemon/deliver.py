@@ -61,7 +61,7 @@ class Recorded:
 class Delivery(Generic[S]):
     """Takes batches from the replay directory to the stream, the ledger and out of the way.
 
-    `told` hears of every receipt and refusal once it is recorded; `now_text` is the wall clock as RFC 3339.
+    `told` hears of every receipt and refusal as soon as it is certain; `now_text` is the wall clock as RFC 3339.
     """
 
     def __init__(
@@ -105,11 +105,11 @@ class Delivery(Generic[S]):
         known, fresh, refusals = self._sort(batch)
 
         receipts, refused = _split(await self._publisher.publish(fresh, session))
-        self._return(fresh, receipts, refused)
-        await self._ledger.record(rows(receipts, refusals + refused))
-        self._told(receipts, refusals + refused)
+        refusals += refused
+        self._count(fresh, receipts, refusals)
+        await self._ledger.record(rows(receipts, refusals))
         await self._retire(known + receipts)
-        for refusal in refusals + refused:
+        for refusal in refusals:
             await self._spool.set_aside(refusal, began, self._now_text())
 
     def _sort(self, batch: Sequence[Content | Refusal]) -> tuple[list[Receipt], list[Content], list[Refusal]]:
@@ -129,11 +129,11 @@ class Delivery(Generic[S]):
         self._spool.acknowledged(receipt.content.path for receipt in known)
         return known, fresh, refusals
 
-    def _return(self, fresh: Sequence[Content], receipts: Sequence[Receipt], refused: Sequence[Refusal]) -> None:
-        settled = {receipt.content.path for receipt in receipts} | {refusal.content.path for refusal in refused}
+    def _count(self, fresh: Sequence[Content], receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> None:
+        """What is settled leaves the queue and is counted, in one step; the rest goes back into the queue."""
+        settled = {receipt.content.path for receipt in receipts} | {refusal.content.path for refusal in refusals}
         self._spool.acknowledged(settled)
-        if len(settled) == len(fresh):
-            return
+        self._told(receipts, refusals)
         left = [content for content in fresh if content.path not in settled]
         self._attempts.update((content.path, content.attempts) for content in left)
         self._spool.put_back(left)

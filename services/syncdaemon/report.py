@@ -39,7 +39,7 @@ class Report:
         self.delivered_bytes = self.published_bytes = 0
 
     def told(self, receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> None:
-        """This became of some files; it is in the ledger."""
+        """This became of some files."""
         self.delivered += len(receipts)
         self.duplicates += sum(receipt.duplicate for receipt in receipts)
         self.delivered_bytes += sum(receipt.content.stamp.size for receipt in receipts)

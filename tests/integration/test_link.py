@@ -701,14 +701,16 @@ async def test_tls_with_an_authority_of_our_own(
 async def test_a_frozen_server_is_noticed_and_aborted_behind_tls_too(
     make_nats_server: MakeNatsServer, certificates: Certificates
 ) -> None:
-    """With more to send than any buffer holds; the abort does not wait for the peer."""
+    """With more to send than any buffer holds: what is unsent is known, and the abort does not wait for the peer."""
     server = make_nats_server(config=certificates.tls())
     server.start()
     async with running(tls_url(server), tls_ca=certificates.ca) as link:
         session = await works(link)
         server.freeze()
         sink = Sink()
-        sending = asyncio.create_task(session.send(frames(session, sink, 256, b"x" * 65_536)))
+        await session.send(frames(session, sink, 256, b"x" * 65_536))
+        assert session._unsent() > 8 << 20
+        sending = asyncio.create_task(session.send(frames(session, sink, 64, b"x" * 65_536, 256)))
         await until(lambda: link.session is None and sink.reasons, 8.0, "the frozen server is noticed")
         with pytest.raises(LinkDown):
             await sending
