@@ -44,7 +44,7 @@ def frames(workload: Workload, messages: MessageSettings) -> list[bytes]:
         stamp = Stamp(0, 0, len(data), mtime_ns, mtime_ns)
         content = Content(name.encode(), name, stamp, data, hashlib.sha256(data).hexdigest(), 1)
         message = encode(content, messages)
-        made.append(frame(message.subject.encode(), f"{_INBOX}.{number}".encode(), message.headers, data))
+        made.append(b"".join(frame(message.subject.encode(), f"{_INBOX}.{number}".encode(), message.headers, data)))
     return made
 
 

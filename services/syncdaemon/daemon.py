@@ -163,7 +163,7 @@ class Daemon:
                 await self._scan()
             elif self.spool.backlog.idle:
                 return
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.01)
 
     async def _scan(self) -> None:
         try:

@@ -64,8 +64,8 @@ class _Flight:
         size = 0
         for key, message in enumerate(self.messages):
             reply = session.expect(self, key)
-            frames.append(frame(message.subject.encode(), reply, message.headers, message.content.data or b""))
-            size += len(frames[-1])
+            frames += frame(message.subject.encode(), reply, message.headers, message.content.data or b"")
+            size += message.size
             if size >= _SEND_BYTES:
                 self.handed = True
                 await session.send(frames)

@@ -733,7 +733,7 @@ class ReplayDirectory(RuleBasedStateMachine):
 
 def test_no_file_is_lost_or_taken_twice_whatever_happens_in_the_directory() -> None:
     """Events lost and late, scans with things happening in between, cuts, and failures: the promises hold."""
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         ReplayDirectory,
-        settings=settings(max_examples=120, stateful_step_count=40, deadline=None, report_multiple_bugs=False),
+        settings=settings(max_examples=250, stateful_step_count=40, deadline=None, report_multiple_bugs=False),
     )

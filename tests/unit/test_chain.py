@@ -75,7 +75,7 @@ def first_row(**changes: Any) -> dict[str, Any]:
 
 
 @given(rows)
-@example({"text": text for text in AWKWARD[-1:]})
+@example({"text": AWKWARD[-1]})
 def test_a_sealed_row_is_checked_and_comes_back_as_it_was(fields: dict[str, int | str | bool]) -> None:
     """Sealing and checking are each other's inverse, and the chain's own fields win over a row's."""
     line, head = chain.seal(START, "edge-1", TS, "published", fields)
@@ -409,7 +409,8 @@ def test_the_first_row_must_point_at_nothing_also_where_it_is_read_alone() -> No
 
 def test_every_event_of_the_contract_can_be_sealed_and_checked() -> None:
     """The design's list of events is the code's."""
-    events = "open attempt published duplicate refused requeued held_lost link recovered close".split()
+    events = ["open", "attempt", "published", "duplicate", "refused"]
+    events += ["requeued", "held_lost", "link", "recovered", "close"]
     head = START
     for event in events:
         line, end = chain.seal(head, "edge-1", TS, event, {"up": True})

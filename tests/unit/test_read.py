@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -19,10 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncdaemon.backlog import Candidate
-from syncdaemon.model import Content, Refusal
+from syncdaemon.model import Content, Refusal, Stamp
 from syncdaemon.settle import recheck_wait
 from syncdaemon.spool import read as module
-from syncdaemon.spool.read import Gone, Look, NotYet, Reader, stamp
+from syncdaemon.spool.read import Gone, Look, NotYet, Reader
+from syncdaemon.spool.retire import stamp_of
 
 QUIET = 0.25
 LARGEST = 1 << 20
@@ -44,6 +44,13 @@ def look_as(root: Path, candidate: Candidate, largest: int = LARGEST) -> Look:
     return found
 
 
+def version(path: Path) -> Stamp:
+    """The version of a file that is there."""
+    stamp = stamp_of(os.fsencode(path))
+    assert stamp is not None
+    return stamp
+
+
 def content(found: Look) -> Content:
     """The content that was found; the test fails where there was none."""
     assert isinstance(found, Content), found
@@ -58,12 +65,20 @@ def _no_descriptor_is_left_open() -> Iterator[None]:
     assert os.listdir("/proc/self/fd") == before
 
 
+def settled(path: Path, data: bytes = b"evidence") -> Path:
+    """A file whose next change shows in its times: before Linux 6.13 these move in steps of some milliseconds."""
+    path.write_bytes(data)
+    probe = path.with_name(".probe")
+    probe.touch()
+    while probe.stat().st_ctime_ns <= path.stat().st_ctime_ns:
+        probe.touch()
+    return path
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """A small complete file."""
-    path = tmp_path / "file"
-    path.write_bytes(b"evidence")
-    return path
+    return settled(tmp_path / "file")
 
 
 @pytest.fixture
@@ -72,7 +87,7 @@ def leased(file: Path) -> Path:
     with file.open("ab") as writer:
         fd = os.open(file, os.O_RDONLY)
         try:
-            if not module._has_writer(fd):
+            if not module._has_writer(fd, 0):
                 pytest.skip(f"no leases on {file}")
         finally:
             os.close(fd)
@@ -82,7 +97,8 @@ def leased(file: Path) -> Path:
 
 def after_opening(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> None:
     """Something happens right before the first byte is read."""
-    real, done = os.read, []
+    real = os.read
+    done: list[bool] = []
 
     def read(fd: int, size: int) -> bytes:
         if not done:
@@ -109,9 +125,7 @@ def test_a_complete_file_is_read(tmp_path: Path, file: Path) -> None:
     """Its bytes, its digest, its name and its version."""
     found = content(look(tmp_path))
 
-    assert found == Content(
-        b"file", "file", stamp(os.stat(file)), b"evidence", sha256(b"evidence").hexdigest(), 1
-    )
+    assert found == Content(b"file", "file", version(file), b"evidence", sha256(b"evidence").hexdigest(), 1)
 
 
 def test_an_empty_file_is_read(tmp_path: Path) -> None:
@@ -200,51 +214,69 @@ def test_readers_do_not_matter(tmp_path: Path, file: Path) -> None:
         assert content(look(tmp_path)).data == b"evidence"
 
 
-def test_where_writers_cannot_be_told_the_quiet_time_decides(
-    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def _no_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that can't tell whether somebody writes, and holds no writer off."""
+
+    def no_lease(*_: object) -> int:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(module, "fcntl", no_lease)
+
+
+@pytest.mark.usefixtures("_no_leases")
+def test_where_writers_cannot_be_told_the_quiet_time_decides(tmp_path: Path, file: Path) -> None:
     """Network file systems know no leases; files of another user give none."""
-    for error in (errno.EINVAL, errno.EACCES, errno.ENOLCK):
-
-        def no_lease(*_: object, number: int = error) -> int:
-            raise OSError(number, os.strerror(number))
-
-        monkeypatch.setattr(module, "fcntl", no_lease)
+    with file.open("ab"):
         assert content(look(tmp_path)).data == b"evidence"
 
 
-def test_a_writer_that_comes_at_that_instant_does_not_kill_us(tmp_path: Path) -> None:
-    """The kernel tells the holder of a lease by a signal when it is in a writer's way; the default one is deadly."""
-    (tmp_path / "file").write_bytes(b"evidence")
-    program = """
-import fcntl, os, sys
-from syncdaemon.spool import read
+@pytest.fixture
+def _lease_signal_ignored() -> Iterator[None]:
+    """The kernel tells the holder of a lease by SIGIO, which is deadly by default; the daemon ignores it."""
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGIO, before)
 
-real, path = read.fcntl, sys.argv[1]
 
-def while_a_writer_comes(fd, command, argument=0):
-    result = real(fd, command, argument)
-    if (command, argument) == (fcntl.F_SETLEASE, fcntl.F_RDLCK):
-        try:
-            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
-        except BlockingIOError:
-            pass
-    return result
+def written(path: Path, data: bytes) -> bool:
+    """Whether a writer that does not wait gets at the file."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    except BlockingIOError:
+        return False
+    os.write(fd, data)
+    os.close(fd)
+    return True
 
-read.fcntl = while_a_writer_comes
-fd = os.open(path, os.O_RDONLY)
-read._has_writer(fd)
-"""
-    package = str(Path(module.__file__).parents[2])
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path / "file")],
-        env={**os.environ, "PYTHONPATH": package},
-        stderr=subprocess.PIPE,
-        text=True,
-        timeout=30,
-    )
 
-    assert (done.returncode, done.stderr) == (0, "")
+@pytest.mark.usefixtures("_lease_signal_ignored")
+def test_a_writer_that_comes_while_a_small_file_is_read_waits(
+    tmp_path: Path, leased: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is held off for that instant, by the kernel, and gets at the file right after."""
+    tried: list[bool] = []
+    with monkeypatch.context() as patch:
+        after_opening(patch, lambda: tried.append(written(leased, b"EVIDENCE")))
+        assert content(look(tmp_path)).data == b"evidence"
+
+    assert tried == [False]
+    assert written(leased, b"EVIDENCE")
+
+
+@pytest.mark.usefixtures("_lease_signal_ignored")
+def test_a_writer_that_comes_while_a_large_file_is_read_does_not_wait(
+    tmp_path: Path, leased: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading takes a while; a producer must not stand still for that long. The file is read again later."""
+    settled(leased, bytes(1 << 20))
+    with monkeypatch.context() as patch:
+        after_opening(patch, lambda: written(leased, b"EVIDENCE"))
+        assert isinstance(look(tmp_path), NotYet)
+
+    data = content(look(tmp_path)).data
+    assert data is not None
+    assert data.startswith(b"EVIDENCE\x00")
 
 
 def test_a_file_waits_out_its_quiet_time(tmp_path: Path, file: Path) -> None:
@@ -279,6 +311,7 @@ def test_without_a_quiet_time_a_file_is_read_at_once(tmp_path: Path, file: Path)
     assert content(found).data == b"evidence"
 
 
+@pytest.mark.usefixtures("_no_leases")
 def test_a_file_that_grows_before_it_is_read_is_not_complete(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -288,6 +321,7 @@ def test_a_file_that_grows_before_it_is_read_is_not_complete(
     assert look(tmp_path) == NotYet(Candidate(b"file", 1), recheck_wait(1, QUIET))
 
 
+@pytest.mark.usefixtures("_no_leases")
 @pytest.mark.parametrize("largest", [LARGEST, 1])
 def test_a_file_that_changes_while_it_is_read_is_not_complete(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch, largest: int
@@ -301,7 +335,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_complete(
         "removed": lambda: file.unlink(missing_ok=True),
     }
     for name, change in changes.items():
-        file.write_bytes(b"evidence")
+        settled(file)
         with monkeypatch.context() as patch:
             after_reading(patch, change)
             found = look(tmp_path, largest=largest)
@@ -309,6 +343,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_complete(
         assert found.candidate.tries == 1, name
 
 
+@pytest.mark.usefixtures("_no_leases")
 def test_a_change_that_hides_behind_its_old_mtime_is_seen(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

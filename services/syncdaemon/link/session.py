@@ -10,6 +10,7 @@ import struct
 import termios
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from syncdaemon import pace
@@ -123,8 +124,8 @@ class Session:
         self._waiting[self._token] = (sink, key, time.monotonic())
         return b"%b%d" % (self._prefix, self._token)
 
-    async def send(self, frames: list[bytes]) -> None:
-        """Hands whole protocol frames to the connection and waits while it is full.
+    async def send(self, frames: Sequence[bytes]) -> None:
+        """Hands the parts of whole protocol frames to the connection and waits while it is full.
 
         Raises LinkDown where the connection is gone; how much of it was sent is not known.
         """
@@ -146,7 +147,7 @@ class Session:
         reply, alike = _Reply(), self._requests[subject.lower()]
         alike.add(reply)
         try:
-            await self.send([frame(subject.encode(), self.expect(reply, 0), headers, payload)])
+            await self.send(frame(subject.encode(), self.expect(reply, 0), headers, payload))
             return await reply.future
         finally:
             alike.discard(reply)
@@ -230,9 +231,14 @@ class Session:
         await self._client.discard()
 
 
-def frame(subject: bytes, reply: bytes, headers: bytes, payload: bytes) -> bytes:
-    """One HPUB (or PUB, without headers) of the client protocol. Subject and headers must be clean."""
+def frame(subject: bytes, reply: bytes, headers: bytes, payload: bytes) -> tuple[bytes, bytes, bytes]:
+    """One HPUB (or PUB, without headers) of the client protocol, in parts, so that the payload is not copied.
+
+    Subject and headers must be clean.
+    """
     if headers:
         size = len(headers)
-        return b"HPUB %b %b %d %d\r\n%b%b\r\n" % (subject, reply, size, size + len(payload), headers, payload)
-    return b"PUB %b %b %d\r\n%b\r\n" % (subject, reply, len(payload), payload)
+        head = b"HPUB %b %b %d %d\r\n%b" % (subject, reply, size, size + len(payload), headers)
+    else:
+        head = b"PUB %b %b %d\r\n" % (subject, reply, len(payload))
+    return head, payload, b"\r\n"

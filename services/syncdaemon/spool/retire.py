@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -52,7 +53,8 @@ class Hold:
         self._home = home
         self.seconds = seconds
         self.count = 0
-        self._buckets: dict[bytes, float] = {}  # name: when it was closed, or will be
+        self._lock = threading.Lock()  # files come in one thread and are deleted in another
+        self._buckets: dict[bytes, float] = {}  # name: when it takes no more files
         self._open: bytes | None = None
 
     def load(self, now: float) -> None:
@@ -63,10 +65,11 @@ class Hold:
                 self.count += sum(1 for _ in entries)
 
     def retire(self, receipts: Sequence[Receipt], now: float) -> Retired:
-        """Moves the files of these receipts to the hold, or deletes them where there is none."""
-        bucket = self._bucket(now) + b"/"
-        retired = _move_all(self._home, receipts, lambda receipt: bucket + _held_name(receipt))
-        self.count += retired.moved
+        """Moves the files of these receipts into the hold; durable when it returns."""
+        with self._lock:
+            bucket = self._bucket(now) + b"/"
+            retired = _move_all(self._home, receipts, lambda receipt: bucket + _held_name(receipt))
+            self.count += retired.moved
         return retired
 
     def _bucket(self, now: float) -> bytes:
@@ -76,44 +79,39 @@ class Hold:
             os.mkdir(os.path.join(self._home.held, self._open), 0o750)
         return os.path.join(self._home.held, self._open)
 
-    def expire(self, now: float, limit: int = 2_000) -> list[bytes]:
-        """Deletes up to `limit` files that have been held for long enough; returns the paths of changed ones.
-
-        Those were written to while they were held: what they hold now was never sent, so they are back in the
-        replay directory, under a new name.
-        """
-        back: list[bytes] = []
-        for name, closed in list(self._buckets.items()):
-            if now < closed + self.seconds or limit <= 0:
-                continue
-            if name == self._open:
-                self._open = None
-            bucket = os.path.join(self._home.held, name)
-            limit -= self._delete(bucket, limit, back)
-            if limit > 0:
-                os.rmdir(bucket)
-                del self._buckets[name]
-        return back
-
     def next_expiry(self) -> float | None:
         """When the next bucket expires."""
-        return min(self._buckets.values()) + self.seconds if self._buckets else None
+        with self._lock:
+            return min(self._buckets.values()) + self.seconds if self._buckets else None
 
-    def _delete(self, bucket: bytes, limit: int, back: list[bytes]) -> int:
-        done = 0
+    def expire(self, now: float) -> list[bytes]:
+        """Deletes what has been held for long enough; returns the paths of files that turned out to be changed.
+
+        Those were written to while they were held: what they hold now was never sent, so they are back in the
+        replay directory, under a new name. Raises OSError; what is left then is tried again the next time.
+        """
+        with self._lock:
+            due = [name for name, closed in self._buckets.items() if now >= closed + self.seconds]
+            if self._open in due:
+                self._open = None
+        back: list[bytes] = []
+        for name in due:
+            self._delete(os.path.join(self._home.held, name), back)
+            del self._buckets[name]
+        return back
+
+    def _delete(self, bucket: bytes, back: list[bytes]) -> None:
         with os.scandir(bucket) as entries:
             for entry in entries:
-                if done == limit:
-                    break
                 if entry.name.startswith(_held_version(entry.stat(follow_symlinks=False))):
                     os.unlink(entry.path)
                 else:
                     place = _free(os.path.join(self._home.replay_dir, b"changed-while-held-" + entry.name))
                     os.rename(entry.path, place)
                     back.append(os.path.basename(place))
-                self.count -= 1
-                done += 1
-        return done
+                with self._lock:
+                    self.count -= 1
+        os.rmdir(bucket)
 
 
 def _held_version(found: os.stat_result) -> bytes:
@@ -136,11 +134,10 @@ def _move_all(home: Home, receipts: Iterable[Receipt], target_of: Callable[[Rece
         try:
             if _move(source, target, receipt.content.stamp):
                 moved += 1
-                folders.add(source[: source.rindex(b"/")])
                 folders.add(target[: target.rindex(b"/")])
         except OSError as error:
             kept.append((receipt, error.strerror or str(error)))
-    for folder in folders:
+    for folder in folders:  # a source entry that comes back after a power cut is known by its row
         fsync_dir(folder)
     return Retired(moved, kept)
 

@@ -1,0 +1,861 @@
+"""Letting go of files on a real file system: nothing that was not delivered is ever lost on the way."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_from_bytes
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from syncdaemon.errors import SettingsError
+from syncdaemon.model import Content, Receipt, Refusal, Stamp
+from syncdaemon.spool import retire as module
+from syncdaemon.spool.home import Home, fsync_dir
+from syncdaemon.spool.retire import Archive, Hold, Retired, quarantine, stamp_of, write_durably
+
+FIRST, LAST = "2026-03-04T05:06:07.000001Z", "2026-03-04T05:06:09.000002Z"
+HOLD = 150.0
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    """A replay directory that is ours."""
+    place = tmp_path / "replay"
+    place.mkdir()
+    home = Home(os.fsencode(place))
+    home.open()
+    yield home
+    home.close()
+
+
+@pytest.fixture
+def hold(home: Home) -> Hold:
+    """A hold of the usual length."""
+    return Hold(home, HOLD)
+
+
+def full(home: Home, path: bytes) -> bytes:
+    """Where a file of the replay directory lies."""
+    return os.path.join(home.replay_dir, path)
+
+
+def write(home: Home, path: bytes, data: bytes = b"evidence") -> bytes:
+    """A file in the replay directory, with its folders."""
+    place = full(home, path)
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    with open(place, "wb") as file:
+        file.write(data)
+    return place
+
+
+def read(place: bytes) -> bytes:
+    """What a file holds."""
+    with open(place, "rb") as file:
+        return file.read()
+
+
+def content_of(home: Home, path: bytes) -> Content:
+    """The file as it was read for delivery."""
+    stamp, data = stamp_of(full(home, path)), read(full(home, path))
+    assert stamp is not None
+    return Content(path, quote_from_bytes(path), stamp, data, sha256(data).hexdigest(), 1)
+
+
+def receipt(home: Home, path: bytes = b"file", seq: int = 1) -> Receipt:
+    """The file was delivered as it is now."""
+    content = content_of(home, path)
+    return Receipt(content, content.sha256, "edge.replay.edge-1.x", "swarm_jobs", seq, False)
+
+
+def delivered(home: Home, path: bytes = b"file", data: bytes = b"evidence", seq: int = 1) -> Receipt:
+    """A new file, delivered; an old one by its mtime, so that any change to it shows there."""
+    os.utime(write(home, path, data), ns=(0, 1_000_000_000))
+    return receipt(home, path, seq)
+
+
+def waiting(home: Home) -> dict[bytes, bytes]:
+    """All files of the replay directory outside our own folder, with what they hold."""
+    return tree(home.replay_dir, skip=b".syncdaemon")
+
+
+def tree(root: bytes, skip: bytes = b"") -> dict[bytes, bytes]:
+    """All files below a folder, with what they hold."""
+    found = {}
+    for folder, folders, names in os.walk(root):
+        if skip in folders:
+            folders.remove(skip)
+        for name in names:
+            place = os.path.join(folder, name)
+            found[os.path.relpath(place, root)] = read(place)
+    return found
+
+
+def held(home: Home) -> list[bytes]:
+    """What the files in the hold hold, sorted."""
+    return sorted(tree(home.held).values())
+
+
+def meanwhile(patch: pytest.MonkeyPatch, function: str, act: Callable[[], object], before: bool = True) -> None:
+    """Something happens right before (or after) the first call of a function of `os`."""
+    real = getattr(os, function)
+    done: list[bool] = []
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if before and not done:
+            done.append(True)
+            act()
+        result = real(*args, **kwargs)
+        if not before and not done:
+            done.append(True)
+            act()
+        return result
+
+    patch.setattr(os, function, call)
+
+
+# --- the hold
+
+
+def test_a_delivered_file_is_moved_to_the_hold(home: Home, hold: Hold) -> None:
+    """Out of the replay directory, whole, and counted."""
+    assert hold.retire([delivered(home)], 0.0) == Retired(1, [])
+
+    assert waiting(home) == {}
+    assert held(home) == [b"evidence"]
+    assert hold.count == 1
+
+
+@pytest.mark.parametrize("path", [b"a/b c/d", b"\xff\xfe", b"a\nb", b"x" * 255, ("ü" * 127).encode(), b"100%"])
+def test_any_name_can_be_retired(home: Home, hold: Hold, path: bytes) -> None:
+    """Nested, long, or no UTF-8: the hold has names of its own."""
+    assert hold.retire([delivered(home, path)], 0.0) == Retired(1, [])
+
+    assert (waiting(home), held(home)) == ({}, [b"evidence"])
+
+
+def test_files_of_the_same_content_are_all_held(home: Home, hold: Hold) -> None:
+    """A duplicate has the same digest and sequence; it is a file of its own nevertheless."""
+    receipts = [delivered(home, b"%d" % number) for number in range(5)]
+
+    assert hold.retire(receipts, 0.0) == Retired(5, [])
+    assert (waiting(home), len(held(home)), hold.count) == ({}, 5, 5)
+
+
+def test_two_names_of_one_file_are_both_retired(home: Home, hold: Hold) -> None:
+    """Hard links: renaming one onto the other does nothing and says that all is well (rename(2))."""
+    write(home, b"a")
+    os.link(full(home, b"a"), full(home, b"b"))
+
+    assert hold.retire([receipt(home, b"a"), receipt(home, b"b")], 0.0) == Retired(2, [])
+    assert waiting(home) == {}
+    assert len(held(home)) == hold.count == 2
+
+
+def test_the_place_that_files_go_to_is_made_durable_once_for_a_batch(
+    home: Home, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After all of its moves: after a power cut a file is there, or still where it was."""
+    synced: list[tuple[bytes, int]] = []
+    monkeypatch.setattr(module, "fsync_dir", lambda path: synced.append((path, len(os.listdir(path)))))
+    hold.retire([delivered(home, b"a"), delivered(home, b"b"), delivered(home, b"sub/c")], 0.0)
+
+    (bucket,) = os.listdir(home.held)
+    assert [step for step in synced if step[0] == os.path.join(home.held, bucket)] == [
+        (os.path.join(home.held, bucket), 3)
+    ]
+
+
+def test_a_file_that_is_gone_needs_nothing(home: Home, hold: Hold) -> None:
+    """Somebody took it away after it was delivered, or its folder."""
+    receipts = [delivered(home, b"a"), delivered(home, b"sub/b")]
+    os.unlink(full(home, b"a"))
+    os.unlink(full(home, b"sub/b"))
+    os.rmdir(full(home, b"sub"))
+
+    assert hold.retire(receipts, 0.0) == Retired(0, [])
+    assert (waiting(home), held(home), hold.count) == ({}, [], 0)
+
+
+def test_a_folder_that_vanishes_after_the_move_is_no_trouble(
+    home: Home, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A producer that tidies up removes the folder as soon as its last file is gone."""
+    done = delivered(home, b"sub/file")
+    meanwhile(monkeypatch, "rename", lambda: os.rmdir(full(home, b"sub")), before=False)
+
+    assert hold.retire([done], 0.0) == Retired(1, [])
+    assert held(home) == [b"evidence"]
+
+
+def test_a_new_file_under_the_same_name_stays(home: Home, hold: Hold) -> None:
+    """The name was used again while the old version was being delivered; this one was never sent."""
+    done = delivered(home)
+    write(home, b".new", b"another")
+    os.replace(full(home, b".new"), full(home, b"file"))
+
+    assert hold.retire([done], 0.0) == Retired(0, [])
+    assert waiting(home) == {b"file": b"another"}
+    assert (held(home), hold.count) == ([], 0)
+
+
+def appended(place: bytes) -> None:
+    """The file has become longer."""
+    with open(place, "ab") as file:
+        file.write(b" and more")
+
+
+def rewritten(place: bytes) -> None:
+    """Other bytes in the same place, and as many."""
+    with open(place, "r+b") as file:
+        file.write(b"EVIDENCE")
+
+
+def cut(place: bytes) -> None:
+    """The file has become shorter."""
+    os.truncate(place, 3)
+
+
+def touched(place: bytes) -> None:
+    """Another mtime."""
+    os.utime(place, ns=(0, 1))
+
+
+@pytest.mark.parametrize("change", [appended, rewritten, cut, touched])
+def test_a_file_that_changed_since_it_was_read_stays(home: Home, hold: Hold, change: Callable[[bytes], object]) -> None:
+    """What it holds now was not sent."""
+    done = delivered(home)
+    change(full(home, b"file"))
+    now = waiting(home)
+
+    assert hold.retire([done], 0.0) == Retired(0, [])
+    assert waiting(home) == now
+    assert (held(home), hold.count) == ([], 0)
+
+
+def test_a_change_of_name_or_rights_alone_is_no_change(home: Home, hold: Hold) -> None:
+    """The ctime moves with every chmod and link; the content was delivered all the same."""
+    done = delivered(home)
+    os.chmod(full(home, b"file"), 0o600)
+    os.link(full(home, b"file"), full(home, b".backup"))
+
+    assert hold.retire([done], 0.0) == Retired(1, [])
+    assert waiting(home) == {b".backup": b"evidence"}
+
+
+def test_a_folder_in_the_place_of_the_file_stays(home: Home, hold: Hold) -> None:
+    """With all that is in it."""
+    done = delivered(home)
+    os.unlink(full(home, b"file"))
+    write(home, b"file/inside", b"another")
+
+    assert hold.retire([done], 0.0) == Retired(0, [])
+    assert waiting(home) == {b"file/inside": b"another"}
+    assert hold.count == 0
+
+
+def test_a_symlink_in_the_place_of_the_file_stays(home: Home, hold: Hold) -> None:
+    """It is put back as a symlink, and what it points at is not touched."""
+    done = delivered(home)
+    os.rename(full(home, b"file"), full(home, b".kept"))
+    os.symlink(b".kept", full(home, b"file"))
+
+    assert hold.retire([done], 0.0) == Retired(0, [])
+    assert os.readlink(full(home, b"file")) == b".kept"
+    assert read(full(home, b".kept")) == b"evidence"
+
+
+def test_what_cannot_go_back_to_its_name_gets_another(home: Home, hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the move and the way back a third file came: it is not overwritten, and the second not lost."""
+    done = delivered(home)
+    write(home, b".new", b"second")
+    os.replace(full(home, b".new"), full(home, b"file"))
+    meanwhile(monkeypatch, "link", lambda: write(home, b"file", b"third"))
+
+    assert hold.retire([done], 0.0) == Retired(0, [])
+    assert sorted(waiting(home).values()) == [b"second", b"third"]
+    assert waiting(home)[b"file"] == b"third"
+    assert held(home) == []
+
+
+def test_without_hard_links_a_file_goes_back_by_its_name(
+    home: Home, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FAT and some network file systems have none."""
+    done = delivered(home)
+    write(home, b".new", b"another")
+    os.replace(full(home, b".new"), full(home, b"file"))
+
+    def no_links(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    assert hold.retire([done], 0.0) == Retired(0, [])
+    assert waiting(home) == {b"file": b"another"}
+    assert held(home) == []
+
+
+def test_what_is_held_already_is_not_overwritten(home: Home, hold: Hold) -> None:
+    """A receipt that comes twice finds a new file under the name: neither that nor the held one may be lost."""
+    done = delivered(home)
+    hold.retire([done], 0.0)
+    write(home, b"file", b"another")
+
+    assert hold.retire([done], 0.0) == Retired(0, [])
+    assert waiting(home) == {b"file": b"another"}
+    assert held(home) == [b"evidence"]
+    assert hold.count == 1
+
+
+def test_a_file_that_cannot_be_moved_is_told_with_the_cause(
+    home: Home, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others of the batch go on their way."""
+    receipts = [delivered(home, b"a"), delivered(home, b"b"), delivered(home, b"c")]
+    real = os.rename
+
+    def rename(source: bytes, target: bytes) -> None:
+        if source.endswith(b"/b"):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        real(source, target)
+
+    monkeypatch.setattr(os, "rename", rename)
+    assert hold.retire(receipts, 0.0) == Retired(2, [(receipts[1], os.strerror(errno.EXDEV))])
+    assert waiting(home) == {b"b": b"evidence"}
+    assert hold.count == 2
+
+
+def test_held_files_are_deleted_when_their_time_is_over(home: Home, hold: Hold) -> None:
+    """Not a moment before, and with nothing left behind."""
+    hold.retire([delivered(home)], 1000.0)
+
+    assert hold.expire(1000.0 + HOLD) == []
+    assert held(home) == [b"evidence"]
+    expiry = hold.next_expiry()
+    assert expiry is not None
+    assert 1000.0 + HOLD <= expiry <= 1000.0 + HOLD + 15.0
+    assert hold.expire(expiry - 0.001) == []
+    assert hold.count == 1
+    assert hold.expire(expiry) == []
+    assert (held(home), os.listdir(home.held), hold.count, hold.next_expiry()) == ([], [], 0, None)
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3), st.booleans()), max_size=12),
+    st.sampled_from([0.0, 3.0, 20.0]),
+)
+def test_every_file_is_held_for_its_time_and_not_much_longer(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int, bool]], seconds: float
+) -> None:
+    """Whenever files come and expiry is run: never deleted early, never kept for more than a bucket's span longer."""
+    home = Home(os.fsencode(tmp_path_factory.mktemp("replay")))
+    home.open()
+    hold, now, number = Hold(home, seconds), 0.0, 0
+    born: dict[bytes, float] = {}
+    for wait, count, expire in steps:
+        now += wait
+        names = [b"%d" % (number := number + 1) for _ in range(count)]
+        assert hold.retire([delivered(home, name, name) for name in names], now) == Retired(count, [])
+        born.update(dict.fromkeys(names, now))
+        if expire:
+            hold.expire(now)
+            kept = set(held(home))
+            assert {name for name, at in born.items() if now < at + seconds} <= kept
+            assert kept <= {name for name, at in born.items() if now < at + seconds + 10}
+            assert hold.count == len(kept)
+    hold.expire(now + seconds + 10)
+    assert (held(home), hold.count, os.listdir(home.held)) == ([], 0, [])
+    home.close()
+
+
+def test_a_hold_of_nought_lets_go_at_once(home: Home) -> None:
+    """For servers that sync before they acknowledge."""
+    hold = Hold(home, 0.0)
+    for now in (5.0, 5.0, 6.0):
+        assert hold.retire([delivered(home, b"a"), delivered(home, b"b")], now) == Retired(2, [])
+        hold.expire(now)
+        assert (held(home), hold.count, waiting(home)) == ([], 0, {})
+
+
+def test_what_could_not_be_deleted_is_tried_again(home: Home, hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is broken for a while keeps files for longer, and the count stays true."""
+    hold.retire([delivered(home, b"%d" % number) for number in range(3)], 0.0)
+    with monkeypatch.context() as patch:
+
+        def fail(*_: object) -> None:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        patch.setattr(os, "unlink", fail)
+        with pytest.raises(OSError, match=os.strerror(errno.EROFS)):
+            hold.expire(1000.0)
+    assert len(held(home)) == hold.count == 3
+
+    assert hold.expire(1000.0) == []
+    assert (os.listdir(home.held), hold.count, hold.next_expiry()) == ([], 0, None)
+
+
+def test_a_bucket_that_somebody_removed_does_not_hold_up_the_others(home: Home, hold: Hold) -> None:
+    """An operator short of space empties the oldest by hand: what came after it must still go when it is due."""
+    for now in (0.0, 20.0, 40.0):
+        hold.retire([delivered(home, b"%d" % now, b"%d" % now)], now)
+    shutil.rmtree(os.path.join(home.held, min(os.listdir(home.held))))
+
+    assert hold.expire(1000.0) == []
+    assert (os.listdir(home.held), hold.next_expiry()) == ([], None)
+
+
+def test_a_file_that_is_written_to_while_it_is_held_comes_back(home: Home, hold: Hold) -> None:
+    """A producer that kept it open wrote on: that was never sent, and goes on its way under a new name."""
+    done = delivered(home)
+    with open(full(home, b"file"), "ab") as producer:
+        hold.retire([done, delivered(home, b"other")], 0.0)
+        producer.write(b" and more")
+        producer.flush()
+    back = hold.expire(1000.0)
+
+    assert len(back) == 1
+    assert back[0].startswith(b"changed-while-held-")
+    assert waiting(home) == {back[0]: b"evidence and more"}
+    assert (held(home), hold.count) == ([], 0)
+
+
+def test_two_changed_files_do_not_meet_under_one_name(home: Home, hold: Hold) -> None:
+    """What comes back overwrites nothing, not even what came back before."""
+    hold.retire([delivered(home, b"a")], 0.0)
+    (bucket,) = os.listdir(home.held)
+    (name,) = os.listdir(os.path.join(home.held, bucket))
+    write(home, b"changed-while-held-" + name, b"earlier")
+    os.utime(os.path.join(home.held, bucket, name), ns=(0, 7))
+
+    assert hold.expire(1000.0) == [b"changed-while-held-" + name + b"~2"]
+    assert sorted(waiting(home).values()) == [b"earlier", b"evidence"]
+
+
+def test_what_an_earlier_process_held_begins_its_time_anew(home: Home, hold: Hold) -> None:
+    """Its clock is not ours; longer is safe. What was changed by then still comes back."""
+    hold.retire([delivered(home, b"a", b"first")], 0.0)
+    hold.retire([delivered(home, b"b", b"second"), delivered(home, b"c", b"third")], 100.0)
+    with open(next(place for place in places(home.held) if read(place) == b"third"), "ab") as file:
+        file.write(b"!")
+
+    heir = Hold(home, HOLD)
+    heir.load(7.0)
+    assert heir.count == 3
+    assert heir.next_expiry() == 7.0 + HOLD
+    assert heir.expire(7.0 + HOLD - 1) == []
+    heir.retire([delivered(home, b"d", b"fourth")], 7.0 + HOLD - 1)
+    (back,) = heir.expire(7.0 + HOLD)
+    assert waiting(home) == {back: b"third!"}
+    assert (held(home), heir.count) == ([b"fourth"], 1)
+
+
+def test_an_empty_hold_is_loaded(home: Home, hold: Hold) -> None:
+    """The first start, and one after a crash between making a bucket and filling it."""
+    hold.load(0.0)
+    assert (hold.count, hold.next_expiry()) == (0, None)
+
+    os.mkdir(os.path.join(home.held, b"123"))
+    heir = Hold(home, HOLD)
+    heir.load(0.0)
+    assert heir.expire(HOLD) == []
+    assert os.listdir(home.held) == []
+
+
+def places(root: bytes) -> list[bytes]:
+    """The full paths of all files below a folder."""
+    return [os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names]
+
+
+# --- the archive
+
+
+def archived(home: Home) -> dict[bytes, bytes]:
+    """All archived files by their path without the day."""
+    return {path.split(b"/", 1)[1]: data for path, data in tree(home.archive).items()}
+
+
+def test_an_archived_file_keeps_its_path(home: Home) -> None:
+    """Below the day of its delivery, in UTC; nested, and with whatever bytes its name has."""
+    paths = [b"a", b"sub/b", b"sub/deep/\xff\xfe c"]
+    earliest = time.strftime("%Y%m%d", time.gmtime()).encode()
+    assert Archive(home).retire([delivered(home, path, path) for path in paths]) == Retired(3, [])
+    latest = time.strftime("%Y%m%d", time.gmtime()).encode()
+
+    assert waiting(home) == {}
+    assert archived(home) == {path: path for path in paths}
+    assert set(os.listdir(home.archive)) <= {earliest, latest}
+
+
+def test_an_archived_file_is_never_overwritten(home: Home) -> None:
+    """The same name again on the same day, one after the other and in one batch."""
+    archive = Archive(home)
+    for data in (b"one", b"two", b"three"):
+        assert archive.retire([delivered(home, b"sub/a", data)]).moved == 1
+
+    assert archived(home) == {b"sub/a": b"one", b"sub/a~2": b"two", b"sub/a~3": b"three"}
+
+
+def test_an_archived_folder_is_no_obstacle(home: Home) -> None:
+    """A file whose name was a folder's before, and the other way round."""
+    archive = Archive(home)
+    assert archive.retire([delivered(home, b"a/b", b"one")]) == Retired(1, [])
+    os.rmdir(full(home, b"a"))
+    assert archive.retire([delivered(home, b"a", b"two")]) == Retired(1, [])
+    assert archive.retire([delivered(home, b"c", b"three")]) == Retired(1, [])
+    assert archive.retire([delivered(home, b"c/d", b"four")]) == Retired(1, [])
+
+    assert waiting(home) == {}
+    assert sorted(archived(home).values()) == [b"four", b"one", b"three", b"two"]
+
+
+def test_the_archive_takes_only_what_was_delivered(home: Home) -> None:
+    """Changed, gone, replaced: as with the hold."""
+    changed, gone, done = delivered(home, b"changed"), delivered(home, b"gone"), delivered(home, b"done")
+    write(home, b"changed", b"another")
+    os.unlink(full(home, b"gone"))
+
+    assert Archive(home).retire([changed, gone, done]) == Retired(1, [])
+    assert waiting(home) == {b"changed": b"another"}
+    assert archived(home) == {b"done": b"evidence"}
+
+
+def test_two_names_of_one_file_are_both_archived(home: Home) -> None:
+    """Each under its own name."""
+    write(home, b"a")
+    os.link(full(home, b"a"), full(home, b"b"))
+
+    assert Archive(home).retire([receipt(home, b"a"), receipt(home, b"b")]) == Retired(2, [])
+    assert (waiting(home), archived(home)) == ({}, {b"a": b"evidence", b"b": b"evidence"})
+
+
+# --- the quarantine
+
+
+def refused(home: Home, path: bytes = b"file", data: bytes = b"evidence", reason: str = "too_large") -> Refusal:
+    """A new file, refused; an old one by its mtime."""
+    os.utime(write(home, path, data), ns=(0, 1_000_000_000))
+    return Refusal(content_of(home, path), reason, "it is too large for the stream")
+
+
+def aside(home: Home) -> dict[bytes, bytes]:
+    """All files in the quarantine but the sidecars."""
+    files = tree(home.quarantine)
+    return {name: data for name, data in files.items() if name[: -len(module.SIDECAR)] not in files}
+
+
+def sidecar(home: Home, name: bytes) -> dict[str, Any]:
+    """What is said of a file in the quarantine."""
+    told: dict[str, Any] = json.loads(read(os.path.join(home.quarantine, name + b".reason.json")))
+    return told
+
+
+def test_a_refused_file_is_set_aside_with_its_reason(home: Home) -> None:
+    """The file as it was, and beside it all that an operator has to know."""
+    refusal = refused(home, b"sub/a b")
+    quarantine(home, refusal, FIRST, LAST)
+
+    assert waiting(home) == {}
+    assert aside(home) == {b"a b": b"evidence"}
+    assert sidecar(home, b"a b") == {
+        "reason": "too_large",
+        "error": "it is too large for the stream",
+        "attempts": 1,
+        "first": FIRST,
+        "last": LAST,
+        "sha256": sha256(b"evidence").hexdigest(),
+        "path": "sub/a%20b",
+        "size": 8,
+    }
+
+
+def test_files_of_one_name_do_not_meet_in_the_quarantine(home: Home) -> None:
+    """From different folders, or one after the other: each with its own sidecar."""
+    for path, data in ((b"a/x", b"one"), (b"b/x", b"two"), (b"a/x", b"three")):
+        quarantine(home, refused(home, path, data), FIRST, LAST)
+
+    assert aside(home) == {b"x": b"one", b"x~2": b"two", b"x~3": b"three"}
+    assert [sidecar(home, name)["path"] for name in (b"x", b"x~2", b"x~3")] == ["a/x", "b/x", "a/x"]
+    assert sidecar(home, b"x~2")["sha256"] == sha256(b"two").hexdigest()
+
+
+@pytest.mark.parametrize("paths", [(b"x.reason.json", b"x"), (b"x", b"x.reason.json")])
+def test_a_file_that_is_called_like_a_sidecar_is_not_overwritten(home: Home, paths: tuple[bytes, bytes]) -> None:
+    """The reason for one file must not cost another."""
+    for path in paths:
+        quarantine(home, refused(home, path, b"evidence of " + path), FIRST, LAST)
+
+    files = tree(home.quarantine)
+    assert len(files) == 4
+    for path in paths:
+        assert b"evidence of " + path in files.values()
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe\n", b"x" * 255, ("ü" * 127).encode(), b"y" * 240])
+def test_any_name_can_be_set_aside(home: Home, name: bytes) -> None:
+    """Long ones are cut, the whole path is in the sidecar; twice the same is no trouble either."""
+    for data in (b"one", b"two"):
+        quarantine(home, refused(home, b"sub/" + name, data), FIRST, LAST)
+
+    assert waiting(home) == {}
+    assert sorted(aside(home).values()) == [b"one", b"two"]
+    for found in aside(home):
+        assert sidecar(home, found)["path"] == quote_from_bytes(b"sub/" + name)
+
+
+def test_a_file_that_could_not_be_read_is_set_aside_as_it_is(home: Home) -> None:
+    """Its version is not known, so it is the one that is there."""
+    write(home, b"file")
+    unread = Content(b"file", "file", Stamp(0, 0, 0, 0, 0), None, "", 6)
+    quarantine(home, Refusal(unread, "unreadable", "can't be read: Input/output error"), FIRST, LAST)
+
+    assert waiting(home) == {}
+    assert aside(home) == {b"file": b"evidence"}
+    assert (sidecar(home, b"file")["sha256"], sidecar(home, b"file")["attempts"]) == ("", 6)
+
+
+def test_a_refused_file_that_changed_stays(home: Home) -> None:
+    """What it holds now may be good; no sidecar is left for what is not there."""
+    refusal = refused(home)
+    write(home, b"file", b"much smaller")
+    quarantine(home, refusal, FIRST, LAST)
+
+    assert waiting(home) == {b"file": b"much smaller"}
+    assert tree(home.quarantine) == {}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_refused_file_that_is_gone_needs_nothing(home: Home, known: bool) -> None:
+    """Whether it had been read or not."""
+    refusal = refused(home)
+    if not known:
+        refusal = refusal._replace(content=refusal.content._replace(stamp=Stamp(0, 0, 0, 0, 0)))
+    os.unlink(full(home, b"file"))
+    quarantine(home, refusal, FIRST, LAST)
+
+    assert (waiting(home), tree(home.quarantine)) == ({}, {})
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_refused_file_that_is_gone_with_its_folder_needs_nothing(home: Home, known: bool) -> None:
+    """A producer may tidy up at any time; that is no reason to stop."""
+    refusal = refused(home, b"sub/file")
+    if not known:
+        refusal = refusal._replace(content=refusal.content._replace(stamp=Stamp(0, 0, 0, 0, 0)))
+    os.unlink(full(home, b"sub/file"))
+    os.rmdir(full(home, b"sub"))
+    quarantine(home, refusal, FIRST, LAST)
+
+    assert (waiting(home), tree(home.quarantine)) == ({}, {})
+
+
+def test_a_file_never_lies_in_quarantine_without_its_reason(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the instant of the move the sidecar is there already, and whole."""
+    refusal, seen = refused(home), []
+    real = os.rename
+
+    def rename(source: bytes, target: bytes) -> None:
+        if source == full(home, b"file"):
+            seen.append(sidecar(home, b"file")["reason"])
+        real(source, target)
+
+    monkeypatch.setattr(os, "rename", rename)
+    quarantine(home, refusal, FIRST, LAST)
+    assert seen == ["too_large"]
+
+
+def test_the_sidecar_is_plain_ascii(home: Home) -> None:
+    """Any tool can read it, whatever the error's text holds."""
+    refusal = refused(home)._replace(detail="größer als \udcff erlaubt\n")
+    quarantine(home, refusal, FIRST, LAST)
+
+    assert read(os.path.join(home.quarantine, b"file.reason.json")).isascii()
+    assert sidecar(home, b"file")["error"] == "größer als \udcff erlaubt\n"
+
+
+# --- the pieces
+
+
+def test_a_stamp_tells_one_version_from_another(home: Home) -> None:
+    """Any write shows in it; a file that is not there has none."""
+    place = write(home, b"file")
+    first = stamp_of(place)
+    assert first == stamp_of(place)
+    os.utime(place, ns=(0, 5))
+    second = stamp_of(place)
+    assert second is not None
+    assert (second != first, second.mtime_ns, second.size) == (True, 5, 8)
+    assert stamp_of(full(home, b"nothing")) is None
+
+
+def test_a_file_is_written_whole_or_not_at_all(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was there before stays until the new one is on disk; no temporary is left."""
+    place = write(home, b"file", b"before")
+    with monkeypatch.context() as patch:
+
+        def full_disk(fd: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        patch.setattr(os, "fsync", full_disk)
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+            write_durably(place, b"after")
+    assert read(place) == b"before"
+
+    write_durably(place, b"after")
+    assert waiting(home) == {b"file": b"after"}
+
+
+# --- our own folder
+
+
+def test_the_folders_are_made_and_a_second_start_finds_them(tmp_path: Path) -> None:
+    """Held and quarantined files of an earlier process are still there."""
+    home = Home(os.fsencode(tmp_path))
+    home.open()
+    write_durably(os.path.join(home.quarantine, b"kept"), b"evidence")
+    home.close()
+    home.open()
+    home.close()
+
+    assert read(os.path.join(home.quarantine, b"kept")) == b"evidence"
+    assert {"held", "quarantine", "lock"} <= set(os.listdir(tmp_path / ".syncdaemon"))
+
+
+def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
+    """With the setting, the directory, and what to do."""
+    first, second = Home(os.fsencode(tmp_path)), Home(os.fsencode(tmp_path))
+    first.open()
+    with pytest.raises(SettingsError, match="SYNC_REPLAY_DIR: another syncdaemon works on") as refusal:
+        second.open()
+    assert str(tmp_path) in str(refusal.value)
+    with pytest.raises(SettingsError):
+        second.open()
+
+    first.close()
+    second.open()
+    second.close()
+
+
+def test_the_lock_is_one_that_other_programs_see(tmp_path: Path) -> None:
+    """flock(1) in a script can tell whether the daemon runs."""
+    home = Home(os.fsencode(tmp_path))
+    home.open()
+    with (
+        (tmp_path / ".syncdaemon" / "lock").open("rb") as lock,
+        pytest.raises(BlockingIOError),
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    home.close()
+
+
+def test_closing_twice_closes_once(tmp_path: Path) -> None:
+    """And never a descriptor that belongs to somebody else by then."""
+    home = Home(os.fsencode(tmp_path))
+    home.close()
+    home.open()
+    home.close()
+    with (tmp_path / "other").open("wb") as other:
+        home.close()
+        other.write(b"still open")
+    assert (tmp_path / "other").read_bytes() == b"still open"
+
+
+@pytest.mark.parametrize("made", ["nothing", "a file", "a dangling link"])
+def test_what_is_no_directory_is_refused(tmp_path: Path, made: str) -> None:
+    """One line that names the setting, the path and the remedy; nothing is created."""
+    place = tmp_path / "replay"
+    if made == "a file":
+        place.touch()
+    elif made == "a dangling link":
+        os.symlink("nowhere", place)
+    before = os.listdir(tmp_path)
+
+    with pytest.raises(SettingsError, match="is not a directory; create it or name another") as refusal:
+        Home(os.fsencode(place)).open()
+    assert str(refusal.value).startswith("SYNC_REPLAY_DIR: ")
+    assert str(place) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+    assert os.listdir(tmp_path) == before
+
+
+def test_a_link_to_a_directory_is_a_directory(tmp_path: Path) -> None:
+    """Operators like to put those in front of a mount."""
+    (tmp_path / "real").mkdir()
+    os.symlink("real", tmp_path / "replay")
+    home = Home(os.fsencode(tmp_path / "replay"))
+    home.open()
+    home.close()
+
+    assert (tmp_path / "real" / ".syncdaemon" / "lock").exists()
+
+
+def test_a_directory_that_may_not_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files could be sent and never moved away: better not to begin."""
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *_: False)
+        with pytest.raises(SettingsError, match=r"is not writable \(Permission denied\)"):
+            Home(os.fsencode(tmp_path)).open()
+
+    home = Home(os.fsencode(tmp_path))
+    home.open()
+    home.close()
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_folders_that_cannot_be_made_are_an_error_of_the_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A read-only or full disk: with the system's own words."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "mkdir", fail)
+    with pytest.raises(SettingsError, match=os.strerror(number)):
+        Home(os.fsencode(tmp_path)).open()
+
+
+def test_a_file_in_the_place_of_our_folder_is_an_error_of_the_setting(tmp_path: Path) -> None:
+    """Nobody should have put it there, and we don't remove it."""
+    (tmp_path / ".syncdaemon").write_bytes(b"mine")
+
+    with pytest.raises(SettingsError, match="SYNC_REPLAY_DIR"):
+        Home(os.fsencode(tmp_path)).open()
+    assert (tmp_path / ".syncdaemon").read_bytes() == b"mine"
+
+
+def test_a_local_file_system_has_our_clock(home: Home) -> None:
+    """A tick of the kernel is no difference."""
+    assert home.clock_offset_ns() == 0
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_another_clock_is_measured(home: Home, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
+    """A server that stamps files by its own clock is ahead of us, or behind."""
+    real, shift = time.time_ns, hours * 3_600_000_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: real() - shift)
+
+    assert home.clock_offset_ns() == pytest.approx(shift, abs=2_000_000_000)
+
+
+def test_a_directory_can_be_synced(tmp_path: Path) -> None:
+    """And one that is not there can't; no descriptor is left open."""
+    before = os.listdir("/proc/self/fd")
+    fsync_dir(os.fsencode(tmp_path))
+    with pytest.raises(FileNotFoundError):
+        fsync_dir(os.fsencode(tmp_path / "nowhere"))
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        fsync_dir(os.fsencode(tmp_path / "file"))
+
+    assert os.listdir("/proc/self/fd") == before
