@@ -21,7 +21,7 @@ from syncdaemon.model import Content, Receipt, Refusal
 from syncdaemon.spool import watch
 from syncdaemon.spool.home import Home
 from syncdaemon.spool.read import Gone, NotYet, Reader
-from syncdaemon.spool.retire import Archive, Hold, quarantine
+from syncdaemon.spool.retire import SIDECAR, Archive, Hold, quarantine
 from syncdaemon.spool.scan import files, scan
 
 BATCH_FILES = 256
@@ -76,8 +76,8 @@ class Spool:
         """Takes the directory. Raises SettingsError where that can't be."""
         self.home.open()
         self.hold.load(self._clock())
-        sidecars = sum(name.endswith(b".reason.json") for name in os.listdir(self.home.quarantine))
-        self.quarantined = sidecars
+        aside = set(os.listdir(self.home.quarantine))
+        self.quarantined = sum(name + SIDECAR in aside for name in aside)
 
     def close(self) -> None:
         """Waits for the threads' last work and gives the directory back."""

@@ -12,6 +12,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from syncdaemon.model import Receipt, Refusal, Stamp
@@ -38,7 +39,15 @@ class Archive:
     def retire(self, receipts: Sequence[Receipt]) -> Retired:
         """Moves the files of these receipts; durable when it returns."""
         day = os.path.join(self._home.archive, time.strftime("%Y%m%d", time.gmtime()).encode())
-        return _move_all(self._home, receipts, lambda receipt: _free(os.path.join(day, receipt.content.path)))
+        return _move_all(self._home, receipts, lambda receipt: self._place(day, receipt.content.path))
+
+    def _place(self, day: bytes, path: bytes) -> bytes:
+        place = os.path.join(day, path)
+        try:
+            os.makedirs(os.path.dirname(place), 0o750, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):  # the name of its folder was a file's earlier that day
+            place = os.path.join(day, path.replace(b"/", b"%2F")[-200:])
+        return _free(place)
 
 
 class Hold:
@@ -56,6 +65,7 @@ class Hold:
         self._lock = threading.Lock()  # files come in one thread and are deleted in another
         self._buckets: dict[bytes, float] = {}  # name: when it takes no more files
         self._open: bytes | None = None
+        self._moves = 0
 
     def load(self, now: float) -> None:
         """Takes over what an earlier process held."""
@@ -68,7 +78,7 @@ class Hold:
         """Moves the files of these receipts into the hold; durable when it returns."""
         with self._lock:
             bucket = self._bucket(now) + b"/"
-            retired = _move_all(self._home, receipts, lambda receipt: bucket + _held_name(receipt))
+            retired = _move_all(self._home, receipts, lambda receipt: bucket + self._name(receipt))
             self.count += retired.moved
         return retired
 
@@ -78,6 +88,16 @@ class Hold:
             self._buckets[self._open] = now + min(_BUCKET_SECONDS, self.seconds)
             os.mkdir(os.path.join(self._home.held, self._open), 0o750)
         return os.path.join(self._home.held, self._open)
+
+    def _name(self, receipt: Receipt) -> bytes:
+        """The version of the file, the sequence that it was stored at, its digest, and a number of its own.
+
+        Without that number a second hard link to the same file would be renamed onto the first, and rename(2)
+        does nothing then.
+        """
+        _, ino, size, mtime_ns, _ = receipt.content.stamp
+        self._moves += 1
+        return b"%d-%d-%d-%d-%b-%d" % (ino, mtime_ns, size, receipt.seq, receipt.content.sha256.encode(), self._moves)
 
     def next_expiry(self) -> float | None:
         """When the next bucket expires."""
@@ -96,7 +116,8 @@ class Hold:
                 self._open = None
         back: list[bytes] = []
         for name in due:
-            self._delete(os.path.join(self._home.held, name), back)
+            with suppress(FileNotFoundError):  # an operator was quicker
+                self._delete(os.path.join(self._home.held, name), back)
             del self._buckets[name]
         return back
 
@@ -116,12 +137,6 @@ class Hold:
 
 def _held_version(found: os.stat_result) -> bytes:
     return b"%d-%d-%d-" % (found.st_ino, found.st_mtime_ns, found.st_size)
-
-
-def _held_name(receipt: Receipt) -> bytes:
-    """The version of the file, the sequence that it was stored at, and its digest."""
-    _, ino, size, mtime_ns, _ = receipt.content.stamp
-    return b"%d-%d-%d-%d-%b" % (ino, mtime_ns, size, receipt.seq, receipt.content.sha256.encode())
 
 
 def _move_all(home: Home, receipts: Iterable[Receipt], target_of: Callable[[Receipt], bytes]) -> Retired:
@@ -178,7 +193,7 @@ def quarantine(home: Home, refusal: Refusal, first: str, last: str) -> None:
     """
     content = refusal.content
     name = os.path.basename(content.path)[: _NAME_MAX - len(SIDECAR) - 8]
-    target = _free(os.path.join(home.quarantine, name))
+    target = _free(os.path.join(home.quarantine, name), SIDECAR)
     sidecar = {
         "reason": refusal.reason,
         "error": refusal.detail,
@@ -195,7 +210,6 @@ def quarantine(home: Home, refusal: Refusal, first: str, last: str) -> None:
     if known is None or not _move(source, target, known):
         os.unlink(target + SIDECAR)
     fsync_dir(home.quarantine)
-    fsync_dir(os.path.dirname(source))
 
 
 def stamp_of(path: bytes) -> Stamp | None:
@@ -220,10 +234,10 @@ def write_durably(path: bytes, data: bytes) -> None:
     fsync_dir(os.path.dirname(path))
 
 
-def _free(path: bytes) -> bytes:
-    """A name at which there is nothing yet: this one, or with a number behind it."""
+def _free(path: bytes, also: bytes = b"") -> bytes:
+    """A name at which there is nothing yet, nor at the one with `also` behind it: this one, or with a number."""
     candidate, number = path, 1
-    while os.path.lexists(candidate):
+    while os.path.lexists(candidate) or os.path.lexists(candidate + also):
         number += 1
         candidate = b"%b~%d" % (path, number)
     return candidate
