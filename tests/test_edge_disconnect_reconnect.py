@@ -5,8 +5,10 @@ Reads as the runbook's steps.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 
@@ -22,7 +24,7 @@ FILES = 3_000
 def monotonic_parts(curve: list[float]) -> list[str]:
     """The curve as a row of rises and falls."""
     parts: list[str] = []
-    for before, after in zip(curve, curve[1:], strict=False):
+    for before, after in pairwise(curve):
         part = "rises" if after > before else "falls"
         if not parts or parts[-1] != part:
             parts.append(part)
@@ -30,7 +32,7 @@ def monotonic_parts(curve: list[float]) -> list[str]:
 
 
 @pytest.mark.parametrize("ending", ["stop", "kill", "freeze"])
-async def test_the_link_goes_down_and_up_and_the_queue_rises_and_falls_to_zero(
+def test_the_link_goes_down_and_up_and_the_queue_rises_and_falls_to_zero(
     make_nats_server: MakeNatsServer, make_daemon: MakeDaemon, ending: str
 ) -> None:
     """Gauge 1, 0, 1; the queue rises while the server is away, and only falls after its return."""
@@ -69,7 +71,7 @@ async def test_the_link_goes_down_and_up_and_the_queue_rises_and_falls_to_zero(
     assert monotonic_parts(seen.curves["replay_queue_depth"]) == ["rises", "falls"]
 
     # 5. Nothing lost, nothing twice; the ledger tells of the outage.
-    stored = await messages(server.url, "swarm_jobs")
+    stored = asyncio.run(messages(server.url, "swarm_jobs"))
     assert len(stored) == FILES + 1
     assert len({message.subject for message in stored}) == FILES + 1
     eventually(lambda: len(daemon.rows("published")) == FILES + 1, what="every file is recorded")

@@ -5,6 +5,7 @@ Reads as the runbook's steps, on a real nats-server and a real daemon process.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import subprocess
 import sys
@@ -25,7 +26,7 @@ def drop_evidence(daemon: DaemonProcess) -> None:
         daemon.drop(name, data)
 
 
-async def test_evidence_persists_while_the_server_is_away_and_is_replayed_once(
+def test_evidence_persists_while_the_server_is_away_and_is_replayed_once(
     make_nats_server: MakeNatsServer, make_daemon: MakeDaemon
 ) -> None:
     """Nothing leaves the folder while there is no server; all of it arrives, once, when there is one."""
@@ -49,7 +50,7 @@ async def test_evidence_persists_while_the_server_is_away_and_is_replayed_once(
     eventually(lambda: not daemon.waiting(), what="the files are let go of")
 
     # 4. Every file is in the stream exactly once, byte for byte, under its digest.
-    stored = await messages(server.url, "swarm_jobs")
+    stored = asyncio.run(messages(server.url, "swarm_jobs"))
     assert sorted(message.data for message in stored) == sorted(EVIDENCE.values())
     for message in stored:
         digest = hashlib.sha256(message.data).hexdigest()
@@ -75,7 +76,7 @@ async def test_evidence_persists_while_the_server_is_away_and_is_replayed_once(
     assert "link" in events
 
 
-async def test_evidence_that_was_delivered_before_is_not_stored_again(
+def test_evidence_that_was_delivered_before_is_not_stored_again(
     make_nats_server: MakeNatsServer, make_daemon: MakeDaemon
 ) -> None:
     """The same content under another name, and after a restart, past the stream's duplicate window: a duplicate."""
@@ -98,5 +99,5 @@ async def test_evidence_that_was_delivered_before_is_not_stored_again(
     (published,) = daemon.rows("published")
     assert duplicate["path"] == "second.txt"
     assert duplicate["stream_seq"] == published["stream_seq"]
-    assert len(await messages(server.url, "swarm_jobs")) == 1
+    assert len(asyncio.run(messages(server.url, "swarm_jobs"))) == 1
     eventually(lambda: not daemon.waiting(), what="both files are let go of")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import random
@@ -48,7 +49,7 @@ class Producer(threading.Thread):
         self.join()
 
 
-async def test_nothing_is_lost_or_doubled_whoever_is_killed_and_when(
+def test_nothing_is_lost_or_doubled_whoever_is_killed_and_when(
     make_nats_server: MakeNatsServer, make_daemon: MakeDaemon
 ) -> None:
     """In each round the daemon is killed twice and the server once, at random instants."""
@@ -85,7 +86,7 @@ async def test_nothing_is_lost_or_doubled_whoever_is_killed_and_when(
     assert daemon.stop() == 0
 
     contents = {hashlib.sha256(data).hexdigest() for data in written.values()}
-    stored = await messages(server.url, "swarm_jobs")
+    stored = asyncio.run(messages(server.url, "swarm_jobs"))
     lost = contents - {hashlib.sha256(message.data).hexdigest() for message in stored}
     doubled = len(stored) - len({message.subject for message in stored})
     print(f"| {ROUNDS} rounds | {len(written)} files | {len(lost)} lost | {doubled} doubled | {slowest:.1f} s |")

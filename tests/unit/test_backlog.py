@@ -21,6 +21,7 @@ from syncdaemon import backlog as module
 from syncdaemon.backlog import Backlog, Candidate, Listing
 
 WINDOW = 8
+SMALL = 4  # a window so small that it is full nearly all the time
 FOREVER = 1e18
 
 
@@ -395,6 +396,30 @@ def test_a_file_that_was_taken_during_a_scan_is_not_missed_by_it() -> None:
     assert paths(backlog.take(9, 0.0)) == [b"b"]
 
 
+def test_a_file_in_flight_is_not_brought_again_by_a_scan() -> None:
+    """It is there, and known: it counts once, and nobody else gets it."""
+    backlog, directory = Backlog(), {b"a": 1, b"b": 2}
+    scan(backlog, directory)
+    backlog.take(1, 0.0)
+    scan(backlog, directory)
+
+    assert backlog.depth == 2
+    assert paths(backlog.take(9, FOREVER)) == [b"b"]
+
+
+def test_a_file_that_was_taken_during_a_scan_and_waits_again_is_kept() -> None:
+    """It was being replaced just when the scan came by, which missed it: what is known since then holds."""
+    backlog = Backlog()
+    scan(backlog, {b"a": 1})
+    mine, room = backlog.mine(), backlog.room
+    (candidate,) = backlog.take(1, 0.0)
+    backlog.wait(candidate._replace(tries=1), 5.0)
+    assert list(backlog.merge(listing({}, mine, room))) == [b"a"]
+
+    assert backlog.depth == 1
+    assert paths(backlog.take(9, 5.0)) == [b"a"]
+
+
 def test_a_file_that_was_put_back_during_a_scan_is_kept() -> None:
     """Taken before the scan or during it, and not delivered: it is there as before."""
     backlog, directory = Backlog(), {b"a": 1, b"b": 2, b"c": 3}
@@ -484,7 +509,7 @@ class ReplayDirectory(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.backlog = Backlog(window=WINDOW)
+        self.backlog = Backlog(window=SMALL)
         self.sign = 1
         self.clock = 1
         self.disk: dict[bytes, _File] = {}
@@ -502,7 +527,7 @@ class ReplayDirectory(RuleBasedStateMachine):
     @initialize(newest_first=st.booleans())
     def begin(self, newest_first: bool) -> None:
         self.sign = -1 if newest_first else 1
-        self.backlog = Backlog(newest_first, WINDOW)
+        self.backlog = Backlog(newest_first, SMALL)
 
     # --- producers and the notifier
 
@@ -567,7 +592,7 @@ class ReplayDirectory(RuleBasedStateMachine):
     @rule()
     def a_scan_begins(self) -> None:
         mine = self.backlog.mine()
-        assert len(mine - self.flying.keys()) <= 2 * WINDOW
+        assert len(mine - self.flying.keys()) <= 2 * SMALL
         assert self.flying.keys() <= mine
         self.scan = _Scan(mine, self.backlog.room, self.clock)
         self.history.clear()
@@ -622,9 +647,10 @@ class ReplayDirectory(RuleBasedStateMachine):
 
     # --- the daemon's own work
 
-    @precondition(lambda self: len(self.flying) < WINDOW)
+    @precondition(lambda self: len(self.flying) < SMALL)
     @rule(limit=st.integers(1, 4))
     def files_are_taken(self, limit: int) -> None:
+        limit = min(limit, SMALL - len(self.flying))
         taken = paths(self.backlog.take(limit, self.clock))
         assert len(taken) <= limit
         assert len(taken) == len(set(taken)), "twice in one batch"
