@@ -146,17 +146,21 @@ class Gauge:
         self.curves: dict[str, list[float]] = {name: [] for name in names}
         self._daemon = daemon
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._sample, daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.01):
+            self._sample()
+        self._sample()
 
     def _sample(self) -> None:
-        while not self._stop.wait(0.01):
-            try:
-                found = self._daemon.metrics()
-            except (urllib.error.URLError, OSError):
-                continue
-            for name, curve in self.curves.items():
-                if not curve or curve[-1] != found[name]:
-                    curve.append(found[name])
+        try:
+            found = self._daemon.metrics()
+        except (urllib.error.URLError, OSError):
+            return
+        for name, curve in self.curves.items():
+            if not curve or curve[-1] != found[name]:
+                curve.append(found[name])
 
     def __enter__(self) -> Gauge:
         self._thread.start()

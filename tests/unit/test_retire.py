@@ -415,6 +415,26 @@ def test_a_bucket_that_somebody_removed_does_not_hold_up_the_others(home: Home, 
     assert (os.listdir(home.held), hold.next_expiry()) == ([], None)
 
 
+def test_a_held_file_that_somebody_removed_does_not_keep_the_others(
+    home: Home, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same where the operator is at it in the very same moment: at the next time at the latest all is gone."""
+    hold.retire([delivered(home, b"%d" % number) for number in range(4)], 0.0)
+    order = [os.path.join(home.held, bucket, name) for bucket in os.listdir(home.held) for name in listed(home, bucket)]
+    real = os.unlink
+    with monkeypatch.context() as patch:
+        meanwhile(patch, "unlink", lambda: real(order[1]))
+        hold.expire(1000.0)
+    hold.expire(1000.0)
+
+    assert (os.listdir(home.held), hold.next_expiry()) == ([], None)
+
+
+def listed(home: Home, bucket: bytes) -> list[bytes]:
+    """The names in a bucket, in the order in which the file system tells them."""
+    return os.listdir(os.path.join(home.held, bucket))
+
+
 def test_a_file_that_is_written_to_while_it_is_held_comes_back(home: Home, hold: Hold) -> None:
     """A producer that kept it open wrote on: that was never sent, and goes on its way under a new name."""
     done = delivered(home)
@@ -528,6 +548,18 @@ def test_the_archive_takes_only_what_was_delivered(home: Home) -> None:
     assert Archive(home).retire([changed, gone, done]) == Retired(1, [])
     assert waiting(home) == {b"changed": b"another"}
     assert archived(home) == {b"done": b"evidence"}
+
+
+def test_what_the_archive_cannot_take_is_told_with_the_cause(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk has no room for a new folder: the file stays, and the daemon goes on."""
+    done = delivered(home, b"sub/file")
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "mkdir", fail)
+    assert Archive(home).retire([done]) == Retired(0, [(done, os.strerror(errno.ENOSPC))])
+    assert waiting(home) == {b"sub/file": b"evidence"}
 
 
 def test_two_names_of_one_file_are_both_archived(home: Home) -> None:
