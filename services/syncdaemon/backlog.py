@@ -19,11 +19,16 @@ MOST_NEWCOMERS = 32_768  # names kept only to count each once; more of them ask 
 
 
 class Candidate(NamedTuple):
-    """A file that may be complete. `seen_ctime_ns` is its ctime at the look before this one, 0 at the first."""
+    """A file that may be complete.
+
+    `tries`: looks that found it incomplete; `seen_ctime_ns`: its ctime at the look before this one, 0 at the first;
+    `failures`: looks that could not read it.
+    """
 
     path: bytes
     tries: int = 0
     seen_ctime_ns: int = 0
+    failures: int = 0
 
 
 class Listing(NamedTuple):
@@ -56,6 +61,7 @@ class Backlog:
         self._again: set[bytes] = set()  # of the flying ones: something happened at that path since
         self._beyond = 0
         self._newcomers: set[bytes] = set()  # known by an event, behind the window's end
+        self._fresh: set[bytes] = set()  # behind the window's end, and counted by the last scan
         self._end: int | None = None  # the order key at the window's end, while files wait behind it
         self._scanning = False
         self._touched: set[bytes] = set()  # while a scan is under way: named by an event, or taken
@@ -96,7 +102,7 @@ class Backlog:
             self._touched.add(path)
         if path in self._flying:
             self._again.add(path)
-        elif not self._scanning and path not in self._held and path not in self._newcomers:
+        elif not self._scanning and path not in self._held and path not in self._newcomers and path not in self._fresh:
             self._arrive(path, key, due, ctime_ns)
 
     def _arrive(self, path: bytes, key: int, due: float, ctime_ns: int) -> None:
@@ -111,6 +117,9 @@ class Backlog:
         self._held.discard(path)
         self._waiting.pop(path, None)
         self._newcomers.discard(path)
+        if path in self._fresh:
+            self._fresh.discard(path)
+            self._beyond -= 1
 
     def wait(self, candidate: Candidate, due: float) -> None:
         """The file is not complete: look at it again when `due`."""
@@ -190,6 +199,7 @@ class Backlog:
             self._end = None
         elif listing.first:
             self._end = max(listing.first)[0]
+        self._fresh = listing.fresh
         return list(self._touched - listing.fresh)
 
     def abandon(self) -> None:

@@ -1,7 +1,7 @@
 """The ledger's rows: canonical, numbered and chained by SHA-256. Pure: bytes in, bytes out.
 
 A row is one line of canonical JSON: keys sorted, no blanks, ASCII, and as values only integers, strings, true
-and false (so this is also RFC 8785's form). `prev` is the SHA-256 of the line before it, without its newline;
+and false. `prev` is the SHA-256 of the line before it, without its newline;
 `n` counts from 1. Both go on from one daily file to the next.
 """
 

@@ -181,10 +181,7 @@ class Daemon:
             await asyncio.sleep(_EXPIRE_SECONDS)
             due = self.spool.hold.next_expiry()
             if due is not None and due <= time.monotonic():
-                try:
-                    await self.spool.expire()
-                except OSError as error:
-                    log.error("hold_not_emptied", error=str(error), effect="delivered files are kept for longer")
+                await self.spool.expire()
 
     def _told(self, receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> None:
         self.metrics.delivered(receipts)

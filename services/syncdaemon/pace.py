@@ -81,7 +81,7 @@ def overdue(now: float, sent: float, last_answer: float, newest_answered: float)
 def retry_delay(failures: int, reached: bool, roll: float) -> float:
     """Seconds until the next attempt to connect, after `failures` in a row; `roll` is random in [0, 1).
 
-    Full jitter, doubling from 0.1 s to 30 s, where the server was `reached` and did not let us in. One that could
+    Full jitter, up to 0.2 s and doubling to 30 s, where the server was `reached` and did not let us in. One that could
     not be reached at all costs nothing to try, and is to be found within a second of its return.
     """
     if not failures:

@@ -43,4 +43,4 @@ def quiet_wait(ctime_ns: int, now_ns: int, quiet: float, seen_ctime_ns: int = 0)
 
 def recheck_wait(tries: int, quiet: float) -> float:
     """Seconds until the next look at a file that was not complete at the `tries`-th look (from 1)."""
-    return min(LONGEST_RECHECK, max(quiet, 0.05) * 2.0 ** min(tries - 1, 16))
+    return max(quiet, min(LONGEST_RECHECK, max(quiet, 0.05) * 2.0 ** min(tries - 1, 16)))

@@ -64,9 +64,13 @@ class Shell:
         }
         self.env.pop("EDGE_MODE", None)
 
-    def __call__(self, *arguments: str | Path, before: tuple[str, ...] = (), **settings: str) -> Ended:
-        """Runs `syncdaemon` to its end; `before` is a program that starts it. No command ever shows a traceback."""
-        command = [*before, *PROGRAM, *map(str, arguments)]
+    def __call__(self, *arguments: str | Path, **settings: str) -> Ended:
+        """Runs `syncdaemon` to its end."""
+        return self.under((), *arguments, **settings)
+
+    def under(self, program: tuple[str, ...], *arguments: str | Path, **settings: str) -> Ended:
+        """The same, started by another program. No command ever shows a traceback."""
+        command = [*program, *PROGRAM, *map(str, arguments)]
         done = subprocess.run(
             command, cwd=self.folder, env=self.env | settings, capture_output=True, text=True, timeout=40
         )
@@ -97,7 +101,7 @@ def one_line(ended: Ended, code: int) -> str:
     return line.removeprefix("syncdaemon: ")
 
 
-def mounted(path: Path) -> tuple[str, ...]:
+def read_only(path: Path) -> tuple[str, ...]:
     """A program that runs the rest of the line where `path` can't be written to, not even by root."""
     if os.geteuid() != 0:
         return ("sh", "-c", 'chmod a-w "$0" && "$@"; code=$?; chmod u+w "$0"; exit $code', str(path))
@@ -115,7 +119,7 @@ def test_help_lists_every_command(shell: Shell) -> None:
     """With what it is for; without a command the same is shown."""
     ended = shell("--help")
     assert ended.code == 0
-    assert all(re.search(rf"^  {command} +\w", ended.out, re.MULTILINE) for command in COMMANDS)
+    assert all(re.search(rf"^\W*{command} +\w", ended.out, re.MULTILINE) for command in COMMANDS)
     assert re.match(r"syncdaemon \d+\.\d+", shell("--version").out)
 
 
@@ -198,7 +202,7 @@ def test_put_into_a_replay_directory_that_is_no_directory_is_said_in_one_line(sh
     (shell.folder / "file").write_text("")
     for place in ("nowhere", "file"):
         assert place in one_line(shell("put", "a.txt", "--sync-replay-dir", place), 1)
-    assert str(shell.replay) in one_line(shell("put", "a.txt", before=mounted(shell.replay)), 1)
+    assert str(shell.replay) in one_line(shell.under(read_only(shell.replay), "put", "a.txt"), 1)
 
 
 @pytest.mark.parametrize("name", [".hidden", "a.tmp", "a.part", "a.partial"])
@@ -233,6 +237,14 @@ async def test_drain_delivers_what_is_there_and_ends(shell: Shell, nats_server: 
     assert events.count("published") == 31
     assert (events[0], events[-1]) == ("open", "close")
 
+    ended = shell("drain", NATS_URL=nats_server.url)
+    assert ended.code == 0
+    assert ended.said[0].startswith("0 files delivered (0 bytes)")
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_drain_of_an_empty_directory_ends_at_once(shell: Shell, nats_server: NatsServer, attempt: int) -> None:
+    """The link is then just connecting, and is given up in the middle of that; so more than one try is worth it."""
     ended = shell("drain", NATS_URL=nats_server.url)
     assert ended.code == 0
     assert ended.said[0].startswith("0 files delivered (0 bytes)")
@@ -276,8 +288,7 @@ def test_drain_without_a_server_gives_up_in_time(shell: Shell) -> None:
     """Exit 3, one line that names NATS_URL, and the files stay."""
     fill(shell, 3)
     line = one_line(shell("drain", "--timeout", "1"), 3)
-    assert line.startswith("NATS_URL: no connection: nats://")
-    assert "refused" in line
+    assert line.startswith(f"NATS_URL: no connection: {shell.env['NATS_URL']}: ")
     assert len(shell.files()) == 3
 
 
@@ -297,6 +308,7 @@ def test_drain_with_refused_credentials_says_so(shell: Shell, make_nats_server: 
     """Exit 3, one line without the password."""
     server = make_nats_server(config="authorization { user: edge, password: another }")
     server.start()
+    fill(shell, 1)
     ended = shell("drain", "--timeout", "1", NATS_URL=server.url, NATS_USER="edge", NATS_PASSWORD=PASSWORD)
     line = one_line(ended, 3)
     assert line.startswith("NATS_URL: no connection")
@@ -337,12 +349,9 @@ def test_status_and_metrics_of_a_running_daemon_agree(
 
     table = shell("status", SYNC_HTTP_ADDR=f"0.0.0.0:{daemon.port}")
     assert table.code == 0
-    shown = {line[:26].strip(): line[26:].strip() for line in table.out.splitlines()}
     text = " ".join(table.out.split())
-    assert "published files 3" in text
-    assert "duplicates 2" in text
-    assert f"url={nats_server.url}" in text
-    assert shown
+    for shown in ("published files 3", "duplicates 2", f"url={nats_server.url}"):
+        assert shown in text
 
 
 def test_status_without_a_daemon_exits_3(shell: Shell) -> None:
@@ -543,9 +552,7 @@ def found(pattern: str, text: str) -> str:
     return match[1]
 
 
-def test_dev_shows_a_first_delivery_and_where_to_go_on(
-    shell: Shell, dev: list[Dev], usual_ports_taken: None
-) -> None:
+def test_dev_shows_a_first_delivery_and_where_to_go_on(shell: Shell, dev: list[Dev], usual_ports_taken: None) -> None:
     """Receipt of the sample, replay folder and URLs that work; a second start delivers no sample again."""
     dev.append(Dev(shell))
     text = dev[0].welcome()
@@ -631,7 +638,7 @@ def test_a_ledger_among_the_files_to_deliver_is_refused(shell: Shell) -> None:
 def test_a_replay_directory_that_cannot_be_written_is_refused(shell: Shell) -> None:
     """Delivered files could not be moved out of it."""
     fill(shell, 1)
-    line = one_line(shell("run", before=mounted(shell.replay)), 2)
+    line = one_line(shell.under(read_only(shell.replay), "run"), 2)
     assert line.startswith(f"SYNC_REPLAY_DIR: {shell.replay} is not writable")
 
 
@@ -644,7 +651,7 @@ def test_a_replay_directory_that_is_a_file_is_refused(shell: Shell) -> None:
 def test_a_ledger_directory_that_cannot_be_written_is_refused(shell: Shell) -> None:
     """Read-only, or below what is no folder."""
     shell.ledger.mkdir()
-    line = one_line(shell("run", before=mounted(shell.ledger)), 2)
+    line = one_line(shell.under(read_only(shell.ledger), "run"), 2)
     assert line.startswith(f"SYNC_LEDGER_DIR: {shell.ledger} can't be written")
     (shell.folder / "file").write_text("")
     assert one_line(shell("run", SYNC_LEDGER_DIR="file/ledger"), 2).startswith("SYNC_LEDGER_DIR: ")
@@ -689,9 +696,7 @@ def test_a_second_daemon_on_a_directory_is_refused(
     eventually(lambda: daemon.rows("published"), what="the first daemon delivers")
 
 
-def test_a_second_daemon_on_a_ledger_is_refused(
-    shell: Shell, nats_server: NatsServer, make_daemon: MakeDaemon
-) -> None:
+def test_a_second_daemon_on_a_ledger_is_refused(shell: Shell, nats_server: NatsServer, make_daemon: MakeDaemon) -> None:
     """Of the same site; another site may share the folder."""
     daemon = make_daemon(nats_server.url)
     daemon.start()
@@ -724,7 +729,6 @@ def test_a_day_without_a_row_between_others_is_no_damage(
     shell: Shell, ledger: list[Path], nats_server: NatsServer
 ) -> None:
     """Where the disk was full on a whole day its file is empty; the chain goes on past it."""
-    (shell.ledger / "evidence-test-site-20200101a.jsonl").unlink(missing_ok=True)
     empty = ledger[1].with_name("evidence-test-site-20200103.jsonl")
     ledger[1].rename(ledger[1].with_name("evidence-test-site-20200105.jsonl"))
     empty.write_bytes(b"")

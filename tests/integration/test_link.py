@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import nats
-import nkeys
+import nkeys  # type: ignore[import-untyped]
 import pytest
 import structlog
 from nats.aio.client import Client
@@ -31,7 +31,8 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from syncdaemon.devserver import HOST, NatsServer, free_port
 from syncdaemon.errors import LinkDown
-from syncdaemon.link import STOPPED, Link, LinkSettings, Session, frame
+from syncdaemon.link import STOPPED, Link, LinkSettings, Session
+from syncdaemon.tasks import background
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import messages
 from tests.support.server import MakeNatsServer
@@ -204,13 +205,10 @@ class Changes(list[str]):
 async def running(*urls: str, changes: Changes | None = None, **login: Any) -> AsyncIterator[Link]:
     """A link at work; an error that ends it comes out."""
     link = Link(LinkSettings(urls, "syncdaemon test", **login), (Changes() if changes is None else changes).note)
-    work = asyncio.create_task(link.run())
-    try:
+    async with background(link.run()) as failed:
         yield link
-    finally:
-        work.cancel()
-        with suppress(asyncio.CancelledError):
-            await work
+        if failed.done():
+            failed.result()
 
 
 async def until(check: Callable[[], object], within: float = 10.0, what: str = "") -> float:
@@ -243,7 +241,12 @@ async def refusal(link: Link, within: float = 5.0) -> str:
 
 def frames(session: Session, sink: Sink, count: int, payload: bytes = b"x", start: int = 0) -> list[bytes]:
     """So many messages for the subject `frozen.<n>`, their answers going to `sink`."""
-    return [frame(b"frozen.%d" % n, session.expect(sink, n), b"", payload) for n in range(start, start + count)]
+    return [pub(b"frozen.%d" % n, session.expect(sink, n), payload) for n in range(start, start + count)]
+
+
+def pub(subject: bytes, reply: bytes, payload: bytes) -> bytes:
+    """One message of the client protocol."""
+    return b"PUB %b %b %d\r\n%b\r\n" % (subject, reply, len(payload), payload)
 
 
 # Coming and going.
@@ -287,6 +290,14 @@ async def test_a_port_that_says_nothing_is_given_up(make_daemon: MakeDaemon) -> 
             assert "no answer within 5 seconds" in await refusal(link, within=6.0)
     finally:
         silent.close()
+
+
+async def test_it_ends_whatever_it_is_doing(nats_server: NatsServer) -> None:
+    """Given up at any moment of connecting, as when a drain finds nothing to deliver."""
+    for steps in range(60):
+        async with asyncio.timeout(5.0), running(nats_server.url):
+            for _ in range(steps):
+                await asyncio.sleep(0)
 
 
 async def test_a_frozen_server_is_noticed_and_all_that_is_in_flight_is_told_lost(nats_server: NatsServer) -> None:
@@ -372,7 +383,7 @@ async def test_nothing_is_flushed_after_an_abort(make_nats_server: MakeNatsServe
         session = await works(link)
         await until(lambda: gone(server, 1), what="the server has read the old connection to its end")
         marker = Sink()
-        await session.send([frame(b"frozen.marker", session.expect(marker, 0), b"", b"")])
+        await session.send([pub(b"frozen.marker", session.expect(marker, 0), b"")])
         await until(lambda: marker.answers, what="what came before the marker is stored")
 
     stored = [message for message in await messages(server.url, "frozen") if message.subject != "frozen.marker"]
@@ -384,7 +395,7 @@ async def test_nothing_is_flushed_after_an_abort(make_nats_server: MakeNatsServe
 def gone(server: NatsServer, count: int) -> bool:
     """Whether so many connections of the link have ended, by the server's own account."""
     with urllib.request.urlopen(f"{server.monitor_url}/connz?state=closed") as answer:
-        closed = json.load(answer)["connections"]
+        closed: list[dict[str, Any]] = json.load(answer)["connections"]
     return sum(connection.get("name") == "syncdaemon test" for connection in closed) >= count
 
 
@@ -412,7 +423,7 @@ async def test_an_answer_that_nobody_waits_for_is_dropped(nats_server: NatsServe
         reply = session.expect(sink, 7)
         stray = b"%b%d" % (reply[: reply.rindex(b".") + 1], 999_999)
         for subject, text in ((reply, b"first"), (reply, b"second"), (stray, b"stray")):
-            await session.send([b"PUB %b %d\r\n%b\r\n" % (subject, len(text), text)])
+            await session.send([pub(subject, b"", text)])
         await works(link)
         assert sink.answers == {7: b"first"}
 
@@ -467,10 +478,11 @@ async def test_a_token(make_nats_server: MakeNatsServer) -> None:
     """As a setting, and as a part of the URL."""
     server = make_nats_server(config=f"authorization {{ token: {PASSWORD} }}")
     server.start()
-    for url, login in ((server.url, {"token": PASSWORD}), (f"nats://{PASSWORD}@{HOST}:{server.port}", {})):
-        async with running(url, **login) as link:
-            await works(link)
-            assert PASSWORD not in link.shown_url
+    async with running(server.url, token=PASSWORD) as link:
+        await works(link)
+    async with running(f"nats://{PASSWORD}@{HOST}:{server.port}") as link:
+        await works(link)
+        assert link.shown_url == server.url
 
 
 def key_pair(kind: int) -> tuple[nkeys.KeyPair, str, str]:
@@ -516,11 +528,8 @@ def jwt(issuer: nkeys.KeyPair, subject: str, claims: dict[str, Any]) -> str:
     return f"{signed}.{unpadded(issuer.sign(signed.encode()))}"
 
 
-UNLIMITED = dict.fromkeys(
-    """subs data payload imports exports conn leaf mem_storage disk_storage streams consumer
-    mem_max_stream_bytes disk_max_stream_bytes max_ack_pending""".split(),
-    -1,
-)
+PLAIN = dict.fromkeys(("subs", "data", "payload", "imports", "exports", "conn", "leaf"), -1)
+JETSTREAM = dict.fromkeys(("mem_storage", "disk_storage", "streams", "consumer"), -1)
 
 
 class Operator:
@@ -529,16 +538,16 @@ class Operator:
     def __init__(self) -> None:
         self.pair, self.public, _ = key_pair(nkeys.PREFIX_BYTE_OPERATOR)
         self.account, self.account_public, _ = key_pair(nkeys.PREFIX_BYTE_ACCOUNT)
-        system, system_public, _ = key_pair(nkeys.PREFIX_BYTE_ACCOUNT)
-        limits = {"limits": {**UNLIMITED, "wildcards": True}, "type": "account"}
-        plain = {"limits": {**dict.fromkeys(("subs", "data", "payload", "conn"), -1)}, "type": "account"}
+        system = key_pair(nkeys.PREFIX_BYTE_ACCOUNT)[1]
+        ours = {"limits": {**PLAIN, **JETSTREAM, "wildcards": True}, "type": "account"}
+        theirs = {"limits": {**PLAIN, "wildcards": True}, "type": "account"}
         self.config = f"""
-            operator: {jwt(self.pair, self.public, {"type": "operator", "system_account": system_public})}
-            system_account: {system_public}
+            operator: {jwt(self.pair, self.public, {"type": "operator", "system_account": system})}
+            system_account: {system}
             resolver: MEMORY
             resolver_preload {{
-              {self.account_public}: {jwt(self.pair, self.account_public, limits)}
-              {system_public}: {jwt(self.pair, system_public, plain)}
+              {self.account_public}: {jwt(self.pair, self.account_public, ours)}
+              {system}: {jwt(self.pair, system, theirs)}
             }}
         """
 
@@ -733,10 +742,10 @@ async def test_a_client_certificate(make_nats_server: MakeNatsServer, certificat
     """Shown where the server asks for it; without one the connection is refused."""
     server = make_nats_server(config=certificates.mutual())
     server.start()
-    own = {"tls_cert": certificates.client_cert, "tls_key": certificates.client_key}
-    async with running(tls_url(server), tls_ca=certificates.ca, **own) as link:
+    ca, cert, key = certificates.ca, certificates.client_cert, certificates.client_key
+    async with running(tls_url(server), tls_ca=ca, tls_cert=cert, tls_key=key) as link:
         await works(link)
-    async with running(tls_url(server), tls_ca=certificates.ca) as link:
+    async with running(tls_url(server), tls_ca=ca) as link:
         assert "certificate" in await refusal(link)
 
 
@@ -764,7 +773,7 @@ async def without_tls() -> AsyncIterator[tuple[int, bytearray]]:
 
 
 @pytest.mark.parametrize("login", [{"user": "edge", "password": PASSWORD}, {"token": PASSWORD}])
-async def test_a_tls_url_never_sends_credentials_in_the_clear(login: dict[str, str]) -> None:
+async def test_a_tls_url_never_sends_credentials_in_the_clear(login: dict[str, Any]) -> None:
     """To a server that offers no TLS not a byte is sent, and the reason says so."""
     async with without_tls() as (port, heard), running(f"tls://{HOST}:{port}", **login) as link:
         assert "offers no TLS" in await refusal(link)

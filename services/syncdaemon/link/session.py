@@ -66,6 +66,7 @@ class Session:
         self._answered_at = 0.0
         self._newest_answered = 0.0
         self._written = self._taken = 0
+        self._waited = False
         self._progress_at = 0.0
 
     async def open(self, settings: LinkSettings) -> None:
@@ -203,15 +204,24 @@ class Session:
         if now - self.proved_at >= PROBE_SECONDS:
             self._writer.write(b"PING\r\n")
             self._written += 6
-        taken = self._written - self._unsent()
-        if taken > self._taken:
-            self._taken, self._progress_at = taken, now
+        self._look_for_progress(now)
         if now - max(self.proved_at, self._progress_at) > SILENT_SECONDS:
             self.fail(f"the server has been silent for {SILENT_SECONDS:g} seconds")
         if self._waiting:
             sent = next(iter(self._waiting.values()))[2]
             if pace.overdue(now, sent, self._answered_at, self._newest_answered):
                 self.fail(f"a message was not answered within {pace.ANSWER_SECONDS:g} seconds")
+
+    def _look_for_progress(self, now: float) -> None:
+        """A peer that goes on to take what waited for it is slow, not dead.
+
+        Only what waited counts: the kernel of a frozen peer takes bytes at once for as long as its buffer has room.
+        """
+        unsent = self._unsent()
+        taken = self._written - unsent
+        if self._waited and taken > self._taken:
+            self._progress_at = now
+        self._taken, self._waited = taken, unsent > 0
 
     def _unsent(self) -> int:
         """Bytes that the peer's kernel has not acknowledged yet: SIOCOUTQ of tcp(7), plus our own buffer."""

@@ -28,6 +28,8 @@ BATCH_FILES = 256
 BATCH_BYTES = 4 << 20
 _SCAN_RETRY = 2.0  # seconds between scans while the directory can't be read
 _MANY = 4_096  # files in one new folder; more are left to a scan
+_LATE_EVENTS_NS = 300_000_000  # how long after its cause an event may come
+_STUCK = 60.0  # seconds until a refused file that could not be set aside is tried again: each try is a row
 _REARM = 5.0  # seconds until a broken watch is tried again
 
 log = structlog.get_logger(__name__)
@@ -100,7 +102,7 @@ class Spool:
     async def scan(self) -> None:
         """Looks at the whole directory once. Raises OSError where it can't be read."""
         self._offset_ns = await self._in(self._scanning, self.home.clock_offset_ns)
-        since, mine, room = self.now_ns() - 20_000_000, self.backlog.mine(), self.backlog.room
+        since, mine, room = self.now_ns() - _LATE_EVENTS_NS, self.backlog.mine(), self.backlog.room
         newest = self.settings.newest_first
         listing = await self._in(self._scanning, lambda: scan(self.settings.replay_dir, mine, room, newest, since))
         if listing.odd > self.odd:
@@ -210,7 +212,7 @@ class Spool:
             if isinstance(look, NotYet):
                 self.backlog.wait(look.candidate, self._clock() + look.wait)
             elif isinstance(look, Gone):
-                self.backlog.landed(look.path)
+                self._land(look.path)
             else:
                 batch.append(look)
         return batch
@@ -225,8 +227,8 @@ class Spool:
                 await self.expire()
         kept = {receipt.content.path for receipt, _ in retired.kept}
         for path in (receipt.content.path for receipt in receipts):
-            if path not in kept and self.backlog.landed(path):
-                self._look_at_one(path)
+            if path not in kept:
+                self._land(path)
         for receipt, cause in retired.kept:
             log.error("not_moved", path=receipt.content.name, error=cause, effect="recorded, and still there")
             self.backlog.wait(Candidate(receipt.content.path, 1), self._clock() + settle.LONGEST_RECHECK)
@@ -239,11 +241,20 @@ class Spool:
 
     async def set_aside(self, refusal: Refusal, first: str, last: str) -> None:
         """Moves a refused file to the quarantine with its reason; `first` and `last` attempt in RFC 3339."""
-        await self._in(self._files, lambda: quarantine(self.home, refusal, first, last))
-        self.quarantined += 1
-        log.error("quarantined", path=refusal.content.name, reason=refusal.reason, error=str(refusal.detail))
-        if self.backlog.landed(refusal.content.path):
-            self._look_at_one(refusal.content.path)
+        name, path = refusal.content.name, refusal.content.path
+        try:
+            self.quarantined += await self._in(self._files, lambda: quarantine(self.home, refusal, first, last))
+        except OSError as error:
+            log.error("not_set_aside", path=name, reason=refusal.reason, error=str(error))
+            self.backlog.wait(Candidate(path, 1), self._clock() + _STUCK)
+        else:
+            log.error("quarantined", path=name, reason=refusal.reason, error=str(refusal.detail))
+            self._land(path)
+
+    def _land(self, path: bytes) -> None:
+        """A file in flight has left its path; if something came there since, it is looked at."""
+        if self.backlog.landed(path):
+            self._look_at_one(path)
 
     def put_back(self, contents: Iterable[Content]) -> None:
         """These files were not delivered: they are ready again."""
@@ -252,8 +263,12 @@ class Spool:
         self._stir.set()
 
     async def expire(self) -> None:
-        """Deletes what has been held for long enough. Raises OSError where that can't be."""
-        back = await self._in(self._expiring, lambda: self.hold.expire(self._clock()))
+        """Deletes what has been held for long enough."""
+        try:
+            back = await self._in(self._expiring, lambda: self.hold.expire(self._clock()))
+        except OSError as error:
+            log.error("hold_not_emptied", error=str(error), effect="delivered files are kept for longer")
+            return
         for path in back:
             log.warning("changed_while_held", path=os.fsdecode(path), effect="delivered as a new file")
         self._look_at(back)

@@ -70,6 +70,19 @@ class Home:
         return offset if abs(offset) > _CLOCK_SLACK_NS else 0
 
 
+def make_dirs(path: bytes) -> None:
+    """Makes a folder and what is missing above it, each durable in its parent. One that is there is fine.
+
+    Raises OSError; FileExistsError or NotADirectoryError where a name on the way is a file's.
+    """
+    if os.path.isdir(path):
+        return
+    parent = os.path.dirname(path)
+    make_dirs(parent)
+    os.mkdir(path, 0o750)
+    fsync_dir(parent)
+
+
 def fsync_dir(path: bytes) -> None:
     """Makes the renames, creations and removals in this directory durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

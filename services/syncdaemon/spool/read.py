@@ -19,6 +19,7 @@ _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 1 << 20
 _SMALL = 64 << 10  # bytes that are read in no time
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
+_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # says nothing about the file
 _TRIES_TO_READ = 6  # looks at a file that can't be read, over some seconds, before it is refused
 _UNKNOWN = Stamp(0, 0, 0, 0, 0)
 
@@ -80,14 +81,17 @@ class Reader(NamedTuple):
 
     def _again(self, candidate: Candidate, ctime_ns: int) -> NotYet:
         tries = candidate.tries + 1
-        return NotYet(Candidate(candidate.path, tries, ctime_ns), settle.recheck_wait(tries, self.quiet))
+        again = candidate._replace(tries=tries, seen_ctime_ns=ctime_ns)
+        return NotYet(again, settle.recheck_wait(tries, self.quiet))
 
     def _failed(self, candidate: Candidate, error: OSError) -> Look:
         if error.errno in _NO_FILE:
             return Gone(candidate.path)
-        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM) or candidate.tries + 1 < _TRIES_TO_READ:
+        if error.errno in _OURS:
             return self._again(candidate, 0)
-        unread = Content(candidate.path, quote_from_bytes(candidate.path), _UNKNOWN, None, "", candidate.tries + 1)
+        if candidate.failures + 1 < _TRIES_TO_READ:
+            return self._again(candidate._replace(failures=candidate.failures + 1), 0)
+        unread = Content(candidate.path, quote_from_bytes(candidate.path), _UNKNOWN, None, "", candidate.failures + 1)
         return Refusal(unread, "unreadable", f"can't be read: {error.strerror}")
 
 

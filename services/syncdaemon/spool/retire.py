@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from syncdaemon.model import Receipt, Refusal, Stamp
-from syncdaemon.spool.home import Home, fsync_dir
+from syncdaemon.spool.home import Home, fsync_dir, make_dirs
 
 SIDECAR = b".reason.json"
 _NAME_MAX = 255
@@ -44,7 +44,7 @@ class Archive:
     def _place(self, day: bytes, path: bytes) -> bytes:
         place = os.path.join(day, path)
         try:
-            os.makedirs(os.path.dirname(place), 0o750, exist_ok=True)
+            make_dirs(os.path.dirname(place))
         except (FileExistsError, NotADirectoryError):  # the name of its folder was a file's earlier that day
             place = os.path.join(day, path.replace(b"/", b"%2F")[-200:])
         return _free(place)
@@ -86,7 +86,7 @@ class Hold:
         if self._open is None or now >= self._buckets[self._open]:
             self._open = b"%d" % time.time_ns()
             self._buckets[self._open] = now + min(_BUCKET_SECONDS, self.seconds)
-            os.mkdir(os.path.join(self._home.held, self._open), 0o750)
+            make_dirs(os.path.join(self._home.held, self._open))
         return os.path.join(self._home.held, self._open)
 
     def _name(self, receipt: Receipt) -> bytes:
@@ -101,8 +101,8 @@ class Hold:
 
     def next_expiry(self) -> float | None:
         """When the next bucket expires."""
-        with self._lock:
-            return min(self._buckets.values()) + self.seconds if self._buckets else None
+        closed = list(self._buckets.values())  # not under the lock: that is held as long as the disk takes
+        return min(closed) + self.seconds if closed else None
 
     def expire(self, now: float) -> list[bytes]:
         """Deletes what has been held for long enough; returns the paths of files that turned out to be changed.
@@ -116,23 +116,29 @@ class Hold:
                 self._open = None
         back: list[bytes] = []
         for name in due:
-            with suppress(FileNotFoundError):  # an operator was quicker
-                self._delete(os.path.join(self._home.held, name), back)
-            del self._buckets[name]
+            self._delete(os.path.join(self._home.held, name), back)
+            with self._lock:
+                del self._buckets[name]
         return back
 
     def _delete(self, bucket: bytes, back: list[bytes]) -> None:
-        with os.scandir(bucket) as entries:
-            for entry in entries:
-                if entry.name.startswith(_held_version(entry.stat(follow_symlinks=False))):
-                    os.unlink(entry.path)
-                else:
-                    place = _free(os.path.join(self._home.replay_dir, b"changed-while-held-" + entry.name))
-                    os.rename(entry.path, place)
-                    back.append(os.path.basename(place))
+        """An operator who is short of space may have been quicker, with one file or with the whole bucket."""
+        with suppress(FileNotFoundError):
+            entries = os.listdir(bucket)
+            for name in entries:
+                self._let_go(os.path.join(bucket, name), name, back)
                 with self._lock:
                     self.count -= 1
-        os.rmdir(bucket)
+            os.rmdir(bucket)
+
+    def _let_go(self, path: bytes, name: bytes, back: list[bytes]) -> None:
+        with suppress(FileNotFoundError):
+            if name.startswith(_held_version(os.lstat(path))):
+                os.unlink(path)
+                return
+            place = _free(os.path.join(self._home.replay_dir, b"changed-while-held-" + name))
+            os.rename(path, place)
+            back.append(os.path.basename(place))
 
 
 def _held_version(found: os.stat_result) -> bytes:
@@ -145,8 +151,8 @@ def _move_all(home: Home, receipts: Iterable[Receipt], target_of: Callable[[Rece
     folders: set[bytes] = set()
     for receipt in receipts:
         source = home.replay_dir + b"/" + receipt.content.path
-        target = target_of(receipt)
         try:
+            target = target_of(receipt)
             if _move(source, target, receipt.content.stamp):
                 moved += 1
                 folders.add(target[: target.rindex(b"/")])
@@ -164,7 +170,7 @@ def _move(source: bytes, target: bytes, stamp: Stamp) -> bool:
     except FileNotFoundError:
         if os.path.isdir(os.path.dirname(target)):
             return False
-        os.makedirs(os.path.dirname(target), 0o750)
+        make_dirs(os.path.dirname(target))
         return _move(source, target, stamp)
     found = os.lstat(target)
     if (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns) == stamp[:4]:
@@ -186,10 +192,11 @@ def _give_back(moved: bytes, source: bytes, folder: bool) -> None:
     fsync_dir(os.path.dirname(source))
 
 
-def quarantine(home: Home, refusal: Refusal, first: str, last: str) -> None:
+def quarantine(home: Home, refusal: Refusal, first: str, last: str) -> bool:
     """Sets a refused file aside, its sidecar first: a file never lies there without its reason.
 
-    `first` and `last`: when it was first tried and when it was refused, RFC 3339.
+    `first` and `last`: when it was first tried and when it was refused, RFC 3339. False: it was gone, or another
+    version by now. Raises OSError where it can't be moved; it is where it was then.
     """
     content = refusal.content
     name = os.path.basename(content.path)[: _NAME_MAX - len(SIDECAR) - 8]
@@ -207,9 +214,14 @@ def quarantine(home: Home, refusal: Refusal, first: str, last: str) -> None:
     write_durably(target + SIDECAR, json.dumps(sidecar, indent=2, sort_keys=True).encode() + b"\n")
     source = os.path.join(home.replay_dir, content.path)
     known = content.stamp if content.stamp.ino else stamp_of(source)
-    if known is None or not _move(source, target, known):
-        os.unlink(target + SIDECAR)
-    fsync_dir(home.quarantine)
+    moved = False
+    try:
+        moved = known is not None and _move(source, target, known)
+    finally:
+        if not moved:
+            os.unlink(target + SIDECAR)
+        fsync_dir(home.quarantine)
+    return moved
 
 
 def stamp_of(path: bytes) -> Stamp | None:
