@@ -92,9 +92,18 @@ class Backlog:
         """The order key of a file: the smaller goes first."""
         return self._sign * mtime_ns
 
+    @property
+    def any_ready(self) -> bool:
+        """Whether there may be a file to take now."""
+        return bool(self._ready)
+
     def oldest(self) -> int | None:
-        """The mtime of the first file in order that is ready, in ns; the oldest where the oldest goes first."""
-        return self._sign * self._ready[0][0] if self._ready else None
+        """The mtime of the oldest file that is ready and known by name, in ns."""
+        while self._ready and self._ready[0][1] not in self._held:
+            heappop(self._ready)
+        if not self._ready:
+            return None
+        return self._ready[0][0] if self._sign > 0 else -max(self._ready)[0]
 
     def hint(self, path: bytes, key: int, due: float, ctime_ns: int) -> None:
         """An event says that there is a file at `path`, to be looked at when `due`."""

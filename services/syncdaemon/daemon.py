@@ -133,25 +133,29 @@ class Daemon:
                 work = asyncio.create_task(stop.wait())
             await finish(work, stop, failed, FINISH_SECONDS)
 
-    async def drain(self, within: float | None, progress: Callable[[Daemon], None] = lambda daemon: None) -> None:
-        """Delivers what is in the directory now, and returns.
+    async def drain(
+        self,
+        within: float | None,
+        progress: Callable[[Daemon], None] = lambda daemon: None,
+        stop: asyncio.Event | None = None,
+    ) -> None:
+        """Delivers what is in the directory now, and returns; sooner where `stop` is set.
 
         Raises ConnectTimeout where there was no connection in `within` seconds, TimeoutError where not all
-        was delivered by then.
+        was delivered by then, or by `stop`.
         """
-        stop = asyncio.Event()
+        stop = stop or asyncio.Event()
         async with self._open():
             await self._scan()
             async with background(self.link.run(), self._expire(), self._write_link_rows()) as failed:
                 work = asyncio.create_task(self.delivery.run(stop))
                 drained = asyncio.create_task(self._drained(progress))
-                done, _ = await asyncio.wait(
-                    (work, drained, failed), timeout=within, return_when=asyncio.FIRST_COMPLETED
-                )
+                await asyncio.wait((work, drained, failed), timeout=within, return_when=asyncio.FIRST_COMPLETED)
+                in_time = drained.done()
                 drained.cancel()
                 stop.set()
                 await finish(work, stop, failed, FINISH_SECONDS)
-                if drained not in done:
+                if not in_time:
                     raise self._late()
                 drained.result()
 
@@ -173,7 +177,8 @@ class Daemon:
 
     def _late(self) -> Exception:
         if self.link.connects:
-            return TimeoutError(f"{self.spool.backlog.depth} files left; {self.publisher.paused or 'time ran out'}")
+            why = self.publisher.paused or "stopped, or out of time"
+            return TimeoutError(f"{self.spool.backlog.depth} files left; {why}")
         return ConnectTimeout(f"NATS_URL: no connection: {self.link.problem}")
 
     async def _expire(self) -> None:

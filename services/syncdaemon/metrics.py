@@ -76,7 +76,7 @@ class Metrics:
         self._gauge("syncdaemon_held_files", "Delivered files that are still kept", live.held)
         self._gauge("syncdaemon_quarantined_files", "Refused files that wait for the operator", live.quarantined)
         self._gauge(
-            "syncdaemon_oldest_file_age_seconds", "Age by mtime of the file that is next to go", live.oldest_age
+            "syncdaemon_oldest_file_age_seconds", "Age by mtime of the oldest file that is ready", live.oldest_age
         )
         self._gauge(
             "syncdaemon_dedupe_horizon_seconds", "For how long an outage may last without a second copy", live.horizon

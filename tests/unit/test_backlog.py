@@ -77,14 +77,15 @@ def test_a_scan_brings_files_in_order() -> None:
 
 
 def test_the_newest_goes_first_where_asked() -> None:
-    """SYNC_ORDER=newest turns the order round, and `oldest` still tells an mtime."""
+    """SYNC_ORDER=newest turns the order round; the oldest is the oldest all the same."""
     backlog = Backlog(newest_first=True)
     first = [(backlog.key(mtime), path) for path, mtime in {b"a": 1, b"b": 3, b"c": 2}.items()]
     backlog.mine()
     backlog.merge(Listing(sorted(first), set(), 0, set(), 0))
 
-    assert backlog.oldest() == 3
+    assert backlog.oldest() == 1
     assert paths(backlog.take(9, 0.0)) == [b"b", b"c", b"a"]
+    assert backlog.oldest() is None
 
 
 @given(st.dictionaries(st.binary(min_size=1, max_size=3), st.integers(0, 5), max_size=30), st.data())

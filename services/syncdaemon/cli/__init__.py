@@ -124,8 +124,14 @@ def drain(
             bar.update(files, completed=done, total=done + daemon.spool.backlog.depth, size=decimal(size), rate=rate)
 
         loaded.settings.check_files()
+
+        async def live() -> None:
+            stop = asyncio.Event()
+            install_signals(stop)
+            await daemon.drain(timeout, progress, stop)
+
         daemon = Daemon(loaded.settings)
-        asyncio.run(daemon.drain(timeout, progress))
+        asyncio.run(live())
     seconds = time.monotonic() - began
     typer.echo(
         f"{daemon.report.delivered} files delivered ({daemon.report.delivered_bytes} bytes) in {seconds:.1f} s",

@@ -95,7 +95,7 @@ class Spool:
         return time.time_ns() + self._offset_ns
 
     def oldest_age(self) -> float:
-        """Age in seconds, by mtime, of the file that goes next; 0 where none is ready."""
+        """Age in seconds, by mtime, of the oldest file that is ready; 0 where none is."""
         mtime_ns = self.backlog.oldest()
         return 0.0 if mtime_ns is None else max(0.0, (time.time_ns() - mtime_ns) / 1e9)
 
@@ -193,7 +193,7 @@ class Spool:
     async def _something_due(self) -> None:
         self._stir.clear()
         due = self.backlog.next_due()
-        if self.backlog.oldest() is not None:
+        if self.backlog.any_ready:
             return
         try:
             async with asyncio.timeout(None if due is None else max(0.0, due - self._clock())):
