@@ -49,6 +49,7 @@ class DaemonProcess:
             "SYNC_HTTP_ADDR": f"127.0.0.1:{self.port}",
             **settings,
         }
+        self.command = [sys.executable, "-m", "syncdaemon", "run"]
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -59,13 +60,7 @@ class DaemonProcess:
     def launch(self) -> None:
         """Starts the process, and does not wait for it."""
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "syncdaemon", "run"],
-                env=self.env,
-                stdout=log,
-                stderr=log,
-                cwd=self.replay.parent,
-            )
+            self.process = subprocess.Popen(self.command, env=self.env, stdout=log, stderr=log, cwd=self.replay.parent)
 
     def _ready(self) -> bool:
         assert self.process is not None

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from syncdaemon import settle
 from syncdaemon.backlog import Listing
 
-_SPARE = 2  # how many times the wanted number may pile up before it is cut
+_SPARE = 4  # a quarter more than the wanted number may pile up before it is cut
+_NO_LIMIT = 1 << 80
 
 
 def scan(root: bytes, mine: frozenset[bytes], room: int, newest_first: bool, since_ns: int) -> Listing:
@@ -19,7 +20,8 @@ def scan(root: bytes, mine: frozenset[bytes], room: int, newest_first: bool, sin
     """
     sign = -1 if newest_first else 1
     first: list[tuple[int, bytes]] = []
-    limit: tuple[int, bytes] | None = None
+    most = room + room // _SPARE
+    last = _NO_LIMIT  # the order key of the last one of `first` since it was cut
     fresh: set[bytes] = set()
     missing = set(mine)
     beyond = odd = 0
@@ -30,16 +32,16 @@ def scan(root: bytes, mine: frozenset[bytes], room: int, newest_first: bool, sin
         if stat is None:
             odd += 1
             continue
-        key = (sign * stat.st_mtime_ns, path)
+        order = sign * stat.st_mtime_ns
         if stat.st_ctime_ns >= since_ns:
             fresh.add(path)
-        if limit is not None and key > limit:
+        if order > last:
             beyond += 1
             continue
-        first.append(key)
-        if len(first) > _SPARE * room:
+        first.append((order, path))
+        if len(first) > most:
             beyond += _cut(first, room)
-            limit = first[-1] if first else (-(1 << 80), b"")
+            last = first[-1][0] if first else -_NO_LIMIT
     beyond += _cut(first, room)
     return Listing(first, missing, beyond, fresh.difference(path for _, path in first), odd)
 
@@ -74,13 +76,12 @@ def files(root: bytes, start: bytes = b"") -> Iterator[tuple[bytes, os.stat_resu
                     continue
                 path = folder + name
                 try:
-                    if entry.is_dir(follow_symlinks=False):
+                    if entry.is_file(follow_symlinks=False):
+                        if not name.endswith(settle.IGNORED_ENDINGS):
+                            yield path, entry.stat(follow_symlinks=False)
+                    elif entry.is_dir(follow_symlinks=False):
                         folders.append(path + b"/")
-                    elif name.endswith(settle.IGNORED_ENDINGS):
-                        continue
-                    elif entry.is_file(follow_symlinks=False):
-                        yield path, entry.stat(follow_symlinks=False)
-                    else:
+                    elif not name.endswith(settle.IGNORED_ENDINGS):
                         yield path, None
                 except OSError:
                     continue
