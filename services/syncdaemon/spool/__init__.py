@@ -205,7 +205,7 @@ class Spool:
         reader = Reader(self.settings.replay_dir, self.settings.quiet, largest)
         candidates, now_ns = list(self._taken), self.now_ns()
         looks = await self._in(self._files, lambda: list(_up_to_bytes(reader.look(candidates, now_ns))))
-        for _ in islice(candidates, len(looks)):
+        for _ in looks:
             self._taken.popleft()
         batch: list[Content | Refusal] = []
         for look in looks:
@@ -226,9 +226,11 @@ class Spool:
             if not self.settings.hold:
                 await self.expire()
         kept = {receipt.content.path for receipt, _ in retired.kept}
-        for path in (receipt.content.path for receipt in receipts):
-            if path not in kept:
-                self._land(path)
+        landed = [receipt.content.path for receipt in receipts if receipt.content.path not in kept]
+        for path in landed:
+            self._land(path)
+        if retired.moved < len(landed):  # gone, or another version by now, which nobody may have told of
+            self._look_at(landed)
         for receipt, cause in retired.kept:
             log.error("not_moved", path=receipt.content.name, error=cause, effect="recorded, and still there")
             self.backlog.wait(Candidate(receipt.content.path, 1), self._clock() + settle.LONGEST_RECHECK)
