@@ -85,12 +85,14 @@ class Daemon:
             finally:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(FINISH_SECONDS):
-                        await self.ledger.record(
-                            [*self._pending_link_rows(), ("close", {"rows": self.ledger.rows + 1})]
-                        )
+                        await self._last_rows()
         finally:
             await self.ledger.close()
             self.spool.close()
+
+    async def _last_rows(self) -> None:
+        rows = self._pending_link_rows()
+        await self.ledger.record([*rows, ("close", {"rows": self.ledger.rows + len(rows) + 1})])
 
     def _remember(self, rows: list[dict[str, Any]]) -> None:
         """Of the newest receipts those whose file is still there: a crash came between record and retire."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
+from syncdaemon import settle
 from syncdaemon.errors import SyncError
 
 
@@ -19,6 +21,10 @@ def put(source: Path, replay_dir: Path) -> Path:
 
     Raises PutError where that can't be, or where a file of that name still waits there.
     """
+    if settle.ignored(os.fsencode(source.name)):
+        raise PutError(f"{source}: a file of this name is never taken; rename it")
+    if not replay_dir.is_dir():
+        raise PutError(f"SYNC_REPLAY_DIR: {replay_dir} is not a directory")
     target = replay_dir / source.name
     temporary = replay_dir / f".put-{secrets.token_hex(8)}.part"
     try:
@@ -32,7 +38,8 @@ def put(source: Path, replay_dir: Path) -> Path:
     except OSError as error:
         raise PutError(f"{source}: not put into {replay_dir}: {error.strerror}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
     directory = os.open(replay_dir, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(directory)

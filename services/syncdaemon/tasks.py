@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
+
+_CANCEL_AGAIN = 0.2  # seconds
 
 
 @asynccontextmanager
@@ -23,10 +25,16 @@ async def background(*work: Any) -> AsyncIterator[asyncio.Future[None]]:
     try:
         yield failed
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel(tasks)
         failed.cancel()
+
+
+async def cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancels until all have ended: nats-py 2.16 swallows a cancellation here and there (its `_flush_pending`)."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=_CANCEL_AGAIN)
 
 
 async def finish(work: asyncio.Task[Any], stop: asyncio.Event, failed: asyncio.Future[None], within: float) -> None:
@@ -38,9 +46,7 @@ async def finish(work: asyncio.Task[Any], stop: asyncio.Event, failed: asyncio.F
             await asyncio.wait((work, failed), timeout=within, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stopping.cancel()
-        if not work.done():
-            work.cancel()
-            await asyncio.wait((work,))
+        await cancel([work])
     for done in (failed, work):
         if done.done() and not done.cancelled() and (error := done.exception()):
             raise _bare_error(error)

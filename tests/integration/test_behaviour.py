@@ -221,7 +221,7 @@ def test_an_archive_keeps_every_file_of_a_name(nats_server: NatsServer, make_dae
 
 def test_a_delivered_file_is_held_and_then_deleted(nats_server: NatsServer, make_daemon: MakeDaemon) -> None:
     """With its content as it was, for as long as SYNC_HOLD_SECONDS says."""
-    daemon = make_daemon(nats_server.url, SYNC_HOLD_SECONDS="2")
+    daemon = make_daemon(nats_server.url, SYNC_HOLD_SECONDS="1")
     daemon.start()
     daemon.drop("a.txt", b"evidence")
     delivered(daemon, 1)
@@ -231,7 +231,7 @@ def test_a_delivered_file_is_held_and_then_deleted(nats_server: NatsServer, make
     assert held.read_bytes() == b"evidence"
     assert daemon.metric("syncdaemon_held_files") == 1
     eventually(lambda: not held.exists(), 10, "the file is deleted")
-    assert time.monotonic() - since > 1.5
+    assert time.monotonic() - since > 0.8
     eventually(lambda: daemon.metric("syncdaemon_held_files") == 0, what="it counts no more")
     assert daemon.waiting() == []
 
@@ -280,8 +280,8 @@ def test_what_is_written_to_a_held_file_is_delivered_as_a_new_one(
 # Ends, good and bad.
 
 
-def drop_many(daemon: DaemonProcess, count: int) -> None:
-    for number in range(count):
+def drop_many(daemon: DaemonProcess, count: int, start: int = 0) -> None:
+    for number in range(start, start + count):
         daemon.drop(f"{number % 10}/f{number}", b"evidence %d " % number * 50)
 
 
@@ -294,9 +294,7 @@ def everything_once(daemon: DaemonProcess, server: NatsServer, count: int) -> No
     receipts = daemon.rows("published", "duplicate")
     assert len(receipts) == len({row["path"] for row in receipts}) == count
     assert {row["stream_seq"] for row in receipts} == {message.seq for message in found}
-    assert [row["n"] for row in daemon.rows("open", "close")] == sorted(
-        row["n"] for row in daemon.rows("open", "close")
-    )
+    assert daemon.rows("open", "link", "published", "duplicate", "close")[-1]["event"] == "close"
 
 
 def goes_on(daemon: DaemonProcess) -> None:
@@ -373,17 +371,17 @@ def test_killed_three_times_in_the_middle_everything_is_delivered_once(
 ) -> None:
     """SIGKILL; a file that was stored and not yet recorded gets its receipt from the stream."""
     daemon = make_daemon(slow_server.url)
-    drop_many(daemon, 2_000)
     left = []
-    for _ in range(3):
+    for start in (0, 700, 1_400):
+        drop_many(daemon, 700, start)
         daemon.launch()
         goes_on(daemon)
         daemon.kill()
         left.append(len(daemon.waiting()))
-    assert left[0] > 0
+    assert any(left)
 
     daemon.start()
-    everything_once(daemon, slow_server, 2_000)
+    everything_once(daemon, slow_server, 2_100)
 
 
 # What says that there is a file.
@@ -710,5 +708,6 @@ def test_a_limit_that_shrinks_under_a_running_daemon_costs_one_connection_and_no
     eventually(lambda: daemon.rows_so_far("refused"), what="the large file is refused")
     delivered(daemon, 21)
     assert [row["path"] for row in daemon.rows("refused")] == ["large"]
-    assert sorted(path.name for path in below(own(daemon, "quarantine"))) == ["large", "large.reason.json"]
+    aside = ["large", "large.reason.json"]
+    eventually(lambda: [path.name for path in below(own(daemon, "quarantine"))] == aside, what="it is set aside")
     assert daemon.metric("syncdaemon_link_reconnects_total") >= 1

@@ -24,7 +24,7 @@ import structlog
 
 from syncdaemon import chain
 from syncdaemon.errors import LedgerFull, SettingsError
-from syncdaemon.ledger.files import Damage, end, files, follow, lock_path, read, sites, torn_end
+from syncdaemon.ledger.files import Damage, check_last, end, files, follow, lock_path, read, sites, torn_end
 from syncdaemon.model import Row
 
 __all__ = ["Damage", "Entry", "Ledger", "files", "lock_path", "now_text", "read", "sites"]
@@ -98,9 +98,7 @@ class Ledger:
         self._load(recent)
 
     def _load(self, recent: Callable[[dict[str, Any]], None]) -> None:
-        existing = files(self.folder, self.site)
-        while existing and existing[-1].stat().st_size == 0:
-            existing.pop()
+        existing = [path for path in files(self.folder, self.site) if path.stat().st_size]
         if not existing:
             return
         newest = existing[-1]
@@ -111,6 +109,8 @@ class Ledger:
             tail.append(line)
             if match := _STREAM_SEQ.search(line):
                 self.last_seq = max(self.last_seq, int(match[1]))
+        if tail:
+            check_last(newest, tail[-1])
         for line in tail:
             recent(json.loads(line))
         self._file = newest.name

@@ -96,12 +96,19 @@ def torn_end(path: Path) -> bytes:
 
 
 def end(path: Path) -> chain.Head:
-    """The chain's end after a file, by its last line alone."""
+    """The chain's end after a file, by its last line alone. Raises LedgerDamaged."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - (1 << 20)))
-        last = file.read().splitlines()[-1]
+        return check_last(path, file.read().splitlines()[-1])
+
+
+def check_last(path: Path, line: bytes) -> chain.Head:
+    """The chain's end after this line, the last of its file: no row vouches for it yet, so all of it is checked.
+
+    Raises LedgerDamaged.
+    """
     try:
-        return chain.check(None, last)[1]
+        return chain.check(None, line)[1]
     except chain.BadRow as error:
-        count = sum(1 for _ in path.open("rb"))
-        raise Damage.at(path, count, str(error)) from None
+        with path.open("rb") as file:
+            raise Damage.at(path, sum(1 for _ in file), str(error)) from None

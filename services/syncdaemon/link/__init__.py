@@ -13,7 +13,7 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 import structlog
 
@@ -22,6 +22,7 @@ from syncdaemon.link.options import LinkSettings
 from syncdaemon.link.session import CONNECT_SECONDS, STOPPED, Session, Sink, frame
 
 PROVED_SECONDS = 5.0  # how long a proof of life counts
+_CANCEL_AGAIN = 0.1
 STABLE_SECONDS = 5.0  # a connection that lived so long ends a row of failures
 
 __all__ = ["STOPPED", "Link", "LinkSettings", "Session", "Sink", "frame"]
@@ -37,6 +38,7 @@ class Link:
         self._changed = changed
         self._up = asyncio.Event()
         self._failures = 0
+        self._refusals: dict[str, str] = {}  # by URL: the last reason that was told
         self.session: Session | None = None
         self.connects = 0
         self.problem = "not connected yet"
@@ -70,13 +72,9 @@ class Link:
         """One session from its first byte to its last; whether the server was reached at all."""
         began = time.monotonic()
         try:
-            await session.open(self._settings)
+            await _whole(session.open(self._settings))
         except Exception as error:
-            reason = _explain(error, session.url)
-            if reason != self.problem:
-                log.warning("no_connection", url=_bare(session.url), reason=reason)
-            self.problem = reason
-            self._failures += 1
+            self._not_connected(session.url, _explain(error, session.url))
             await session.abort()
             return not isinstance(error, OSError | TimeoutError) or isinstance(error, ssl.SSLError)
         except asyncio.CancelledError:
@@ -90,9 +88,16 @@ class Link:
         self._failures = 1 if time.monotonic() - began > STABLE_SECONDS else self._failures + 1
         return True
 
+    def _not_connected(self, url: str, reason: str) -> None:
+        if self._refusals.get(url) != reason:
+            log.warning("no_connection", url=_bare(url), reason=reason)
+        self._refusals[url] = self.problem = reason
+        self._failures += 1
+
     def _rise(self, session: Session) -> None:
         self.session, self.problem = session, ""
         self.connects += 1
+        self._refusals.clear()
         self._up.set()
         self._changed(session, "")
 
@@ -101,6 +106,22 @@ class Link:
         self._up.clear()
         await session.abort()
         self._changed(None, session.lost.result())
+
+
+async def _whole(work: Coroutine[None, None, None]) -> None:
+    """Awaits `work`; where that is cancelled, until it has really ended.
+
+    nats-py 2.16 swallows a cancellation in places (its `_flush_pending`), and would go on connecting.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait((task,))
+    except asyncio.CancelledError:
+        while not task.done():
+            task.cancel()
+            await asyncio.wait((task,), timeout=_CANCEL_AGAIN)
+        raise
+    await task
 
 
 def _bare(url: str) -> str:
@@ -113,6 +134,8 @@ def _explain(error: Exception, url: str) -> str:
     text = (str(error) or type(error).__name__).removeprefix("nats: ").strip("'")
     if isinstance(error, TimeoutError):
         text = f"no answer within {CONNECT_SECONDS:g} seconds"
+    if "lost" in text and url.startswith("tls://"):
+        text = f"{text} in the TLS handshake; a server that asks for a certificate wants NATS_TLS_CERT"
     if "uthorization" in text or "uthentication" in text:
         text = f"{text}: the server refused the credentials; check NATS_CREDS, NATS_NKEY_SEED, NATS_USER or NATS_TOKEN"
     return f"{_bare(url)}: {text}"

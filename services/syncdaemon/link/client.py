@@ -82,10 +82,11 @@ class Client(nats.aio.client.Client):
             await super()._process_pong()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        """Beside what nats-py does: `tls://` means TLS or nothing, and `max_payload` follows a reload."""
-        if initial_connection and self._current_server and self._current_server.uri.scheme == "tls":
+        """Beside what nats-py does: who asks for TLS gets it or nothing, and `max_payload` follows a reload."""
+        tls_asked = "tls" in self.options or (self._current_server and self._current_server.uri.scheme == "tls")
+        if initial_connection and tls_asked:
             if not (info.get("tls_required") or info.get("tls_available")):
-                raise OSError("the URL says tls://, but the server offers no TLS")
+                raise OSError("TLS is asked for (tls://, or NATS_TLS_CA), but the server offers no TLS")
             info["tls_required"] = True
         await super()._process_info(info, initial_connection)
         self._max_payload = info.get("max_payload", self._max_payload)
