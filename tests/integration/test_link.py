@@ -721,9 +721,8 @@ async def test_a_frozen_server_is_noticed_and_aborted_behind_tls_too(
         session = await works(link)
         server.freeze()
         sink = Sink()
-        await session.send(frames(session, sink, 256, b"x" * 65_536))
-        assert session._unsent() > 8 << 20
-        sending = asyncio.create_task(session.send(frames(session, sink, 64, b"x" * 65_536, 256)))
+        sending = asyncio.create_task(session.send(frames(session, sink, 320, b"x" * 65_536)))
+        await until(lambda: session._unsent() > 1 << 20, what="what is unsent is known")
         await until(lambda: link.session is None and sink.reasons, 8.0, "the frozen server is noticed")
         with pytest.raises(LinkDown):
             await sending

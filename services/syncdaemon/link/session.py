@@ -22,6 +22,8 @@ CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 0.5
 SILENT_SECONDS = 4.0  # neither an answer nor a byte taken by the peer for so long: the link is dead
 STOPPED = "stopped"  # the reason of a loss that is our own doing
+_FULL_SECONDS = 0.01  # between two looks at a buffer that nobody tells of
+_SOME_PAYLOAD = 1 << 10  # bytes: more than all probes that can wait
 _BUFFER = 1 << 20  # bytes that the kernel, and we ourselves, keep for a peer that is slow to take them
 
 
@@ -136,9 +138,13 @@ class Session:
             self._written += sum(map(len, frames))
             self._writer.writelines(frames)
             await self._writer.drain()
+            while self._client.buffered > _BUFFER and not self.lost.done():  # TLS takes all at once
+                await asyncio.wait((self.lost,), timeout=_FULL_SECONDS)
         except (OSError, RuntimeError) as error:
             self.fail(str(error) or type(error).__name__)
             raise LinkDown(self.lost.result()) from None
+        if self.lost.done():
+            raise LinkDown(self.lost.result())
 
     async def request(self, subject: str, payload: bytes = b"", headers: bytes = b"") -> tuple[bytes, bytes | None]:
         """Sends a request; the answer's body, and its header block if it has one.
@@ -201,10 +207,10 @@ class Session:
     def _sweep(self, now: float) -> None:
         if self.lost.done():
             return
+        self._look_for_progress(now)
         if now - self.proved_at >= PROBE_SECONDS:
             self._writer.write(b"PING\r\n")
             self._written += 6
-        self._look_for_progress(now)
         if now - max(self.proved_at, self._progress_at) > SILENT_SECONDS:
             self.fail(f"the server has been silent for {SILENT_SECONDS:g} seconds")
         if self._waiting:
@@ -215,22 +221,22 @@ class Session:
     def _look_for_progress(self, now: float) -> None:
         """A peer that goes on to take what waited for it is slow, not dead.
 
-        Only what waited counts: the kernel of a frozen peer takes bytes at once for as long as its buffer has room.
+        Only payload that waited counts: the kernel of a frozen peer takes bytes, and our probes, for as long as its
+        buffer has room.
         """
         unsent = self._unsent()
         taken = self._written - unsent
         if self._waited and taken > self._taken:
             self._progress_at = now
-        self._taken, self._waited = taken, unsent > 0
+        self._taken, self._waited = taken, unsent > _SOME_PAYLOAD
 
     def _unsent(self) -> int:
         """Bytes that the peer's kernel has not acknowledged yet: SIOCOUTQ of tcp(7), plus our own buffer."""
-        transport = self._writer.transport
-        raw = transport.get_extra_info("socket")
+        raw = self._writer.get_extra_info("socket")
         if raw is None or raw.fileno() < 0:
             return 0
         (queued,) = struct.unpack("i", fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, b"\0" * 4))
-        return int(queued) + transport.get_write_buffer_size()
+        return int(queued) + self._client.buffered
 
     async def abort(self) -> None:
         """Ends the connection so that nothing that is still buffered is ever sent, and tells all who wait."""
