@@ -27,7 +27,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from syncdaemon.errors import LinkDown
@@ -210,7 +210,7 @@ class FakeSession(Session):
         """The server's own words on who it is."""
         return {"server_name": "fake", "server_id": f"FAKE{self.hub.restarts}", "version": self.hub.version}
 
-    async def send(self, frames: list[bytes]) -> None:
+    async def send(self, frames: Sequence[bytes]) -> None:
         """Puts protocol frames on the wire, which is never full."""
         if self.lost.done():
             raise LinkDown(self.lost.result())

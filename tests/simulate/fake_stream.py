@@ -108,6 +108,8 @@ class FakeStream:
         config = self.config
         if config["sealed"]:
             raise Refused(400, 10109, "invalid operation on sealed stream")
+        if 0 <= config["max_msg_size"] < len(headers) + len(data):
+            raise Refused(400, 10054, "message size exceeds maximum allowed")
         if fields.get("Nats-Expected-Stream", config["name"]) != config["name"]:
             raise Refused(400, 10060, "expected stream does not match")
         if "Nats-Expected-Last-Subject-Sequence" in fields:
@@ -115,8 +117,6 @@ class FakeStream:
             found = last.seq if last else 0
             if int(fields["Nats-Expected-Last-Subject-Sequence"]) != found:
                 raise Refused(400, 10071, f"wrong last sequence: {found}")
-        if 0 <= config["max_msg_size"] < len(headers) + len(data):
-            raise Refused(400, 10054, "message size exceeds maximum allowed")
         if len(headers) > _MOST_HEADERS:
             raise Refused(400, 10097, "header size exceeds maximum allowed of 64k")
 

@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from syncdaemon.daemon import publish_settings
+from syncdaemon import parts
 from syncdaemon.errors import LinkDown, SettingsError
 from syncdaemon.link import Link, LinkSettings, Session, Sink
 from syncdaemon.model import Content, Outcome, Refusal, Stamp
-from syncdaemon.publish import PROBE_ID, Publisher, PublishSettings
+from syncdaemon.publish import PROBE_ID, Publisher
 from syncdaemon.settings import Settings
 from syncdaemon.stream import StreamInfo, prepare
 from syncdaemon.verdict import Again, Known, Refuse, Stop, Stored, Verdict, judge
@@ -27,9 +27,9 @@ from tests.simulate.fake_jetstream import Answer, FakeJetStream, FakeLink
 from tests.support.server import MakeNatsServer
 
 
-def settings(**variables: str) -> PublishSettings:
-    """What the publisher needs, of these settings by variable."""
-    return publish_settings(Settings.load({"SITE": "here", "SYNC_STREAM": "jobs", **variables}, {}, {}).settings)
+def settings(**variables: str) -> Settings:
+    """Those of a site `here` and a stream `jobs`, and these by variable."""
+    return Settings.load({"SITE": "here", "SYNC_STREAM": "jobs", **variables}, {}, {}).settings
 
 
 class JetStream:
@@ -67,13 +67,14 @@ class JetStream:
     async def prepare(self, **variables: str) -> StreamInfo:
         """Has the stream prepared as the daemon does it at the first contact."""
         wanted = settings(**variables)
-        info = await prepare(await self.session(), wanted.stream, wanted.subject_for(PROBE_ID))
+        info = await prepare(await self.session(), parts.stream(wanted), wanted.subject_for(PROBE_ID))
         assert info is not None
         return info
 
     async def publisher(self, **variables: str) -> Publisher:
         """A publisher whose lane is open."""
-        publisher = Publisher(self.link, settings(**variables), self.heard)
+        wanted = settings(**variables)
+        publisher = Publisher(self.link, parts.message(wanted), parts.stream(wanted), self.heard)
         await publisher.ready()
         return publisher
 

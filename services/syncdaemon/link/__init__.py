@@ -54,10 +54,10 @@ class Link:
         return session is not None and time.monotonic() - session.proved_at <= PROVED_SECONDS
 
     async def wait_up(self) -> Session:
-        """The session, as soon as there is one."""
-        while self.session is None:
-            await self._up.wait()
-        return self.session
+        """A session that is not lost, as soon as there is one."""
+        while (session := self.session) is None or session.lost.done():
+            await (self._up.wait() if session is None else asyncio.sleep(0))  # a lost one falls at once
+        return session
 
     async def run(self) -> None:
         """For ever: connect, watch, drop, wait."""

@@ -30,7 +30,7 @@ _SCAN_RETRY = 2.0  # seconds between scans while the directory can't be read
 _MANY = 4_096  # files in one new folder; more are left to a scan
 _LATE_EVENTS_NS = 300_000_000  # how long after its cause an event may come
 _STUCK = 60.0  # seconds until a refused file that could not be set aside is tried again: each try is a row
-_REARM = 5.0  # seconds until a broken watch is tried again
+_REARM = 1.0  # seconds until a broken watch is tried again, doubling to the time between two scans
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -134,15 +134,17 @@ class Spool:
                     pass
 
     async def _follow_hints(self) -> None:
+        delay = _REARM
         while True:
             armed = False
             async for paths in watch.hints(self.settings.replay_dir):
                 if not armed:  # what came before the watch was on raised no event
-                    armed = True
+                    armed, delay = True, _REARM
                     self._scan_wanted.set()
                 self._look_at(paths)
                 await self._look_into_folders()
-            await asyncio.sleep(_REARM)
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, self.settings.rescan)
             self._scan_wanted.set()
 
     def _look_at(self, paths: Iterable[bytes]) -> None:

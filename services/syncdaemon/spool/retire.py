@@ -248,8 +248,10 @@ def write_durably(path: bytes, data: bytes) -> None:
 
 def _free(path: bytes, also: bytes = b"") -> bytes:
     """A name at which there is nothing yet, nor at the one with `also` behind it: this one, or with a number."""
+    folder, name = os.path.split(path)
     candidate, number = path, 1
     while os.path.lexists(candidate) or os.path.lexists(candidate + also):
         number += 1
-        candidate = b"%b~%d" % (path, number)
+        ending = b"~%d" % number
+        candidate = os.path.join(folder, name[: _NAME_MAX - len(also) - len(ending)] + ending)
     return candidate

@@ -21,7 +21,7 @@ async def hints(root: bytes) -> AsyncIterator[set[bytes]]:
 
     The first set says that the watch is on.
 
-    The path is what the notifier makes of the name: bytes that are no UTF-8 come out mangled, which a scan
+    The path is what the notifier makes of the name: bytes that are no UTF-8 may come out mangled, which a scan
     has to mend (`unclear`).
     """
     prefix = len(os.fsdecode(root)) + 1
@@ -31,8 +31,16 @@ async def hints(root: bytes) -> AsyncIterator[set[bytes]]:
         ):
             paths = {os.fsencode(path[prefix:]) for _, path in changes}
             yield {path for path in paths if path and not settle.path_ignored(path)}
-    except OSError as error:
-        log.warning("watch_failed", error=str(error), effect="files are found by the regular scan only")
+    except Exception as error:
+        # Whatever it is, a scan mends it: inotify's limits, a folder that went away, or a name that is no UTF-8,
+        # which watchfiles 1.3 answers with an error of its own, in a group.
+        log.info("watch_failed", error=_cause(error), effect="files are found by scans until it is on again")
+
+
+def _cause(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__
 
 
 def unclear(path: bytes) -> bool:
