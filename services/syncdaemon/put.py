@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from syncdaemon import settle
+from syncdaemon.disk import fsync_dir
 from syncdaemon.errors import SyncError
 
 
@@ -40,9 +41,5 @@ def put(source: Path, replay_dir: Path) -> Path:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-    directory = os.open(replay_dir, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    fsync_dir(replay_dir)
     return target

@@ -17,6 +17,7 @@ PACKAGE = Path(__file__).parents[2] / "services" / "syncdaemon"
 LAYERS = {
     "values": {"errors", "model", "units"},
     "decisions": {"backlog", "chain", "message", "pace", "settings", "settle", "verdict"},
+    "ground": {"disk"},
     "edges": {"ledger", "link", "metrics", "publish", "put", "spool", "stream", "verify", "web"},
     "order": {"deliver"},
     "wiring": {"daemon", "dev", "devserver", "parts", "report", "tasks"},
@@ -25,7 +26,8 @@ LAYERS = {
 MAY_IMPORT: dict[str, set[str]] = {
     "values": set(),
     "decisions": LAYERS["values"],
-    "edges": LAYERS["values"] | LAYERS["decisions"],
+    "ground": set(),
+    "edges": LAYERS["values"] | LAYERS["decisions"] | LAYERS["ground"],
     "order": LAYERS["values"] | LAYERS["decisions"],  # the edges are handed in
     "wiring": LAYERS["values"] | LAYERS["decisions"] | LAYERS["edges"] | LAYERS["order"],
     "door": LAYERS["values"] | LAYERS["decisions"] | LAYERS["edges"] | LAYERS["order"] | LAYERS["wiring"],

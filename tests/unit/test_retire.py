@@ -18,11 +18,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from syncdaemon.disk import fsync_dir, write_durably
 from syncdaemon.errors import SettingsError
 from syncdaemon.model import Content, Receipt, Refusal, Stamp
 from syncdaemon.spool import retire as module
-from syncdaemon.spool.home import Home, fsync_dir
-from syncdaemon.spool.retire import Archive, Hold, Retired, quarantine, stamp_of, write_durably
+from syncdaemon.spool.home import Home
+from syncdaemon.spool.retire import Archive, Hold, Retired, quarantine, stamp_of
 
 FIRST, LAST = "2026-03-04T05:06:07.000001Z", "2026-03-04T05:06:09.000002Z"
 HOLD = 150.0

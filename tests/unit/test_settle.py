@@ -80,7 +80,7 @@ def test_an_earlier_look_does_not_shorten_a_wait_in_the_past(age_ns: int, quiet:
 
 @given(st.integers(1, 10**9), st.floats(0, 3600))
 def test_a_recheck_is_neither_busy_nor_far_away(tries: int, quiet: float) -> None:
-    """The next look comes after a twentieth of a second at the earliest, and after two seconds or the quiet time at the latest."""
+    """A twentieth of a second at the earliest; two seconds, or the quiet time, at the latest."""
     assert 0.05 <= recheck_wait(tries, quiet) <= max(quiet, settle.LONGEST_RECHECK)
 
 

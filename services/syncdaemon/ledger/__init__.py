@@ -7,7 +7,6 @@ in a thread. One process writes a site's ledger at a time.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
 import os
 import re
@@ -23,6 +22,7 @@ from typing import Any
 import structlog
 
 from syncdaemon import chain
+from syncdaemon.disk import fsync_dir, lock_file
 from syncdaemon.errors import LedgerFull, SettingsError
 from syncdaemon.ledger.files import Damage, check_last, end, files, follow, lock_path, read, sites, torn_end
 from syncdaemon.model import Row
@@ -80,20 +80,17 @@ class Ledger:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = lock_path(self.folder, self.site)
-            self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
             if not os.access(self.folder, os.W_OK | os.X_OK):
                 raise PermissionError(13, "Permission denied")
+            self._lock = lock_file(lock_path(self.folder, self.site))
+        except BlockingIOError:
+            raise SettingsError(
+                f"SYNC_LEDGER_DIR: another process writes the ledger of site {self.site} in {self.folder}"
+            ) from None
         except OSError as error:
             raise SettingsError(
                 f"SYNC_LEDGER_DIR: {self.folder} can't be written ({error.strerror}); "
                 "without a ledger nothing is delivered"
-            ) from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise SettingsError(
-                f"SYNC_LEDGER_DIR: another process writes the ledger of site {self.site} in {self.folder}"
             ) from None
         self._load(recent)
 
@@ -215,11 +212,7 @@ class Ledger:
         self._fd = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         self._size = os.fstat(self._fd).st_size
         self._file = name
-        directory = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        fsync_dir(self.folder)
 
     async def close(self) -> None:
         """Waits for what is under way and gives the ledger back."""

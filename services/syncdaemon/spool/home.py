@@ -5,10 +5,10 @@ It lies in the replay directory so that every move is a rename within one file s
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 
+from syncdaemon.disk import lock_file
 from syncdaemon.errors import SettingsError
 
 NAME = b".syncdaemon"
@@ -37,20 +37,17 @@ class Home:
         try:
             for folder in (self.path, self.held, self.quarantine):
                 os.makedirs(folder, mode=0o750, exist_ok=True)
-            self._lock = os.open(os.path.join(self.path, b"lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
             if not os.access(self.replay_dir, os.W_OK | os.X_OK):
                 raise PermissionError(13, "Permission denied")
+            self._lock = lock_file(os.path.join(self.path, b"lock"))
+        except BlockingIOError:
+            raise SettingsError(
+                f"SYNC_REPLAY_DIR: another syncdaemon works on {shown}; stop it, or give this one its own directory"
+            ) from None
         except OSError as error:
             raise SettingsError(
                 f"SYNC_REPLAY_DIR: {shown} is not writable ({error.strerror}); "
                 "delivered files could not be moved out of it"
-            ) from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self.close()
-            raise SettingsError(
-                f"SYNC_REPLAY_DIR: another syncdaemon works on {shown}; stop it, or give this one its own directory"
             ) from None
 
     def close(self) -> None:
@@ -68,25 +65,3 @@ class Home:
         os.utime(self._lock)
         offset = os.fstat(self._lock).st_ctime_ns - before
         return offset if abs(offset) > _CLOCK_SLACK_NS else 0
-
-
-def make_dirs(path: bytes) -> None:
-    """Makes a folder and what is missing above it, each durable in its parent. One that is there is fine.
-
-    Raises OSError; FileExistsError or NotADirectoryError where a name on the way is a file's.
-    """
-    if os.path.isdir(path):
-        return
-    parent = os.path.dirname(path)
-    make_dirs(parent)
-    os.mkdir(path, 0o750)
-    fsync_dir(parent)
-
-
-def fsync_dir(path: bytes) -> None:
-    """Makes the renames, creations and removals in this directory durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+from syncdaemon.disk import fsync_dir, make_dirs, write_durably
 from syncdaemon.model import Receipt, Refusal, Stamp
-from syncdaemon.spool.home import Home, fsync_dir, make_dirs
+from syncdaemon.spool.home import Home
 
 SIDECAR = b".reason.json"
 _NAME_MAX = 255
@@ -231,19 +232,6 @@ def stamp_of(path: bytes) -> Stamp | None:
     except FileNotFoundError:
         return None
     return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-def write_durably(path: bytes, data: bytes) -> None:
-    """Writes a whole file so that after a power cut there is all of it, or none."""
-    temporary = path + b".tmp"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-    try:
-        os.write(fd, data)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    os.rename(temporary, path)
-    fsync_dir(os.path.dirname(path))
 
 
 def _free(path: bytes, also: bytes = b"") -> bytes:
