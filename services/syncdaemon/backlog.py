@@ -88,6 +88,10 @@ class Backlog:
         running_low = not self.complete and len(self._held) <= self.window // 64
         return not self._scanning and (running_low or len(self._newcomers) > MOST_NEWCOMERS)
 
+    def waits(self, path: bytes) -> bool:
+        """Whether there is a file at this path, as far as is known by name."""
+        return path in self._held or path in self._flying
+
     def key(self, mtime_ns: int) -> int:
         """The order key of a file: the smaller goes first."""
         return self._sign * mtime_ns

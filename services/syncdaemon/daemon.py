@@ -7,6 +7,7 @@ import gc
 import os
 import platform
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -22,7 +23,7 @@ from syncdaemon.ledger import Ledger, now_text
 from syncdaemon.link import STOPPED, Link, Session
 from syncdaemon.metrics import Live, Metrics
 from syncdaemon.model import Content, Receipt, Refusal, Row, Stamp
-from syncdaemon.publish import Publisher
+from syncdaemon.publish import Publisher, Recent
 from syncdaemon.report import Report
 from syncdaemon.settings import Settings
 from syncdaemon.spool import Spool
@@ -57,7 +58,7 @@ class Daemon:
         return Live(
             queue_depth=lambda: self.spool.backlog.depth,
             link_status=lambda: int(self.link.proved()),
-            in_doubt=lambda: len(self.publisher.in_doubt),
+            in_doubt=lambda: self.report.in_doubt(),
             held=lambda: self.spool.hold.count,
             quarantined=lambda: self.spool.quarantined,
             oldest_age=self.spool.oldest_age,
@@ -75,9 +76,8 @@ class Daemon:
         self.spool.open()
         try:
             recent: list[dict[str, Any]] = []
-            self.ledger.open(lambda row: recent.append(row) if row["event"] in ("published", "duplicate") else None)
+            self.ledger.open(recent.append)
             self._remember(recent)
-            self.publisher.recorded_seq = self.ledger.last_seq
             host: Row = {"host": platform.node(), "pid": os.getpid(), "version": __version__}
             await self.ledger.record([("open", host)])
             try:
@@ -94,9 +94,13 @@ class Daemon:
         rows = self._pending_link_rows()
         await self.ledger.record([*rows, ("close", {"rows": self.ledger.rows + len(rows) + 1})])
 
-    def _remember(self, rows: list[dict[str, Any]]) -> None:
-        """Of the newest receipts those whose file is still there: a crash came between record and retire."""
-        for row in rows:
+    def _remember(self, rows: Sequence[dict[str, Any]]) -> None:
+        """The newest receipts; and those of them whose file is still there: a crash came before it was retired."""
+        receipts = [row for row in rows if row["event"] in ("published", "duplicate")]
+        seqs = frozenset(row["stream_seq"] for row in receipts)
+        whole = not rows or rows[0]["n"] == 1
+        self.publisher.recorded = Recent(seqs, 0 if whole else min(seqs, default=sys.maxsize))
+        for row in receipts:
             path = unquote_to_bytes(row["path"])
             try:
                 found = os.lstat(os.path.join(self.spool.settings.replay_dir, path))

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -86,6 +86,17 @@ class _Flight:
             self.landed.set_result(None)
 
 
+class Recent(NamedTuple):
+    """The sequences in the newest rows of the ledger when this process began, complete from `first` on."""
+
+    seqs: frozenset[int]
+    first: int
+
+    def lacks(self, seq: int) -> bool:
+        """Whether the ledger certainly had no receipt for this message."""
+        return seq >= self.first and seq not in self.seqs
+
+
 class Publisher:
     """Publishes batches over the link, as far as the window lets it."""
 
@@ -104,8 +115,8 @@ class Publisher:
         self._seq_at_start = 0
         self.stream: StreamInfo | None = None
         self.paused = ""
-        self.recorded_seq = 0  # the highest sequence in the ledger when this process began
-        self.in_doubt: set[str] = set()
+        self.recorded = Recent(frozenset(), 0)
+        self.in_doubt: dict[bytes, str] = {}  # by path: the id that was sent for the file, and not answered
 
     @property
     def horizon(self) -> float:
@@ -174,7 +185,7 @@ class Publisher:
     async def publish(self, batch: Sequence[Content], session: Session) -> list[Outcome]:
         """Sends a batch and waits for the answers: the receipts and refusals that are certain.
 
-        A file without an outcome was not stored, or nobody knows (then its id is in `in_doubt`): it stays and
+        A file without an outcome was not stored, or nobody knows (then it is `in_doubt`): it stays and
         is sent again. What is sent again can't be stored twice.
         """
         outcomes: list[Outcome] = []
@@ -220,7 +231,7 @@ class Publisher:
         for message, answer in zip(flight.messages, flight.answers, strict=True):
             if answer is None:
                 if flight.handed:
-                    self.in_doubt.add(message.msg_id)
+                    self.in_doubt[message.content.path] = message.msg_id
                 trouble["link_down"] += 1
                 continue
             judged = verdict.judge(*answer)
@@ -243,6 +254,9 @@ class Publisher:
         self._watcher.answered(flight.latencies, stored)
         return outcomes
 
+    def _doubted(self, message: Message) -> bool:
+        return self.in_doubt.get(message.content.path) == message.msg_id
+
     def _heed(self, judged: verdict.Again | verdict.Stop) -> None:
         if isinstance(judged, verdict.Stop):
             self._prepared = None
@@ -252,7 +266,7 @@ class Publisher:
 
     def _receipt(self, message: Message, seq: int, duplicate: bool, subject: str = "") -> Receipt:
         """`subject` where the message that is there has another one: of another site, with the same content."""
-        self.in_doubt.discard(message.msg_id)
+        self.in_doubt.pop(message.content.path, None)
         stream = self._settings.stream
         return Receipt(message.content, message.msg_id, subject or message.subject, stream, seq, duplicate)
 
@@ -268,11 +282,11 @@ class Publisher:
             self._pause("read_denied", f"what the stream holds can't be read back: {error}", _CONFIG_RETRY)
             return None
         except LinkDown:
-            self.in_doubt.add(message.msg_id)
+            self.in_doubt[message.content.path] = message.msg_id
             return None
         if answer is None or "message" not in answer:
             if isinstance(judged, verdict.Stored):  # stored once, and taken out since: consumed, or expired
-                return self._receipt(message, judged.seq, duplicate=message.msg_id not in self.in_doubt)
+                return self._receipt(message, judged.seq, duplicate=not self._doubted(message))
             self._pause("read_failed", f"the stream's message {judged.seq} can't be read back", 1.0)
             return None
         return self._compare(message, Stored.from_api(answer["message"]))
@@ -282,7 +296,6 @@ class Publisher:
         if not stored.holds(message):
             detail = f"message {stored.seq} of the stream has this subject, and is another's: {message.subject}"
             return Refusal(content, "subject_taken", detail)
-        before_crash = self.recorded_seq < stored.seq <= self._seq_at_start
-        unrecorded = message.msg_id in self.in_doubt or before_crash
-        own = unrecorded and stored.is_of(content, self._settings.site)
+        before_crash = stored.seq <= self._seq_at_start and self.recorded.lacks(stored.seq)
+        own = (self._doubted(message) or before_crash) and stored.is_of(content, self._settings.site)
         return self._receipt(message, stored.seq, not own, stored.subject)

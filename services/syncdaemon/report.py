@@ -58,6 +58,10 @@ class Report:
         fields = {"path": content.name, "sha256": content.sha256, "stream": receipt.stream}
         return {**fields, "stream_seq": receipt.seq, "at": at}
 
+    def in_doubt(self) -> int:
+        """Files that were sent and not answered, and are still there."""
+        return sum(map(self._spool.backlog.waits, self._publisher.in_doubt))
+
     def checks(self) -> dict[str, Check]:
         """Every check of health by its name."""
         link, backlog = self._link, self._spool.backlog
@@ -93,7 +97,7 @@ class Report:
             "published_bytes": self.published_bytes,
             "duplicates": self.duplicates,
             "refused": self.refused,
-            "in_doubt_files": len(self._publisher.in_doubt),
+            "in_doubt_files": self.in_doubt(),
             "held_files": self._spool.hold.count,
             "quarantined_files": self._spool.quarantined,
             "ignored_entries": self._spool.odd,

@@ -25,13 +25,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from syncdaemon import pace
 from syncdaemon.errors import LinkDown
 from syncdaemon.link import Link, LinkSettings, Session
+from syncdaemon.link.session import PROBE_SECONDS
 from tests.simulate.clock import Clock
 from tests.simulate.fake_stream import FakeStream, Refused, completed, header_fields, matches, overlap
 
@@ -39,7 +40,6 @@ Answer = tuple[bytes, bytes | None]
 """The body of an answer, and its header block if it has one."""
 
 _API = "$JS.API."
-_RECONNECT_SECONDS = 0.01
 _NOT_FOUND = Refused(404, 10059, "stream not found")
 
 
@@ -198,7 +198,6 @@ class FakeSession(Session):
         if not self.hub.running:
             raise ConnectionRefusedError("connection refused")
         self.hub.sessions.add(self)
-        self.proved_at = time.monotonic()
 
     @property
     def max_payload(self) -> int:
@@ -211,7 +210,7 @@ class FakeSession(Session):
         return {"server_name": "fake", "server_id": f"FAKE{self.hub.restarts}", "version": self.hub.version}
 
     async def send(self, frames: Sequence[bytes]) -> None:
-        """Puts protocol frames on the wire, which is never full."""
+        """Puts the parts of protocol frames on the wire, which is never full."""
         if self.lost.done():
             raise LinkDown(self.lost.result())
         idle = not self.arrived
@@ -239,7 +238,11 @@ class FakeSession(Session):
 
     def _read_next(self) -> None:
         if self.arrived and not self.silent:
-            self.read(self.arrived.popleft())
+            try:
+                self.read(self.arrived.popleft())
+            except Exception as error:
+                self.cut(f"the server in memory broke: {error!r}")
+                raise
         if self.arrived and not self.silent:
             self.loop.call_soon(self._read_next)
 
@@ -271,8 +274,11 @@ class FakeSession(Session):
         self.fail(reason)
 
     async def watch(self) -> str:
-        """Needs no probe to know."""
-        await asyncio.wait((self.lost,))
+        """Every probe is answered while the server reads; that the connection is gone needs none."""
+        while not self.lost.done():
+            if not self.silent:
+                self._alive()
+            await asyncio.wait((self.lost,), timeout=PROBE_SECONDS)
         return self.lost.result()
 
     async def abort(self) -> None:
@@ -298,5 +304,5 @@ class FakeLink(Link):
     async def run(self) -> None:
         """For ever: connect, watch, drop, wait."""
         while True:
-            await self._live(self._make(self._hub))
-            await asyncio.sleep(_RECONNECT_SECONDS)
+            reached = await self._live(self._make(self._hub))
+            await asyncio.sleep(pace.retry_delay(self._failures, reached, roll=0.5))

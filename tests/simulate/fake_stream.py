@@ -100,6 +100,7 @@ class FakeStream:
         message = Message(self.last_seq, subject, headers, data, now)
         self.messages[message.seq] = message
         self.history.append(message)
+        self._evict()
         if msg_id:
             self._ids[msg_id] = (message.seq, now)
         return message.seq, False
@@ -110,6 +111,8 @@ class FakeStream:
             raise Refused(400, 10109, "invalid operation on sealed stream")
         if 0 <= config["max_msg_size"] < len(headers) + len(data):
             raise Refused(400, 10054, "message size exceeds maximum allowed")
+        if len(headers) > _MOST_HEADERS:
+            raise Refused(400, 10097, "header size exceeds maximum allowed of 64k")
         if fields.get("Nats-Expected-Stream", config["name"]) != config["name"]:
             raise Refused(400, 10060, "expected stream does not match")
         if "Nats-Expected-Last-Subject-Sequence" in fields:
@@ -117,8 +120,6 @@ class FakeStream:
             found = last.seq if last else 0
             if int(fields["Nats-Expected-Last-Subject-Sequence"]) != found:
                 raise Refused(400, 10071, f"wrong last sequence: {found}")
-        if len(headers) > _MOST_HEADERS:
-            raise Refused(400, 10097, "header size exceeds maximum allowed of 64k")
 
     def _make_room(self, subject: str, size: int) -> None:
         config = self.config
@@ -133,7 +134,11 @@ class FakeStream:
                 raise Refused(503, 10077, "maximum bytes exceeded")
         if replaces:
             del self.messages[same[0].seq]
-        while 0 < config["max_msgs"] <= len(self.messages) or 0 < config["max_bytes"] < self.bytes + size:
+
+    def _evict(self) -> None:
+        """Takes out what is over the limits, the oldest first."""
+        most, most_bytes = self.config["max_msgs"], self.config["max_bytes"]
+        while 0 < most < len(self.messages) or 0 < most_bytes < self.bytes:
             del self.messages[next(iter(self.messages))]
 
     def _forget(self, now: float) -> None:

@@ -34,7 +34,7 @@ async def messages(url: str, stream: str) -> list[Stored]:
         js = client.jetstream()
         state = (await js.stream_info(stream)).state
         found: list[Stored] = []
-        for first in range(state.first_seq, state.last_seq + 1, _AT_ONCE):
+        for first in range(max(1, state.first_seq), state.last_seq + 1, _AT_ONCE):
             wanted = range(first, min(first + _AT_ONCE, state.last_seq + 1))
             answers = await asyncio.gather(*(_message(js, stream, seq) for seq in wanted))
             found.extend(answer for answer in answers if answer is not None)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -33,7 +32,6 @@ RECENT_ROWS = 16_384  # at the end of the ledger: more than can be recorded and 
 
 _ROOM_RETRY = 1.0  # seconds between two looks at a full disk
 _SAY_AGAIN = 60.0
-_STREAM_SEQ = re.compile(rb'"stream_seq":(\d+)')
 
 log = structlog.get_logger(__name__)
 
@@ -61,7 +59,6 @@ class Ledger:
         self.problem = ""
         self._min_free = min_free
         self.rows = 0
-        self.last_seq = 0
         self.head = chain.START
         self._fsynced = fsynced
         self._fd = -1
@@ -104,8 +101,6 @@ class Ledger:
         self.head = before or chain.START
         for line, self.head in follow(newest, before):
             tail.append(line)
-            if match := _STREAM_SEQ.search(line):
-                self.last_seq = max(self.last_seq, int(match[1]))
         if tail:
             check_last(newest, tail[-1])
         for line in tail:

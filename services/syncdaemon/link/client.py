@@ -105,9 +105,10 @@ class Client(nats.aio.client.Client):
     @property
     def buffered(self) -> int:
         """Bytes that wait in this process: with TLS also those under it, which asyncio does not count (3.11)."""
-        transport = self.writer.transport
-        below = getattr(getattr(transport, "_ssl_protocol", None), "_transport", None)
-        return transport.get_write_buffer_size() + (below.get_write_buffer_size() if below else 0)
+        layers = {self.writer.transport}
+        if isinstance(self._transport, TcpTransport) and self._transport._bare_io_writer is not None:
+            layers.add(self._transport._bare_io_writer.transport)
+        return sum(layer.get_write_buffer_size() for layer in layers)
 
     @property
     def server(self) -> dict[str, str]:

@@ -138,7 +138,7 @@ class Session:
             self._written += sum(map(len, frames))
             self._writer.writelines(frames)
             await self._writer.drain()
-            while self._client.buffered > _BUFFER and not self.lost.done():  # TLS takes all at once
+            while not self.lost.done() and self._client.buffered > _BUFFER:  # TLS takes all at once
                 await asyncio.wait((self.lost,), timeout=_FULL_SECONDS)
         except (OSError, RuntimeError) as error:
             self.fail(str(error) or type(error).__name__)

@@ -21,7 +21,7 @@ from syncdaemon.model import Content, Receipt, Refusal
 from syncdaemon.spool import watch
 from syncdaemon.spool.home import Home
 from syncdaemon.spool.read import Gone, NotYet, Reader
-from syncdaemon.spool.retire import SIDECAR, Archive, Hold, quarantine
+from syncdaemon.spool.retire import Archive, Hold, clean_quarantine, quarantine
 from syncdaemon.spool.scan import files, scan
 
 BATCH_FILES = 256
@@ -78,8 +78,7 @@ class Spool:
         """Takes the directory. Raises SettingsError where that can't be."""
         self.home.open()
         self.hold.load(self._clock())
-        aside = set(os.listdir(self.home.quarantine))
-        self.quarantined = sum(name + SIDECAR in aside for name in aside)
+        self.quarantined = clean_quarantine(self.home)
 
     def close(self) -> None:
         """Waits for the threads' last work and gives the directory back."""
@@ -247,7 +246,8 @@ class Spool:
         """Moves a refused file to the quarantine with its reason; `first` and `last` attempt in RFC 3339."""
         name, path = refusal.content.name, refusal.content.path
         try:
-            self.quarantined += await self._in(self._files, lambda: quarantine(self.home, refusal, first, last))
+            moved = await self._in(self._files, lambda: quarantine(self.home, refusal, first, last))
+            self.quarantined += moved
         except OSError as error:
             log.error("not_set_aside", path=name, reason=refusal.reason, error=str(error))
             self.backlog.wait(Candidate(path, 1), self._clock() + _STUCK)

@@ -225,6 +225,16 @@ def quarantine(home: Home, refusal: Refusal, first: str, last: str) -> bool:
     return moved
 
 
+def clean_quarantine(home: Home) -> int:
+    """Removes what a crash left of setting a file aside: a reason without its file. How many files there are."""
+    names = set(os.listdir(home.quarantine))
+    reasons = {name for name in names if name.endswith(SIDECAR) and name.removesuffix(SIDECAR) not in names}
+    unfinished = {name for name in names if name.endswith(SIDECAR + b".tmp")}
+    for name in reasons | unfinished:
+        os.unlink(os.path.join(home.quarantine, name))
+    return sum(name + SIDECAR in names for name in names)
+
+
 def stamp_of(path: bytes) -> Stamp | None:
     """The version of the file at `path` now; None where there is none."""
     try:

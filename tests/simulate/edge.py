@@ -1,0 +1,433 @@
+"""An edge machine: real directories and the real daemon in them, a server in memory, and deaths at any step.
+
+Time jumps, threads are taken by turns and the network is `fake_jetstream`, so that one run of a test is like the
+other. Everything else is what a site runs: the daemon with its own wiring, the replay directory, the ledger.
+
+    with Edge(tmp_path) as edge:
+        edge.drop("a.txt", b"evidence")
+        assert edge.drain(Death("ledger", "before"))  # this life ends just before its first rows are written
+        assert not edge.drain()                       # the next one finds what it left, and delivers all
+        edge.check()                                  # the promises hold
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine, MutableMapping, MutableSequence
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial, wraps
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import pytest
+import structlog
+
+import syncdaemon.daemon
+import syncdaemon.ledger
+import syncdaemon.spool
+from syncdaemon.daemon import Daemon
+from syncdaemon.settings import Settings
+from syncdaemon.spool import Spool, retire, watch
+from syncdaemon.spool.read import Reader
+from syncdaemon.spool.retire import Archive, Hold
+from syncdaemon.verify import audit
+from tests.simulate.clock import Clock, JumpingLoop, LoopExecutor
+from tests.simulate.fake_jetstream import Answer, FakeJetStream, FakeLink, FakeSession, Frame
+from tests.simulate.fake_stream import Message, header_fields
+from tests.support.jetstream import ledger_rows
+
+SITE, STREAM = "edge-1", "swarm_jobs"
+MAX_PAYLOAD = 2_000
+_BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
+LONG = 900.0  # seconds after which nothing can be left to do
+
+T = TypeVar("T")
+
+
+class Died(BaseException):
+    """The process is gone; nothing of its own can make anything of that."""
+
+
+class Death:
+    """Comes before or after the n-th time that a step is taken; the steps are those that `Life` passes."""
+
+    def __init__(self, step: str = "", when: str = "before", nth: int = 1) -> None:
+        self._point = step, when
+        self._left = nth
+
+    def strikes(self, step: str, when: str) -> bool:
+        """Whether it comes here."""
+        if (step, when) != self._point:
+            return False
+        self._left -= 1
+        return self._left == 0
+
+
+class Life:
+    """One process of the daemon. Once it is gone, nothing that it still tries has any effect."""
+
+    def __init__(self, edge: Edge, death: Death) -> None:
+        edge.life = self
+        self.death = death
+        self.gone = asyncio.Event()
+        self.events: asyncio.Queue[bytes] = asyncio.Queue()
+        self.daemon = Daemon(edge.settings)
+
+    def passes(self, step: str, when: str) -> None:
+        """The process comes by this point. Raises Died where it comes no further."""
+        if self.death.strikes(step, when):
+            self.gone.set()
+        if self.gone.is_set():
+            raise Died(f"{when} {step}")
+
+    def step(self, name: str, work: Callable[[], T]) -> T:
+        """Does a piece of the daemon's work, if the process lives to do it."""
+        self.passes(name, "before")
+        done = work()
+        self.passes(name, "after")
+        return done
+
+
+class MortalSession(FakeSession):
+    """A connection of a process that may die at the steps `send`, `store` and `ack`."""
+
+    def __init__(self, hub: FakeJetStream, life: Life) -> None:
+        super().__init__(hub)
+        self._life = life
+
+    async def send(self, frames: Any) -> None:
+        """The process hands bytes to the kernel."""
+        self._life.passes("send", "before")
+        await super().send(frames)
+        self._life.passes("send", "after")
+
+    def read(self, frame: Frame) -> None:
+        """The server reads a message; a process that dies here takes with it what comes after."""
+        if not self._ends(frame, "before"):
+            super().read(frame)
+            self._ends(frame, "after")
+
+    def _ends(self, frame: Frame, when: str) -> bool:
+        if frame.is_for_a_stream and self._life.death.strikes("store", when):
+            self._life.gone.set()
+            self.silent = True
+        return self.silent
+
+    def hear(self, reply: bytes, answer: Answer) -> None:
+        """The process gets an answer."""
+        if self._life.death.strikes("ack", "before"):
+            self._life.gone.set()
+        if not self._life.gone.is_set():
+            super().hear(reply, answer)
+        if self._life.death.strikes("ack", "after"):
+            self._life.gone.set()
+
+    def finish(self) -> None:
+        """The server reads what is still on its way."""
+        while self.arrived and not self.silent:
+            self.read(self.arrived.popleft())
+
+
+class MortalOs:
+    """The module `os`, where each call that changes the disk is a step `disk`; a write can also end half way."""
+
+    CHANGES = frozenset(("link", "makedirs", "mkdir", "rename", "rmdir", "unlink", "write", "pwrite", "ftruncate"))
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(os, name)
+        if name not in self.CHANGES:
+            return found
+        return lambda *arguments, **named: self._change(partial(found, *arguments, **named))
+
+    def _change(self, call: partial[Any]) -> Any:
+        life = self._edge.life
+        if call.func in (os.write, os.pwrite) and life.death.strikes("disk", "within"):
+            fd, data, *rest = call.args
+            call.func(fd, data[: len(data) // 2], *rest)
+            life.gone.set()
+        return life.step("disk", call)
+
+
+class NoWeb:
+    """In the place of the daemon's web side."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    async def start(self) -> None:
+        """Listens to nobody."""
+
+    async def stop(self) -> None:
+        """Nothing was under way."""
+
+
+class Edge:
+    """The machine. `variables` are settings of its daemon.
+
+    `dropped` are the files that are to be delivered, by name and content; `withdrawn` those that producers removed or
+    replaced before; `changed` are contents that were written to a file after it had left its place.
+    """
+
+    def __init__(self, folder: Path, **variables: str) -> None:
+        self.replay, self.ledger = folder / "replay", folder / "ledger"
+        self.replay.mkdir(parents=True)
+        self.clock = Clock()
+        self.hub = FakeJetStream(self.clock, MAX_PAYLOAD)
+        self.dropped: list[tuple[str, bytes]] = []
+        self.withdrawn: list[tuple[str, bytes]] = []
+        self.changed: list[bytes] = []
+        self.writer = -1
+        self.surprises: list[str] = []
+        self.loop = JumpingLoop(self.clock)
+        self.loop.set_exception_handler(self._surprised)
+        self.life: Life
+        self.settings = Settings.load(
+            {
+                "SITE": SITE,
+                "SYNC_STREAM": STREAM,
+                "SYNC_REPLAY_DIR": str(self.replay),
+                "SYNC_LEDGER_DIR": str(self.ledger),
+                "SYNC_SETTLE_SECONDS": "0",
+                "SYNC_HOLD_SECONDS": "0",
+                "SYNC_MIN_FREE_BYTES": "0",
+                **variables,
+            },
+            {},
+            {},
+        ).settings
+        self.log: MutableSequence[MutableMapping[str, Any]] = []
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """From here on time stands still, and the daemon's outside is ours."""
+        put = self._stack.enter_context(pytest.MonkeyPatch.context()).setattr
+        self.log = self._stack.enter_context(structlog.testing.capture_logs())
+        put(time, "monotonic", self.clock.monotonic)
+        for name, module in list(sys.modules.items()):
+            if name.startswith(("syncdaemon.spool", "syncdaemon.ledger")):
+                put(module, "ThreadPoolExecutor", self._executor, raising=False)
+                put(module, "os", MortalOs(self), raising=False)
+        put(syncdaemon.daemon, "Spool", partial(Spool, clock=self.clock.monotonic))
+        put(syncdaemon.daemon, "Link", self._link)
+        put(syncdaemon.daemon, "Web", NoWeb)
+        put(syncdaemon.daemon, "_spare_the_collector", lambda: None)  # it is the test's
+        put(syncdaemon.daemon, "now_text", self.now_text)
+        put(syncdaemon.ledger, "now_text", self.now_text)
+        put(watch, "hints", self._hints)
+        put(syncdaemon.spool, "BATCH_FILES", 3)  # so that a few files are several batches
+        put(Reader, "look", self._step("read", lambda *arguments, look=Reader.look: list(look(*arguments))))
+        put(Hold, "retire", self._step("retire", Hold.retire))
+        put(Hold, "expire", self._step("delete", Hold.expire))
+        put(Archive, "retire", self._step("retire", Archive.retire))
+        put(syncdaemon.spool, "quarantine", self._step("quarantine", retire.quarantine))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Time goes on."""
+        self.loop.close()
+        self._stack.close()
+
+    def _executor(self, workers: int, name: str) -> LoopExecutor:
+        return LoopExecutor(name, partial(Life.step, self.life))
+
+    def _link(self, _: object, changed: Any) -> FakeLink:
+        return FakeLink(self.hub, changed, partial(MortalSession, life=self.life))
+
+    def _step(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(function)
+        def step(*arguments: Any) -> Any:
+            return self.life.step(name, lambda: function(*arguments))
+
+        return step
+
+    async def _hints(self, root: bytes) -> AsyncIterator[set[bytes]]:
+        yield set()
+        while True:
+            yield {await self.life.events.get()}
+
+    def _surprised(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if not context["message"].endswith("never retrieved"):  # that is how the dead leave their tasks
+            self.surprises.append(f"{context['message']}: {context.get('exception')!r}")
+
+    def now_text(self) -> str:
+        """The wall clock, which goes with the other one."""
+        return (_BEGAN + timedelta(seconds=self.clock.now)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+    def drop(self, name: str, data: bytes, mtime_ns: int | None = None) -> None:
+        """A producer drops a file, as producers should: under a hidden name, then renamed."""
+        target = self.replay / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        hidden = target.with_name(".dropped")
+        hidden.write_bytes(data)
+        if mtime_ns is not None:
+            os.utime(hidden, ns=(mtime_ns, mtime_ns))
+        self._withdraw(name)
+        hidden.rename(target)
+        self.dropped.append((name, data))
+
+    def take_back(self, name: str) -> None:
+        """A producer removes what it dropped there, if that is still there."""
+        self._withdraw(name)
+        (self.replay / name).unlink(missing_ok=True)
+
+    def open_writer(self, name: str) -> None:
+        """A producer opens its file once more, to write to it later. It has one such file at a time."""
+        if self.writer < 0 and (self.replay / name).exists():
+            self.writer = os.open(self.replay / name, os.O_WRONLY)
+
+    def write_late(self, data: bytes) -> None:
+        """It writes now, wherever that file is by now, and closes it."""
+        if self.writer < 0:
+            return
+        place = Path(os.readlink(f"/proc/self/fd/{self.writer}"))
+        name = str(place.relative_to(self.replay))
+        if name.startswith(".syncdaemon/held/") and place.exists():
+            self.changed.append(data)
+        elif place.exists() and not name.startswith(".syncdaemon/"):
+            self._withdraw(name)
+            self.dropped.append((name, data))
+        else:
+            data = b""
+        if data:
+            os.ftruncate(self.writer, 0)
+            os.write(self.writer, data)
+        os.close(self.writer)
+        self.writer = -1
+
+    def _withdraw(self, name: str) -> None:
+        """What is there now is its producer's to remove: it may be delivered, and need not be."""
+        if (self.replay / name).exists():
+            there = (name, (self.replay / name).read_bytes())
+            self.withdrawn.append(there)
+            self.dropped = [file for file in self.dropped if file != there]
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs the machine until this is done."""
+        return self.loop.run_until_complete(work)
+
+    def drain(self, death: Death | None = None) -> bool:
+        """One life, in which the daemon delivers what is there. Whether it died before that."""
+        return self.do(self._drain(death or Death()))
+
+    async def _drain(self, death: Death) -> bool:
+        life = Life(self, death)
+        work = asyncio.create_task(life.daemon.drain(LONG))
+        await first(work, life.gone.wait())
+        if life.gone.is_set():
+            await self.bury()
+            return True
+        work.result()
+        return False
+
+    async def bury(self) -> None:
+        """What the kernel does for a process that is gone: its bytes arrive, its files and locks are closed."""
+        self.life.gone.set()
+        for session in list(self.hub.sessions):
+            if isinstance(session, MortalSession):
+                session.finish()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for fd in os.listdir("/proc/self/fd"):
+            with suppress(OSError):  # the listing's own is closed by now
+                if int(fd) != self.writer and os.readlink(f"/proc/self/fd/{fd}").startswith(f"{self.replay.parent}/"):
+                    os.close(int(fd))
+
+    # --- what there is
+
+    def waiting(self) -> list[Path]:
+        """The files in the replay directory that are not the daemon's own."""
+        own = self.replay / ".syncdaemon"
+        return [path for path in self.replay.rglob("*") if path.is_file() and not path.is_relative_to(own)]
+
+    def held(self) -> list[bytes]:
+        """What the daemon keeps of delivered files."""
+        return [path.read_bytes() for path in (self.replay / ".syncdaemon/held").rglob("*") if path.is_file()]
+
+    def history(self) -> list[Message]:
+        """Every message that was ever stored."""
+        return self.hub.streams[STREAM].history if STREAM in self.hub.streams else []
+
+    def rows(self, *events: str) -> list[dict[str, Any]]:
+        """The ledger's rows of these events."""
+        return [row for row in ledger_rows(self.ledger) if row["event"] in events]
+
+    # --- what must be true when all is delivered
+
+    def check(self) -> None:
+        """The promises: nothing lost, nothing twice, every receipt true, the chain whole, the directory empty."""
+        assert self.surprises == []
+        assert self.waiting() == []
+        self.check_stream()
+        self.check_receipts()
+        self.check_quarantine()
+
+    def check_stream(self) -> None:
+        """It holds every content that the server takes, once, and nothing else."""
+        stored = [message.data for message in self.history()]
+        wanted = {data for data in [*self.changed, *(data for _, data in self.dropped)] if not too_large(data)}
+        assert len(stored) == len(set(stored)), "nothing is stored twice"
+        assert wanted <= set(stored), "nothing is lost"
+        assert set(stored) <= wanted | {data for _, data in self.withdrawn}
+        assert set(self.held()) <= set(stored)
+
+    def check_receipts(self) -> None:
+        """Every file has its row; a receipt names the message that holds the content; the chain holds together."""
+        wanted = {(quote(name), digest(data)) for name, data in self.dropped}
+        withdrawn = {(quote(name), digest(data)) for name, data in self.withdrawn}
+        changed = {digest(data) for data in self.changed}
+        told = {(row["path"], row["sha256"]) for row in self.rows("published", "duplicate", "refused")}
+        assert wanted <= told, "every file has its row"
+        assert changed <= {sha256 for _, sha256 in told}
+        others = told - wanted - withdrawn
+        assert all(path.startswith("changed-while-held-") and sha256 in changed for path, sha256 in others)
+        published = Counter(row["stream_seq"] for row in self.rows("published"))
+        messages = {message.seq: message for message in self.history()}
+        for row in self.rows("published", "duplicate"):
+            message = messages[row["stream_seq"]]
+            assert (row["sha256"], row["subject"]) == (digest(message.data), message.subject)
+        for seq, message in messages.items():
+            file = header_fields(message.headers)["Edge-Path"], digest(message.data)
+            assert published[seq] == 1 or (not published[seq] and file in withdrawn), f"one receipt for message {seq}"
+        assert audit(self.ledger, SITE).rows == len(ledger_rows(self.ledger))
+
+    def check_quarantine(self) -> None:
+        """It holds the refused files and no others, each beside its reason."""
+        folder = self.replay / ".syncdaemon/quarantine"
+        reasons = {path.name.removesuffix(".reason.json"): path for path in folder.glob("*.reason.json")}
+        files = {path.name: path.read_bytes() for path in folder.iterdir() if path not in reasons.values()}
+        assert files.keys() == reasons.keys()
+        wanted = Counter(data for _, data in self.dropped if too_large(data))
+        withdrawn = Counter(data for _, data in self.withdrawn if too_large(data))
+        assert wanted <= Counter(files.values()) <= wanted + withdrawn
+        for name, path in reasons.items():
+            assert json.loads(path.read_bytes())["sha256"] == digest(files[name])
+
+
+def digest(data: bytes) -> str:
+    """What the ledger says of a content."""
+    return sha256(data).hexdigest()
+
+
+def too_large(data: bytes) -> bool:
+    """Whether the server takes no message with this body."""
+    return len(data) > MAX_PAYLOAD
+
+
+async def first(task: asyncio.Task[Any], other: Coroutine[Any, Any, Any]) -> None:
+    """Returns when one of the two is done; `other` is given up then."""
+    waiting = asyncio.create_task(other)
+    await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()

@@ -1,0 +1,250 @@
+"""Any order of events at the edge, in the link and at the server: the promises hold at every instant and in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tests.simulate.edge import LONG, MAX_PAYLOAD, Death, Edge, Life, digest, first
+from tests.simulate.fake_jetstream import Fault
+from tests.simulate.faults import AckLost, ArrivesLate, CutAfter, LostBeforeStored, NoResponders, Slow, StreamFull
+
+NAMES = ("a", "b", "c", "folder/a")
+CONTENTS = (b"", b"one", b"two", b"three", b"L" * (MAX_PAYLOAD + 1), b"l" * (MAX_PAYLOAD + 2))
+FEW = st.integers(0, 4)
+FAULTS: st.SearchStrategy[Fault] = st.one_of(
+    st.builds(AckLost, st.integers(1, 3), FEW),
+    st.builds(CutAfter, FEW),
+    st.builds(LostBeforeStored, FEW),
+    st.builds(ArrivesLate, FEW),
+    st.builds(Slow, st.sampled_from([0.01, 3.0])),
+    st.builds(StreamFull),
+    st.builds(NoResponders),
+    st.builds(Fault),
+)
+STEPS = ("scan", "read", "send", "store", "ack", "ledger", "retire", "delete", "quarantine", "disk")
+DEATHS = st.one_of(
+    st.builds(Death),
+    st.builds(Death, st.sampled_from(STEPS), st.sampled_from(["before", "within", "after"]), st.integers(1, 6)),
+)
+
+
+class World(RuleBasedStateMachine):
+    """Producers, a daemon that lives and dies, a link that is cut, a server with its moods."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.edge: Edge
+        self.work: asyncio.Task[None] | None = None
+        self.stop: asyncio.Event
+        self.files = 0
+
+    @initialize(
+        hold=st.sampled_from(["0", "30"]),
+        after=st.sampled_from(["delete", "archive"]),
+        order=st.sampled_from(["oldest", "newest"]),
+    )
+    def the_machine(self, hold: str, after: str, order: str) -> None:
+        self.edge = Edge(Path(self.folder.name) / "edge", SYNC_HOLD_SECONDS=hold, SYNC_AFTER=after, SYNC_ORDER=order)
+        self.edge.__enter__()
+
+    # --- producers
+
+    @rule(
+        name=st.sampled_from(NAMES),
+        data=st.sampled_from(CONTENTS),
+        told=st.booleans(),
+        age=st.sampled_from([1, -1, 0]),
+    )
+    def a_file_is_dropped(self, name: str, data: bytes, told: bool, age: int) -> None:
+        """Its name may be in use, its content delivered; it is the newest, the oldest, or dated as ever."""
+        self.files += 1
+        self.edge.drop(name, data, mtime_ns=10**18 + (age * self.files or len(data)) * 10**9)
+        if told and self.work:
+            self.edge.life.events.put_nowait(name.encode())
+
+    @rule(name=st.sampled_from(NAMES))
+    def a_file_is_taken_back(self, name: str) -> None:
+        self.edge.take_back(name)
+
+    @rule(name=st.sampled_from(NAMES))
+    def a_producer_opens_its_file_again(self, name: str) -> None:
+        self.edge.open_writer(name)
+
+    @rule(data=st.sampled_from([b"late", b"later than that"]))
+    def it_writes_and_closes(self, data: bytes) -> None:
+        self.edge.write_late(data)
+
+    # --- the daemon
+
+    @precondition(lambda self: self.work is None)
+    @rule(death=DEATHS)
+    def the_daemon_starts(self, death: Death) -> None:
+        """And may have an end before it."""
+        self._start(death)
+
+    def _start(self, death: Death) -> None:
+        async def start() -> None:
+            life = Life(self.edge, death)
+            self.stop = asyncio.Event()
+            self.work = asyncio.create_task(life.daemon.run(self.stop))
+
+        self.edge.do(start())
+        self._let(asyncio.sleep(0))
+
+    @precondition(lambda self: self.work is not None)
+    @rule(turns=st.integers(1, 40))
+    def it_works_for_a_moment(self, turns: int) -> None:
+        async def some_turns() -> None:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+        self._let(some_turns())
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 6.0, 40.0, 130.0]))
+    def time_passes(self, seconds: float) -> None:
+        self._let(asyncio.sleep(seconds))
+
+    @rule(seconds=st.sampled_from([130.0, 100_000.0]))
+    def the_machine_sleeps(self, seconds: float) -> None:
+        """Time passes, and nothing happens in it: every id that the stream remembers is forgotten."""
+        self.edge.clock.advance(seconds)
+
+    @precondition(lambda self: self.work is not None)
+    @rule()
+    def it_is_killed(self) -> None:
+        self.edge.do(self.edge.bury())
+        self.work = None
+
+    @precondition(lambda self: self.work is not None)
+    @rule()
+    def it_is_stopped(self) -> None:
+        assert self.work is not None
+        self.stop.set()
+        self._let(asyncio.wait((self.work,)))
+        if self.work is not None:
+            self.work.result()
+            self.work = None
+
+    def _let(self, happen: Any) -> None:
+        """Lets the machine run; a daemon that dies in that is buried, one that ends by itself has failed."""
+
+        async def run() -> None:
+            if self.work is None:
+                await happen
+                return
+            await first(asyncio.ensure_future(happen), self.edge.life.gone.wait())
+            if self.edge.life.gone.is_set():
+                await self.edge.bury()
+                self.work = None
+            elif self.work.done() and not self.stop.is_set():
+                self.work.result()
+                pytest.fail("the daemon ended by itself")
+
+        self.edge.do(run())
+
+    # --- the link and the server
+
+    @rule(fault=FAULTS)
+    def something_goes_wrong(self, fault: Fault) -> None:
+        """Or comes right again."""
+        self.edge.hub.fault = fault
+
+    @rule()
+    def the_link_is_cut(self) -> None:
+        self.edge.hub.cut()
+
+    @rule()
+    def what_was_on_its_way_arrives_late(self) -> None:
+        self.edge.hub.read_late()
+
+    @rule()
+    def the_server_restarts(self) -> None:
+        self.edge.hub.restart()
+
+    @rule(running=st.booleans())
+    def the_server_goes_or_comes(self, running: bool) -> None:
+        self.edge.hub.running = running
+        if not running:
+            self.edge.hub.cut()
+
+    # --- what always holds
+
+    @invariant()
+    def nothing_is_twice_in_the_stream(self) -> None:
+        stored = [message.data for message in self.edge.history()]
+        assert len(stored) == len(set(stored))
+
+    @invariant()
+    def nothing_is_lost_at_any_instant(self) -> None:
+        """A content is on the disk until the stream has it, and in its place until the ledger has its row."""
+        edge = self.edge
+        on_disk = {path: path.read_bytes() for path in edge.replay.rglob("*") if path.is_file()}
+        stored = {message.data for message in edge.history()}
+        ledger = b"".join(path.read_bytes() for path in edge.ledger.glob("*.jsonl")) if edge.dropped else b""
+        for name, data in edge.dropped:
+            assert data in stored or data in on_disk.values(), f"{name} is lost"
+            if on_disk.get(edge.replay / name) != data and data not in on_disk.values():
+                row = f'"path":"{quote(name)}"'.encode()
+                assert any(row in line and digest(data).encode() in line for line in ledger.splitlines()), (
+                    f"{name} was let go of without a row"
+                )
+
+    # --- what holds in the end
+
+    @rule()
+    def all_settles(self) -> None:
+        """Every fault is over, and there is time: everything is delivered and let go of, and every number is right."""
+        edge = self.edge
+        edge.write_late(b"at last")
+        edge.hub.fault, edge.hub.running = Fault(), True
+        edge.hub.read_late()
+        if self.work is None:
+            self._start(Death())
+        edge.life.death = Death()
+        value = edge.life.daemon.metrics.value
+        deadline = edge.clock.now + LONG
+        self._let(asyncio.sleep(2 * edge.settings.sync_rescan_seconds))
+        while (edge.waiting() or edge.held() or not value("edge_link_status")) and edge.clock.now < deadline:
+            self._let(asyncio.sleep(3.0))
+        edge.check()
+        reasons = list((edge.replay / ".syncdaemon/quarantine").glob("*.reason.json"))
+        assert value("replay_queue_depth") == 0
+        assert value("syncdaemon_in_doubt_files") == 0
+        assert value("syncdaemon_held_files") == 0
+        assert value("syncdaemon_quarantined_files") == len(reasons)
+        assert value("edge_link_status") == 1
+
+    def teardown(self) -> None:
+        """Whatever came before."""
+        if hasattr(self, "edge"):
+            try:
+                self.all_settles()
+                self.it_is_stopped()
+            finally:
+                self.edge.do(self.edge.bury())
+                self.edge.__exit__()
+        self.folder.cleanup()
+
+
+def test_the_promises_hold_whatever_happens() -> None:
+    """Crashes, cuts, lost answers, full streams, names used again, windows that pass, in any order."""
+    run_state_machine_as_test(
+        World, settings=settings(max_examples=60, stateful_step_count=30, deadline=None, report_multiple_bugs=False)
+    )
