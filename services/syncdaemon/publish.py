@@ -108,6 +108,7 @@ class Publisher:
         self._window = pace.Window()
         self._sending = asyncio.Lock()
         self._room = asyncio.Event()
+        self._session: Session | None = None
         self._prepared: Session | None = None
         self._ever_prepared = False
         self._resume_at = 0.0
@@ -132,6 +133,8 @@ class Publisher:
         """
         while True:
             session = await self._link.wait_up()
+            if session is not self._session:  # a pause ends with its connection, and not before its time otherwise
+                self._session, self._resume_at = session, 0.0
             if session is not self._prepared:
                 await self._prepare(session)
             elif (wait := self._resume_at - time.monotonic()) > 0:
@@ -157,7 +160,6 @@ class Publisher:
             if not self._ever_prepared:
                 self._first_contact()
             self._prepared, self._ever_prepared = session, True
-            self._resume_at = 0.0
 
     def _first_contact(self) -> None:
         self._seq_at_start = self.stream.last_seq if self.stream else 0
