@@ -1,0 +1,25 @@
+"""The commands that handle files by hand: put."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from syncdaemon.cli.options import with_settings
+from syncdaemon.put import put as put_file
+from syncdaemon.settings import Loaded
+
+
+@with_settings
+def put(
+    loaded: Loaded,
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="What to deliver.", exists=True, dir_okay=False)
+    ],
+) -> int:
+    """Copy files into the replay directory the right way: nobody ever sees half of one."""
+    for file in files:
+        typer.echo(put_file(file, loaded.settings.sync_replay_dir))
+    return 0

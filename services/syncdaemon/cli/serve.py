@@ -1,0 +1,105 @@
+"""The commands that deliver: run, dev and drain."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from syncdaemon.cli.options import FOUND, with_settings
+from syncdaemon.daemon import Daemon, install_signals
+from syncdaemon.dev import Dev
+from syncdaemon.settings import Loaded
+
+log = structlog.get_logger(__name__)
+
+_COLUMNS = (
+    BarColumn(),
+    MofNCompleteColumn(),
+    TextColumn("files"),
+    TextColumn("{task.fields[size]}, {task.fields[rate]}/s"),
+    TimeRemainingColumn(),
+)
+
+
+@with_settings
+def run(loaded: Loaded) -> int:
+    """Deliver, until SIGTERM. The daemon itself."""
+
+    async def live() -> None:
+        stop = asyncio.Event()
+        install_signals(stop)
+        loaded.settings.check_files()
+        if loaded.sources["SITE"] == "default":
+            log.warning("site_by_hostname", site=loaded.settings.site, remedy="set SITE: a pod's hostname changes")
+        await Daemon(loaded.settings).run(stop)
+
+    asyncio.run(live())
+    return 0
+
+
+@with_settings
+def dev(
+    loaded: Loaded,
+    folder: Annotated[Path, typer.Option(help="Where everything is kept.")] = Path(".dev"),
+) -> int:
+    """Try it here: a real nats-server, a replay folder and the daemon, all of this machine."""
+
+    async def live() -> None:
+        stop = asyncio.Event()
+        install_signals(stop)
+        await Dev(folder, loaded, typer.echo).run(stop)
+
+    asyncio.run(live())
+    return 0
+
+
+@with_settings
+def drain(
+    loaded: Loaded,
+    timeout: Annotated[float | None, typer.Option(help="Give up after so many seconds.", min=0.0)] = None,
+) -> int:
+    """Deliver what is in the directory now, and end. Exit 1 if a file was refused or time ran out."""
+    console, began = Console(stderr=True), time.monotonic()
+    with Progress(*_COLUMNS, console=console, disable=not console.is_terminal) as bar:
+        files = bar.add_task("", total=None, size=decimal(0), rate=decimal(0))
+
+        def progress(daemon: Daemon) -> None:
+            report = daemon.report
+            done, size = report.delivered + report.refused, report.delivered_bytes
+            rate = decimal(int(size / max(0.1, time.monotonic() - began)))
+            bar.update(files, completed=done, total=done + daemon.spool.backlog.depth, size=decimal(size), rate=rate)
+
+        loaded.settings.check_files()
+
+        async def live() -> None:
+            stop = asyncio.Event()
+            install_signals(stop)
+            await daemon.drain(timeout, progress, stop)
+
+        daemon = Daemon(loaded.settings)
+        asyncio.run(live())
+    seconds = time.monotonic() - began
+    typer.echo(
+        f"{daemon.report.delivered} files delivered ({daemon.report.delivered_bytes} bytes) in {seconds:.1f} s",
+        err=True,
+    )
+    if daemon.report.refused:
+        typer.echo(
+            f"syncdaemon: {daemon.report.refused} files refused: see .syncdaemon/quarantine in the replay directory",
+            err=True,
+        )
+    return FOUND if daemon.report.refused else 0
