@@ -32,7 +32,7 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from syncdaemon.devserver import HOST, NatsServer, free_port
 from syncdaemon.errors import LinkDown
-from syncdaemon.link import STOPPED, Link, LinkSettings, Session
+from syncdaemon.link import STOPPED, Link, LinkSettings, Session, _explain
 from syncdaemon.tasks import background
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import messages
@@ -752,6 +752,17 @@ async def test_a_client_certificate(make_nats_server: MakeNatsServer, certificat
         await works(link)
     async with running(tls_url(server), tls_ca=ca) as link:
         assert "certificate" in await refusal(link)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [BrokenPipeError(32, "Broken pipe"), ConnectionResetError(104, "Connection reset by peer"), OSError("lost")],
+    ids=["broken pipe", "reset", "lost"],
+)
+def test_a_tls_connection_that_is_cut_off_speaks_of_the_certificate(error: OSError) -> None:
+    """Which of these a server's refusal comes as depends on who is quicker; the remedy is the same."""
+    assert "NATS_TLS_CERT" in _explain(error, "tls://127.0.0.1:4222")
+    assert "certificate" not in _explain(error, "nats://127.0.0.1:4222")
 
 
 @asynccontextmanager

@@ -380,6 +380,20 @@ def test_every_file_is_held_for_its_time_and_not_much_longer(
     home.close()
 
 
+def test_no_bucket_holds_more_than_a_folder_takes_well(home: Home, hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full one is closed before its time, and expires by itself."""
+    monkeypatch.setattr(module, "_BUCKET_FILES", 2)
+    for number in range(5):
+        hold.retire([delivered(home, b"%d" % number, b"evidence %d" % number)], now=float(number))
+    buckets = sorted(os.listdir(home.held))
+    assert [len(os.listdir(os.path.join(home.held, bucket))) for bucket in buckets] == [2, 2, 1]
+
+    hold.expire(now=2.0 + HOLD)
+    assert sorted(os.listdir(home.held)) == buckets[1:]
+    hold.expire(now=4.0 + HOLD)
+    assert sorted(os.listdir(home.held)) == buckets[2:]
+
+
 def test_a_hold_of_nought_lets_go_at_once(home: Home) -> None:
     """For servers that sync before they acknowledge."""
     hold = Hold(home, 0.0)

@@ -134,7 +134,8 @@ def _explain(error: Exception, url: str) -> str:
     text = (str(error) or type(error).__name__).removeprefix("nats: ").strip("'")
     if isinstance(error, TimeoutError):
         text = f"no answer within {CONNECT_SECONDS:g} seconds"
-    if "lost" in text and url.startswith("tls://"):
+    cut_off = "lost" in text or isinstance(error, BrokenPipeError | ConnectionResetError)
+    if cut_off and url.startswith("tls://"):  # TLS 1.3: the refusal may come after our first bytes have
         text = f"{text} in the TLS handshake; a server that asks for a certificate wants NATS_TLS_CERT"
     if "uthorization" in text or "uthentication" in text:
         text = f"{text}: the server refused the credentials; check NATS_CREDS, NATS_NKEY_SEED, NATS_USER or NATS_TOKEN"

@@ -22,6 +22,7 @@ from syncdaemon.spool.home import Home
 SIDECAR = b".reason.json"
 _NAME_MAX = 255
 _BUCKET_SECONDS = 10.0
+_BUCKET_FILES = 4_096  # more make a folder that is slow to rename into, and to bring to disk
 
 
 class Retired(NamedTuple):
@@ -66,6 +67,7 @@ class Hold:
         self._lock = threading.Lock()  # files come in one thread and are deleted in another
         self._buckets: dict[bytes, float] = {}  # name: when it takes no more files
         self._open: bytes | None = None
+        self._room = 0  # files that the open bucket still takes
         self._moves = 0
 
     def load(self, now: float) -> None:
@@ -81,11 +83,14 @@ class Hold:
             bucket = self._bucket(now) + b"/"
             retired = _move_all(self._home, receipts, lambda receipt: bucket + self._name(receipt))
             self.count += retired.moved
+            self._room -= retired.moved
         return retired
 
     def _bucket(self, now: float) -> bytes:
-        if self._open is None or now >= self._buckets[self._open]:
-            self._open = b"%d" % time.time_ns()
+        if self._open is None or self._room <= 0 or now >= self._buckets[self._open]:
+            if self._open is not None:
+                self._buckets[self._open] = min(now, self._buckets[self._open])
+            self._open, self._room = b"%d" % time.time_ns(), _BUCKET_FILES
             self._buckets[self._open] = now + min(_BUCKET_SECONDS, self.seconds)
             make_dirs(os.path.join(self._home.held, self._open))
         return os.path.join(self._home.held, self._open)
