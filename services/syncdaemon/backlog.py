@@ -101,10 +101,18 @@ class Backlog:
         """Whether there may be a file to take now."""
         return bool(self._ready)
 
-    def oldest(self) -> int | None:
-        """The mtime of the oldest file that is ready and known by name, in ns."""
+    def any_due(self, now: float) -> bool:
+        """Whether there is a file to look at now."""
+        self._forget_taken()
+        return bool(self._ready) or bool(self._due and self._due[0][0] <= now)
+
+    def _forget_taken(self) -> None:
         while self._ready and self._ready[0][1] not in self._held:
             heappop(self._ready)
+
+    def oldest(self) -> int | None:
+        """The mtime of the oldest file that is ready and known by name, in ns."""
+        self._forget_taken()
         if not self._ready:
             return None
         return self._ready[0][0] if self._sign > 0 else -max(self._ready)[0]

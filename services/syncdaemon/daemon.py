@@ -7,7 +7,6 @@ import gc
 import os
 import platform
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -97,9 +96,8 @@ class Daemon:
     def _remember(self, rows: Sequence[dict[str, Any]]) -> None:
         """The newest receipts; and those of them whose file is still there: a crash came before it was retired."""
         receipts = [row for row in rows if row["event"] in ("published", "duplicate")]
-        seqs = frozenset(row["stream_seq"] for row in receipts)
-        whole = not rows or rows[0]["n"] == 1
-        self.publisher.recorded = Recent(seqs, 0 if whole else min(seqs, default=sys.maxsize))
+        published = [row["stream_seq"] for row in receipts if row["event"] == "published"]
+        self.publisher.recorded = Recent(published, whole=not rows or rows[0]["n"] == 1)
         for row in receipts:
             path = unquote_to_bytes(row["path"])
             try:

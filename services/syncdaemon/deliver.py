@@ -17,6 +17,7 @@ T = TypeVar("T")
 class SpoolLike(Protocol):
     """What delivery asks of the replay directory."""
 
+    async def some(self) -> None: ...
     async def read(self, largest: int) -> list[Content | Refusal]: ...
     async def retire(self, receipts: Sequence[Receipt]) -> list[Receipt]: ...
     async def set_aside(self, refusal: Refusal, first: str, last: str) -> None: ...
@@ -94,7 +95,11 @@ class Delivery(Generic[S]):
                 task.add_done_callback(lambda _: self._slots.release())
 
     async def _take(self) -> tuple[S, list[Content | Refusal]]:
-        """The next batch, and the connection it may go over: read only when it can be sent and recorded."""
+        """The next batch, and the connection it may go over: read only when it can be sent and recorded.
+
+        The connection is the last to be asked for, so that it is not an old one after a quiet time.
+        """
+        await self._spool.some()
         await self._ledger.ready()
         session = await self._publisher.ready()
         return session, await self._spool.read(self._publisher.largest(session))

@@ -7,10 +7,11 @@ refuses the second copy.
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -25,6 +26,7 @@ _SEND_BYTES = 128 << 10  # handed to the connection at once, before it is asked 
 _READS_AT_ONCE = 16
 _CONFIG_RETRY = 30.0  # seconds until a stream that refused us for its configuration is asked again
 _SAY_AGAIN = 60.0  # seconds between two warnings about the same pause
+_RECENT = 16_384  # sequences: far more than can be stored and not yet recorded
 PROBE_ID = "0" * 64
 
 log = structlog.get_logger(__name__)
@@ -86,15 +88,27 @@ class _Flight:
             self.landed.set_result(None)
 
 
-class Recent(NamedTuple):
-    """The sequences in the newest rows of the ledger when this process began, complete from `first` on."""
+class Recent:
+    """The sequences of the newest `published` rows: those that the ledger had at the start, and those since."""
 
-    seqs: frozenset[int]
-    first: int
+    def __init__(self, seqs: Sequence[int] = (), whole: bool = True) -> None:
+        """`whole`: there are no older ones."""
+        self._order = deque(seqs)
+        self._seqs = set(seqs)
+        self._floor = 0 if whole else min(seqs, default=sys.maxsize) - 1  # below it, nothing is known
+
+    def add(self, seq: int) -> None:
+        """One more row; the oldest may be forgotten."""
+        self._order.append(seq)
+        self._seqs.add(seq)
+        if len(self._order) > _RECENT:
+            oldest = self._order.popleft()
+            self._seqs.discard(oldest)
+            self._floor = max(self._floor, oldest)
 
     def lacks(self, seq: int) -> bool:
-        """Whether the ledger certainly had no receipt for this message."""
-        return seq >= self.first and seq not in self.seqs
+        """Whether there certainly is no such row for this message."""
+        return seq > self._floor and seq not in self._seqs
 
 
 class Publisher:
@@ -113,10 +127,9 @@ class Publisher:
         self._ever_prepared = False
         self._resume_at = 0.0
         self._said: tuple[str, float] = ("", 0.0)
-        self._seq_at_start = 0
         self.stream: StreamInfo | None = None
         self.paused = ""
-        self.recorded = Recent(frozenset(), 0)
+        self.recorded = Recent()
         self.in_doubt: dict[bytes, str] = {}  # by path: the id that was sent for the file, and not answered
 
     @property
@@ -162,7 +175,6 @@ class Publisher:
             self._prepared, self._ever_prepared = session, True
 
     def _first_contact(self) -> None:
-        self._seq_at_start = self.stream.last_seq if self.stream else 0
         if self.horizon != float("inf"):
             log.warning(
                 "weaker_promise",
@@ -269,6 +281,8 @@ class Publisher:
     def _receipt(self, message: Message, seq: int, duplicate: bool, subject: str = "") -> Receipt:
         """`subject` where the message that is there has another one: of another site, with the same content."""
         self.in_doubt.pop(message.content.path, None)
+        if not duplicate:
+            self.recorded.add(seq)
         stream = self._settings.stream
         return Receipt(message.content, message.msg_id, subject or message.subject, stream, seq, duplicate)
 
@@ -298,6 +312,6 @@ class Publisher:
         if not stored.holds(message):
             detail = f"message {stored.seq} of the stream has this subject, and is another's: {message.subject}"
             return Refusal(content, "subject_taken", detail)
-        before_crash = stored.seq <= self._seq_at_start and self.recorded.lacks(stored.seq)
-        own = (self._doubted(message) or before_crash) and stored.is_of(content, self._settings.site)
+        unrecorded = self._doubted(message) or self.recorded.lacks(stored.seq)  # by us, or by one that crashed
+        own = unrecorded and stored.is_of(content, self._settings.site)
         return self._receipt(message, stored.seq, not own, stored.subject)

@@ -46,6 +46,7 @@ from tests.support.jetstream import ledger_rows
 
 SITE, STREAM = "edge-1", "swarm_jobs"
 MAX_PAYLOAD = 2_000
+REASON = ".reason.json"
 _BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 LONG = 900.0  # seconds after which nothing can be left to do
 
@@ -310,7 +311,8 @@ class Edge:
         if (self.replay / name).exists():
             there = (name, (self.replay / name).read_bytes())
             self.withdrawn.append(there)
-            self.dropped = [file for file in self.dropped if file != there]
+            if there in self.dropped:
+                self.dropped.remove(there)
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs the machine until this is done."""
@@ -329,6 +331,18 @@ class Edge:
             return True
         work.result()
         return False
+
+    def begin(self) -> Life:
+        """The daemon runs from here on, in the middle of a scene."""
+        life = Life(self, Death())
+        self._stop = asyncio.Event()
+        self._running = asyncio.create_task(life.daemon.run(self._stop))
+        return life
+
+    async def end(self) -> None:
+        """It is asked to stop, and does."""
+        self._stop.set()
+        await self._running
 
     async def bury(self) -> None:
         """What the kernel does for a process that is gone: its bytes arrive, its files and locks are closed."""
@@ -355,6 +369,17 @@ class Edge:
     def held(self) -> list[bytes]:
         """What the daemon keeps of delivered files."""
         return [path.read_bytes() for path in (self.replay / ".syncdaemon/held").rglob("*") if path.is_file()]
+
+    def quarantined(self) -> dict[str, bytes]:
+        """The files that were set aside, by name. Each has its reason beside it, and there is nothing else."""
+        folder = self.replay / ".syncdaemon/quarantine"
+        names = {path.name for path in folder.iterdir()}
+        files = {name for name in names if not (name.endswith(REASON) and name.removesuffix(REASON) in names)}
+        assert names - files == {name + REASON for name in files}
+        found = {name: (folder / name).read_bytes() for name in files}
+        for name, data in found.items():
+            assert json.loads((folder / (name + REASON)).read_bytes())["sha256"] == digest(data)
+        return found
 
     def history(self) -> list[Message]:
         """Every message that was ever stored."""
@@ -405,15 +430,10 @@ class Edge:
 
     def check_quarantine(self) -> None:
         """It holds the refused files and no others, each beside its reason."""
-        folder = self.replay / ".syncdaemon/quarantine"
-        reasons = {path.name.removesuffix(".reason.json"): path for path in folder.glob("*.reason.json")}
-        files = {path.name: path.read_bytes() for path in folder.iterdir() if path not in reasons.values()}
-        assert files.keys() == reasons.keys()
+        contents = self.quarantined()
         wanted = Counter(data for _, data in self.dropped if too_large(data))
         withdrawn = Counter(data for _, data in self.withdrawn if too_large(data))
-        assert wanted <= Counter(files.values()) <= wanted + withdrawn
-        for name, path in reasons.items():
-            assert json.loads(path.read_bytes())["sha256"] == digest(files[name])
+        assert wanted <= Counter(contents.values()) <= wanted + withdrawn
 
 
 def digest(data: bytes) -> str:

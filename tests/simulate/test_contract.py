@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from itertools import count
 from typing import Any
@@ -149,18 +150,40 @@ def told(outcomes: Sequence[Outcome]) -> dict[str, tuple[str, int] | str]:
     }
 
 
-@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.integration)])
+KINDS = ["fake", pytest.param("real", marks=pytest.mark.integration)]
+READ_BACK = "$JS.API.STREAM.MSG.GET.*"
+
+
+@pytest.fixture(params=KINDS)
 async def jetstream(request: pytest.FixtureRequest) -> AsyncIterator[JetStream]:
     """The server in memory, and a real one."""
+    async with connected(request, ()) as found:
+        yield found
+
+
+@pytest.fixture(params=KINDS)
+async def blind_jetstream(request: pytest.FixtureRequest) -> AsyncIterator[JetStream]:
+    """The same, where we are not allowed to read a message back."""
+    async with connected(request, (READ_BACK,)) as found:
+        yield found
+
+
+@asynccontextmanager
+async def connected(request: pytest.FixtureRequest, denied: tuple[str, ...]) -> AsyncIterator[JetStream]:
+    """A server of the kind that the fixture asks for, and a link to it that is kept up."""
     if request.param == "fake":
         fake = FakeJetStream()
+        fake.denied = denied
 
         async def tick() -> None:
             fake.clock.advance(0.02)
 
         found = JetStream(lambda changed: FakeLink(fake, changed), tick)
     else:
-        server = request.getfixturevalue("nats_server")
+        deny = f"permissions: {{ publish: {{ deny: {list(denied)} }} }}" if denied else ""
+        login = f"authorization {{ users: [ {{ user: site, password: secret, {deny} }} ] }}".replace("'", '"')
+        server = request.getfixturevalue("make_nats_server")(config=login)
+        server.start()
         found = JetStream(lambda changed: real_link(server, changed), lambda: asyncio.sleep(0.02))
     running = asyncio.create_task(found.link.run())
     yield found
@@ -170,7 +193,7 @@ async def jetstream(request: pytest.FixtureRequest) -> AsyncIterator[JetStream]:
 
 def real_link(server: NatsServer, changed: Changed) -> Link:
     """A link to a real server."""
-    return Link(LinkSettings((server.url,), "contract"), changed)
+    return Link(LinkSettings((server.url,), "contract", user="site", password="secret"), changed)
 
 
 class TestWhatAStreamAnswers:
@@ -545,6 +568,19 @@ class TestWhatThePublisherMakesOfIt:
 
         assert told(await publisher.publish(batch, session)) == {"a": ("published", 1), "b": ("published", 2)}
         assert told(await publisher.publish(batch, session)) == {"a": ("duplicate", 1), "b": ("duplicate", 2)}
+
+
+async def test_reading_back_that_is_denied_pauses_the_lane_and_ends_no_connection(blind_jetstream: JetStream) -> None:
+    """Known files by the batch: each is refused by the server, and each stays."""
+    publisher = await blind_jetstream.publisher()
+    session = await blind_jetstream.session()
+    batch = [content(f"{number}", b"%d" % number) for number in range(40)]
+    assert len(await publisher.publish(batch, session)) == 40
+
+    assert await publisher.publish(batch, session) == []
+    assert publisher.paused.startswith("read_denied")
+    await session.request_json("$JS.API.STREAM.INFO.jobs")
+    assert not session.lost.done()
 
 
 FIELDS = st.fixed_dictionaries(

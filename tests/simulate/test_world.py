@@ -24,8 +24,11 @@ from tests.simulate.edge import LONG, MAX_PAYLOAD, Death, Edge, Life, digest, fi
 from tests.simulate.fake_jetstream import Fault
 from tests.simulate.faults import AckLost, ArrivesLate, CutAfter, LostBeforeStored, NoResponders, Slow, StreamFull
 
-NAMES = ("a", "b", "c", "folder/a")
-CONTENTS = (b"", b"one", b"two", b"three", b"L" * (MAX_PAYLOAD + 1), b"l" * (MAX_PAYLOAD + 2))
+LARGE = b"L" * (MAX_PAYLOAD + 1)
+NAMES = st.sampled_from(["a", "b", "folder/a", "odd.reason.json"])
+CONTENTS = st.sampled_from([b"", b"one", b"two", b"three", LARGE, LARGE.lower()])
+AGES = st.sampled_from([1, -1, 0])
+TURNS = st.integers(1, 40)
 FEW = st.integers(0, 4)
 FAULTS: st.SearchStrategy[Fault] = st.one_of(
     st.builds(AckLost, st.integers(1, 3), FEW),
@@ -42,6 +45,12 @@ DEATHS = st.one_of(
     st.builds(Death),
     st.builds(Death, st.sampled_from(STEPS), st.sampled_from(["before", "within", "after"]), st.integers(1, 6)),
 )
+
+
+async def some_turns(turns: int) -> None:
+    """Everything goes on for a moment."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
 
 
 class World(RuleBasedStateMachine):
@@ -63,15 +72,11 @@ class World(RuleBasedStateMachine):
     def the_machine(self, hold: str, after: str, order: str) -> None:
         self.edge = Edge(Path(self.folder.name) / "edge", SYNC_HOLD_SECONDS=hold, SYNC_AFTER=after, SYNC_ORDER=order)
         self.edge.__enter__()
+        self._start(Death())
 
     # --- producers
 
-    @rule(
-        name=st.sampled_from(NAMES),
-        data=st.sampled_from(CONTENTS),
-        told=st.booleans(),
-        age=st.sampled_from([1, -1, 0]),
-    )
+    @rule(name=NAMES, data=CONTENTS, told=st.booleans(), age=AGES)
     def a_file_is_dropped(self, name: str, data: bytes, told: bool, age: int) -> None:
         """Its name may be in use, its content delivered; it is the newest, the oldest, or dated as ever."""
         self.files += 1
@@ -79,11 +84,20 @@ class World(RuleBasedStateMachine):
         if told and self.work:
             self.edge.life.events.put_nowait(name.encode())
 
-    @rule(name=st.sampled_from(NAMES))
+    @rule(name=NAMES, data=CONTENTS, then=CONTENTS, turns=TURNS, told=st.booleans(), age=AGES)
+    def a_file_is_replaced_on_its_way(
+        self, name: str, data: bytes, then: bytes, turns: int, told: bool, age: int
+    ) -> None:
+        """Somewhere between its first scan and its end."""
+        self.a_file_is_dropped(name, data, True, 1)
+        self._let(some_turns(turns))
+        self.a_file_is_dropped(name, then, told, age)
+
+    @rule(name=NAMES)
     def a_file_is_taken_back(self, name: str) -> None:
         self.edge.take_back(name)
 
-    @rule(name=st.sampled_from(NAMES))
+    @rule(name=NAMES)
     def a_producer_opens_its_file_again(self, name: str) -> None:
         self.edge.open_writer(name)
 
@@ -109,13 +123,14 @@ class World(RuleBasedStateMachine):
         self._let(asyncio.sleep(0))
 
     @precondition(lambda self: self.work is not None)
-    @rule(turns=st.integers(1, 40))
-    def it_works_for_a_moment(self, turns: int) -> None:
-        async def some_turns() -> None:
-            for _ in range(turns):
-                await asyncio.sleep(0)
+    @rule(death=DEATHS)
+    def its_end_is_near(self, death: Death) -> None:
+        self.edge.life.death = death
 
-        self._let(some_turns())
+    @precondition(lambda self: self.work is not None)
+    @rule(turns=TURNS)
+    def it_works_for_a_moment(self, turns: int) -> None:
+        self._let(some_turns(turns))
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 6.0, 40.0, 130.0]))
     def time_passes(self, seconds: float) -> None:
@@ -148,16 +163,15 @@ class World(RuleBasedStateMachine):
         async def run() -> None:
             if self.work is None:
                 await happen
-                return
-            await first(asyncio.ensure_future(happen), self.edge.life.gone.wait())
-            if self.edge.life.gone.is_set():
-                await self.edge.bury()
-                self.work = None
-            elif self.work.done() and not self.stop.is_set():
-                self.work.result()
-                pytest.fail("the daemon ended by itself")
+            else:
+                await first(asyncio.ensure_future(happen), self.edge.life.gone.wait())
 
         self.edge.do(run())
+        if self.work is not None and self.edge.life.gone.is_set():
+            self.it_is_killed()
+        elif self.work is not None and self.work.done() and not self.stop.is_set():
+            self.work.result()
+            pytest.fail("the daemon ended by itself")
 
     # --- the link and the server
 
@@ -224,11 +238,10 @@ class World(RuleBasedStateMachine):
         while (edge.waiting() or edge.held() or not value("edge_link_status")) and edge.clock.now < deadline:
             self._let(asyncio.sleep(3.0))
         edge.check()
-        reasons = list((edge.replay / ".syncdaemon/quarantine").glob("*.reason.json"))
         assert value("replay_queue_depth") == 0
         assert value("syncdaemon_in_doubt_files") == 0
         assert value("syncdaemon_held_files") == 0
-        assert value("syncdaemon_quarantined_files") == len(reasons)
+        assert value("syncdaemon_quarantined_files") == len(edge.quarantined())
         assert value("edge_link_status") == 1
 
     def teardown(self) -> None:
@@ -243,8 +256,10 @@ class World(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
+@pytest.mark.timeout(400)  # a failure is cut down to its shortest course first
 def test_the_promises_hold_whatever_happens() -> None:
     """Crashes, cuts, lost answers, full streams, names used again, windows that pass, in any order."""
     run_state_machine_as_test(
-        World, settings=settings(max_examples=60, stateful_step_count=30, deadline=None, report_multiple_bugs=False)
+        World,
+        settings=settings(max_examples=80, stateful_step_count=30, deadline=None, report_multiple_bugs=False),
     )

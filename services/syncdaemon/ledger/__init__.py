@@ -23,7 +23,7 @@ import structlog
 from syncdaemon import chain
 from syncdaemon.disk import fsync_dir, lock_file
 from syncdaemon.errors import LedgerFull, SettingsError
-from syncdaemon.ledger.files import Damage, check_last, end, files, follow, lock_path, read, sites, torn_end
+from syncdaemon.ledger.files import Damage, check_last, end, files, follow, last_lines, lock_path, read, sites, torn_end
 from syncdaemon.model import Row
 
 __all__ = ["Damage", "Entry", "Ledger", "files", "lock_path", "now_text", "read", "sites"]
@@ -71,7 +71,7 @@ class Ledger:
         self._thread = ThreadPoolExecutor(1, "ledger")
 
     def open(self, recent: Callable[[dict[str, Any]], None] = lambda row: None) -> None:
-        """Takes the ledger, checks its newest file and repairs a torn end of it; each of its rows goes to `recent`.
+        """Takes the ledger, checks its newest file and repairs a torn end of it; its newest rows go to `recent`.
 
         Raises SettingsError where the folder can't be used, LedgerDamaged where the ledger does not hold together.
         """
@@ -103,6 +103,8 @@ class Ledger:
             tail.append(line)
         if tail:
             check_last(newest, tail[-1])
+        for path in reversed(existing[:-1]):
+            tail.extendleft(reversed(last_lines(path, RECENT_ROWS - len(tail))))
         for line in tail:
             recent(json.loads(line))
         self._file = newest.name

@@ -11,6 +11,8 @@ from typing import Any
 from syncdaemon import chain
 from syncdaemon.errors import LedgerDamaged
 
+_LONG_ROW = 1 << 10  # bytes: longer than rows are on the average
+
 
 class Damage:
     """How damage is told: always the file, the line and what is wrong there."""
@@ -100,6 +102,17 @@ def end(path: Path) -> chain.Head:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - (1 << 20)))
         return check_last(path, file.read().splitlines()[-1])
+
+
+def last_lines(path: Path, count: int) -> list[bytes]:
+    """Up to so many lines at the end of a whole file, without their newlines; unchecked, for what they tell."""
+    if count <= 0:
+        return []
+    start = max(0, path.stat().st_size - count * _LONG_ROW)
+    with path.open("rb") as file:
+        file.seek(start)
+        lines = file.read().splitlines()
+    return lines[1 if start else 0 :][-count:]
 
 
 def check_last(path: Path, line: bytes) -> chain.Head:

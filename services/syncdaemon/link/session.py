@@ -162,6 +162,7 @@ class Session:
     def _denied(self, text: str) -> bool:
         """Whether the server's error is that a request may not be sent: then only that fails, not the connection.
 
+        Of several under way at once the first error fails all, and each of the others is told of once more.
         nats-py hands the text on in small letters, with the subject in quotes.
         """
         if "permissions violation for publish to" not in text:
@@ -170,7 +171,7 @@ class Session:
         for reply in alike or ():
             if not reply.future.done():
                 reply.future.set_exception(PermissionError(text.removeprefix("nats: ")))
-        return bool(alike)
+        return alike is not None
 
     async def request_json(self, subject: str, payload: dict[str, Any] | None = None) -> dict[str, Any] | None:
         """The same for a JSON API; None where nobody answers to the subject."""

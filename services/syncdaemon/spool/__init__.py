@@ -179,6 +179,13 @@ class Spool:
                 self._scan_wanted.set()
             self._look_at(path for path, _ in inside)
 
+    async def some(self) -> None:
+        """Waits until there may be a file to read."""
+        while not self._taken and not self.backlog.any_due(self._clock()):
+            if self.backlog.wants_scan:
+                self._scan_wanted.set()
+            await self._something_due()
+
     async def read(self, largest: int) -> list[Content | Refusal]:
         """The next batch: waits until there is one. Files over `largest` bytes come without their data."""
         while True:

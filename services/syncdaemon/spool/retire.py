@@ -231,13 +231,17 @@ def quarantine(home: Home, refusal: Refusal, first: str, last: str) -> bool:
 
 
 def clean_quarantine(home: Home) -> int:
-    """Removes what a crash left of setting a file aside: a reason without its file. How many files there are."""
+    """Removes what a crash left of setting a file aside: a reason without its file. How many files there are.
+
+    A refused file may itself be named like a reason; then it has one of its own.
+    """
     names = set(os.listdir(home.quarantine))
-    reasons = {name for name in names if name.endswith(SIDECAR) and name.removesuffix(SIDECAR) not in names}
+    files = {name for name in names if name + SIDECAR in names}
+    reasons = {name for name in names - files if name.endswith(SIDECAR) and name.removesuffix(SIDECAR) not in names}
     unfinished = {name for name in names if name.endswith(SIDECAR + b".tmp")}
     for name in reasons | unfinished:
         os.unlink(os.path.join(home.quarantine, name))
-    return sum(name + SIDECAR in names for name in names)
+    return len(files)
 
 
 def stamp_of(path: bytes) -> Stamp | None:

@@ -1,0 +1,229 @@
+"""What the ledger and the numbers say after unusual turns: one `published` row a message, and no count that sticks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.simulate.edge import LONG, MAX_PAYLOAD, Death, Edge
+from tests.simulate.fake_jetstream import FakeSession, Fault, Frame
+from tests.simulate.faults import AckLost, ArrivesLate, CutAfter
+
+LARGE = b"L" * (MAX_PAYLOAD + 1)
+
+
+@pytest.fixture
+def edge(tmp_path: Path) -> Iterator[Edge]:
+    """A machine whose daemon does not run yet."""
+    with Edge(tmp_path) as found:
+        yield found
+
+
+async def until(happened: Callable[[], object]) -> None:
+    """Lets the machine work, a turn at a time, until this is true."""
+    for _ in range(1_000):
+        if happened():
+            return
+        await asyncio.sleep(0)
+    pytest.fail("it did not happen")
+
+
+def test_the_same_file_once_more_after_a_restart_has_no_second_published_row(edge: Edge) -> None:
+    """Same name, same date, same content, as a copy that keeps dates makes it."""
+    for _ in range(2):
+        edge.drop("a", b"one", mtime_ns=10**18)
+        edge.drain()
+
+    edge.check()
+    assert len(edge.rows("published")) == 1
+
+
+def test_the_same_file_once_more_on_another_day_has_no_second_published_row(edge: Edge) -> None:
+    """The newest ledger file knows nothing of it; the one before does."""
+    edge.drop("a", b"one", mtime_ns=10**18)
+    edge.drain()
+    edge.clock.advance(86_400)
+    edge.drain()
+    edge.drop("a", b"one", mtime_ns=10**18)
+    edge.drain()
+
+    assert len(list(edge.ledger.glob("*.jsonl"))) == 2
+    edge.check()
+    assert len(edge.rows("published")) == 1
+
+
+def test_a_copy_that_goes_first_does_not_take_the_receipt_of_a_file_in_doubt(edge: Edge) -> None:
+    """The stream holds our message for `a`; `b`, with the same content and an older date, is asked about first."""
+
+    async def scene() -> None:
+        life = edge.begin()
+        await until(edge.history)
+        edge.drop("b", b"one", mtime_ns=10**18 - 1)
+        life.events.put_nowait(b"b")
+        await asyncio.sleep(LONG)
+        await edge.end()
+
+    edge.hub.fault = AckLost()
+    edge.drop("a", b"one", mtime_ns=10**18)
+    edge.do(scene())
+
+    edge.check()
+    assert [row["path"] for row in edge.rows("published")] == ["a"]
+    assert [row["path"] for row in edge.rows("duplicate")] == ["b"]
+
+
+def test_an_answer_that_a_crash_lost_on_a_new_day_ends_as_published(edge: Edge) -> None:
+    """The day's ledger file has no receipt yet; those of the day before say what is recorded."""
+    edge.drop("yesterday", b"one")
+    edge.drain()
+    edge.clock.advance(86_400)
+    edge.drop("today", b"two")
+    assert edge.drain(Death("store", "after"))
+    edge.drain()
+
+    edge.check()
+    assert [row["path"] for row in edge.rows("published")] == ["yesterday", "today"]
+
+
+def test_a_duplicate_row_is_no_receipt_of_the_message_itself(edge: Edge) -> None:
+    """A copy is recorded while the file whose message it is waits for its own answer, over two crashes."""
+    edge.drop("a", b"one")
+    assert edge.drain(Death("store", "after"))
+    aside = (edge.replay / "a").rename(edge.replay / ".a")
+    edge.drop("b", b"one")
+    edge.drain()
+    aside.rename(edge.replay / "a")
+    edge.drain()
+
+    edge.check()
+    assert [row["path"] for row in edge.rows("duplicate")] == ["b"]
+
+
+class TheLateOnesFirst(Fault):
+    """What was late is read just before the first message of the next connection."""
+
+    def meet(self, session: FakeSession, frame: Frame) -> None:
+        """Late, but first."""
+        session.hub.read_late()
+        super().meet(session, frame)
+
+
+def test_a_message_that_a_dead_process_sent_and_that_arrives_late_is_published(edge: Edge) -> None:
+    """It comes after the next process has seen the stream, and before its own message for the same file."""
+
+    async def scene() -> None:
+        edge.begin()
+        await until(lambda: edge.hub.late)
+        await edge.bury()
+
+    edge.hub.fault = ArrivesLate()
+    edge.drop("a", b"one")
+    edge.do(scene())
+    edge.hub.fault = TheLateOnesFirst()
+    edge.drain()
+
+    edge.check()
+    assert len(edge.rows("published")) == 1
+
+
+def test_a_file_in_doubt_that_its_producer_takes_back_is_in_doubt_no_more(edge: Edge) -> None:
+    """It will never be resolved, and nobody waits for it."""
+
+    async def scene() -> float:
+        life = edge.begin()
+        await until(edge.history)
+        edge.take_back("a")
+        await asyncio.sleep(LONG)
+        in_doubt = life.daemon.metrics.value("syncdaemon_in_doubt_files")
+        await edge.end()
+        return in_doubt
+
+    edge.hub.fault = AckLost()
+    edge.drop("a", b"one")
+
+    assert edge.do(scene()) == 0
+
+
+def test_a_refused_file_that_is_gone_before_it_is_set_aside_is_not_counted(edge: Edge) -> None:
+    """There is nothing in the quarantine, and the number says so."""
+
+    async def scene() -> float:
+        life = edge.begin()
+        await until(lambda: edge.ledger.exists() and edge.rows("refused"))
+        edge.take_back("large")
+        await asyncio.sleep(LONG)
+        quarantined = life.daemon.metrics.value("syncdaemon_quarantined_files")
+        await edge.end()
+        return quarantined
+
+    edge.drop("large", LARGE)
+
+    assert edge.do(scene()) == 0
+    edge.check()
+
+
+def test_a_refused_file_that_is_named_like_a_reason_is_kept_over_a_restart(edge: Edge) -> None:
+    """What a crash left in the quarantine is cleared away; this is a producer's file, with a reason of its own."""
+    edge.drop("large.reason.json", LARGE)
+    edge.drain()
+    edge.drain()
+
+    edge.check()
+    assert edge.quarantined() == {"large.reason.json": LARGE}
+
+
+def test_a_limit_that_was_raised_holds_for_the_next_file(edge: Edge) -> None:
+    """The daemon waited for a file with the old limit in mind, over a connection that is gone."""
+
+    async def scene() -> None:
+        life = edge.begin()
+        await asyncio.sleep(60)
+        edge.hub.max_payload = 10 * MAX_PAYLOAD
+        edge.hub.cut()
+        await asyncio.sleep(60)
+        edge.drop("large", LARGE)
+        life.events.put_nowait(b"large")
+        await asyncio.sleep(60)
+        await edge.end()
+
+    edge.do(scene())
+
+    assert edge.rows("refused") == []
+    assert [message.data for message in edge.history()] == [LARGE]
+
+
+def test_a_cut_in_a_quiet_time_troubles_no_file(edge: Edge) -> None:
+    """The next file goes over the new connection at once: one attempt, no error, never in doubt."""
+
+    async def scene() -> float:
+        life = edge.begin()
+        await asyncio.sleep(60)
+        edge.hub.cut()
+        await asyncio.sleep(60)
+        edge.drop("a", b"one")
+        life.events.put_nowait(b"a")
+        await asyncio.sleep(60)
+        errors = life.daemon.metrics.value("syncdaemon_publish_errors_total", reason="link_down")
+        await edge.end()
+        return errors
+
+    errors = edge.do(scene())
+    edge.check()
+    assert [row["attempts"] for row in edge.rows("published")] == [1]
+    assert errors == 0
+
+
+@pytest.mark.parametrize("fault", [CutAfter(3), AckLost(2, after=1)], ids=["cut", "acks lost"])
+def test_a_cut_is_in_the_ledger_beside_the_files_that_it_touched(edge: Edge, fault: Fault) -> None:
+    """A `link` row down, one up again, and the second attempts of the files that had no answer."""
+    edge.hub.fault = fault
+    for name in "abcdefg":
+        edge.drop(name, name.encode())
+    edge.drain()
+
+    edge.check()
+    assert [row["up"] for row in edge.rows("link")] == [True, False, True, False]
+    assert {row["attempts"] for row in edge.rows("published")} == {1, 2}
