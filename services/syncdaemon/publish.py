@@ -106,8 +106,12 @@ class Recent:
             self._seqs.discard(oldest)
             self._floor = max(self._floor, oldest)
 
+    def has(self, seq: int) -> bool:
+        """Whether there certainly is such a row for this message."""
+        return seq in self._seqs
+
     def lacks(self, seq: int) -> bool:
-        """Whether there certainly is no such row for this message."""
+        """Whether there certainly is none."""
         return seq > self._floor and seq not in self._seqs
 
 
@@ -312,6 +316,7 @@ class Publisher:
         if not stored.holds(message):
             detail = f"message {stored.seq} of the stream has this subject, and is another's: {message.subject}"
             return Refusal(content, "subject_taken", detail)
-        unrecorded = self._doubted(message) or self.recorded.lacks(stored.seq)  # by us, or by one that crashed
+        ours, crashed = self._doubted(message), self.recorded.lacks(stored.seq)  # this process', an earlier one's
+        unrecorded = (ours and not self.recorded.has(stored.seq)) or crashed
         own = unrecorded and stored.is_of(content, self._settings.site)
         return self._receipt(message, stored.seq, not own, stored.subject)

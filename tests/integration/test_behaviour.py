@@ -56,8 +56,8 @@ def delivered(daemon: DaemonProcess, count: int, within: float = 20.0) -> None:
 
 
 def below(folder: Path) -> list[Path]:
-    """Every file below a folder."""
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    """Every file below a folder, which may be changing: what vanishes meanwhile is left out."""
+    return sorted(Path(where, name) for where, _, names in os.walk(folder) for name in names)
 
 
 def own(daemon: DaemonProcess, name: str) -> Path:
