@@ -80,7 +80,7 @@ class Stored(NamedTuple):
         return cls(
             int(message["seq"]),
             str(message["subject"]),
-            _headers(base64.b64decode(message.get("hdrs", ""))),
+            header_fields(base64.b64decode(message.get("hdrs", ""))),
             base64.b64decode(message.get("data", "")),
         )
 
@@ -95,6 +95,7 @@ class Stored(NamedTuple):
         return told == (site, content.name, str(content.stamp.mtime_ns))
 
 
-def _headers(block: bytes) -> dict[str, str]:
+def header_fields(block: bytes) -> dict[str, str]:
+    """The fields of a header block (ADR-4)."""
     lines = block.decode(errors="replace").split("\r\n")
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines[1:]) if name}

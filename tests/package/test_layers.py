@@ -18,7 +18,7 @@ LAYERS = {
     "values": {"errors", "model", "units"},
     "decisions": {"backlog", "chain", "message", "pace", "settings", "settle", "verdict"},
     "ground": {"disk"},
-    "edges": {"ledger", "link", "metrics", "publish", "put", "spool", "stream", "verify", "web"},
+    "edges": {"history", "ledger", "link", "metrics", "publish", "put", "spool", "stream", "verify", "web"},
     "order": {"deliver"},
     "wiring": {"daemon", "dev", "devserver", "parts", "report", "tasks"},
     "door": {"__main__", "cli"},
@@ -36,6 +36,7 @@ MAY_IMPORT_TOO = {
     "__main__": {"cli"},
     "daemon": {"parts", "report", "tasks"},
     "dev": {"daemon", "devserver"},  # the daemon and a server, for one another
+    "history": {"link"},
     "publish": {"link", "stream"},  # the lane opens when the stream is prepared
     "stream": {"link"},
     "verify": {"ledger"},  # reads what it wrote

@@ -34,12 +34,13 @@ from syncdaemon.errors import LinkDown
 from syncdaemon.link import Link, LinkSettings, Session
 from syncdaemon.link.session import PROBE_SECONDS
 from tests.simulate.clock import Clock
-from tests.simulate.fake_stream import FakeStream, Refused, completed, header_fields, matches, overlap
+from tests.simulate.fake_stream import FakeStream, Message, Refused, completed, header_fields, matches, overlap
 
 Answer = tuple[bytes, bytes | None]
 """The body of an answer, and its header block if it has one."""
 
 _API = "$JS.API."
+_NEXT = "$JS.API.CONSUMER.MSG.NEXT."
 _NOT_FOUND = Refused(404, 10059, "stream not found")
 
 
@@ -91,6 +92,7 @@ class FakeJetStream:
         self.restarts = 0
         self.sessions: set[FakeSession] = set()
         self.late: list[Frame] = []
+        self.consumers: dict[str, deque[Message]] = {}
 
     def captor(self, subject: str) -> FakeStream | None:
         """The stream that this subject belongs to."""
@@ -130,6 +132,9 @@ class FakeJetStream:
     def _api(self, call: str, data: bytes) -> dict[str, Any]:
         verb, _, name = call.rpartition(".")
         ask = json.loads(data or b"{}")
+        if verb.startswith("CONSUMER."):
+            verb, _, stream = verb.rpartition(".")
+            ask["stream"] = stream
         calls: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
             "STREAM.CREATE": self._create,
             "STREAM.UPDATE": self._update,
@@ -137,6 +142,8 @@ class FakeJetStream:
             "STREAM.DELETE": self._delete,
             "STREAM.PURGE": self._purge,
             "STREAM.MSG.GET": self._get,
+            "CONSUMER.CREATE": self._create_consumer,
+            "CONSUMER.DELETE": lambda name, ask: {"success": self.consumers.pop(name, None) is not None},
         }
         try:
             return calls[verb](name, ask)
@@ -180,6 +187,18 @@ class FakeJetStream:
             raise Refused(404, 10037, "no message found")
         return {"message": found.shown()}
 
+    def _create_consumer(self, name: str, ask: dict[str, Any]) -> dict[str, Any]:
+        """One that only reads: what it will give is known from the start."""
+        config, stream = ask["config"], self._stream(ask["stream"])
+        if stream.config["retention"] == "workqueue":
+            raise Refused(400, 10084, "consumer must be deliver all on workqueue stream")
+        self.consumers[name] = deque(
+            message
+            for seq, message in sorted(stream.messages.items())
+            if seq >= config["opt_start_seq"] and matches(config["filter_subject"], message.subject)
+        )
+        return {"name": name, "num_pending": len(self.consumers[name])}
+
 
 class FakeSession(Session):
     """A connection to the server in memory. `arrived`: what is on its way and not read yet; `silent`: never will be."""
@@ -192,6 +211,7 @@ class FakeSession(Session):
         self.silent = False
         self._bytes = b""
         self._prefix = b"_INBOX.fake."
+        self._inboxes: dict[bytes, int] = {}
 
     async def open(self, settings: LinkSettings) -> None:
         """Connects, where the server runs."""
@@ -224,7 +244,12 @@ class FakeSession(Session):
         line, end, rest = self._bytes.partition(b"\r\n")
         if not end:
             return None
-        verb, subject, *reply, size = line.split(b" ")
+        verb, *words = line.split(b" ")
+        if verb in (b"SUB", b"UNSUB"):
+            self._bytes = rest
+            self._subscribe(verb, words)
+            return self._next_frame()
+        subject, *reply, size = words
         before = 0
         if verb == b"HPUB":
             before = int(reply.pop())
@@ -235,6 +260,13 @@ class FakeSession(Session):
             return None
         self._bytes = rest[total + 2 :]
         return Frame(subject.decode(), reply[0] if reply else b"", rest[:before], rest[before:total])
+
+    def _subscribe(self, verb: bytes, words: Sequence[bytes]) -> None:
+        """The server knows of it at once."""
+        if verb == b"SUB":
+            self._inboxes[words[0]] = int(words[1])
+        else:
+            self._inboxes = {subject: sid for subject, sid in self._inboxes.items() if sid != int(words[0])}
 
     def _read_next(self) -> None:
         if self.arrived and not self.silent:
@@ -254,9 +286,30 @@ class FakeSession(Session):
             violation = f'nats: permissions violation for publish to "{frame.subject.lower()}"'
             if not self._denied(violation):
                 self.fail(violation)
+        elif frame.subject.startswith(_NEXT):
+            self._give(frame)
         else:
             fault = self.hub.fault if frame.is_for_a_stream else Fault()
             fault.meet(self, frame)
+
+    def _give(self, frame: Frame) -> None:
+        """What a consumer has, up to the number asked for, and then that there is no more."""
+        stream, name = frame.subject.removeprefix(_NEXT).split(".")
+        wanted = json.loads(frame.data)["batch"]
+        waiting = self.hub.consumers.get(name, deque())
+        for _ in range(min(wanted, len(waiting))):
+            message = waiting.popleft()
+            wanted -= 1
+            block = message.headers[:-2] or b"NATS/1.0\r\n"
+            block += b"Nats-Msg-Size: %d\r\n\r\n" % len(message.data)
+            reply = f"$JS.ACK.{stream}.{name}.1.{message.seq}.1.1.{len(waiting)}".encode()
+            self._tell(frame.reply, message.subject.encode(), reply, block)
+        if wanted:
+            self._tell(frame.reply, frame.reply, b"", b"NATS/1.0 404 No Messages\r\n\r\n")
+
+    def _tell(self, inbox: bytes, subject: bytes, reply: bytes, headers: bytes) -> None:
+        if listener := self._client._listeners.get(self._inboxes.get(inbox, -1)):
+            self.loop.call_soon(listener, subject, reply, b"", headers)
 
     def answer(self, frame: Frame, answer: Answer | None) -> None:
         """The server answers, if there is an answer and somebody asked for one."""

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from syncdaemon import parts
 from syncdaemon.devserver import NatsServer
-from syncdaemon.errors import LinkDown, SettingsError
+from syncdaemon.errors import LanePaused, LinkDown, SettingsError
+from syncdaemon.history import Seen, since
 from syncdaemon.link import Link, LinkSettings, Session, Sink
 from syncdaemon.model import Content, Outcome, Refusal, Stamp
 from syncdaemon.publish import PROBE_ID, Publisher
@@ -155,23 +156,29 @@ READ_BACK = "$JS.API.STREAM.MSG.GET.*"
 
 
 @pytest.fixture(params=KINDS)
-async def jetstream(request: pytest.FixtureRequest) -> AsyncIterator[JetStream]:
-    """The server in memory, and a real one."""
-    async with connected(request, ()) as found:
+def kind(request: pytest.FixtureRequest) -> str:
+    """The server in memory, or a real one."""
+    return str(request.param)
+
+
+@pytest.fixture
+async def jetstream(request: pytest.FixtureRequest, kind: str) -> AsyncIterator[JetStream]:
+    """A server and a link to it."""
+    async with connected(request, kind, ()) as found:
         yield found
 
 
-@pytest.fixture(params=KINDS)
-async def blind_jetstream(request: pytest.FixtureRequest) -> AsyncIterator[JetStream]:
+@pytest.fixture
+async def blind_jetstream(request: pytest.FixtureRequest, kind: str) -> AsyncIterator[JetStream]:
     """The same, where we are not allowed to read a message back."""
-    async with connected(request, (READ_BACK,)) as found:
+    async with connected(request, kind, (READ_BACK,)) as found:
         yield found
 
 
 @asynccontextmanager
-async def connected(request: pytest.FixtureRequest, denied: tuple[str, ...]) -> AsyncIterator[JetStream]:
-    """A server of the kind that the fixture asks for, and a link to it that is kept up."""
-    if request.param == "fake":
+async def connected(request: pytest.FixtureRequest, kind: str, denied: tuple[str, ...]) -> AsyncIterator[JetStream]:
+    """A server of this kind, where so many subjects may not be published to, and a link to it that is kept up."""
+    if kind == "fake":
         fake = FakeJetStream()
         fake.denied = denied
 
@@ -425,6 +432,71 @@ class TestHowAStreamIsPrepared:
             await jetstream.prepare()
 
 
+class TestWhatIsReadBack:
+    """The headers of what a stream holds, in order."""
+
+    async def seen(self, jetstream: JetStream, subject: str, first_seq: int = 1) -> list[Seen]:
+        """All of it."""
+        return [seen async for seen in since(await jetstream.session(), "jobs", subject, first_seq)]
+
+    async def test_the_messages_of_a_subject_in_order(self, jetstream: JetStream) -> None:
+        """With their own subject, their headers, and the size of a body that is not sent."""
+        await jetstream.stream()
+        for number in range(5):
+            await jetstream.ask(f"jobs.{number % 2}.x", b"body" * number, Nats_Msg_Id=f"id-{number}")
+        found = await self.seen(jetstream, "jobs.1.*")
+        assert [(one.seq, one.subject, one.size) for one in found] == [(2, "jobs.1.x", 4), (4, "jobs.1.x", 12)]
+        assert [one.headers["Nats-Msg-Id"] for one in found] == ["id-1", "id-3"]
+
+    async def test_from_a_sequence_on(self, jetstream: JetStream) -> None:
+        """That one included; beyond the last there is nothing."""
+        await jetstream.stream()
+        for _ in range(5):
+            await jetstream.ask("jobs.a")
+        assert [one.seq for one in await self.seen(jetstream, "jobs.>", 4)] == [4, 5]
+        assert [one.seq for one in await self.seen(jetstream, "jobs.>", 0)] == [1, 2, 3, 4, 5]
+        assert await self.seen(jetstream, "jobs.>", 6) == []
+        assert await self.seen(jetstream, "jobs.b") == []
+
+    async def test_more_than_one_request_brings(self, jetstream: JetStream) -> None:
+        """As many requests as it takes."""
+        await jetstream.stream()
+        session = await jetstream.session()
+        await asyncio.gather(*(session.request("jobs.a", b"%d" % number) for number in range(2_345)))
+        assert [one.seq for one in await self.seen(jetstream, "jobs.a")] == list(range(1, 2_346))
+
+    async def test_nothing_is_left_behind(self, jetstream: JetStream) -> None:
+        """Neither a subscription nor a hole in the connection: it goes on to answer."""
+        await jetstream.stream()
+        await jetstream.ask("jobs.a")
+        await self.seen(jetstream, "jobs.>")
+        session = await jetstream.session()
+        assert session._client._listeners == {}
+        assert isinstance(await jetstream.publish("jobs.a"), Stored)
+
+    async def test_a_stream_that_is_not_there(self, jetstream: JetStream) -> None:
+        """Is told in the server's words."""
+        with pytest.raises(LanePaused, match="stream not found"):
+            await self.seen(jetstream, "jobs.>")
+
+    async def test_a_work_queue_is_not_touched(self, jetstream: JetStream) -> None:
+        """Its messages are for their one consumer."""
+        await jetstream.stream(retention="workqueue")
+        with pytest.raises(LanePaused, match="can't be read"):
+            await self.seen(jetstream, "jobs.>")
+
+    async def test_a_connection_that_ends_while_it_reads(self, jetstream: JetStream) -> None:
+        """The reader is told, and not left waiting."""
+        await jetstream.stream()
+        session = await jetstream.session()
+        await asyncio.gather(*(session.request("jobs.a") for _ in range(1_500)))
+        reading = since(session, "jobs", "jobs.a", 1)
+        assert (await anext(reading)).seq == 1
+        session.fail("cut")
+        with pytest.raises(LinkDown, match="cut"):
+            [seen async for seen in reading]
+
+
 class TestWhatThePublisherMakesOfIt:
     """Batches of files, and what is certain of each."""
 
@@ -568,6 +640,20 @@ class TestWhatThePublisherMakesOfIt:
 
         assert told(await publisher.publish(batch, session)) == {"a": ("published", 1), "b": ("published", 2)}
         assert told(await publisher.publish(batch, session)) == {"a": ("duplicate", 1), "b": ("duplicate", 2)}
+
+
+@pytest.mark.parametrize("denied", ["$JS.API.CONSUMER.CREATE.>", "$JS.API.CONSUMER.MSG.NEXT.>"])
+async def test_history_that_is_denied_is_said_and_ends_no_connection(
+    request: pytest.FixtureRequest, kind: str, denied: str
+) -> None:
+    """Whichever of the two rights is missing."""
+    async with connected(request, kind, (denied,)) as jetstream:
+        await jetstream.stream()
+        await jetstream.ask("jobs.a")
+        session = await jetstream.session()
+        with pytest.raises(PermissionError):
+            [seen async for seen in since(session, "jobs", "jobs.>", 1)]
+        assert not session.lost.done()
 
 
 async def test_reading_back_that_is_denied_pauses_the_lane_and_ends_no_connection(blind_jetstream: JetStream) -> None:

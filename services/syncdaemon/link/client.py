@@ -19,6 +19,8 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER of socket(7): on, for no time at a
 _CLOSE_SECONDS = 1.0  # nats-py's close can hang on a half-open link
 
 Answered = Callable[[int, bytes, bytes | None], None]
+Listener = Callable[[bytes, bytes, bytes, bytes | None], None]
+"""Gets a message's subject, its reply subject, its body, and its header block."""
 
 
 class _Parser(Parser):
@@ -61,6 +63,7 @@ class Client(nats.aio.client.Client):
         self._alive = alive
         self._inbox_sid = -1
         self._token_at = 0
+        self._listeners: dict[int, Listener] = {}
         self._ps: _Parser = _Parser(self, answered)
 
     async def open_inbox(self) -> bytes:
@@ -72,9 +75,21 @@ class Client(nats.aio.client.Client):
         self._ps.answer = re.compile(rb"MSG %b(\d+) \d+ (\d+)\r\n" % re.escape(prefix))
         return prefix
 
+    def listen(self, listener: Listener) -> tuple[int, bytes]:
+        """Another inbox of our own, for messages that keep their subjects: its number, and its subject."""
+        self._sid += 1
+        self._listeners[self._sid] = listener
+        return self._sid, self.new_inbox().encode()
+
+    def unlisten(self, sid: int) -> None:
+        """Ends it."""
+        del self._listeners[sid]
+
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         if sid == self._inbox_sid:
             self._answered(int(subject[self._token_at :]), data, headers)
+        elif listener := self._listeners.get(sid):
+            listener(subject, reply, data, headers)
         else:
             await super()._process_msg(sid, subject, reply, data, headers)  # type: ignore[arg-type]
 

@@ -9,13 +9,14 @@ import socket
 import struct
 import termios
 import time
-from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, NamedTuple, Protocol
 
 from syncdaemon import pace
 from syncdaemon.errors import LinkDown
-from syncdaemon.link.client import Client
+from syncdaemon.link.client import Client, Listener
 from syncdaemon.link.options import LinkSettings
 
 CONNECT_SECONDS = 5.0
@@ -52,6 +53,57 @@ class _Reply:
             self.future.set_exception(LinkDown(reason))
 
 
+class Heard(NamedTuple):
+    """One of many answers: `subject` is the message's own, `reply` the one that it could be answered at."""
+
+    subject: bytes
+    reply: bytes
+    data: bytes
+    headers: bytes | None
+
+
+class Conversation:
+    """Requests to one subject that are each answered by any number of messages; `Session.converse` makes it."""
+
+    def __init__(self, session: Session, subject: str) -> None:
+        self._session = session
+        self._subject = subject.encode()
+        self._heard: deque[Heard] = deque()
+        self._more = asyncio.Event()
+        self.reply = b""
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # only ever gets an error
+
+    def hear(self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        """An answer came."""
+        self._heard.append(Heard(subject, reply, data, headers))
+        self._more.set()
+
+    async def ask(self, payload: bytes) -> None:
+        """Sends one request. Raises LinkDown."""
+        await self._session.send(frame(self._subject, self.reply, b"", payload))
+
+    async def next(self, within: float) -> Heard:
+        """The next answer.
+
+        Raises LinkDown, PermissionError where we may not ask, TimeoutError where none comes for `within` seconds.
+        """
+        while not self._heard:
+            self._more.clear()
+            waiting = asyncio.ensure_future(self._more.wait())
+            try:
+                ends = (waiting, self.future, self._session.lost)
+                done, _ = await asyncio.wait(ends, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                waiting.cancel()
+            if self.future in done:
+                self.future.result()
+            if self._session.lost in done:
+                raise LinkDown(self._session.lost.result())
+            if not done:
+                raise TimeoutError
+        return self._heard.popleft()
+
+
 class Session:
     """One connection, from connect to the first trouble."""
 
@@ -61,7 +113,7 @@ class Session:
         self.proved_at = 0.0
         self._client = Client(self._answered, self._alive)
         self._waiting: dict[int, tuple[Sink, int, float]] = {}
-        self._requests: defaultdict[str, set[_Reply]] = defaultdict(set)
+        self._requests: defaultdict[str, set[_Reply | Conversation]] = defaultdict(set)
         self._token = 0
         self._prefix = b""
         self._writer: asyncio.StreamWriter
@@ -180,6 +232,30 @@ class Session:
             return None
         answer: dict[str, Any] = json.loads(data)
         return answer
+
+    @asynccontextmanager
+    async def converse(self, subject: str) -> AsyncIterator[Conversation]:
+        """For requests to `subject` whose answers are many messages each. Raises LinkDown."""
+        conversation, alike = Conversation(self, subject), self._requests[subject.lower()]
+        alike.add(conversation)
+        try:
+            async with self._listening(conversation.hear) as conversation.reply:
+                yield conversation
+        finally:
+            alike.discard(conversation)
+            conversation.future.cancel()
+
+    @asynccontextmanager
+    async def _listening(self, heard: Listener) -> AsyncIterator[bytes]:
+        """A reply subject of which `heard` gets every message."""
+        sid, subject = self._client.listen(heard)
+        try:
+            await self.send([b"SUB %b %d\r\n" % (subject, sid)])
+            yield subject
+        finally:
+            self._client.unlisten(sid)
+            with suppress(LinkDown):
+                await self.send([b"UNSUB %d\r\n" % sid])
 
     def fail(self, reason: str) -> None:
         """The connection is of no use any more."""

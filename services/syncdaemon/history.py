@@ -1,0 +1,88 @@
+"""What a stream holds, read back in order: the headers of its messages, not their contents.
+
+By a consumer of our own that acknowledges nothing and that the server forgets by itself (JetStream API v1 as of
+nats-server 2.15: CONSUMER.CREATE with a name, `headers_only`, `ack_policy` none; ADR-13 for the requests). Only on a
+stream with limits retention: the others hand a message to one consumer, which must not be us.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
+
+from syncdaemon.errors import LanePaused
+from syncdaemon.link import Conversation, Heard, Session
+from syncdaemon.message import header_fields
+
+_BATCH = 1_000
+_FORGET_SECONDS = 60
+_SILENT_SECONDS = 15.0  # no message for so long: the server does not go on
+
+
+class Seen(NamedTuple):
+    """A message of the stream; `size` is that of its body, in bytes."""
+
+    seq: int
+    subject: str
+    headers: dict[str, str]
+    size: int
+
+
+async def since(session: Session, stream: str, subject: str, first_seq: int) -> AsyncIterator[Seen]:
+    """The messages on `subject` (wildcards too) from sequence `first_seq` on that are there now, in order.
+
+    Raises LinkDown; PermissionError where the server does not let us; LanePaused where it cannot now.
+    """
+    name = f"history-{secrets.token_hex(8)}"
+    left = await _create(session, stream, name, subject, first_seq)
+    async with session.converse(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}") as conversation:
+        while left > 0:
+            await conversation.ask(json.dumps({"batch": min(left, _BATCH), "no_wait": True}).encode())
+            for _ in range(min(left, _BATCH)):
+                heard = await _next(conversation, stream)
+                if not heard.reply:  # a status: some were deleted since we began
+                    return
+                left -= 1
+                yield _seen(heard)
+
+
+async def _create(session: Session, stream: str, name: str, subject: str, first_seq: int) -> int:
+    """Makes the consumer; how many messages it will give."""
+    config: dict[str, Any] = {
+        "name": name,
+        "deliver_policy": "by_start_sequence",
+        "opt_start_seq": max(1, first_seq),
+        "filter_subject": subject,
+        "ack_policy": "none",
+        "headers_only": True,
+        "inactive_threshold": _FORGET_SECONDS * 1_000_000_000,
+        "mem_storage": True,
+        "num_replicas": 1,
+    }
+    ask = {"stream_name": stream, "config": config, "action": "create"}
+    answer = await session.request_json(f"$JS.API.CONSUMER.CREATE.{stream}.{name}", ask)
+    if answer is None or "error" in answer:
+        told = answer["error"].get("description") if answer else "no answer"
+        raise LanePaused(f"stream {stream}: its messages can't be read: {told}")
+    return int(answer["num_pending"])
+
+
+async def _next(conversation: Conversation, stream: str) -> Heard:
+    try:
+        return await conversation.next(_SILENT_SECONDS)
+    except TimeoutError:
+        raise LanePaused(f"stream {stream}: reading its messages does not go on") from None
+
+
+def _seen(heard: Heard) -> Seen:
+    """The reply subject tells the sequence.
+
+    `$JS.ACK.<stream>.<consumer>.<delivered>.<seq>.<consumer seq>.<time>.<pending>`, or eleven tokens and more, with
+    domain and account hash before the stream (ADR-15).
+    """
+    tokens = heard.reply.split(b".")
+    fields = header_fields(heard.headers or b"")
+    size = int(fields.get("Nats-Msg-Size", "0"))
+    return Seen(int(tokens[5 if len(tokens) == 9 else 7]), heard.subject.decode(errors="replace"), fields, size)
