@@ -18,11 +18,11 @@ import structlog
 from syncdaemon import __version__, parts
 from syncdaemon.deliver import Delivery, Recorded
 from syncdaemon.errors import ConnectTimeout, SettingsError
-from syncdaemon.ledger import Ledger, now_text
+from syncdaemon.ledger import Ledger, now_text, open_attempts
 from syncdaemon.link import STOPPED, Link, Session
 from syncdaemon.metrics import Live, Metrics
 from syncdaemon.model import Content, Receipt, Refusal, Row, Stamp
-from syncdaemon.publish import Publisher, Recent
+from syncdaemon.publish import Lane, Publisher, Recent
 from syncdaemon.report import Report
 from syncdaemon.settings import Settings
 from syncdaemon.spool import Spool
@@ -46,7 +46,8 @@ class Daemon:
         self.ledger = Ledger(
             settings.sync_ledger_dir, settings.site, settings.sync_min_free_bytes, self.metrics.fsynced
         )
-        self.publisher = Publisher(self.link, parts.message(settings), parts.stream(settings), self.metrics)
+        self.lane = Lane(self.link, parts.message(settings), parts.stream(settings), self.ledger)
+        self.publisher = Publisher(self.lane, parts.message(settings), self.metrics)
         self.recorded = Recorded()
         self.delivery = Delivery(self.spool, self.publisher, self.ledger, self.recorded, now_text, self._told)
         self.report = Report(settings, self.spool, self.link, self.publisher, self.ledger, self.metrics.bandwidth)
@@ -61,7 +62,7 @@ class Daemon:
             held=lambda: self.spool.hold.count,
             quarantined=lambda: self.spool.quarantined,
             oldest_age=self.spool.oldest_age,
-            horizon=lambda: self.publisher.horizon,
+            horizon=lambda: self.lane.horizon,
         )
 
     @asynccontextmanager
@@ -77,6 +78,8 @@ class Daemon:
             recent: list[dict[str, Any]] = []
             self.ledger.open(recent.append)
             self._remember(recent)
+            if not self.settings.subject_is_per_digest:
+                self.lane.doubt.take_over(open_attempts(self.ledger.folder, self.ledger.site))
             host: Row = {"host": platform.node(), "pid": os.getpid(), "version": __version__}
             await self.ledger.record([("open", host)])
             try:
@@ -181,13 +184,15 @@ class Daemon:
 
     def _late(self) -> Exception:
         if self.link.connects:
-            why = self.publisher.paused or "stopped, or out of time"
+            why = self.lane.paused or "stopped, or out of time"
             return TimeoutError(f"{self.spool.backlog.depth} files left; {why}")
         return ConnectTimeout(f"NATS_URL: no connection: {self.link.problem}")
 
     async def _expire(self) -> None:
         while True:
             await asyncio.sleep(_EXPIRE_SECONDS)
+            if self.spool.scanned.is_set() and not self.spool.backlog.depth:
+                self.publisher.nothing_waits()
             due = self.spool.hold.next_expiry()
             if due is not None and due <= time.monotonic():
                 await self.spool.expire()

@@ -101,7 +101,7 @@ Ctrl-C ends it, and the server with it."""
             async with asyncio.timeout(_SAMPLE_SECONDS):
                 await daemon.first_receipt.wait()
         except TimeoutError:
-            self._say(f"The sample file is not delivered yet: {daemon.link.problem or daemon.publisher.paused}")
+            self._say(f"The sample file is not delivered yet: {daemon.link.problem or daemon.publisher.lane.paused}")
             return
         self._say("The sample file is delivered. Its receipt:\n")
         for name, value in (daemon.report.last_receipt or {}).items():

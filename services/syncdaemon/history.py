@@ -9,28 +9,20 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import AsyncIterator
-from typing import Any, NamedTuple
+from collections.abc import AsyncGenerator
+from typing import Any
 
 from syncdaemon.errors import LanePaused
 from syncdaemon.link import Conversation, Heard, Session
 from syncdaemon.message import header_fields
+from syncdaemon.model import Seen
 
 _BATCH = 1_000
 _FORGET_SECONDS = 60
 _SILENT_SECONDS = 15.0  # no message for so long: the server does not go on
 
 
-class Seen(NamedTuple):
-    """A message of the stream; `size` is that of its body, in bytes."""
-
-    seq: int
-    subject: str
-    headers: dict[str, str]
-    size: int
-
-
-async def since(session: Session, stream: str, subject: str, first_seq: int) -> AsyncIterator[Seen]:
+async def since(session: Session, stream: str, subject: str, first_seq: int) -> AsyncGenerator[Seen, None]:
     """The messages on `subject` (wildcards too) from sequence `first_seq` on that are there now, in order.
 
     Raises LinkDown; PermissionError where the server does not let us; LanePaused where it cannot now.

@@ -6,7 +6,7 @@ File names are never put into a header or a subject raw: `Edge-Path` is percent-
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -89,10 +89,11 @@ class Stored(NamedTuple):
         same_id = self.headers.get("Nats-Msg-Id") == message.msg_id
         return same_id or sha256(self.data).hexdigest() == message.content.sha256
 
-    def is_of(self, content: Content, site: str) -> bool:
-        """Whether this was sent by us, for this very version of the file."""
-        told = (self.headers.get("Edge-Site"), self.headers.get("Edge-Path"), self.headers.get("Edge-Mtime-Ns"))
-        return told == (site, content.name, str(content.stamp.mtime_ns))
+
+def is_of(headers: Mapping[str, str], content: Content, site: str) -> bool:
+    """Whether a message with these headers was sent by us, for this very version of the file."""
+    told = (headers.get("Edge-Site"), headers.get("Edge-Path"), headers.get("Edge-Mtime-Ns"))
+    return told == (site, content.name, str(content.stamp.mtime_ns))
 
 
 def header_fields(block: bytes) -> dict[str, str]:

@@ -59,3 +59,12 @@ class Refusal(NamedTuple):
 
 
 Outcome = Receipt | Refusal
+
+
+class Seen(NamedTuple):
+    """What is told of a message in the stream without its body; `size` is that of the body, in bytes."""
+
+    seq: int
+    subject: str
+    headers: dict[str, str]
+    size: int

@@ -68,7 +68,7 @@ class Report:
         scanned = self._spool.scanned.is_set() and not self._spool.problem
         return {
             "link": Check(link.proved(), link.problem or "the server answers"),
-            "lane": Check(not self._publisher.paused, self._publisher.paused or "open"),
+            "lane": Check(not self._publisher.lane.paused, self._publisher.lane.paused or "open"),
             "scanned": Check(scanned, self._spool.problem or f"{backlog.depth} files wait"),
             "ledger": Check(not self._ledger.problem, self._ledger.problem or f"row {self._ledger.head.n}"),
             "quarantine": Check(not self._spool.quarantined, f"{self._spool.quarantined} refused files"),
@@ -88,8 +88,8 @@ class Report:
                 "reconnects": max(0, self._link.connects - 1),
             },
             "stream": self._settings.sync_stream,
-            "dedupe_horizon_seconds": self._publisher.horizon if isfinite(self._publisher.horizon) else "any",
-            "paused": self._publisher.paused or self._ledger.problem,
+            "dedupe_horizon_seconds": self._publisher.lane.horizon if isfinite(self._publisher.lane.horizon) else "any",
+            "paused": self._publisher.lane.paused or self._ledger.problem,
             "queue_depth": self._spool.backlog.depth,
             "oldest_file_age_seconds": round(self._spool.oldest_age(), 3),
             "bandwidth_bps": round(self._bandwidth()),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import structlog
@@ -60,6 +61,14 @@ class StreamSettings:
         return config
 
 
+class Memory(Enum):
+    """How it is found out whether a message that was sent and not acknowledged is in the stream."""
+
+    SUBJECT = "the stream refuses a second message on its subject"
+    HISTORY = "the stream's messages are read back"
+    WINDOW = "the server knows its id for some time, and then nobody can tell"
+
+
 @dataclass(frozen=True)
 class StreamInfo:
     """What matters of a stream as it is. `window` and `max_age` in seconds; a `max_age` of 0: it keeps all."""
@@ -70,13 +79,20 @@ class StreamInfo:
     discard: str
     window: float
     max_age: float
+    first_seq: int
     last_seq: int
     no_ack: bool
     sealed: bool
 
+    def memory(self, per_digest: bool) -> Memory:
+        """What the stream can tell of a message that was sent to it and not acknowledged."""
+        if self.retention != "limits":
+            return Memory.WINDOW
+        return Memory.SUBJECT if per_digest else Memory.HISTORY
+
     def horizon(self, per_digest: bool) -> float:
-        """For how long the stream refuses a second copy, in seconds; infinite where it never forgets."""
-        if not per_digest or self.retention != "limits":
+        """For how long an outage can last without a second copy, in seconds; infinite where nothing is forgotten."""
+        if self.memory(per_digest) is Memory.WINDOW:
             return self.window
         return self.max_age or float("inf")
 
@@ -185,6 +201,7 @@ def _info(answer: dict[str, Any]) -> StreamInfo:
         discard=config.get("discard", "old"),
         window=config.get("duplicate_window", 0) / 1e9,
         max_age=config.get("max_age", 0) / 1e9,
+        first_seq=state.get("first_seq", 0),
         last_seq=state.get("last_seq", 0),
         no_ack=config.get("no_ack", False),
         sealed=config.get("sealed", False),

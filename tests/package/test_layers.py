@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[2] / "services" / "syncdaemon"
 
 LAYERS = {
     "values": {"errors", "model", "units"},
-    "decisions": {"backlog", "chain", "message", "pace", "settings", "settle", "verdict"},
+    "decisions": {"backlog", "chain", "doubt", "message", "pace", "settings", "settle", "verdict"},
     "ground": {"disk"},
     "edges": {"history", "ledger", "link", "metrics", "publish", "put", "spool", "stream", "verify", "web"},
     "order": {"deliver"},
@@ -37,7 +37,7 @@ MAY_IMPORT_TOO = {
     "daemon": {"parts", "report", "tasks"},
     "dev": {"daemon", "devserver"},  # the daemon and a server, for one another
     "history": {"link"},
-    "publish": {"link", "stream"},  # the lane opens when the stream is prepared
+    "publish": {"history", "link", "stream"},  # the lane opens when the stream is prepared
     "stream": {"link"},
     "verify": {"ledger"},  # reads what it wrote
 }

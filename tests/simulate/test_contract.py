@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -18,13 +19,16 @@ from hypothesis import strategies as st
 
 from syncdaemon import parts
 from syncdaemon.devserver import NatsServer
+from syncdaemon.doubt import Attempt
 from syncdaemon.errors import LanePaused, LinkDown, SettingsError
-from syncdaemon.history import Seen, since
+from syncdaemon.history import since
 from syncdaemon.link import Link, LinkSettings, Session, Sink
-from syncdaemon.model import Content, Outcome, Refusal, Stamp
-from syncdaemon.publish import PROBE_ID, Publisher
+from syncdaemon.message import encode
+from syncdaemon.model import Content, Outcome, Refusal, Row, Seen, Stamp
+from syncdaemon.publish import PROBE_ID, Lane, Publisher
+from syncdaemon.publish.flight import Flight
 from syncdaemon.settings import Settings
-from syncdaemon.stream import StreamInfo, prepare
+from syncdaemon.stream import Memory, StreamInfo, prepare
 from syncdaemon.verdict import Again, Known, Refuse, Stop, Stored, Verdict, judge
 from tests.simulate.fake_jetstream import Answer, FakeJetStream, FakeLink
 from tests.support.server import MakeNatsServer
@@ -46,6 +50,7 @@ class JetStream:
         self.link = make_link(lambda session, reason: self._came_up.put_nowait(session))
         self.tick = tick
         self.heard = Heard()
+        self.noted = Noted()
 
     async def session(self) -> Session:
         """The connection, as soon as there is one."""
@@ -85,10 +90,15 @@ class JetStream:
 
     async def publisher(self, **variables: str) -> Publisher:
         """A publisher whose lane is open."""
-        wanted = settings(**variables)
-        publisher = Publisher(self.link, parts.message(wanted), parts.stream(wanted), self.heard)
+        publisher = self.newborn(**variables)
         await publisher.ready()
         return publisher
+
+    def newborn(self, **variables: str) -> Publisher:
+        """A publisher that has not asked for anything yet."""
+        wanted = settings(**variables)
+        lane = Lane(self.link, parts.message(wanted), parts.stream(wanted), self.noted)
+        return Publisher(lane, parts.message(wanted), self.heard)
 
     async def lose_answers(self) -> Session:
         """The connection, which from here on ends before the first answer is heard."""
@@ -127,6 +137,19 @@ class Heard:
     def failed(self, reason: str, count: int) -> None:
         """Kept."""
         self.failures.append((reason, count))
+
+
+class Noted:
+    """In the place of the ledger: what was noted before it was sent."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.next_row = 1
+
+    async def record(self, entries: Sequence[tuple[str, Row]]) -> None:
+        """Kept."""
+        self.rows += [row for _, row in entries]
+        self.next_row += len(entries)
 
 
 def header_block(fields: dict[str, object]) -> bytes:
@@ -600,7 +623,7 @@ class TestWhatThePublisherMakesOfIt:
         batch = [content("a", b"x" * 400), content("b", b"y" * 400)]
 
         assert told(await publisher.publish(batch, await jetstream.session())) == {"a": ("published", 1)}
-        assert publisher.paused.startswith("stream_full: maximum bytes exceeded")
+        assert publisher.lane.paused.startswith("stream_full: maximum bytes exceeded")
         assert jetstream.heard.failures == [("stream_full", 1)]
         assert not publisher.in_doubt, "the server answered: it is not stored"
 
@@ -610,7 +633,7 @@ class TestWhatThePublisherMakesOfIt:
         await jetstream.api("STREAM.DELETE.jobs")
 
         assert await publisher.publish([content("a", b"one")], await jetstream.session()) == []
-        assert publisher.paused.startswith("no_stream_responds")
+        assert publisher.lane.paused.startswith("no_stream_responds")
         assert not publisher.in_doubt
 
     async def test_a_subject_that_went_over_to_another_stream_keeps_every_file(self, jetstream: JetStream) -> None:
@@ -620,7 +643,7 @@ class TestWhatThePublisherMakesOfIt:
         await jetstream.stream("orders", subjects=["edge.>"])
 
         assert await publisher.publish([content("a", b"one")], await jetstream.session()) == []
-        assert publisher.paused.startswith("wrong_stream")
+        assert publisher.lane.paused.startswith("wrong_stream")
         assert (await jetstream.api("STREAM.INFO.orders"))["state"]["messages"] == 0
 
     async def test_a_plain_subject_relies_on_the_window(self, jetstream: JetStream) -> None:
@@ -640,6 +663,140 @@ class TestWhatThePublisherMakesOfIt:
 
         assert told(await publisher.publish(batch, session)) == {"a": ("published", 1), "b": ("published", 2)}
         assert told(await publisher.publish(batch, session)) == {"a": ("duplicate", 1), "b": ("duplicate", 2)}
+
+
+PLAIN = {"SYNC_SUBJECT": "jobs.plain"}
+WINDOW_NS = 150_000_000
+
+
+class TestWhatIsInDoubtOnAPlainSubject:
+    """The stream would take a second copy, once the window has passed."""
+
+    async def past_the_window(self, jetstream: JetStream) -> None:
+        """The server knows the ids of what was stored before no longer."""
+        began = time.monotonic()
+        while time.monotonic() < began + 1.2 * WINDOW_NS / 1e9:
+            await jetstream.tick()
+
+    async def cut(self, jetstream: JetStream, publisher: Publisher, batch: Sequence[Content]) -> None:
+        """The batch is stored, no answer is heard, the window passes."""
+        session = await jetstream.lose_answers()
+        assert await publisher.publish(batch, session) == []
+        await jetstream.next_session(session)
+        await self.past_the_window(jetstream)
+
+    async def stored_ids(self, jetstream: JetStream) -> list[str]:
+        """The ids of all messages."""
+        reading = since(await jetstream.session(), "jobs", "jobs.>", 1)
+        return [seen.headers.get("Nats-Msg-Id", "") async for seen in reading]
+
+    async def test_after_a_cut_it_is_looked_for_and_not_sent_again(self, jetstream: JetStream) -> None:
+        """Also a copy, which the server refused as such while nobody heard it."""
+        await jetstream.stream(duplicate_window=WINDOW_NS)
+        publisher = await jetstream.publisher(**PLAIN)
+        await jetstream.ask("jobs.plain", b"somebody else's")
+        batch = [content("a", b"one", 1), content("b", b"two", 2), content("copy", b"one", 3)]
+        await self.cut(jetstream, publisher, batch)
+
+        outcomes = told(await publisher.publish(batch, await publisher.ready()))
+        ids = await self.stored_ids(jetstream)
+        at = {msg_id: seq for seq, msg_id in enumerate(ids, 1)}
+        one, two = at[batch[0].sha256], at[batch[1].sha256]
+        assert len(ids) == 3
+        assert outcomes == {"a": ("published", one), "b": ("published", two), "copy": ("duplicate", one)}
+        assert not publisher.in_doubt
+        assert publisher.lane.doubt.oldest_row == 0
+
+    async def test_what_did_not_arrive_is_sent(self, jetstream: JetStream) -> None:
+        """Only that."""
+        await jetstream.stream(duplicate_window=WINDOW_NS)
+        publisher = await jetstream.publisher(**PLAIN)
+        arrived, lost = content("a", b"one", 1), content("b", b"two", 2)
+        await publisher.lane.note([encode(lost, parts.message(settings(**PLAIN)))])
+        await self.cut(jetstream, publisher, [arrived])
+
+        outcomes = told(await publisher.publish([arrived, lost], await publisher.ready()))
+        assert outcomes == {"a": ("published", 1), "b": ("published", 2)}
+        assert await self.stored_ids(jetstream) == [arrived.sha256, lost.sha256]
+        assert [row["ids"] for row in jetstream.noted.rows if not row.get("resolved")] == [
+            lost.sha256,
+            arrived.sha256,
+            lost.sha256,
+        ]
+
+    async def test_after_a_crash_the_ledger_says_what_to_look_for(self, jetstream: JetStream) -> None:
+        """A new process, however late."""
+        await jetstream.stream(duplicate_window=WINDOW_NS)
+        files = [content(f"{number}", b"%d" % number, number) for number in range(5)]
+        before = await jetstream.publisher(**PLAIN)
+        await self.cut(jetstream, before, files[:4])
+        attempts = {one.sha256: Attempt(int(jetstream.noted.rows[0]["first_seq"]), 1, 1) for one in files}
+
+        reborn = jetstream.newborn(**PLAIN)
+        reborn.lane.doubt.take_over(attempts)
+        outcomes = await reborn.publish(files, await reborn.ready())
+        assert all(outcome[0] == "published" for outcome in told(outcomes).values())
+        assert sorted(await self.stored_ids(jetstream)) == sorted(one.sha256 for one in files)
+
+    async def test_while_the_server_knows_the_ids_nothing_is_read(self, jetstream: JetStream) -> None:
+        """It refuses the second copy itself."""
+        await jetstream.stream()
+        publisher = await jetstream.publisher(**PLAIN)
+        session = await jetstream.lose_answers()
+        batch = [content("a", b"one", 1), content("b", b"two", 2)]
+        assert await publisher.publish(batch, session) == []
+        await jetstream.next_session(session)
+
+        outcomes = told(await publisher.publish(batch, await publisher.ready()))
+        assert sorted(outcomes.values()) == [("published", 1), ("published", 2)]
+        assert not [row for row in jetstream.noted.rows if row.get("resolved")]
+
+    async def test_each_batch_is_noted_before_it_leaves(self, jetstream: JetStream) -> None:
+        """With the first sequence that it could be stored at, and once only."""
+        await jetstream.stream()
+        publisher = await jetstream.publisher(**PLAIN)
+        session = await jetstream.session()
+        for name in "ab":
+            await publisher.publish([content(name, name.encode()), content(name * 2, name.encode() * 2)], session)
+        first, second = jetstream.noted.rows
+        assert (first["first_seq"], first["count"], first["open_since"]) == (1, 2, 0)
+        assert (second["first_seq"], second["count"], second["open_since"]) == (3, 2, 0)
+
+    async def test_on_a_subject_per_digest_nothing_is_noted(self, jetstream: JetStream) -> None:
+        """The stream itself knows."""
+        publisher = await jetstream.publisher()
+        await publisher.publish([content("a", b"one")], await jetstream.session())
+        assert jetstream.noted.rows == []
+
+    @pytest.mark.parametrize("subject", ["jobs.plain", "jobs.{sha256}"])
+    async def test_on_a_work_queue_few_are_in_flight(
+        self, jetstream: JetStream, monkeypatch: pytest.MonkeyPatch, subject: str
+    ) -> None:
+        """Nobody could tell later which of them were stored, and consumed since."""
+        await jetstream.stream(retention="workqueue")
+        sizes: list[int] = []
+
+        async def send(flight: Flight, session: Session, send: Any = Flight.send) -> None:
+            sizes.append(len(flight.messages))
+            await send(flight, session)
+
+        monkeypatch.setattr(Flight, "send", send)
+        publisher = await jetstream.publisher(SYNC_SUBJECT=subject)
+        assert publisher.lane.horizon == 120.0
+        outcomes = await publisher.publish([content(f"{n}", b"%d" % n) for n in range(200)], await jetstream.session())
+        assert len(outcomes) == 200
+        assert sizes == [64, 64, 64, 8]
+        assert jetstream.noted.rows == []
+
+
+async def test_where_history_is_denied_few_are_in_flight(request: pytest.FixtureRequest, kind: str) -> None:
+    """What cannot be looked for is like a work queue, and is known before anything is sent."""
+    async with connected(request, kind, ("$JS.API.CONSUMER.>",)) as jetstream:
+        await jetstream.stream()
+        publisher = await jetstream.publisher(**PLAIN)
+        assert publisher.lane.memory is Memory.WINDOW
+        assert publisher.lane.horizon == 120.0
+        assert told(await publisher.publish([content("a", b"one")], await publisher.ready())) == {"a": ("published", 1)}
 
 
 @pytest.mark.parametrize("denied", ["$JS.API.CONSUMER.CREATE.>", "$JS.API.CONSUMER.MSG.NEXT.>"])
@@ -664,7 +821,7 @@ async def test_reading_back_that_is_denied_pauses_the_lane_and_ends_no_connectio
     assert len(await publisher.publish(batch, session)) == 40
 
     assert await publisher.publish(batch, session) == []
-    assert publisher.paused.startswith("read_denied")
+    assert publisher.lane.paused.startswith("read_denied")
     await session.request_json("$JS.API.STREAM.INFO.jobs")
     assert not session.lost.done()
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon.message import MessageSettings, Stored, encode, message_id
+from syncdaemon.message import MessageSettings, Stored, encode, is_of, message_id
 from syncdaemon.model import Content, Stamp
 
 CONTENT = Content(
@@ -90,7 +90,7 @@ def test_a_message_is_held_by_its_id_or_by_its_content() -> None:
 
 def test_our_own_message_is_known_by_its_headers() -> None:
     """Site, path and mtime to the nanosecond: this very version of this file."""
-    assert stored(OURS).is_of(CONTENT, "edge-1")
+    assert is_of(stored(OURS).headers, CONTENT, "edge-1")
 
 
 @pytest.mark.parametrize(
@@ -104,10 +104,10 @@ def test_our_own_message_is_known_by_its_headers() -> None:
 )
 def test_a_message_of_another_file_is_not_ours(header: str, value: str) -> None:
     """The same content from another site, name or time is a duplicate, not our own lost acknowledgement."""
-    assert not stored({**OURS, header: value}).is_of(CONTENT, "edge-1")
-    assert not stored({key: text for key, text in OURS.items() if key != header}).is_of(CONTENT, "edge-1")
+    assert not is_of(stored({**OURS, header: value}).headers, CONTENT, "edge-1")
+    assert not is_of(stored({key: text for key, text in OURS.items() if key != header}).headers, CONTENT, "edge-1")
 
 
 def test_a_message_without_headers_is_not_ours() -> None:
     """Somebody else's message on the subject has none of them."""
-    assert not stored({}).is_of(CONTENT, "edge-1")
+    assert not is_of(stored({}).headers, CONTENT, "edge-1")

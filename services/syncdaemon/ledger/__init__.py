@@ -23,10 +23,11 @@ import structlog
 from syncdaemon import chain
 from syncdaemon.disk import fsync_dir, lock_file
 from syncdaemon.errors import LedgerFull, SettingsError
+from syncdaemon.ledger.attempts import open_attempts
 from syncdaemon.ledger.files import Damage, check_last, end, files, follow, last_lines, lock_path, read, sites, torn_end
 from syncdaemon.model import Row
 
-__all__ = ["Damage", "Entry", "Ledger", "files", "lock_path", "now_text", "read", "sites"]
+__all__ = ["Damage", "Entry", "Ledger", "files", "lock_path", "now_text", "open_attempts", "read", "sites"]
 
 RECENT_ROWS = 16_384  # at the end of the ledger: more than can be recorded and not yet retired
 
@@ -124,6 +125,11 @@ class Ledger:
         finally:
             os.close(fd)
         self.rows += 1
+
+    @property
+    def next_row(self) -> int:
+        """A number that no row written from now on is below."""
+        return self.head.n + 1
 
     async def ready(self) -> None:
         """Waits until there is room on the disk for more than what is under way (SYNC_MIN_FREE_BYTES)."""

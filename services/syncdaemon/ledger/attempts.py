@@ -1,0 +1,67 @@
+"""What was sent and has no receipt, as the ledger tells it: the `attempt` rows that are still open. Read only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from syncdaemon.doubt import Attempt
+from syncdaemon.ledger.files import files
+
+_ATTEMPT = b'"event":"attempt"'
+_OF_INTEREST = (_ATTEMPT, b'"event":"published"', b'"event":"duplicate"')
+
+
+def open_attempts(folder: Path, site: str) -> dict[str, Attempt]:
+    """By message id: the attempts without a receipt.
+
+    The newest `attempt` row says with which row the oldest begins that was open then (`open_since`).
+    """
+    existing = [path for path in files(folder, site) if path.stat().st_size]
+    newest = _newest(existing)
+    if newest is None:
+        return {}
+    found: dict[str, Attempt] = {}
+    for row in _rows_since(existing, newest["open_since"] or newest["n"]):
+        if row["event"] == "attempt":
+            if row.get("resolved"):  # the stream was looked through: what is open from here on, this row says
+                found.clear()
+            for msg_id in row["ids"].split():
+                before = found.get(msg_id, Attempt(row["first_seq"], row["n"], 0))
+                found[msg_id] = before._replace(files=before.files + 1)
+        elif (attempt := found.get(row["msg_id"])) is not None:
+            if attempt.files > 1:
+                found[row["msg_id"]] = attempt._replace(files=attempt.files - 1)
+            else:
+                del found[row["msg_id"]]
+    return found
+
+
+def _newest(existing: list[Path]) -> dict[str, Any] | None:
+    for path in reversed(existing):
+        last = None
+        with path.open("rb") as lines:
+            for line in lines:
+                if _ATTEMPT in line and line.endswith(b"\n"):
+                    last = line
+        if last is not None:
+            row: dict[str, Any] = json.loads(last)
+            return row
+    return None
+
+
+def _rows_since(existing: list[Path], n: int) -> Iterator[dict[str, Any]]:
+    first = 0  # the file that holds row n: the last one that begins at or before it
+    for at, path in enumerate(existing):
+        with path.open("rb") as lines:
+            if json.loads(lines.readline())["n"] <= n:
+                first = at
+    for path in existing[first:]:
+        with path.open("rb") as lines:
+            for line in lines:
+                if any(mark in line for mark in _OF_INTEREST) and line.endswith(b"\n"):
+                    row: dict[str, Any] = json.loads(line)
+                    if row["n"] >= n:
+                        yield row

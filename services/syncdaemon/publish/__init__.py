@@ -1,0 +1,210 @@
+"""Publishing: a batch of files becomes messages, and each answer of the server an outcome.
+
+What is sent and not answered is in doubt; it stays in the replay directory and is sent again, and the stream
+refuses the second copy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from syncdaemon import pace, verdict
+from syncdaemon.doubt import Recent
+from syncdaemon.errors import LinkDown
+from syncdaemon.link import Session
+from syncdaemon.message import Message, MessageSettings, Stored, encode, is_of
+from syncdaemon.model import Content, Outcome, Receipt, Refusal, Seen
+from syncdaemon.publish.flight import Flight
+from syncdaemon.publish.lane import PROBE_ID, Journal, Lane
+from syncdaemon.stream import Memory
+
+__all__ = ["PROBE_ID", "Journal", "Lane", "Publisher", "Recent", "Watcher"]
+
+MOST_UNKNOWABLE = 64  # messages in flight where nobody could tell later which of them were stored
+_READS_AT_ONCE = 16
+
+
+class Watcher(Protocol):
+    """Is told what happens, for metrics."""
+
+    def answered(self, latencies: Sequence[float], size: int) -> None:
+        """Messages were stored, so long after they were sent; `size` bytes of payload."""
+
+    def failed(self, reason: str, count: int) -> None:
+        """`count` messages were not stored, for a reason that passes."""
+
+
+class Publisher:
+    """Publishes batches over the link, as far as the window lets it."""
+
+    def __init__(self, lane: Lane, settings: MessageSettings, watcher: Watcher) -> None:
+        self.lane = lane
+        self._settings = settings
+        self._watcher = watcher
+        self._window = pace.Window()
+        self._sending = asyncio.Lock()
+        self._room = asyncio.Event()
+        self.recorded = Recent()
+        self.in_doubt: dict[bytes, str] = {}  # by path: the id that was sent for the file, and not answered
+
+    async def ready(self) -> Session:
+        """Waits until something can be sent, over the session that is returned. Raises SettingsError (`Lane`)."""
+        return await self.lane.ready()
+
+    def nothing_waits(self) -> None:
+        """There is no file, so none is in doubt."""
+        self.in_doubt.clear()
+        self.lane.doubt.forget()
+
+    def largest(self, session: Session) -> int:
+        """The size of the largest file that can be a message, its headers not counted."""
+        return session.max_payload
+
+    async def publish(self, batch: Sequence[Content], session: Session) -> list[Outcome]:
+        """Sends a batch and waits for the answers: the receipts and refusals that are certain.
+
+        A file without an outcome was not stored, or nobody knows (then it is `in_doubt`): it stays and
+        is sent again. What is sent again can't be stored twice.
+        """
+        outcomes: list[Outcome] = []
+        messages: list[Message] = []
+        for content in batch:
+            message = encode(content, self._settings)
+            if content.data is None or message.size > session.max_payload:
+                detail = f"{message.size} bytes with its headers, the server takes {session.max_payload} (max_payload)"
+                outcomes.append(Refusal(content, "too_large", detail))
+            elif seen := self.lane.doubt.found(message.msg_id):
+                outcomes.append(self._found(message, seen))
+            else:
+                messages.append(message)
+        for start in range(0, len(messages), self._most):
+            outcomes += await self._exchange(session, messages[start : start + self._most])
+        return outcomes
+
+    @property
+    def _most(self) -> int:
+        """How many messages may be in flight, and so in doubt, at once."""
+        return MOST_UNKNOWABLE if self.lane.memory is Memory.WINDOW else pace.MAX_MESSAGES
+
+    async def _exchange(self, session: Session, messages: Sequence[Message]) -> list[Outcome]:
+        """Sends, and judges the answers."""
+        flight = Flight(messages)
+        await self.lane.note([message for message in messages if not self._noted(message)])
+        await self._fly(session, flight)
+        return await self._judge(session, flight)
+
+    async def _fly(self, session: Session, flight: Flight) -> None:
+        """Sends all as soon as the window lets it, and waits until all is answered or lost."""
+        async with self._sending:
+            self._window.max_messages = self._most
+            while not self._window.fits(len(flight.messages), flight.size):
+                self._room.clear()
+                await self._room.wait()
+            self._window.take(len(flight.messages), flight.size)
+            try:
+                await flight.send(session)
+            except LinkDown as error:
+                flight.lost(str(error))
+        try:
+            await flight.landed
+        finally:
+            self._window.give(len(flight.messages), flight.size)
+            self._room.set()
+
+    async def _judge(self, session: Session, flight: Flight) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        taken: list[tuple[Message, verdict.Stored | verdict.Known]] = []
+        trouble: Counter[str] = Counter()
+        stored = 0
+        for message, answer in zip(flight.messages, flight.answers, strict=True):
+            if answer is None:
+                if flight.handed:
+                    self.in_doubt[message.content.path] = message.msg_id
+                elif not self._doubted(message):
+                    self.lane.doubt.answered(message.msg_id)
+                trouble["link_down"] += 1
+                continue
+            judged = verdict.judge(*answer)
+            if not self._doubted(message):  # of one that was sent before, this answer does not tell
+                self.lane.doubt.answered(message.msg_id)
+            if isinstance(judged, verdict.Stored) and not judged.duplicate:
+                stored += message.content.stamp.size
+                outcomes.append(self._receipt(message, judged.seq, duplicate=False))
+            elif isinstance(judged, verdict.Stored | verdict.Known):
+                taken.append((message, judged))
+            elif isinstance(judged, verdict.Refuse):
+                outcomes.append(Refusal(message.content, judged.reason, judged.detail))
+            else:
+                trouble[judged.reason] += 1
+                self.lane.heed(judged)
+        for reason, count in trouble.items():
+            self._watcher.failed(reason, count)
+        for start in range(0, len(taken), _READS_AT_ONCE):
+            part = taken[start : start + _READS_AT_ONCE]
+            found = await asyncio.gather(*(self._read_back(session, message, judged) for message, judged in part))
+            outcomes += [outcome for outcome in found if outcome is not None]
+        self._watcher.answered(flight.latencies, stored)
+        return outcomes
+
+    def _doubted(self, message: Message) -> bool:
+        return self.in_doubt.get(message.content.path) == message.msg_id
+
+    def _noted(self, message: Message) -> bool:
+        """Whether it was sent before, and an earlier attempt stands for this one."""
+        return self._doubted(message) and message.msg_id in self.lane.doubt
+
+    def _receipt(self, message: Message, seq: int, duplicate: bool, subject: str = "") -> Receipt:
+        """`subject` where the message that is there has another one: of another site, with the same content."""
+        if self.in_doubt.pop(message.content.path, None) == message.msg_id:
+            self.lane.doubt.answered(message.msg_id)
+        if not duplicate:
+            self.recorded.add(seq)
+        self.lane.stored(seq)
+        stream = self._settings.stream
+        return Receipt(message.content, message.msg_id, subject or message.subject, stream, seq, duplicate)
+
+    async def _read_back(
+        self, session: Session, message: Message, judged: verdict.Stored | verdict.Known
+    ) -> Outcome | None:
+        """Looks at the message that is in the stream already; None where it can't be seen now."""
+        ask = {"seq": judged.seq} if judged.seq else {"last_by_subj": message.subject}
+        stream = self._settings.stream
+        try:
+            answer = await session.request_json(f"$JS.API.STREAM.MSG.GET.{stream}", ask)
+        except PermissionError as error:
+            self.lane.read_denied(error)
+            return None
+        except LinkDown:
+            self.in_doubt[message.content.path] = message.msg_id
+            return None
+        if answer is None or "message" not in answer:
+            if isinstance(judged, verdict.Stored):  # stored once, and taken out since: consumed, or expired
+                return self._receipt(message, judged.seq, duplicate=not self._doubted(message))
+            self.lane.pause("read_failed", f"the stream's message {judged.seq} can't be read back", 1.0)
+            return None
+        return self._compare(message, Stored.from_api(answer["message"]))
+
+    def _compare(self, message: Message, stored: Stored) -> Outcome:
+        content = message.content
+        if not stored.holds(message):
+            detail = f"message {stored.seq} of the stream has this subject, and is another's: {message.subject}"
+            return Refusal(content, "subject_taken", detail)
+        own = self._is_own(message, stored.seq, stored.headers)
+        return self._receipt(message, stored.seq, not own, stored.subject)
+
+    def _found(self, message: Message, seen: Seen) -> Receipt:
+        """It was in doubt, and the stream holds it."""
+        own = self._is_own(message, seen.seq, seen.headers)
+        if not self._doubted(message):  # it was sent by a process that crashed
+            self.lane.doubt.answered(message.msg_id)
+        return self._receipt(message, seen.seq, not own, seen.subject)
+
+    def _is_own(self, message: Message, seq: int, headers: Mapping[str, str]) -> bool:
+        """Whether the message at `seq` was sent for this very file, by us or by a process that crashed, and that is
+        not yet recorded."""
+        crashed = self.recorded.lacks(seq)
+        unrecorded = crashed or (self._doubted(message) and not self.recorded.has(seq))
+        return unrecorded and is_of(headers, message.content, self._settings.site)

@@ -1,0 +1,205 @@
+"""The lane: over what, and whether anything, can be sent now. Connected, the stream prepared, nothing in doubt."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Protocol
+
+import structlog
+
+from syncdaemon import verdict
+from syncdaemon.doubt import Doubt, Instant
+from syncdaemon.errors import LanePaused, LinkDown, SettingsError
+from syncdaemon.history import since
+from syncdaemon.link import Link, Session
+from syncdaemon.message import Message, MessageSettings
+from syncdaemon.model import Row
+from syncdaemon.stream import Memory, StreamInfo, StreamSettings, prepare
+
+_CONFIG_RETRY = 30.0  # seconds until a stream that refused us for its configuration is asked again
+_SAY_AGAIN = 60.0  # seconds between two warnings about the same pause
+PROBE_ID = "0" * 64
+UNKNOWN_WINDOW = 120.0  # the server's default, in seconds
+
+log = structlog.get_logger(__name__)
+
+
+class Journal(Protocol):
+    """Where attempts are noted before they are made: the ledger."""
+
+    @property
+    def next_row(self) -> int:
+        """A number that no row written from now on is below."""
+
+    async def record(self, entries: Sequence[tuple[str, Row]]) -> None:
+        """Returns when these rows are on disk."""
+
+
+class Lane:
+    """Opens, pauses and opens again; finds out after every cut what became of the messages in doubt."""
+
+    def __init__(self, link: Link, settings: MessageSettings, stream: StreamSettings, journal: Journal) -> None:
+        self._link = link
+        self._settings = settings
+        self._stream = stream
+        self._journal = journal
+        self._session: Session | None = None
+        self._prepared: Session | None = None
+        self._resolved: Session | None = None
+        self._ever_prepared = False
+        self._blind = False  # the stream's messages can't be read back
+        self._resume_at = 0.0
+        self._said: tuple[str, float] = ("", 0.0)
+        self._last_seq = 0
+        self.stream: StreamInfo | None = None
+        self.paused = ""
+        self.doubt = Doubt()
+
+    @property
+    def memory(self) -> Memory:
+        """How it is found out what became of a message in doubt."""
+        if self.stream is None:
+            return Memory.SUBJECT if self._settings.per_digest else Memory.WINDOW
+        memory = self.stream.memory(self._settings.per_digest)
+        return Memory.WINDOW if memory is Memory.HISTORY and self._blind else memory
+
+    @property
+    def horizon(self) -> float:
+        """For how long an outage can last without a second copy, in seconds; 120 where it is not known."""
+        if self.stream is None:
+            return UNKNOWN_WINDOW
+        if self._blind:
+            return self.stream.window
+        return self.stream.horizon(self._settings.per_digest)
+
+    async def ready(self) -> Session:
+        """Waits until the lane is open.
+
+        Raises SettingsError where the stream is wrong at the first contact; later that is a pause with an alarm.
+        """
+        while True:
+            session = await self._link.wait_up()
+            if session is not self._session:  # a pause ends with its connection, and not before its time otherwise
+                self._session, self._resume_at = session, 0.0
+            if session is not self._prepared:
+                await self._prepare(session)
+            elif (wait := self._resume_at - time.monotonic()) > 0:
+                await asyncio.wait((session.lost,), timeout=wait)
+            elif session is not self._resolved:
+                await self._resolve(session)
+            else:
+                self.paused = ""
+                return session
+
+    async def _prepare(self, session: Session) -> None:
+        try:
+            self.stream = await prepare(session, self._stream, self._settings.subject_for(PROBE_ID))
+        except LinkDown:
+            await asyncio.wait((session.lost,))
+        except LanePaused as error:
+            self.pause("stream_unavailable", str(error), 1.0)
+            await asyncio.wait((session.lost,), timeout=1.0)
+        except SettingsError as error:
+            if not self._ever_prepared:
+                raise
+            self.pause("stream_misconfigured", str(error), _CONFIG_RETRY)
+            await asyncio.wait((session.lost,), timeout=_CONFIG_RETRY)
+        else:
+            self._last_seq = self.stream.last_seq if self.stream else 0
+            self._prepared = session
+
+    async def _resolve(self, session: Session) -> None:
+        """What was sent and not answered is looked for in the stream, where the stream itself would take it twice."""
+        try:
+            if self.memory is Memory.HISTORY:
+                await self._look(session)
+        except LinkDown:
+            await asyncio.wait((session.lost,))
+        except LanePaused as error:
+            self.pause("stream_unreadable", str(error), 1.0)
+        except PermissionError as error:
+            self._blind = True
+            log.warning("history_denied", reason=str(error), remedy="permit $JS.API.CONSUMER.> for this stream")
+        else:
+            self._resolved = session
+            if not self._ever_prepared:
+                self._ever_prepared = True
+                self._say_horizon()
+
+    async def _look(self, session: Session) -> None:
+        """Whether we may look at all is found out at the first contact, when there is nothing to look for as well."""
+        window = self.stream.window if self.stream else 0.0
+        wanted = self.doubt.read_from(_now(), window)
+        if wanted is None and self._ever_prepared:
+            return
+        read = 0
+        subject = self._settings.subject_for("*")
+        async with aclosing(since(session, self._stream.name, subject, wanted or self._last_seq + 1)) as messages:
+            async for seen in messages:
+                self.doubt.look(seen)
+                read += 1
+        if wanted is not None:
+            found = self.doubt.looked(self._journal.next_row)
+            await self._journal.record([("attempt", {**self._row(found), "open_since": 0, "resolved": True})])
+            log.info("doubt_resolved", stored=len(found), messages_read=read)
+
+    def _row(self, msg_ids: Sequence[str]) -> Row:
+        """The fields of an `attempt` row. `open_since`: the row that the oldest open attempt begins with; 0: this."""
+        return {
+            "first_seq": self._last_seq + 1,
+            "count": len(msg_ids),
+            "ids": " ".join(msg_ids),
+            "open_since": self.doubt.oldest_row,
+        }
+
+    async def note(self, messages: Sequence[Message]) -> None:
+        """These messages will leave now: it is in the ledger before they do, where the stream can't tell by itself."""
+        if messages and self.memory is Memory.HISTORY:
+            msg_ids = [message.msg_id for message in messages]
+            row = self._row(msg_ids)
+            self.doubt.sent(msg_ids, self._last_seq + 1, self._journal.next_row, _now())
+            await self._journal.record([("attempt", row)])
+
+    def stored(self, seq: int) -> None:
+        """The stream holds a message at `seq`."""
+        self._last_seq = max(self._last_seq, seq)
+
+    def _say_horizon(self) -> None:
+        memory, window = self.memory, self.stream.window if self.stream else UNKNOWN_WINDOW
+        if self.horizon != float("inf"):
+            meaning = f"a file whose answer is lost in an outage of over {self.horizon:g} s may be stored twice"
+        elif memory is Memory.HISTORY:
+            meaning = f"files with the same content, over {window:g} s apart, are stored as a message each"
+        else:
+            return
+        remedy = "keep {sha256} in SYNC_SUBJECT, on a stream with limits retention and no max_age"
+        log.warning("weaker_promise", horizon_seconds=self.horizon, meaning=meaning, remedy=remedy)
+
+    def heed(self, judged: verdict.Again | verdict.Stop) -> None:
+        """The stream takes nothing for now."""
+        if isinstance(judged, verdict.Stop):
+            self._prepared = None
+            self.pause(judged.reason, judged.detail, _CONFIG_RETRY)
+        else:
+            self.pause(judged.reason, judged.detail, judged.wait)
+
+    def read_denied(self, error: PermissionError) -> None:
+        """We may not see what the stream holds."""
+        self.pause("read_denied", f"what the stream holds can't be read back: {error}", _CONFIG_RETRY)
+
+    def pause(self, reason: str, detail: str, wait: float) -> None:
+        """Nothing is sent for `wait` seconds, or until the next connection; it is said, but not again and again."""
+        now = time.monotonic()
+        self._resume_at = now + wait
+        self.paused = f"{reason}: {detail}"
+        said, at = self._said
+        if said != reason or now - at >= _SAY_AGAIN:
+            log.warning("lane_paused", reason=reason, detail=detail, effect="every file is kept")
+            self._said = (reason, now)
+
+
+def _now() -> Instant:
+    return Instant(time.monotonic(), time.time())
