@@ -8,7 +8,7 @@ import os
 import platform
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -17,12 +17,15 @@ import structlog
 
 from syncdaemon import __version__, parts
 from syncdaemon.deliver import Delivery, Recorded
+from syncdaemon.doubt import Recent
 from syncdaemon.errors import ConnectTimeout, SettingsError
 from syncdaemon.ledger import Ledger, now_text, open_attempts
 from syncdaemon.link import STOPPED, Link, Session
 from syncdaemon.metrics import Live, Metrics
 from syncdaemon.model import Content, Receipt, Refusal, Row, Stamp
-from syncdaemon.publish import Lane, Publisher, Recent
+from syncdaemon.presence import lost
+from syncdaemon.publish import Lane, Publisher
+from syncdaemon.recheck import Recheck
 from syncdaemon.report import Report
 from syncdaemon.settings import Settings
 from syncdaemon.spool import Spool
@@ -50,6 +53,16 @@ class Daemon:
         self.publisher = Publisher(self.lane, parts.message(settings), self.metrics)
         self.recorded = Recorded()
         self.delivery = Delivery(self.spool, self.publisher, self.ledger, self.recorded, now_text, self._told)
+        self.recheck = Recheck(
+            self.lane,
+            self.spool,
+            self.recorded,
+            self.delivery.finish_batches,
+            lambda session, held: lost(session, settings.sync_stream, settings.subject_for("*"), held),
+            self.ledger.receipts_of,
+            self.ledger.record,
+            self.metrics.held_lost,
+        )
         self.report = Report(settings, self.spool, self.link, self.publisher, self.ledger, self.metrics.bandwidth)
         self.first_receipt = asyncio.Event()
         self._link_rows: asyncio.Queue[Row] = asyncio.Queue()
@@ -98,9 +111,9 @@ class Daemon:
 
     def _remember(self, rows: Sequence[dict[str, Any]]) -> None:
         """The newest receipts; and those of them whose file is still there: a crash came before it was retired."""
-        receipts = [row for row in rows if row["event"] in ("published", "duplicate")]
+        receipts = _valid(rows)
         published = [row["stream_seq"] for row in receipts if row["event"] == "published"]
-        self.publisher.recorded = Recent(published, whole=not rows or rows[0]["n"] == 1)
+        self.lane.recorded = Recent(published, whole=not rows or rows[0]["n"] == 1)
         for row in receipts:
             path = unquote_to_bytes(row["path"])
             try:
@@ -131,7 +144,7 @@ class Daemon:
     async def _work(self, stop: asyncio.Event, started: Callable[[], None]) -> None:
         if not self.settings.edge_mode:
             log.warning("standing_by", setting="EDGE_MODE=false", effect="nothing is published")
-        async with background(self.link.run(), self.spool.watch(), self._expire(), self._write_link_rows()) as failed:
+        async with background(self.spool.watch(), *self._upkeep()) as failed:
             started()
             work: asyncio.Task[Any]
             if self.settings.edge_mode:
@@ -139,6 +152,15 @@ class Daemon:
             else:
                 work = asyncio.create_task(stop.wait())
             await finish(work, stop, failed, FINISH_SECONDS)
+
+    def _upkeep(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """What goes on beside the delivery."""
+        yield self.link.run()
+        yield self._write_link_rows()
+        if self.settings.edge_mode:
+            yield self.lane.keep_open()
+            yield self.recheck.run()
+            yield self._expire()
 
     async def drain(
         self,
@@ -154,7 +176,7 @@ class Daemon:
         stop = stop or asyncio.Event()
         async with self._open():
             await self._scan()
-            async with background(self.link.run(), self._expire(), self._write_link_rows()) as failed:
+            async with background(*self._upkeep()) as failed:
                 work = asyncio.create_task(self.delivery.run(stop))
                 drained = asyncio.create_task(self._drained(progress))
                 await asyncio.wait((work, drained, failed), timeout=within, return_when=asyncio.FIRST_COMPLETED)
@@ -172,9 +194,13 @@ class Daemon:
             progress(self)
             if self.spool.backlog.wants_scan or (self.spool.backlog.idle and not self.spool.backlog.complete):
                 await self._scan()
-            elif self.spool.backlog.idle:
+            elif self.spool.backlog.idle and not self._held_unseen():
                 return
             await asyncio.sleep(0.01)
+
+    def _held_unseen(self) -> bool:
+        """Whether held files may have to be sent again, as far as is known now."""
+        return bool(self.spool.hold.count) and self.link.proved() and not self.lane.trusted
 
     async def _scan(self) -> None:
         try:
@@ -194,7 +220,7 @@ class Daemon:
             if self.spool.scanned.is_set() and not self.spool.backlog.depth:
                 self.publisher.nothing_waits()
             due = self.spool.hold.next_expiry()
-            if due is not None and due <= time.monotonic():
+            if due is not None and due <= time.monotonic() and self.lane.trusted and self.link.proved():
                 await self.spool.expire()
 
     def _told(self, receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> None:
@@ -229,6 +255,17 @@ class Daemon:
 
     def _views(self) -> Views:
         return Views(self.metrics.text, self.report.checks, frozenset({"scanned", "ledger"}), self.report.status)
+
+
+def _valid(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The receipts among these rows; not those of messages that the server has lost since."""
+    receipts: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["event"] in ("published", "duplicate"):
+            receipts.setdefault((row["stream_seq"], row["sha256"]), []).append(row)
+        elif row["event"] == "held_lost":
+            receipts.pop((row["stream_seq"], row["sha256"]), None)
+    return [row for same in receipts.values() for row in same]
 
 
 def _spare_the_collector() -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from syncdaemon.model import Content, Outcome, Receipt, Refusal, Row
+from syncdaemon.model import Content, Held, Outcome, Receipt, Refusal, Row
 
 OVERLAP = 8  # batches between reading and retiring; the publisher's window bounds them in bytes
 
@@ -29,6 +29,7 @@ class PublisherLike(Protocol[S]):
     """What delivery asks of the publisher; `S` is the connection that a batch goes over."""
 
     async def ready(self) -> S: ...
+    async def believed(self) -> None: ...
     def largest(self, session: S) -> int: ...
     async def publish(self, batch: Sequence[Content], session: S) -> list[Outcome]: ...
 
@@ -58,6 +59,21 @@ class Recorded:
         receipt = self._receipts.pop((content.name, content.stamp.mtime_ns, content.sha256), None)
         return receipt._replace(content=content) if receipt else None
 
+    def held(self) -> list[Held]:
+        """Where the stream had these files."""
+        return [Held(b"", b"", receipt.seq, receipt.content.sha256) for receipt in self._receipts.values()]
+
+    def void(self, held: Held) -> None:
+        """The stream has lost it: the file is to be delivered once more."""
+        self._receipts = {
+            file: receipt
+            for file, receipt in self._receipts.items()
+            if (receipt.seq, receipt.content.sha256) != (held.seq, held.sha256)
+        }
+
+    def __bool__(self) -> bool:
+        return bool(self._receipts)
+
 
 class Delivery(Generic[S]):
     """Takes batches from the replay directory to the stream, the ledger and out of the way.
@@ -82,6 +98,7 @@ class Delivery(Generic[S]):
         self._told = told
         self._attempts: dict[bytes, int] = {}
         self._slots = asyncio.Semaphore(OVERLAP)
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Delivers until `stop`, then waits for the batches under way."""
@@ -92,7 +109,17 @@ class Delivery(Generic[S]):
                 if taken is None:
                     return
                 task = batches.create_task(self.deliver(*taken))
-                task.add_done_callback(lambda _: self._slots.release())
+                self._under_way.add(task)
+                task.add_done_callback(self._landed)
+
+    def _landed(self, batch: asyncio.Task[None]) -> None:
+        self._under_way.discard(batch)
+        self._slots.release()
+
+    async def finish_batches(self) -> None:
+        """Waits for the batches that are under way now, all the way to the hold."""
+        if self._under_way:
+            await asyncio.wait(set(self._under_way))
 
     async def _take(self) -> tuple[S, list[Content | Refusal]]:
         """The next batch, and the connection it may go over: read only when it can be sent and recorded.
@@ -102,6 +129,8 @@ class Delivery(Generic[S]):
         await self._spool.some()
         await self._ledger.ready()
         session = await self._publisher.ready()
+        if self._recorded:  # a receipt counts for nothing where the server has lost what it acknowledged
+            await self._publisher.believed()
         return session, await self._spool.read(self._publisher.largest(session))
 
     async def deliver(self, session: S, batch: Sequence[Content | Refusal]) -> None:

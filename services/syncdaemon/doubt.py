@@ -134,6 +134,12 @@ class Recent:
             self._seqs.discard(oldest)
             self._floor = max(self._floor, oldest)
 
+    def forget_beyond(self, last_seq: int) -> None:
+        """The stream ends there: what it had beyond is lost, and those sequences will be other messages'."""
+        if self._order and max(self._order) > last_seq:
+            self._order = deque(seq for seq in self._order if seq <= last_seq)
+            self._seqs = set(self._order)
+
     def has(self, seq: int) -> bool:
         """Whether there certainly is such a row for this message."""
         return seq in self._seqs

@@ -85,6 +85,7 @@ class Metrics:
         self._bytes = self._counter("syncdaemon_published_bytes", "Bytes of payload stored by the stream")
         self._duplicates = self._counter("syncdaemon_duplicates", "Files whose content the stream held already")
         self._refused = self._counter("syncdaemon_refused", "Files set aside", "reason")
+        self._lost = self._counter("syncdaemon_held_lost", "Files sent again because the server had lost them")
         self._errors = self._counter("syncdaemon_publish_errors", "Messages that have to be sent again", "reason")
         self._reconnects = self._counter("syncdaemon_link_reconnects", "Connections after the first one")
         self._rows = self._counter("syncdaemon_ledger_rows", "Rows written to the ledger")
@@ -123,6 +124,10 @@ class Metrics:
     def failed(self, reason: str, count: int) -> None:
         """`count` messages have to be sent again."""
         self._errors.labels(self._site, reason).inc(count)
+
+    def held_lost(self, files: int) -> None:
+        """The server had acknowledged these, and lost them."""
+        self._lost.labels(self._site).inc(files)
 
     def delivered(self, receipts: Sequence[Receipt]) -> None:
         """These files are in the stream."""

@@ -68,3 +68,12 @@ class Seen(NamedTuple):
     subject: str
     headers: dict[str, str]
     size: int
+
+
+class Held(NamedTuple):
+    """A file in the hold: where it lies, where the stream had it, and what it holds."""
+
+    bucket: bytes
+    name: bytes
+    seq: int
+    sha256: str

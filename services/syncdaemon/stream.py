@@ -71,7 +71,10 @@ class Memory(Enum):
 
 @dataclass(frozen=True)
 class StreamInfo:
-    """What matters of a stream as it is. `window` and `max_age` in seconds; a `max_age` of 0: it keeps all."""
+    """What matters of a stream as it is. `window` and `max_age` in seconds; a `max_age` of 0: none.
+
+    `forgets`: messages leave it by its own rules; `leader` is empty outside a cluster.
+    """
 
     name: str
     subjects: tuple[str, ...]
@@ -83,6 +86,9 @@ class StreamInfo:
     last_seq: int
     no_ack: bool
     sealed: bool
+    forgets: bool
+    created: str
+    leader: str
 
     def memory(self, per_digest: bool) -> Memory:
         """What the stream can tell of a message that was sent to it and not acknowledged."""
@@ -95,6 +101,15 @@ class StreamInfo:
         if self.memory(per_digest) is Memory.WINDOW:
             return self.window
         return self.max_age or float("inf")
+
+
+async def look(session: Session, name: str) -> StreamInfo | None:
+    """The stream as it is now; None where it can't be seen. Raises LinkDown."""
+    try:
+        answer = await session.request_json(f"$JS.API.STREAM.INFO.{name}")
+    except PermissionError:
+        return None
+    return _info(answer) if answer and "config" in answer else None
 
 
 async def prepare(session: Session, settings: StreamSettings, probe_subject: str) -> StreamInfo | None:
@@ -205,7 +220,21 @@ def _info(answer: dict[str, Any]) -> StreamInfo:
         last_seq=state.get("last_seq", 0),
         no_ack=config.get("no_ack", False),
         sealed=config.get("sealed", False),
+        forgets=_forgets(config),
+        created=answer.get("created", ""),
+        leader=answer.get("cluster", {}).get("leader", ""),
     )
+
+
+def _forgets(config: dict[str, Any]) -> bool:
+    """Whether messages leave the stream by its own rules."""
+    if config.get("retention", "limits") != "limits" or config.get("max_age"):
+        return True
+    full: bool = config.get("max_msgs", -1) > 0 or config.get("max_bytes", -1) > 0
+    per_subject: bool = config.get("max_msgs_per_subject", -1) > 0
+    if config.get("discard") == "new":
+        return per_subject and not config.get("discard_new_per_subject")
+    return full or per_subject
 
 
 def _told(refusal: dict[str, Any]) -> str:

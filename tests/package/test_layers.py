@@ -18,8 +18,8 @@ LAYERS = {
     "values": {"errors", "model", "units"},
     "decisions": {"backlog", "chain", "doubt", "message", "pace", "settings", "settle", "verdict"},
     "ground": {"disk"},
-    "edges": {"history", "ledger", "link", "metrics", "publish", "put", "spool", "stream", "verify", "web"},
-    "order": {"deliver"},
+    "edges": {"history", "ledger", "link", "metrics", "presence", "publish", "put", "spool", "stream", "verify", "web"},
+    "order": {"deliver", "recheck"},
     "wiring": {"daemon", "dev", "devserver", "parts", "report", "tasks"},
     "door": {"__main__", "cli"},
 }
@@ -37,6 +37,7 @@ MAY_IMPORT_TOO = {
     "daemon": {"parts", "report", "tasks"},
     "dev": {"daemon", "devserver"},  # the daemon and a server, for one another
     "history": {"link"},
+    "presence": {"history", "link", "stream"},
     "publish": {"history", "link", "stream"},  # the lane opens when the stream is prepared
     "stream": {"link"},
     "verify": {"ledger"},  # reads what it wrote

@@ -78,7 +78,8 @@ def no_responders(subject: str) -> Answer:
 class FakeJetStream:
     """The server: its streams, what goes wrong, and who is connected.
 
-    `denied`: subjects that no client may publish to; `running` False: nobody can connect.
+    `denied`: subjects that no client may publish to; `running` False: nobody can connect; `lossy`:
+    what it acknowledged was lost before.
     """
 
     def __init__(self, clock: Clock | None = None, max_payload: int = 1 << 20, version: str = "2.15.1") -> None:
@@ -90,6 +91,7 @@ class FakeJetStream:
         self.denied: tuple[str, ...] = ()
         self.running = True
         self.restarts = 0
+        self.lossy = False
         self.sessions: set[FakeSession] = set()
         self.late: list[Frame] = []
         self.consumers: dict[str, deque[Message]] = {}
@@ -128,6 +130,13 @@ class FakeJetStream:
         self.cut("the server closed the connection")
         for stream in self.streams.values():
             stream.restarted(self.clock.now)
+
+    def lose_power(self, seconds: float) -> None:
+        """What was stored in the last seconds is gone; the server comes back without it."""
+        self.lossy = True
+        self.restart()
+        for stream in self.streams.values():
+            stream.lose(self.clock.now - seconds, self.clock.now)
 
     def _api(self, call: str, data: bytes) -> dict[str, Any]:
         verb, _, name = call.rpartition(".")

@@ -157,6 +157,13 @@ class FakeStream:
             if msg_id and now - message.at < self.config["duplicate_window"] / 1e9
         }
 
+    def lose(self, since: float, now: float) -> None:
+        """A power cut: what was stored after `since` was not on the disk yet. It never was."""
+        self.messages = {seq: message for seq, message in self.messages.items() if message.at <= since}
+        self.history = [message for message in self.history if message.at <= since]
+        self.last_seq = max((message.seq for message in self.history), default=0)
+        self.restarted(now)
+
     def remove(self, subjects: str, now: float) -> int:
         """Purges what these subjects cover; how many messages that were. The ids stay known."""
         self._forget(now)

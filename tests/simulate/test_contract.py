@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from itertools import count
@@ -24,7 +24,8 @@ from syncdaemon.errors import LanePaused, LinkDown, SettingsError
 from syncdaemon.history import since
 from syncdaemon.link import Link, LinkSettings, Session, Sink
 from syncdaemon.message import encode
-from syncdaemon.model import Content, Outcome, Refusal, Row, Seen, Stamp
+from syncdaemon.model import Content, Held, Outcome, Receipt, Refusal, Row, Seen, Stamp
+from syncdaemon.presence import lost
 from syncdaemon.publish import PROBE_ID, Lane, Publisher
 from syncdaemon.publish.flight import Flight
 from syncdaemon.settings import Settings
@@ -663,6 +664,67 @@ class TestWhatThePublisherMakesOfIt:
 
         assert told(await publisher.publish(batch, session)) == {"a": ("published", 1), "b": ("published", 2)}
         assert told(await publisher.publish(batch, session)) == {"a": ("duplicate", 1), "b": ("duplicate", 2)}
+
+
+class TestWhatTheStreamHasLost:
+    """Of what it acknowledged."""
+
+    async def held(self, jetstream: JetStream, names: Iterable[str]) -> list[Held]:
+        """Files that were delivered."""
+        files = [content(name, name.encode()) for name in names]
+        receipts = await (await jetstream.publisher()).publish(files, await jetstream.session())
+        return [Held(b"", b"", one.seq, one.content.sha256) for one in receipts if isinstance(one, Receipt)]
+
+    async def lost(self, jetstream: JetStream, held: Sequence[Held], subject: str = "edge.replay.here.*") -> list[Held]:
+        """Those that it has no longer."""
+        return await lost(await jetstream.session(), "jobs", subject, held)
+
+    @pytest.mark.parametrize("files", [3, 20])
+    async def test_nothing(self, jetstream: JetStream, files: int) -> None:
+        """Asked for one by one, or read through."""
+        assert await self.lost(jetstream, await self.held(jetstream, map(str, range(files)))) == []
+
+    @pytest.mark.parametrize("files", [3, 20])
+    async def test_all_of_a_stream_that_was_made_anew(self, jetstream: JetStream, files: int) -> None:
+        """As after a server that came back empty; also where other messages have these sequences by now."""
+        held = await self.held(jetstream, map(str, range(files)))
+        await jetstream.api("STREAM.DELETE.jobs")
+        await jetstream.stream(subjects=["edge.replay.*.*"])
+        assert await self.lost(jetstream, held) == held
+        await self.held(jetstream, ["another", "one"])
+        assert await self.lost(jetstream, held) == held
+
+    async def test_what_lies_beyond_its_end(self, jetstream: JetStream) -> None:
+        """And nothing else."""
+        held = await self.held(jetstream, map(str, range(20)))
+        beyond = Held(b"", b"", 21, "0" * 64)
+        assert await self.lost(jetstream, [*held, beyond]) == [beyond]
+
+    async def test_what_somebody_purged_from_a_stream_that_forgets_nothing(self, jetstream: JetStream) -> None:
+        """Nobody can tell it from a loss; so it is one."""
+        held = await self.held(jetstream, ["a", "b"])
+        await jetstream.api("STREAM.PURGE.jobs")
+        assert await self.lost(jetstream, held) == held
+
+    async def test_what_went_from_a_stream_that_forgets_is_not_lost(self, jetstream: JetStream) -> None:
+        """Its own rules may have taken it out."""
+        await jetstream.stream(subjects=["edge.replay.*.*"], max_age=3_600_000_000_000)
+        held = await self.held(jetstream, ["a", "b"])
+        await jetstream.api("STREAM.PURGE.jobs")
+        assert await self.lost(jetstream, [*held, Held(b"", b"", 3, "0" * 64)]) == [Held(b"", b"", 3, "0" * 64)]
+
+    async def test_what_was_consumed_from_a_work_queue_is_not_lost(self, jetstream: JetStream) -> None:
+        """Unless the queue ends before it."""
+        await jetstream.stream(subjects=["edge.replay.*.*"], retention="workqueue")
+        held = await self.held(jetstream, ["a", "b"])
+        await jetstream.api("STREAM.PURGE.jobs")
+        assert await self.lost(jetstream, held) == []
+        assert await self.lost(jetstream, [Held(b"", b"", 3, "0" * 64)]) == [Held(b"", b"", 3, "0" * 64)]
+
+    async def test_another_sites_message_with_the_same_content_will_do(self, jetstream: JetStream) -> None:
+        """A duplicate's receipt may name one, which is not on our subject."""
+        held = await self.held(jetstream, map(str, range(20)))
+        assert await self.lost(jetstream, held, "edge.replay.there.*") == []
 
 
 PLAIN = {"SYNC_SUBJECT": "jobs.plain"}

@@ -227,3 +227,96 @@ def test_a_cut_is_in_the_ledger_beside_the_files_that_it_touched(edge: Edge, fau
     edge.check()
     assert [row["up"] for row in edge.rows("link")] == [True, False, True, False]
     assert {row["attempts"] for row in edge.rows("published")} == {1, 2}
+
+
+def test_a_power_cut_of_the_whole_site_loses_nothing(edge: Edge) -> None:
+    """The row was written, the file not yet retired, and the server had not yet synced: only the ledger knows of it."""
+    edge.drop("a", b"one")
+    assert edge.drain(Death("retire", "before"))
+    edge.hub.lose_power(1_000)
+    edge.drain()
+
+    edge.check()
+    assert [message.data for message in edge.history()] == [b"one"]
+    assert [row["path"] for row in edge.rows("held_lost")] == ["a"]
+    assert len(edge.rows("published")) == 2
+
+
+@pytest.fixture
+def holding_edge(tmp_path: Path) -> Iterator[Edge]:
+    """One that holds what it delivered."""
+    with Edge(tmp_path, SYNC_HOLD_SECONDS="150") as found:
+        yield found
+
+
+def test_what_the_server_lost_is_sent_again_from_the_hold(holding_edge: Edge) -> None:
+    """Whatever came to its place since; and it is held again."""
+    edge = holding_edge
+
+    async def scene() -> None:
+        life = edge.begin()
+        await until(lambda: len(edge.held()) == 2)
+        edge.drop("a", b"new")
+        life.events.put_nowait(b"a")
+        edge.hub.lose_power(1_000)
+        await asyncio.sleep(20)
+        assert life.daemon.metrics.value("syncdaemon_held_lost_total") == 2
+        assert life.daemon.metrics.value("syncdaemon_held_files") == 3
+        await edge.end()
+
+    edge.drop("a", b"one")
+    edge.drop("folder/b", b"two")
+    edge.do(scene())
+
+    edge.check()
+    assert sorted(message.data for message in edge.history()) == [b"new", b"one", b"two"]
+    assert {row["path"] for row in edge.rows("held_lost")} == {"a", "folder/b"}
+    assert len(edge.rows("published")) == 5
+
+
+def test_nothing_held_is_deleted_while_the_server_is_away(holding_edge: Edge) -> None:
+    """However long that takes: it may come back without it."""
+    edge = holding_edge
+
+    async def scene() -> None:
+        edge.begin()
+        await until(edge.held)
+        edge.hub.running = False
+        edge.hub.cut()
+        await asyncio.sleep(10 * LONG)
+        assert edge.held() == [b"one"]
+        edge.hub.lose_power(20 * LONG)
+        edge.hub.running = True
+        await asyncio.sleep(100)
+        assert edge.held() == [b"one"]
+        assert len(edge.history()) == 1
+        await asyncio.sleep(100)
+        assert edge.held() == []
+        await edge.end()
+
+    edge.drop("a", b"one")
+    edge.do(scene())
+    edge.check()
+
+
+def test_a_server_that_lost_nothing_gets_nothing_again(holding_edge: Edge) -> None:
+    """A mere restart: what is held is looked for, found, and its time begins anew."""
+    edge = holding_edge
+
+    async def scene() -> None:
+        life = edge.begin()
+        await until(lambda: len(edge.held()) == 20)
+        await asyncio.sleep(100)
+        edge.hub.restart()
+        await asyncio.sleep(140)
+        assert len(edge.held()) == 20
+        await asyncio.sleep(30)
+        assert edge.held() == []
+        assert life.daemon.metrics.value("syncdaemon_held_lost_total") == 0
+        await edge.end()
+
+    for number in range(20):
+        edge.drop(f"{number}", b"%d" % number)
+    edge.do(scene())
+    edge.check()
+    assert edge.rows("held_lost") == []

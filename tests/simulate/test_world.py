@@ -296,8 +296,23 @@ class PlainWorld(World):
         self.edge.hub.fault = fault
 
 
+class LossyWorld(World):
+    """A server that loses what it acknowledged a moment ago, whenever its power fails; and files that are held."""
+
+    @initialize(order=st.sampled_from(["oldest", "newest"]))
+    def the_machine(self, order: str) -> None:
+        super().the_machine("30", "delete", order)
+
+    @rule(name=NAMES, data=CONTENTS, then=st.sampled_from([0.1, 3.0]), seconds=st.sampled_from([1.0, 15.0, 29.0]))
+    def the_server_loses_power(self, name: str, data: bytes, then: float, seconds: float) -> None:
+        """And with it what it stored in the last seconds."""
+        self.a_file_is_dropped(name, data, True, 1)
+        self.time_passes(then)
+        self.edge.hub.lose_power(seconds)
+
+
 @pytest.mark.timeout(400)  # a failure is cut down to its shortest course first
-@pytest.mark.parametrize("world", [World, PlainWorld])
+@pytest.mark.parametrize("world", [World, PlainWorld, LossyWorld])
 def test_the_promises_hold_whatever_happens(world: type[World]) -> None:
     """Crashes, cuts, lost answers, full streams, names used again, windows that pass, in any order."""
     run_state_machine_as_test(

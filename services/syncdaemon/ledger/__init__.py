@@ -25,9 +25,20 @@ from syncdaemon.disk import fsync_dir, lock_file
 from syncdaemon.errors import LedgerFull, SettingsError
 from syncdaemon.ledger.attempts import open_attempts
 from syncdaemon.ledger.files import Damage, check_last, end, files, follow, last_lines, lock_path, read, sites, torn_end
+from syncdaemon.ledger.receipts import receipts_of
 from syncdaemon.model import Row
 
-__all__ = ["Damage", "Entry", "Ledger", "files", "lock_path", "now_text", "open_attempts", "read", "sites"]
+__all__ = [
+    "Damage",
+    "Entry",
+    "Ledger",
+    "files",
+    "lock_path",
+    "now_text",
+    "open_attempts",
+    "read",
+    "sites",
+]
 
 RECENT_ROWS = 16_384  # at the end of the ledger: more than can be recorded and not yet retired
 
@@ -216,6 +227,11 @@ class Ledger:
         self._size = os.fstat(self._fd).st_size
         self._file = name
         fsync_dir(self.folder)
+
+    async def receipts_of(self, wanted: set[tuple[int, str]]) -> dict[tuple[int, str], Row]:
+        """The newest receipts of these files (sequence and digest). New rows wait meanwhile."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, receipts_of, self.folder, self.site, wanted)
 
     async def close(self) -> None:
         """Waits for what is under way and gives the ledger back."""

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from syncdaemon import pace, verdict
-from syncdaemon.doubt import Recent
 from syncdaemon.errors import LinkDown
 from syncdaemon.link import Session
 from syncdaemon.message import Message, MessageSettings, Stored, encode, is_of
@@ -21,7 +20,7 @@ from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import PROBE_ID, Journal, Lane
 from syncdaemon.stream import Memory
 
-__all__ = ["PROBE_ID", "Journal", "Lane", "Publisher", "Recent", "Watcher"]
+__all__ = ["PROBE_ID", "Journal", "Lane", "Publisher", "Watcher"]
 
 MOST_UNKNOWABLE = 64  # messages in flight where nobody could tell later which of them were stored
 _READS_AT_ONCE = 16
@@ -47,12 +46,15 @@ class Publisher:
         self._window = pace.Window()
         self._sending = asyncio.Lock()
         self._room = asyncio.Event()
-        self.recorded = Recent()
         self.in_doubt: dict[bytes, str] = {}  # by path: the id that was sent for the file, and not answered
 
     async def ready(self) -> Session:
         """Waits until something can be sent, over the session that is returned. Raises SettingsError (`Lane`)."""
         return await self.lane.ready()
+
+    async def believed(self) -> None:
+        """Waits until the server is known to have what it acknowledged."""
+        await self.lane.belief.wait()
 
     def nothing_waits(self) -> None:
         """There is no file, so none is in doubt."""
@@ -161,7 +163,7 @@ class Publisher:
         if self.in_doubt.pop(message.content.path, None) == message.msg_id:
             self.lane.doubt.answered(message.msg_id)
         if not duplicate:
-            self.recorded.add(seq)
+            self.lane.recorded.add(seq)
         self.lane.stored(seq)
         stream = self._settings.stream
         return Receipt(message.content, message.msg_id, subject or message.subject, stream, seq, duplicate)
@@ -205,6 +207,6 @@ class Publisher:
     def _is_own(self, message: Message, seq: int, headers: Mapping[str, str]) -> bool:
         """Whether the message at `seq` was sent for this very file, by us or by a process that crashed, and that is
         not yet recorded."""
-        crashed = self.recorded.lacks(seq)
-        unrecorded = crashed or (self._doubted(message) and not self.recorded.has(seq))
+        crashed = self.lane.recorded.lacks(seq)
+        unrecorded = crashed or (self._doubted(message) and not self.lane.recorded.has(seq))
         return unrecorded and is_of(headers, message.content, self._settings.site)

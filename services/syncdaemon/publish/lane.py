@@ -11,7 +11,7 @@ from typing import Protocol
 import structlog
 
 from syncdaemon import verdict
-from syncdaemon.doubt import Doubt, Instant
+from syncdaemon.doubt import Doubt, Instant, Recent
 from syncdaemon.errors import LanePaused, LinkDown, SettingsError
 from syncdaemon.history import since
 from syncdaemon.link import Link, Session
@@ -39,7 +39,12 @@ class Journal(Protocol):
 
 
 class Lane:
-    """Opens, pauses and opens again; finds out after every cut what became of the messages in doubt."""
+    """Opens, pauses and opens again; finds out after every cut what became of the messages in doubt.
+
+    `suspicion` is set while the server may have lost what it acknowledged: it came back as another process, its stream
+    is another one, or ends before what it had; `suspicions` counts how often. Who looks into it says `believe`, and
+    sets `belief`.
+    """
 
     def __init__(self, link: Link, settings: MessageSettings, stream: StreamSettings, journal: Journal) -> None:
         self._link = link
@@ -54,9 +59,14 @@ class Lane:
         self._resume_at = 0.0
         self._said: tuple[str, float] = ("", 0.0)
         self._last_seq = 0
+        self._opening = asyncio.Lock()
+        self._server: tuple[str, str, str] | None = None
         self.stream: StreamInfo | None = None
+        self.suspicion, self.belief = asyncio.Event(), asyncio.Event()
+        self.suspicions = 0
         self.paused = ""
         self.doubt = Doubt()
+        self.recorded = Recent()
 
     @property
     def memory(self) -> Memory:
@@ -80,6 +90,16 @@ class Lane:
 
         Raises SettingsError where the stream is wrong at the first contact; later that is a pause with an alarm.
         """
+        async with self._opening:
+            return await self._open()
+
+    async def keep_open(self) -> None:
+        """For ever: opens the lane over every new connection, whether something waits to be sent or not."""
+        while True:
+            session = await self.ready()
+            await asyncio.wait((session.lost,))
+
+    async def _open(self) -> Session:
         while True:
             session = await self._link.wait_up()
             if session is not self._session:  # a pause ends with its connection, and not before its time otherwise
@@ -108,8 +128,34 @@ class Lane:
             self.pause("stream_misconfigured", str(error), _CONFIG_RETRY)
             await asyncio.wait((session.lost,), timeout=_CONFIG_RETRY)
         else:
-            self._last_seq = self.stream.last_seq if self.stream else 0
+            self._suspect(session)
             self._prepared = session
+
+    def _suspect(self, session: Session) -> None:
+        stream = self.stream
+        if stream is None:
+            self._server, self._last_seq = ("", "", ""), 0
+            self.believe(self.suspicions)  # nothing can be found out
+            return
+        server = (session.server["server_id"], stream.created, stream.leader)
+        if server != self._server or stream.last_seq < self._last_seq:
+            self.suspicions += 1
+            self.suspicion.set()
+            self.belief.clear()
+        self._server, self._last_seq = server, stream.last_seq
+        self.recorded.forget_beyond(stream.last_seq)
+
+    def believe(self, suspicions: int) -> None:
+        """It was looked into when there had been so many suspicions."""
+        if suspicions == self.suspicions:
+            self.suspicion.clear()
+            self.belief.set()
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the server that we are connected to now is sure to have what it acknowledged."""
+        session = self._link.session
+        return session is not None and session is self._prepared and not self.suspicion.is_set()
 
     async def _resolve(self, session: Session) -> None:
         """What was sent and not answered is looked for in the stream, where the stream itself would take it twice."""
@@ -184,6 +230,8 @@ class Lane:
             self._prepared = None
             self.pause(judged.reason, judged.detail, _CONFIG_RETRY)
         else:
+            if judged.reason == "no_stream_responds":  # it may have been restarted behind our server: a leaf, a cluster
+                self._prepared = self._server = None
             self.pause(judged.reason, judged.detail, judged.wait)
 
     def read_denied(self, error: PermissionError) -> None:

@@ -7,7 +7,7 @@ import os
 import stat
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -17,7 +17,7 @@ import structlog
 
 from syncdaemon import settle
 from syncdaemon.backlog import WINDOW, Backlog, Candidate
-from syncdaemon.model import Content, Receipt, Refusal
+from syncdaemon.model import Content, Held, Receipt, Refusal
 from syncdaemon.spool import watch
 from syncdaemon.spool.home import Home
 from syncdaemon.spool.read import Gone, NotYet, Reader
@@ -272,6 +272,21 @@ class Spool:
         for content in contents:
             self.backlog.put_back(content.path, content.stamp.mtime_ns)
         self._stir.set()
+
+    async def held(self) -> AsyncIterator[list[Held]]:
+        """The files in the hold, a bucket at a time."""
+        for bucket in self.hold.buckets():
+            yield await self._in(self._expiring, lambda b=bucket: self.hold.held(b))  # type: ignore[misc]
+
+    def hold_anew(self) -> None:
+        """What is held now stays for its whole time from here on."""
+        self.hold.begin_anew(self._clock())
+
+    async def send_again(self, held: Held, path: bytes) -> None:
+        """A file that is held waits again, at `path` or beside it. Raises OSError."""
+        place = await self._in(self._expiring, lambda: self.hold.send_again(held, path))
+        if place is not None:
+            self._look_at([place])
 
     async def expire(self) -> None:
         """Deletes what has been held for long enough."""

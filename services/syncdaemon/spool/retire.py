@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from syncdaemon.disk import fsync_dir, make_dirs, write_durably
-from syncdaemon.model import Receipt, Refusal, Stamp
+from syncdaemon.model import Held, Receipt, Refusal, Stamp
 from syncdaemon.spool.home import Home
 
 SIDECAR = b".reason.json"
@@ -109,6 +109,40 @@ class Hold:
         """When the next bucket expires."""
         closed = list(self._buckets.values())  # not under the lock: that is held as long as the disk takes
         return min(closed) + self.seconds if closed else None
+
+    def buckets(self) -> list[bytes]:
+        """The buckets that there are, oldest first."""
+        return list(self._buckets)
+
+    def held(self, bucket: bytes) -> list[Held]:
+        """The files in one bucket."""
+        try:
+            names = os.listdir(os.path.join(self._home.held, bucket))
+        except FileNotFoundError:
+            return []
+        parts = [(name, name.split(b"-")) for name in names]
+        return [Held(bucket, name, int(seq), digest.decode()) for name, (_, _, _, seq, digest, _) in parts]
+
+    def begin_anew(self, now: float) -> None:
+        """The server was seen to have all of it again, but may not have it on its disk: the time begins from here."""
+        with self._lock:
+            self._buckets = {name: max(closed, now) for name, closed in self._buckets.items()}
+
+    def send_again(self, held: Held, path: bytes) -> bytes | None:
+        """Puts a held file back into the replay directory, at `path` or a free name beside it; where it is now.
+
+        None where it is not there any more. Raises OSError.
+        """
+        target = _free(os.path.join(self._home.replay_dir, path))
+        make_dirs(os.path.dirname(target))
+        try:
+            os.rename(os.path.join(self._home.held, held.bucket, held.name), target)
+        except FileNotFoundError:
+            return None
+        fsync_dir(os.path.dirname(target))
+        with self._lock:
+            self.count -= 1
+        return os.path.relpath(target, self._home.replay_dir)
 
     def expire(self, now: float) -> list[bytes]:
         """Deletes what has been held for long enough; returns the paths of files that turned out to be changed.
