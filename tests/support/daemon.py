@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -29,6 +30,21 @@ def eventually(check: Callable[[], object], within: float = 20.0, what: str = ""
         if time.monotonic() > deadline:
             pytest.fail(f"not within {within:g} s: {what or check}")
         time.sleep(0.02)
+
+
+def parse_metrics(text: str) -> dict[str, float]:
+    """Every sample of a page, by name; where it has more labels than the site, by `name{labels}` without the site."""
+    found: dict[str, float] = {}
+    for name, labels, value in _SAMPLE.findall(text):
+        rest = ",".join(label for label in labels.split(",") if label and not label.startswith("site="))
+        found[f"{name}{{{rest}}}" if rest else name] = float(value)
+    return found
+
+
+class Measured(Protocol):
+    """A daemon, however it runs, whose metrics can be read."""
+
+    def metrics(self) -> dict[str, float]: ...
 
 
 class DaemonProcess:
@@ -94,12 +110,8 @@ class DaemonProcess:
             return str(answer.read().decode())
 
     def metrics(self) -> dict[str, float]:
-        """Every sample, by name; where it has more labels than the site, by `name{labels}` without the site."""
-        found: dict[str, float] = {}
-        for name, labels, value in _SAMPLE.findall(self.get("/metrics")):
-            rest = ",".join(label for label in labels.split(",") if label and not label.startswith("site="))
-            found[f"{name}{{{rest}}}" if rest else name] = float(value)
-        return found
+        """Every sample now."""
+        return parse_metrics(self.get("/metrics"))
 
     def metric(self, name: str) -> float:
         """The value of one sample now."""
@@ -137,7 +149,7 @@ class DaemonProcess:
 class Gauge:
     """Samples a metric of a daemon until it is left, each change once: the curve that Prometheus would draw."""
 
-    def __init__(self, daemon: DaemonProcess, *names: str) -> None:
+    def __init__(self, daemon: Measured, *names: str) -> None:
         self.curves: dict[str, list[float]] = {name: [] for name in names}
         self._daemon = daemon
         self._stop = threading.Event()

@@ -1,0 +1,92 @@
+"""A site whose pods are played by podman, seen from outside only."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tests.deploy.containers import Engine
+from tests.support.daemon import eventually, parse_metrics
+from tests.support.jetstream import messages
+
+USER = 10001
+
+
+class Site:
+    """The pods of the edge profile while they play: `syncdaemon` and `nats`, each with one container."""
+
+    def __init__(self, podman: Engine) -> None:
+        self._podman = podman
+        self.replay, self.ledger = podman.volume("replay"), podman.volume("ledger")
+
+    def get(self, path: str, port: int = 8080) -> str:
+        def ask() -> str:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+                return str(answer.read().decode())
+
+        return self._podman.network.call(ask)
+
+    def ready(self) -> bool:
+        try:
+            return self.get("/readyz") == "ok\n"
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def metrics(self) -> dict[str, float]:
+        return parse_metrics(self.get("/metrics"))
+
+    def metric(self, name: str) -> float:
+        return self.metrics()[name]
+
+    def drop(self, name: str, data: bytes) -> None:
+        """As a producer of another pod would that has the volume too."""
+        temporary = self.replay / f".{name}.part"
+        temporary.write_bytes(data)
+        os.chown(temporary, USER, USER)
+        temporary.rename(self.replay / name)
+
+    def drop_all(self, files: dict[str, bytes]) -> None:
+        for name, data in files.items():
+            self.drop(name, data)
+
+    def kill_server(self) -> None:
+        """The pod of the server dies, all at once; returns when podman has cleared up after it.
+
+        Podman clears up in a process of its own, which the container's monitor starts and outlives, and which stops a
+        pod whose containers have ended: also one that was started again in the meantime.
+        """
+        infra = self._podman.podman("pod", "inspect", "--format", "{{.InfraContainerID}}", "nats").strip()
+        look = ("inspect", "--format", "{{.State.ConmonPid}}", "nats-nats", infra)
+        monitors = [Path(f"/proc/{pid}/cmdline") for pid in self._podman.podman(*look).split()]
+        self._podman.podman("pod", "kill", "nats")
+        eventually(lambda: not any(map(_is_alive, monitors)), 60, "podman has cleared up after the server")
+
+    def start_server(self) -> None:
+        self._podman.podman("pod", "start", "nats")
+
+    def stored(self) -> list[tuple[str, bytes]]:
+        """Path and content of every message in the stream."""
+
+        def read() -> list[tuple[str, bytes]]:
+            found = asyncio.run(messages("nats://127.0.0.1:4222", "swarm_jobs"))
+            return [(message.headers["Edge-Path"], message.data) for message in found]
+
+        return self._podman.network.call(read)
+
+    def logs(self) -> str:
+        """The end of what either pod has said."""
+        ends = []
+        for container in ("syncdaemon-syncdaemon", "nats-nats"):
+            done = self._podman.try_podman("logs", container)
+            ends.append(f"{container}:\n{(done.out + done.err)[-4000:]}")
+        return "\n".join(ends)
+
+
+def _is_alive(command_line: Path) -> bool:
+    try:
+        return command_line.read_bytes() != b""  # a zombie's is empty
+    except FileNotFoundError:
+        return False
