@@ -4,34 +4,38 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SYSTEM_PACKAGES := iproute2 nftables libfaketime
+CONTAINER_PACKAGES := podman buildah runc catatonit netavark aardvark-dns debootstrap iproute2
+RULES := k8s/components/monitoring
 ROUNDS ?= 3
+ENGINE ?= podman
+IMAGE ?= agentforge/syncdaemon:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' services/syncdaemon/__init__.py)
 ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test test-deps torture bench lint format
+.PHONY: help run test test-deps test-deploy test-container test-container-deps torture bench lint format lock rules image
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed-dev ## the daemon with a server of its own and a folder to drop files in
 	@$(BIN)/syncdaemon dev $(ARGS)
 
 test: $(VENV)/.installed-test ## the tests, but for the slow ones; ARGS="-k name" picks
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow and not manifests and not container" $(ARGS)
 
 test-deps: ## the system packages that a few tests need (Debian; as root, or with sudo)
-	@missing=; \
-	for name in $(SYSTEM_PACKAGES); do \
-	    dpkg-query -W -f '$${Status}' $$name 2>/dev/null | grep -q ' installed$$' || missing="$$missing $$name"; \
-	done; \
-	if [ -z "$$missing" ]; then echo "test-deps: all there"; exit 0; fi; \
-	if ! command -v apt-get >/dev/null; then echo "test-deps: install these by hand:$$missing" >&2; exit 1; fi; \
-	echo "test-deps: installing$$missing"; \
-	sudo=; if [ "$$(id -u)" != 0 ]; then sudo=sudo; fi; \
-	$$sudo apt-get update -qq && \
-	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null
+	@$(call install_missing,$(SYSTEM_PACKAGES))
+
+test-deploy: $(VENV)/.installed-test $(VENV)/.installed-deploy ## the manifests: rendered, validated, held against the code
+	@$(BIN)/python -m pytest tests/deploy -m manifests $(ARGS)
+
+test-container: $(VENV)/.installed-test $(VENV)/.installed-deploy ## the image, built and run, and the pods of a site (as root)
+	@$(BIN)/python -m pytest tests/deploy -m container $(ARGS)
+
+test-container-deps: ## the system packages that make test-container needs (Debian; as root, or with sudo)
+	@$(call install_missing,$(CONTAINER_PACKAGES))
 
 torture: $(VENV)/.installed-test ## the slow tests, that kill and cut at random; ROUNDS=n goes on for longer
 	@ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/integration -m slow $(ARGS)
@@ -47,6 +51,19 @@ lint: $(VENV)/.installed-test ## style, format and types
 format: $(VENV)/.installed-test ## put imports and layout in order
 	@$(BIN)/ruff check --select I --fix
 	@$(BIN)/ruff format
+
+lock: $(VENV)/.installed-deploy ## renew what the image is built from: the newest versions, with hashes
+	@export CUSTOM_COMPILE_COMMAND="make lock"; \
+	compile="$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe \
+	    --no-emit-index-url --no-emit-find-links --no-emit-trusted-host"; \
+	$$compile --output-file requirements.lock pyproject.toml && \
+	$$compile --output-file requirements-build.lock requirements-build.in
+
+rules: ## wrap k8s/components/monitoring/rules.yaml for the Prometheus operator
+	@{ cat $(RULES)/prometheusrule-head.yaml; sed 's/^./  &/' $(RULES)/rules.yaml; } > $(RULES)/prometheusrule.yaml
+
+image: ## build the container image with podman, or ENGINE=docker; ARGS are its own
+	@BUILDAH_FORMAT=docker $(ENGINE) build --tag $(IMAGE) --build-arg REVISION=$$(git rev-parse HEAD) $(ARGS) .
 
 $(VENV)/.installed-%: pyproject.toml $(VENV)/.made
 	@echo "installing what $(if $(filter dev,$*),make run,the tests) needs into $(VENV)"
@@ -67,3 +84,17 @@ $(VENV)/.made:
 	fi || \
 	    { echo "can't make $(VENV): this Python needs pip, or its venv package (Debian: python3-venv)" >&2; exit 1; }
 	@touch $@
+
+# The Debian packages in $(1) that are not there yet. The shell's last word is the recipe's result.
+define install_missing
+missing=; \
+for name in $(1); do \
+    dpkg-query -W -f '$${Status}' $$name 2>/dev/null | grep -q ' installed$$' || missing="$$missing $$name"; \
+done; \
+if [ -z "$$missing" ]; then echo "$@: all there"; exit 0; fi; \
+if ! command -v apt-get >/dev/null; then echo "$@: install these by hand:$$missing" >&2; exit 1; fi; \
+echo "$@: installing$$missing"; \
+sudo=; if [ "$$(id -u)" != 0 ]; then sudo=sudo; fi; \
+$$sudo apt-get update -qq && \
+$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null
+endef
