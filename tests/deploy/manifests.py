@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import yaml
@@ -24,7 +24,7 @@ IMAGE = "agentforge/syncdaemon"
 Document = dict[str, Any]
 
 
-def missing(what: str, remedy: str) -> None:
+def missing(what: str, remedy: str) -> NoReturn:
     """Ends the test, since a tool is not there: skipped with the reason, but failed where CI promises the tool."""
     reason = f"no {what}: {remedy}"
     if os.environ.get("CI"):
@@ -45,7 +45,7 @@ def kubectl() -> str:
     found = shutil.which("kubectl", path=str(Path(sys.executable).parent)) or shutil.which("kubectl")
     if found is None:
         missing("kubectl", "make test-deploy installs it (the extra `deploy`)")
-    return str(found)
+    return found
 
 
 @cache
