@@ -222,7 +222,7 @@ def test_the_exporter_exports_what_the_rules_read(profile: str) -> None:
     assert named(profile, "Service", "nats-prometheus-exporter")["spec"]["ports"][0]["targetPort"] == port["name"]
 
 
-def test_keda_asks_the_monitor_of_the_server_there() -> None:
+def test_keda_asks_the_server_there_for_what_the_workers_take() -> None:
     (scaled,) = documents("staging", "ScaledObject")
     metadata = scaled["spec"]["triggers"][0]["metadata"]
     host, _, port = metadata["natsServerMonitoringEndpoint"].partition(":")
@@ -232,7 +232,8 @@ def test_keda_asks_the_monitor_of_the_server_there() -> None:
     assert found["metadata"]["namespace"] == namespace
     assert int(port) in {it["port"] for it in found["spec"]["ports"]}
     assert metadata["stream"] == environment("staging", "nats-worker")["SYNC_STREAM"]
-    assert metadata["consumer"] == "worker-staging"
+    (worker,) = (it for _, it in ours("staging"))
+    assert worker["args"][2:] == ["--consumer", metadata["consumer"]]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
