@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import backlog, drain, idle, latency
+from benchmarks import backlog, drain, idle, latency, ledger
 from benchmarks.measure import BenchmarkFailed
 from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.process import place, say
@@ -22,6 +22,7 @@ SECTIONS: dict[str, Callable[[Plan], str]] = {
     "backlog": backlog.section,
     "latency": latency.section,
     "idle": idle.section,
+    "ledger": ledger.section,
 }
 
 

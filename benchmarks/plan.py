@@ -22,6 +22,7 @@ class Plan:
     backlog_small: int
     latency: int
     idle_seconds: float
+    ledger_rows: int
 
     def with_options(self, files: int | None, repeats: int | None, backlog: int | None) -> Self:
         """This plan, but for what was asked for."""
@@ -45,6 +46,7 @@ FULL = Plan(
     backlog_small=10_000,
     latency=300,
     idle_seconds=60,
+    ledger_rows=500_000,
 )
 QUICK = Plan(
     "quick",
@@ -55,4 +57,5 @@ QUICK = Plan(
     backlog_small=10_000,
     latency=60,
     idle_seconds=10,
+    ledger_rows=50_000,
 )

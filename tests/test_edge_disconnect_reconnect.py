@@ -78,3 +78,40 @@ def test_the_link_goes_down_and_up_and_the_queue_rises_and_falls_to_zero(
     assert daemon.rows("duplicate") == []
     assert [row["up"] for row in daemon.rows("link")][:3] == [True, False, True]
     assert daemon.stop() == 0
+
+
+def test_absent_at_start_and_away_for_20_seconds_in_the_middle_of_5000_files(
+    make_nats_server: MakeNatsServer, make_daemon: MakeDaemon
+) -> None:
+    """The daemon waits for a server, and again; nothing is lost, nothing is twice."""
+    files, away = 5_000, 20.0
+    server = make_nats_server()
+    daemon = make_daemon(server.url)
+    daemon.start()
+
+    def produce() -> None:
+        for number in range(files):
+            daemon.drop(f"f{number}", b"%d" % number * 50)
+            time.sleep(0.001)  # so that there is a middle
+
+    producer = threading.Thread(target=produce)
+    producer.start()
+    eventually(lambda: daemon.metric("replay_queue_depth") > 100, what="files wait for a server")
+    assert daemon.metric("edge_link_status") == 0
+    server.start()
+    eventually(lambda: daemon.metric("syncdaemon_published_files_total") > 500, what="it came, and they go")
+    server.stop()
+    gone, stored_before = time.monotonic(), daemon.metric("syncdaemon_published_files_total")
+    assert stored_before < files
+    eventually(lambda: daemon.metric("edge_link_status") == 0, 6, "the gauge tells within 6 s")
+    time.sleep(gone + away - time.monotonic())
+    server.start()
+    eventually(lambda: daemon.metric("syncdaemon_published_files_total") > stored_before, 2.5, "back within 2 s")
+    producer.join()
+    eventually(lambda: daemon.metric("replay_queue_depth") == 0, 30, "the queue drains")
+
+    stored = asyncio.run(messages(server.url, "swarm_jobs"))
+    assert len(stored) == len({message.subject for message in stored}) == files
+    eventually(lambda: len(daemon.rows("published")) == files, what="every file is recorded")
+    assert daemon.rows("duplicate") == []
+    assert daemon.stop() == 0
