@@ -23,7 +23,7 @@ from syncdaemon.errors import SettingsError
 from syncdaemon.model import Content, Receipt, Refusal, Stamp
 from syncdaemon.spool import retire as module
 from syncdaemon.spool.home import Home
-from syncdaemon.spool.retire import Archive, Hold, Retired, quarantine, stamp_of
+from syncdaemon.spool.retire import Archive, Hold, Retired, clean_quarantine, quarantine, stamp_of
 
 FIRST, LAST = "2026-03-04T05:06:07.000001Z", "2026-03-04T05:06:09.000002Z"
 HOLD = 150.0
@@ -658,6 +658,27 @@ def test_any_name_can_be_set_aside(home: Home, name: bytes) -> None:
     assert sorted(aside(home).values()) == [b"one", b"two"]
     for found in aside(home):
         assert sidecar(home, found)["path"] == quote_from_bytes(b"sub/" + name)
+
+
+@pytest.mark.parametrize("name", [b"x.reason.json", b"x" * 219 + b".reason.json.tmp, cut off here"])
+def test_a_refused_file_is_never_taken_for_the_rest_of_a_crash(home: Home, name: bytes) -> None:
+    """Called like a sidecar, or like one that was not finished: the next start leaves it where it is."""
+    quarantine(home, refused(home, name), FIRST, LAST)
+    before = tree(home.quarantine)
+
+    assert clean_quarantine(home) == 1
+    assert tree(home.quarantine) == before
+
+
+def test_what_a_crash_left_is_removed_at_the_next_start(home: Home) -> None:
+    """A reason whose file was not moved any more, and a reason that was not written to its end."""
+    quarantine(home, refused(home), FIRST, LAST)
+    write_durably(os.path.join(home.quarantine, b"gone.reason.json"), b"{}")
+    with open(os.path.join(home.quarantine, b"half.reason.json.tmp"), "wb") as file:
+        file.write(b"{")
+
+    assert clean_quarantine(home) == 1
+    assert sorted(tree(home.quarantine)) == [b"file", b"file.reason.json"]
 
 
 def test_a_file_that_could_not_be_read_is_set_aside_as_it_is(home: Home) -> None:

@@ -21,6 +21,7 @@ from syncdaemon.spool.home import Home
 
 SIDECAR = b".reason.json"
 _NAME_MAX = 255
+_LONGEST_ASIDE = _NAME_MAX - len(SIDECAR) - 8  # leaves room for the sidecar's ending and a number
 _BUCKET_SECONDS = 10.0
 _BUCKET_FILES = 4_096  # more make a folder that is slow to rename into, and to bring to disk
 
@@ -239,7 +240,9 @@ def quarantine(home: Home, refusal: Refusal, first: str, last: str) -> bool:
     version by now. Raises OSError where it can't be moved; it is where it was then.
     """
     content = refusal.content
-    name = os.path.basename(content.path)[: _NAME_MAX - len(SIDECAR) - 8]
+    name = os.path.basename(content.path)
+    if len(name) > _LONGEST_ASIDE:
+        name = name[: _LONGEST_ASIDE - 1] + b"~"  # cut off at a .tmp, it would be called like an unfinished sidecar
     target = _free(os.path.join(home.quarantine, name), SIDECAR)
     sidecar = {
         "reason": refusal.reason,
