@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from syncdaemon import chain
+from syncdaemon.disk import is_locked
 from syncdaemon.errors import LedgerDamaged
 from syncdaemon.ledger import Damage, files, lock_path, read
 
@@ -52,21 +51,8 @@ def audit(
                 if found.rows % _TELL_EVERY == 0:
                     progress(found.rows)
         except LedgerDamaged as damage:
-            if path != paths[-1] or not str(damage).endswith(Damage.UNFINISHED) or not _being_written(folder, site):
+            unfinished = path == paths[-1] and str(damage).endswith(Damage.UNFINISHED)
+            if not unfinished or not is_locked(lock_path(folder, site)):
                 raise
             found.note = "the last line is just being written by a running daemon"
     return found
-
-
-def _being_written(folder: Path, site: str) -> bool:
-    try:
-        fd = os.open(lock_path(folder, site), os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(fd)
-    return False

@@ -23,6 +23,8 @@ class Home:
         self.path = os.path.join(replay_dir, NAME)
         self.held = os.path.join(self.path, b"held")
         self.quarantine = os.path.join(self.path, b"quarantine")
+        self.requeue = os.path.join(self.path, b"requeue")
+        self.lock = os.path.join(self.path, b"lock")
         self.archive = os.path.join(self.path, b"archive")
         self._lock = -1
 
@@ -35,11 +37,11 @@ class Home:
         if not os.path.isdir(self.replay_dir):
             raise SettingsError(f"SYNC_REPLAY_DIR: {shown} is not a directory; create it or name another")
         try:
-            for folder in (self.path, self.held, self.quarantine):
+            for folder in (self.path, self.held, self.quarantine, self.requeue):
                 os.makedirs(folder, mode=0o750, exist_ok=True)
             if not os.access(self.replay_dir, os.W_OK | os.X_OK):
                 raise PermissionError(13, "Permission denied")
-            self._lock = lock_file(os.path.join(self.path, b"lock"))
+            self._lock = lock_file(self.lock)
         except BlockingIOError:
             raise SettingsError(
                 f"SYNC_REPLAY_DIR: another syncdaemon works on {shown}; stop it, or give this one its own directory"
