@@ -27,7 +27,7 @@ from tests.support.shell import PASSWORD, PROGRAM, Shell, one_line
 
 pytestmark = pytest.mark.integration
 
-COMMANDS = ("run", "dev", "drain", "status", "verify", "put", "config")
+COMMANDS = ("run", "dev", "drain", "status", "doctor", "verify", "put", "config")
 
 
 def read_only(path: Path) -> tuple[str, ...]:
@@ -48,14 +48,14 @@ def test_help_lists_every_command(shell: Shell) -> None:
     """With what it is for; without a command the same is shown."""
     ended = shell("--help")
     assert ended.code == 0
-    assert all(re.search(rf"^\W*{command} +\w", ended.out, re.MULTILINE) for command in COMMANDS)
+    assert all(re.search(rf"^\W*{command} +\w", ended.out, re.MULTILINE) for command in (*COMMANDS, "quarantine"))
     assert re.match(r"syncdaemon \d+\.\d+", shell("--version").out)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "quarantine list", "quarantine requeue"])
 def test_help_of_a_command_names_every_setting_as_a_flag(shell: Shell, command: str) -> None:
     """With no server, no folder and no error."""
-    ended = shell(command, "--help")
+    ended = shell(*command.split(), "--help")
     assert ended.code == 0
     assert ended.err == ""
     flags = set(re.findall(r"--[a-z-]+", ended.out))

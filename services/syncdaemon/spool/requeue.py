@@ -64,7 +64,7 @@ def send_back(home: Home, wanted: Sequence[Entry], patience: float) -> list[Done
     """
     if not wanted:
         return []
-    _act_as_owner(home)
+    home.act_as_owner()
     orders = ask(home, wanted)
     deadline = time.monotonic() + patience
     while any(_stands(home, order) for order in orders) and is_locked(home.lock):
@@ -79,14 +79,6 @@ def send_back(home: Home, wanted: Sequence[Entry], patience: float) -> list[Done
     forget(home, [order for order, problem in done if problem])
     here = {order.name for order, _ in done}
     return done + [_outcome(home, order, "the daemon's log says why") for order in orders if order.name not in here]
-
-
-def _act_as_owner(home: Home) -> None:
-    """Root works as the daemon's user, who has to read and remove what is written here."""
-    owner = os.stat(home.path)
-    if os.geteuid() == 0 and owner.st_uid:
-        os.setegid(owner.st_gid)
-        os.seteuid(owner.st_uid)
 
 
 def _stands(home: Home, order: Order) -> bool:
