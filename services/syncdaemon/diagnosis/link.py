@@ -51,9 +51,8 @@ def judge_rights(rights: Rights, wanted: Wanted) -> Iterator[Finding]:
         yield _right("may_read", "messages can be read back", rights.read, failure, remedy)
     if rights.consume is not None:
         remedy = f"allow publishing to $JS.API.CONSUMER.CREATE.{name}.> and $JS.API.CONSUMER.MSG.NEXT.{name}.>"
-        # Without it, what was in doubt on a plain subject can't be looked for once the window has passed.
-        bad = warning if wanted.per_digest else failure
-        yield _right("may_consume", "the stream can be read through", rights.consume, bad, remedy)
+        effect = "" if wanted.per_digest else ": without it, what was in doubt can't be looked for"
+        yield _right("may_consume", "the stream can be read through", rights.consume, warning, remedy + effect)
 
 
 def _right(check: str, can: str, problem: str, bad: Callable[[str, str, str], Finding], remedy: str) -> Finding:

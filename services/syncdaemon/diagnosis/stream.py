@@ -74,15 +74,18 @@ def _retention(stream: StreamFacts) -> Finding:
 
 
 def _dedupe(stream: StreamFacts, wanted: Wanted) -> Finding:
-    if isinf(stream.horizon):
+    limits = stream.config.get("retention", "limits") == "limits"
+    if isinf(stream.horizon) and wanted.per_digest:
         return ok("dedupe", "an outage of any length makes no second copy")
-    longest = duration_in_words(stream.horizon)
-    said = f"an outage of more than {longest} may make second copies"
-    if stream.config.get("retention", "limits") != "limits":
+    if isinf(stream.horizon):
+        window = duration_in_words(stream.config.get("duplicate_window", 0) / 1e9)
+        said = f"an outage of any length makes no second copy, but equal files over {window} apart are a message each"
+        return warning("dedupe", said, "keep {sha256} in SYNC_SUBJECT: then the stream refuses the second")
+    said = f"an outage of more than {duration_in_words(stream.horizon)} may make second copies"
+    if not limits:
         return warning("dedupe", f"{said}, so may a restart of the server", "use a stream with limits retention")
-    if not wanted.per_digest:
-        said = f"the server itself refuses a second copy for {longest} only"
-        return warning("dedupe", said, "keep {sha256} in SYNC_SUBJECT: then it does for as long as it has the message")
+    if not wanted.per_digest and not stream.config.get("max_age"):
+        return warning("dedupe", said, "keep {sha256} in SYNC_SUBJECT, or let the daemon read the stream (may_consume)")
     return warning("dedupe", said, "raise the stream's max_age over the longest outage of a site, or remove it")
 
 

@@ -74,11 +74,14 @@ async def _look_at(session: Session, settings: Settings) -> ServerFacts:
     name = settings.sync_stream
     answer = await _ask(session, f"$JS.API.STREAM.INFO.{name}")
     stream = _stream(answer, settings)
+    rights = await _rights(session, settings, stream)
+    if rights.consume and not settings.subject_is_per_digest:  # then only the window is left
+        stream = replace(stream, horizon=min(stream.horizon, stream.config.get("duplicate_window", 0) / 1e9))
     clock = _clock(answer, "ts")
     return ServerFacts(
         link=_link(session, (answer.answered_ns - answer.asked_ns) / 1e9 if not answer.problem else None),
         stream=stream,
-        rights=await _rights(session, settings, stream),
+        rights=rights,
         account=_account(await _ask(session, "$JS.API.INFO")),
         clock_ahead=clock.ahead if clock else None,
         clock_error=clock.error if clock else 0.0,
