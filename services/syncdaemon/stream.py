@@ -109,7 +109,7 @@ async def look(session: Session, name: str) -> StreamInfo | None:
         answer = await session.request_json(f"$JS.API.STREAM.INFO.{name}")
     except PermissionError:
         return None
-    return _info(answer) if answer and "config" in answer else None
+    return read_info(answer) if answer and "config" in answer else None
 
 
 async def prepare(session: Session, settings: StreamSettings, probe_subject: str) -> StreamInfo | None:

@@ -16,11 +16,35 @@ PACKAGE = Path(__file__).parents[2] / "services" / "syncdaemon"
 
 LAYERS = {
     "values": {"errors", "model", "units"},
-    "decisions": {"backlog", "chain", "diagnosis", "doubt", "message", "pace", "settings", "settle", "verdict"},
+    "decisions": {
+        "backlog",
+        "chain",
+        "diagnosis",
+        "doubt",
+        "message",
+        "pace",
+        "reconcile",
+        "settings",
+        "settle",
+        "verdict",
+    },
     "ground": {"disk"},
-    "edges": {"history", "ledger", "link", "metrics", "presence", "publish", "put", "spool", "stream", "verify", "web"},
+    "edges": {
+        "fetch",
+        "history",
+        "ledger",
+        "link",
+        "metrics",
+        "presence",
+        "publish",
+        "put",
+        "spool",
+        "stream",
+        "verify",
+        "web",
+    },
     "order": {"deliver", "recheck"},
-    "wiring": {"daemon", "dev", "devserver", "doctor", "parts", "report", "tasks"},
+    "wiring": {"daemon", "dev", "devserver", "doctor", "parts", "report", "stocktake", "tasks"},
     "door": {"__main__", "cli"},
 }
 MAY_IMPORT: dict[str, set[str]] = {
@@ -37,6 +61,7 @@ MAY_IMPORT_TOO = {
     "daemon": {"parts", "report", "tasks"},
     "doctor": {"parts"},
     "dev": {"daemon", "devserver"},  # the daemon and a server, for one another
+    "fetch": {"history", "link"},
     "history": {"link"},
     "presence": {"history", "link", "stream"},
     "publish": {"history", "link", "stream"},  # the lane opens when the stream is prepared
