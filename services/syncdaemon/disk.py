@@ -12,7 +12,7 @@ from pathlib import Path
 _LOOKS, _LOOK_SECONDS = 5, 0.02  # somebody who only looks whether a file is locked has it for an instant
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1  # renameat2(2)
-_NO_SUCH_RENAME = (errno.ENOSYS, errno.EINVAL)
+_NO_SUCH_RENAME = (errno.ENOSYS, errno.EINVAL, errno.EPERM)  # EPERM: also what a container's seccomp filter says
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 

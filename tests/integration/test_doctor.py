@@ -16,7 +16,7 @@ from nats.js.api import StreamConfig
 from syncdaemon.devserver import HOST, NatsServer, free_port
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.server import MakeNatsServer
-from tests.support.shell import Shell, one_line
+from tests.support.shell import Shell, given_away, one_line
 
 pytestmark = pytest.mark.integration
 
@@ -342,6 +342,17 @@ def test_a_mount_in_the_replay_directory(shell: Shell, nats_server: NatsServer) 
         (found,) = (one for one in json.loads(ended.out) if one["check"] == "moves")
         assert found["level"] == "failure"
         assert said in found["said"]
+
+
+def test_root_looks_with_the_rights_of_the_daemons_user(shell: Shell, nats_server: NatsServer) -> None:
+    """Who can't write where root can."""
+    assert shell("drain", NATS_URL=nats_server.url).code == 0
+    given_away(shell)
+    found = examined(shell, 1, NATS_URL=nats_server.url)
+
+    assert found["replay_dir"][0] == "ok"
+    assert found["ledger_dir"][0] == "failure"
+    assert "Permission denied" in found["ledger_dir"][1]
 
 
 def test_wrong_settings_are_said_in_one_line(shell: Shell) -> None:

@@ -13,6 +13,7 @@ import pytest
 from syncdaemon.devserver import HOST, free_port
 
 PASSWORD = "correct-horse-battery"
+NOBODY = 65_534
 PROGRAM = (sys.executable, "-m", "syncdaemon")
 
 
@@ -72,6 +73,23 @@ def shell(tmp_path: Path) -> Shell:
     folder = tmp_path / "shell"
     folder.mkdir()
     return Shell(folder)
+
+
+def given_away(shell: Shell) -> int:
+    """The replay directory with all in it belongs to somebody else, who can get there; the user's number.
+
+    Skips where we are not root, who alone can do that.
+    """
+    if os.geteuid() != 0:
+        if os.environ.get("CI"):
+            pytest.fail("CI runs as root")
+        pytest.skip("only root can work as somebody else")
+    for folder, _, names in os.walk(shell.replay):
+        for place in (folder, *(os.path.join(folder, name) for name in names)):
+            os.chown(place, NOBODY, NOBODY)
+    for above in (shell.folder, *shell.folder.parents):
+        above.chmod(above.stat().st_mode | 0o001)
+    return NOBODY
 
 
 def one_line(ended: Ended, code: int) -> str:

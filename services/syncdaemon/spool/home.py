@@ -6,6 +6,7 @@ It lies in the replay directory so that every move is a rename within one file s
 from __future__ import annotations
 
 import os
+import pwd
 import time
 
 from syncdaemon.disk import lock_file
@@ -62,6 +63,10 @@ class Home:
         """For a command that root calls: from here on it has the rights of the daemon's user, and makes its files."""
         owner = os.stat(self.path)
         if os.geteuid() == 0 and owner.st_uid:
+            try:
+                os.initgroups(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)
+            except KeyError:  # a user that has no name here
+                os.setgroups([owner.st_gid])
             os.setegid(owner.st_gid)
             os.seteuid(owner.st_uid)
 
