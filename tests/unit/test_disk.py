@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -90,13 +90,15 @@ def test_a_lock_is_seen_and_not_disturbed(tmp_path: Path) -> None:
     assert not is_locked(path)
 
 
-def test_a_look_at_the_lock_does_not_keep_a_daemon_from_its_start(tmp_path: Path) -> None:
+def test_a_look_at_the_lock_does_not_keep_a_daemon_from_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It has the lock for an instant, and who takes it waits that out."""
     path = tmp_path / "lock"
     os.close(lock_file(path))
     looking = os.open(path, os.O_RDONLY)
     fcntl.flock(looking, fcntl.LOCK_SH)
-    threading.Timer(0.01, os.close, [looking]).start()
+    monkeypatch.setattr(time, "sleep", lambda _: os.close(looking))
 
     os.close(lock_file(path))
 
