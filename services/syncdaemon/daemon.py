@@ -34,6 +34,7 @@ from syncdaemon.web import Views, Web
 
 FINISH_SECONDS = 10.0  # how long acknowledgements under way are awaited at the end
 _EXPIRE_SECONDS = 1.0
+_ORDERS_SECONDS = 1.0  # between two looks for what the operator wants out of the quarantine
 
 log = structlog.get_logger(__name__)
 
@@ -73,7 +74,7 @@ class Daemon:
             link_status=lambda: int(self.link.proved()),
             in_doubt=lambda: self.report.in_doubt(),
             held=lambda: self.spool.hold.count,
-            quarantined=lambda: self.spool.quarantined,
+            quarantined=lambda: self.spool.quarantine.count,
             oldest_age=self.spool.oldest_age,
             horizon=lambda: self.lane.horizon,
         )
@@ -96,6 +97,7 @@ class Daemon:
             host: Row = {"host": platform.node(), "pid": os.getpid(), "version": __version__}
             await self.ledger.record([("open", host)])
             try:
+                await self._put_back(wait=True)  # before any of it can be delivered
                 yield
             finally:
                 with suppress(TimeoutError):
@@ -157,6 +159,7 @@ class Daemon:
         """What goes on beside the delivery."""
         yield self.link.run()
         yield self._write_link_rows()
+        yield self._put_back_asked()
         if self.settings.edge_mode:
             yield self.lane.keep_open()
             yield self.recheck.run()
@@ -222,6 +225,18 @@ class Daemon:
             due = self.spool.hold.next_expiry()
             if due is not None and due <= time.monotonic() and self.lane.trusted and self.link.proved():
                 await self.spool.expire()
+
+    async def _put_back_asked(self) -> None:
+        while True:
+            await asyncio.sleep(_ORDERS_SECONDS)
+            await self.ledger.ready()
+            await self._put_back()
+
+    async def _put_back(self, wait: bool = False) -> None:
+        """Refused files that the operator wants delivered: moved, recorded, and only then is the order forgotten."""
+        if orders := await self.spool.put_back_asked(wait):
+            await self.ledger.record([order.row() for order in orders])
+            await self.spool.forget(orders)
 
     def _told(self, receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> None:
         self.metrics.delivered(receipts)

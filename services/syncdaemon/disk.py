@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import fcntl
 import os
+import time
 from pathlib import Path
+
+_LOOKS, _LOOK_SECONDS = 5, 0.02  # somebody who only looks whether a file is locked has it for an instant
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_AT_FDCWD, _RENAME_NOREPLACE = -100, 1  # renameat2(2)
+_NO_SUCH_RENAME = (errno.ENOSYS, errno.EINVAL, errno.EPERM)  # EPERM: also what a container's seccomp filter says
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
 def lock_file(path: bytes | Path) -> int:
@@ -14,11 +23,70 @@ def lock_file(path: bytes | Path) -> int:
     """
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
+        for _ in range(_LOOKS - 1):
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return fd
+            except BlockingIOError:
+                time.sleep(_LOOK_SECONDS)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(fd)
         raise
     return fd
+
+
+def is_locked(path: bytes | Path) -> bool:
+    """Whether a process has locked this file. One that is not there, or can't be opened, is not."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def rename_new(source: bytes, target: bytes) -> None:
+    """Renames a file or folder, and never onto something that is there.
+
+    In one step where the file system can (renameat2(2), RENAME_NOREPLACE); else by a second hard link, with both
+    names there for an instant; where there is neither, by looking first.
+
+    Raises FileExistsError where `target` is taken, OSError where it can't be done; nothing has changed then.
+    """
+    try:
+        _renameat2(source, target)
+    except OSError as error:
+        if error.errno not in _NO_SUCH_RENAME:
+            raise
+        _rename_by_link(source, target)
+
+
+def _renameat2(source: bytes, target: bytes) -> None:
+    function = getattr(_LIBC, "renameat2", None)
+    if function is None:  # glibc before 2.28, musl
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if function(_AT_FDCWD, source, _AT_FDCWD, target, _RENAME_NOREPLACE):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), source, None, target)
+
+
+def _rename_by_link(source: bytes, target: bytes) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
+        os.rename(source, target)
+    else:
+        os.unlink(source)
 
 
 def write_durably(path: bytes, data: bytes) -> None:

@@ -71,7 +71,7 @@ class Report:
             "lane": Check(not self._publisher.lane.paused, self._publisher.lane.paused or "open"),
             "scanned": Check(scanned, self._spool.problem or f"{backlog.depth} files wait"),
             "ledger": Check(not self._ledger.problem, self._ledger.problem or f"row {self._ledger.head.n}"),
-            "quarantine": Check(not self._spool.quarantined, f"{self._spool.quarantined} refused files"),
+            "quarantine": Check(not self._spool.quarantine.count, f"{self._spool.quarantine.count} refused files"),
         }
 
     def status(self) -> dict[str, Any]:
@@ -99,7 +99,7 @@ class Report:
             "refused": self.refused,
             "in_doubt_files": self.in_doubt(),
             "held_files": self._spool.hold.count,
-            "quarantined_files": self._spool.quarantined,
+            "quarantined_files": self._spool.quarantine.count,
             "ignored_entries": self._spool.odd,
             "ledger_rows": self._ledger.head.n,
             "last_receipt": self.last_receipt,

@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     nats_tls_ca: _File = Field(None, description="file with the CAs to trust (PEM); unset: the system's")
     nats_tls_cert: _File = Field(None, description="file with the daemon's certificate (PEM)")
     nats_tls_key: _File = Field(None, description="file with the private key of NATS_TLS_CERT (PEM)")
+    nats_monitor_url: Annotated[str | None, _read(units.monitor)] = Field(
+        None, description="the server's monitoring address, http://host:8222, where doctor sees whether it syncs"
+    )
     sync_subject: Annotated[str, _read(units.subject)] = Field(
         "edge.replay.{site}.{sha256}",
         description="subject of each message; {site} and {sha256} (the message's id) are filled in",

@@ -5,7 +5,7 @@ Subjects and answers are those of the JetStream API, version 1 (ADR-1, ADR-8 and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -109,7 +109,7 @@ async def look(session: Session, name: str) -> StreamInfo | None:
         answer = await session.request_json(f"$JS.API.STREAM.INFO.{name}")
     except PermissionError:
         return None
-    return _info(answer) if answer and "config" in answer else None
+    return read_info(answer) if answer and "config" in answer else None
 
 
 async def prepare(session: Session, settings: StreamSettings, probe_subject: str) -> StreamInfo | None:
@@ -120,7 +120,7 @@ async def prepare(session: Session, settings: StreamSettings, probe_subject: str
     info = await _ensure(session, settings)
     if info is not None:
         _accept(info, settings)
-    await _rehearse(session, settings, probe_subject)
+    await rehearse(session, settings, probe_subject)
     return info
 
 
@@ -154,7 +154,7 @@ async def _ensure(session: Session, settings: StreamSettings) -> StreamInfo | No
                 f"SYNC_STREAM: there is no stream {settings.name} at the server, and SYNC_STREAM_CREATE=false"
             )
         answer = await _create(session, settings)
-    return _info(answer)
+    return read_info(answer)
 
 
 async def _create(session: Session, settings: StreamSettings) -> dict[str, Any]:
@@ -173,11 +173,13 @@ async def _create(session: Session, settings: StreamSettings) -> dict[str, Any]:
     return answer
 
 
-async def _rehearse(session: Session, settings: StreamSettings, subject: str) -> None:
+async def rehearse(session: Session, settings: StreamSettings, subject: str) -> None:
     """Publishes a message that no stream can store, since it expects one of an impossible name.
 
     The answer proves the whole way and leaves nothing behind: that we may publish there, that a stream captures
     the subject and that its acknowledgement reaches us. 10060 is "expected stream does not match".
+
+    Raises SettingsError where only an operator can help, LanePaused where it passes, LinkDown.
     """
     headers = f"NATS/1.0\r\nNats-Expected-Stream: {_IMPOSSIBLE}\r\n\r\n".encode()
     try:
@@ -207,7 +209,8 @@ def _covers(pattern: list[str], wanted: list[str]) -> bool:
     return len(pattern) == len(wanted)
 
 
-def _info(answer: dict[str, Any]) -> StreamInfo:
+def read_info(answer: Mapping[str, Any]) -> StreamInfo:
+    """What matters of an answer to STREAM.INFO or STREAM.CREATE."""
     config, state = answer["config"], answer["state"]
     return StreamInfo(
         name=config["name"],

@@ -190,6 +190,36 @@ def _server(url: str) -> str:
     return f"{scheme}://{rest}" + (":4222" if port is None else "")
 
 
+def monitor(text: str) -> str:
+    """The base of a server's monitoring pages, without a slash at its end."""
+    remedy = "write http://host:8222"
+    scheme, _, place = text.rstrip("/").partition("://")
+    if scheme not in ("http", "https") or not place:
+        raise Wrong("does not begin with http:// or https:// and a host", remedy)
+    try:
+        address(place)
+    except Wrong as wrong:
+        raise Wrong(wrong.what, remedy, MASK if "@" in text else "") from None
+    return f"{scheme}://{place}"
+
+
+def duration_in_words(value: float) -> str:
+    """Seconds for people: `2 minutes`, `30 days`, `1.5 seconds`."""
+    for factor, word in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        if value >= factor:
+            number = f"{value / factor:.1f}".removesuffix(".0")
+            return f"{number} {word}" + ("" if number == "1" else "s")
+    return f"{value:.3g} second" + ("" if value == 1 else "s")
+
+
+def size_in_words(value: int) -> str:
+    """Bytes for people: `1.5 GiB`."""
+    for power, word in ((4, "TiB"), (3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if value >= 1 << (10 * power):
+            return f"{value / (1 << (10 * power)):.1f} {word}".replace(".0 ", " ")
+    return f"{value} bytes"
+
+
 def masked_servers(text: str) -> str:
     """Server URLs with their passwords masked; a token, which stands in a user's place, too."""
     return _LOGIN_IN_URL.sub(rf"\g<1>{MASK}@", text)

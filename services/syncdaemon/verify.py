@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from syncdaemon import chain
+from syncdaemon.disk import is_locked
 from syncdaemon.errors import LedgerDamaged
-from syncdaemon.ledger import Damage, files, lock_path, read
-
-_TELL_EVERY = 10_000  # rows between two calls of `progress`
+from syncdaemon.ledger import Damage, end, files, lock_path, read
 
 
 @dataclass
@@ -31,15 +29,23 @@ class Audit:
 
 
 def audit(
-    folder: Path, site: str, allow_missing_start: bool = False, progress: Callable[[int], None] = lambda rows: None
+    folder: Path,
+    site: str,
+    allow_missing_start: bool = False,
+    newest_only: bool = False,
+    seen: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> Audit:
     """Checks every row of a site's ledger: form, number, link to the row before; across all its files.
 
+    `newest_only`: of its newest file, from the last row of the one before. `seen` gets every row that is good.
     Raises LedgerDamaged, whose text names the file and the line of the first damage.
     """
     found = Audit(site)
     head: chain.Head | None = None if allow_missing_start else chain.START
     paths = files(folder, site)
+    if newest_only:
+        full = [path for path in paths if path.stat().st_size]
+        head, paths = end(full[-2]) if len(full) > 1 else None, full[-1:]
     for path in paths:
         found.files += 1
         try:
@@ -49,24 +55,10 @@ def audit(
                 found.events[row["event"]] += 1
                 found.first = found.first or row["ts"]
                 found.last, found.digest = row["ts"], head.digest
-                if found.rows % _TELL_EVERY == 0:
-                    progress(found.rows)
+                seen(row)
         except LedgerDamaged as damage:
-            if path != paths[-1] or not str(damage).endswith(Damage.UNFINISHED) or not _being_written(folder, site):
+            unfinished = path == paths[-1] and str(damage).endswith(Damage.UNFINISHED)
+            if not unfinished or not is_locked(lock_path(folder, site)):
                 raise
             found.note = "the last line is just being written by a running daemon"
     return found
-
-
-def _being_written(folder: Path, site: str) -> bool:
-    try:
-        fd = os.open(lock_path(folder, site), os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(fd)
-    return False

@@ -10,95 +10,24 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
 
 import nats
 import pytest
 
-from syncdaemon.devserver import HOST, NatsServer, free_port
+from syncdaemon.devserver import HOST, NatsServer
 from syncdaemon.settings import VARIABLES
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import ledger_rows, messages
 from tests.support.server import MakeNatsServer
+from tests.support.shell import PASSWORD, PROGRAM, Shell, one_line
 
 pytestmark = pytest.mark.integration
 
-COMMANDS = ("run", "dev", "drain", "status", "verify", "put", "config")
-PASSWORD = "correct-horse-battery"
-PROGRAM = (sys.executable, "-m", "syncdaemon")
-
-
-class Ended(NamedTuple):
-    """A command that has ended. `said`: the lines on its standard error that are no log lines."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def said(self) -> list[str]:
-        return [line for line in self.err.splitlines() if not line.startswith("{")]
-
-
-class Shell:
-    """A user's shell in an empty folder, with the environment of one site."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.replay = folder / "replay"
-        self.ledger = folder / "ledger"
-        self.replay.mkdir()
-        self.env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("SYNC_", "NATS_"))},
-            "COLUMNS": "200",
-            "SITE": "test-site",
-            "NATS_URL": f"nats://{HOST}:{free_port()}",
-            "SYNC_REPLAY_DIR": str(self.replay),
-            "SYNC_LEDGER_DIR": str(self.ledger),
-            "SYNC_HTTP_ADDR": f"{HOST}:{free_port()}",
-        }
-        self.env.pop("EDGE_MODE", None)
-
-    def __call__(self, *arguments: str | Path, **settings: str) -> Ended:
-        """Runs `syncdaemon` to its end."""
-        return self.under((), *arguments, **settings)
-
-    def under(self, program: tuple[str, ...], *arguments: str | Path, **settings: str) -> Ended:
-        """The same, started by another program. No command ever shows a traceback."""
-        command = [*program, *PROGRAM, *map(str, arguments)]
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.env | settings, capture_output=True, text=True, timeout=40
-        )
-        assert "Traceback" not in done.stdout + done.stderr, done.stderr
-        return Ended(done.returncode, done.stdout, done.stderr)
-
-    def files(self) -> list[str]:
-        """What waits in the replay directory."""
-        own = self.replay / ".syncdaemon"
-        found = (path for path in self.replay.rglob("*") if path.is_file() and not path.is_relative_to(own))
-        return sorted(str(path.relative_to(self.replay)) for path in found)
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    folder = tmp_path / "shell"
-    folder.mkdir()
-    return Shell(folder)
-
-
-def one_line(ended: Ended, code: int) -> str:
-    """The one line for a person that a command which can't do its work ends with."""
-    assert ended.code == code, ended
-    assert len(ended.said) == 1, ended
-    line = ended.said[0]
-    assert line.startswith("syncdaemon: ")
-    assert PASSWORD not in ended.err + ended.out
-    return line.removeprefix("syncdaemon: ")
+COMMANDS = ("run", "dev", "drain", "status", "doctor", "verify", "put", "config")
 
 
 def read_only(path: Path) -> tuple[str, ...]:
@@ -119,14 +48,14 @@ def test_help_lists_every_command(shell: Shell) -> None:
     """With what it is for; without a command the same is shown."""
     ended = shell("--help")
     assert ended.code == 0
-    assert all(re.search(rf"^\W*{command} +\w", ended.out, re.MULTILINE) for command in COMMANDS)
+    assert all(re.search(rf"^\W*{command} +\w", ended.out, re.MULTILINE) for command in (*COMMANDS, "quarantine"))
     assert re.match(r"syncdaemon \d+\.\d+", shell("--version").out)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, "quarantine list", "quarantine requeue"])
 def test_help_of_a_command_names_every_setting_as_a_flag(shell: Shell, command: str) -> None:
     """With no server, no folder and no error."""
-    ended = shell(command, "--help")
+    ended = shell(*command.split(), "--help")
     assert ended.code == 0
     assert ended.err == ""
     flags = set(re.findall(r"--[a-z-]+", ended.out))

@@ -31,8 +31,8 @@ from nats.aio.transport import TcpTransport
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from syncdaemon.devserver import HOST, NatsServer, free_port
-from syncdaemon.errors import LinkDown
-from syncdaemon.link import STOPPED, Link, LinkSettings, Session, _explain
+from syncdaemon.errors import ConnectTimeout, LinkDown
+from syncdaemon.link import STOPPED, Link, LinkSettings, Session, _explain, visit
 from syncdaemon.tasks import background
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import messages
@@ -710,6 +710,31 @@ async def test_tls_with_an_authority_of_our_own(
     async with running(url, user="edge", password=PASSWORD, tls_ca=certificates.ca) as link:
         session = await works(link)
         assert isinstance(session._writer.get_extra_info("ssl_object"), ssl.SSLObject)
+
+
+async def test_a_visit_tells_how_it_is_encrypted(
+    make_nats_server: MakeNatsServer, certificates: Certificates, nats_server: NatsServer
+) -> None:
+    """And for how long the server's certificate is good; to the first server of several that lets us in."""
+    server = make_nats_server(config=certificates.tls())
+    server.start()
+    nobody = f"nats://{HOST}:{free_port()}"
+    async with visit(LinkSettings((nobody, tls_url(server)), "a visit", tls_ca=certificates.ca)) as session:
+        assert session.tls is not None
+        assert session.tls[0].startswith("TLSv1.")
+        assert 1.0 < (ssl.cert_time_to_seconds(session.tls[1]) - time.time()) / 86_400 < 3.0
+        assert (await session.request_json("$JS.API.INFO")) is not None
+    async with visit(LinkSettings((nats_server.url,), "a visit")) as session:
+        assert session.tls is None
+
+
+async def test_a_visit_that_nobody_wants_says_why() -> None:
+    """Of every server."""
+    urls = tuple(f"nats://{HOST}:{free_port()}" for _ in range(2))
+    with pytest.raises(ConnectTimeout) as caught:
+        async with visit(LinkSettings(urls, "a visit")):
+            pass
+    assert all(url in str(caught.value) for url in urls)
 
 
 async def test_a_frozen_server_is_noticed_and_aborted_behind_tls_too(

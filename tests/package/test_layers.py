@@ -16,11 +16,35 @@ PACKAGE = Path(__file__).parents[2] / "services" / "syncdaemon"
 
 LAYERS = {
     "values": {"errors", "model", "units"},
-    "decisions": {"backlog", "chain", "doubt", "message", "pace", "settings", "settle", "verdict"},
+    "decisions": {
+        "backlog",
+        "chain",
+        "diagnosis",
+        "doubt",
+        "message",
+        "pace",
+        "reconcile",
+        "settings",
+        "settle",
+        "verdict",
+    },
     "ground": {"disk"},
-    "edges": {"history", "ledger", "link", "metrics", "presence", "publish", "put", "spool", "stream", "verify", "web"},
+    "edges": {
+        "fetch",
+        "history",
+        "ledger",
+        "link",
+        "metrics",
+        "presence",
+        "publish",
+        "put",
+        "spool",
+        "stream",
+        "verify",
+        "web",
+    },
     "order": {"deliver", "recheck"},
-    "wiring": {"daemon", "dev", "devserver", "parts", "report", "tasks"},
+    "wiring": {"daemon", "dev", "devserver", "doctor", "parts", "report", "stocktake", "tasks"},
     "door": {"__main__", "cli"},
 }
 MAY_IMPORT: dict[str, set[str]] = {
@@ -29,13 +53,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ground": set(),
     "edges": LAYERS["values"] | LAYERS["decisions"] | LAYERS["ground"],
     "order": LAYERS["values"] | LAYERS["decisions"],  # the edges are handed in
-    "wiring": LAYERS["values"] | LAYERS["decisions"] | LAYERS["edges"] | LAYERS["order"],
+    "wiring": LAYERS["values"] | LAYERS["decisions"] | LAYERS["ground"] | LAYERS["edges"] | LAYERS["order"],
     "door": LAYERS["values"] | LAYERS["decisions"] | LAYERS["edges"] | LAYERS["order"] | LAYERS["wiring"],
 }
 MAY_IMPORT_TOO = {
     "__main__": {"cli"},
     "daemon": {"parts", "report", "tasks"},
+    "doctor": {"parts"},
     "dev": {"daemon", "devserver"},  # the daemon and a server, for one another
+    "fetch": {"history", "link"},
     "history": {"link"},
     "presence": {"history", "link", "stream"},
     "publish": {"history", "link", "stream"},  # the lane opens when the stream is prepared

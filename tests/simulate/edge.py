@@ -31,11 +31,13 @@ import pytest
 import structlog
 
 import syncdaemon.daemon
+import syncdaemon.disk
 import syncdaemon.ledger
 import syncdaemon.spool
 from syncdaemon.daemon import Daemon
 from syncdaemon.settings import Settings
-from syncdaemon.spool import Spool, retire, watch
+from syncdaemon.spool import Spool, watch
+from syncdaemon.spool.quarantine import Quarantine
 from syncdaemon.spool.read import Reader
 from syncdaemon.spool.retire import Archive, Hold
 from syncdaemon.verify import audit
@@ -216,9 +218,10 @@ class Edge:
         self.log = self._stack.enter_context(structlog.testing.capture_logs())
         put(time, "monotonic", self.clock.monotonic)
         for name, module in list(sys.modules.items()):
-            if name.startswith(("syncdaemon.spool", "syncdaemon.ledger")):
+            if name.startswith(("syncdaemon.spool", "syncdaemon.ledger", "syncdaemon.disk")):
                 put(module, "ThreadPoolExecutor", self._executor, raising=False)
                 put(module, "os", MortalOs(self), raising=False)
+        put(syncdaemon.disk, "_renameat2", self._step("disk", syncdaemon.disk._renameat2))
         put(syncdaemon.daemon, "Spool", partial(Spool, clock=self.clock.monotonic))
         put(syncdaemon.daemon, "Link", self._link)
         put(syncdaemon.daemon, "Web", NoWeb)
@@ -231,7 +234,7 @@ class Edge:
         put(Hold, "retire", self._step("retire", Hold.retire))
         put(Hold, "expire", self._step("delete", Hold.expire))
         put(Archive, "retire", self._step("retire", Archive.retire))
-        put(syncdaemon.spool, "quarantine", self._step("quarantine", retire.quarantine))
+        put(Quarantine, "set_aside", self._step("quarantine", Quarantine.set_aside))
         return self
 
     def __exit__(self, *_: object) -> None:

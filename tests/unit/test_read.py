@@ -21,8 +21,8 @@ from syncdaemon.backlog import Candidate
 from syncdaemon.model import Content, Refusal, Stamp
 from syncdaemon.settle import recheck_wait
 from syncdaemon.spool import read as module
+from syncdaemon.spool.moves import stamp_of
 from syncdaemon.spool.read import Gone, Look, NotYet, Reader
-from syncdaemon.spool.retire import stamp_of
 
 QUIET = 0.25
 LARGEST = 1 << 20
@@ -426,11 +426,11 @@ def test_a_file_that_can_be_read_again_is_delivered(
     assert content(look_as(tmp_path, found.candidate)).data == b"evidence"
 
 
-@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT])
 def test_our_own_want_is_never_the_files_fault(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """Out of descriptors or memory, for however long: the file waits."""
+    """Out of descriptors or memory, or of a network file system, for however long: the file waits."""
     with monkeypatch.context() as patch:
         unreadable(patch, "open", number)
         found = look(tmp_path, tries=1000)

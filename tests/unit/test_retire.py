@@ -4,73 +4,33 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from hashlib import sha256
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote_from_bytes
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from syncdaemon import disk
 from syncdaemon.disk import fsync_dir, write_durably
 from syncdaemon.errors import SettingsError
-from syncdaemon.model import Content, Receipt, Refusal, Stamp
+from syncdaemon.model import Receipt
 from syncdaemon.spool import retire as module
 from syncdaemon.spool.home import Home
-from syncdaemon.spool.retire import Archive, Hold, Retired, quarantine, stamp_of
+from syncdaemon.spool.moves import stamp_of
+from syncdaemon.spool.retire import Archive, Hold, Retired
+from tests.support.replay import content_of, full, meanwhile, read, tree, waiting, write
 
-FIRST, LAST = "2026-03-04T05:06:07.000001Z", "2026-03-04T05:06:09.000002Z"
 HOLD = 150.0
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    """A replay directory that is ours."""
-    place = tmp_path / "replay"
-    place.mkdir()
-    home = Home(os.fsencode(place))
-    home.open()
-    yield home
-    home.close()
 
 
 @pytest.fixture
 def hold(home: Home) -> Hold:
     """A hold of the usual length."""
     return Hold(home, HOLD)
-
-
-def full(home: Home, path: bytes) -> bytes:
-    """Where a file of the replay directory lies."""
-    return os.path.join(home.replay_dir, path)
-
-
-def write(home: Home, path: bytes, data: bytes = b"evidence") -> bytes:
-    """A file in the replay directory, with its folders."""
-    place = full(home, path)
-    os.makedirs(os.path.dirname(place), exist_ok=True)
-    with open(place, "wb") as file:
-        file.write(data)
-    return place
-
-
-def read(place: bytes) -> bytes:
-    """What a file holds."""
-    with open(place, "rb") as file:
-        return file.read()
-
-
-def content_of(home: Home, path: bytes) -> Content:
-    """The file as it was read for delivery."""
-    stamp, data = stamp_of(full(home, path)), read(full(home, path))
-    assert stamp is not None
-    return Content(path, quote_from_bytes(path), stamp, data, sha256(data).hexdigest(), 1)
 
 
 def receipt(home: Home, path: bytes = b"file", seq: int = 1) -> Receipt:
@@ -85,44 +45,9 @@ def delivered(home: Home, path: bytes = b"file", data: bytes = b"evidence", seq:
     return receipt(home, path, seq)
 
 
-def waiting(home: Home) -> dict[bytes, bytes]:
-    """All files of the replay directory outside our own folder, with what they hold."""
-    return tree(home.replay_dir, skip=b".syncdaemon")
-
-
-def tree(root: bytes, skip: bytes = b"") -> dict[bytes, bytes]:
-    """All files below a folder, with what they hold."""
-    found = {}
-    for folder, folders, names in os.walk(root):
-        if skip in folders:
-            folders.remove(skip)
-        for name in names:
-            place = os.path.join(folder, name)
-            found[os.path.relpath(place, root)] = read(place)
-    return found
-
-
 def held(home: Home) -> list[bytes]:
     """What the files in the hold hold, sorted."""
     return sorted(tree(home.held).values())
-
-
-def meanwhile(patch: pytest.MonkeyPatch, function: str, act: Callable[[], object], before: bool = True) -> None:
-    """Something happens right before (or after) the first call of a function of `os`."""
-    real = getattr(os, function)
-    done: list[bool] = []
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        if before and not done:
-            done.append(True)
-            act()
-        result = real(*args, **kwargs)
-        if not before and not done:
-            done.append(True)
-            act()
-        return result
-
-    patch.setattr(os, function, call)
 
 
 # --- the hold
@@ -281,7 +206,7 @@ def test_what_cannot_go_back_to_its_name_gets_another(home: Home, hold: Hold, mo
     done = delivered(home)
     write(home, b".new", b"second")
     os.replace(full(home, b".new"), full(home, b"file"))
-    meanwhile(monkeypatch, "link", lambda: write(home, b"file", b"third"))
+    meanwhile(monkeypatch, "_renameat2", lambda: write(home, b"file", b"third"), of=disk)
 
     assert hold.retire([done], 0.0) == Retired(0, [])
     assert sorted(waiting(home).values()) == [b"second", b"third"]
@@ -292,7 +217,7 @@ def test_what_cannot_go_back_to_its_name_gets_another(home: Home, hold: Hold, mo
 def test_without_hard_links_a_file_goes_back_by_its_name(
     home: Home, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """FAT and some network file systems have none."""
+    """Some network file systems have neither them nor a rename that overwrites nothing."""
     done = delivered(home)
     write(home, b".new", b"another")
     os.replace(full(home, b".new"), full(home, b"file"))
@@ -300,6 +225,7 @@ def test_without_hard_links_a_file_goes_back_by_its_name(
     def no_links(*_: object, **__: object) -> None:
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
+    monkeypatch.setattr(disk, "_LIBC", None)
     monkeypatch.setattr(os, "link", no_links)
     assert hold.retire([done], 0.0) == Retired(0, [])
     assert waiting(home) == {b"file": b"another"}
@@ -584,150 +510,6 @@ def test_two_names_of_one_file_are_both_archived(home: Home) -> None:
 
     assert Archive(home).retire([receipt(home, b"a"), receipt(home, b"b")]) == Retired(2, [])
     assert (waiting(home), archived(home)) == ({}, {b"a": b"evidence", b"b": b"evidence"})
-
-
-# --- the quarantine
-
-
-def refused(home: Home, path: bytes = b"file", data: bytes = b"evidence", reason: str = "too_large") -> Refusal:
-    """A new file, refused; an old one by its mtime."""
-    os.utime(write(home, path, data), ns=(0, 1_000_000_000))
-    return Refusal(content_of(home, path), reason, "it is too large for the stream")
-
-
-def aside(home: Home) -> dict[bytes, bytes]:
-    """All files in the quarantine but the sidecars."""
-    files = tree(home.quarantine)
-    return {name: data for name, data in files.items() if name[: -len(module.SIDECAR)] not in files}
-
-
-def sidecar(home: Home, name: bytes) -> dict[str, Any]:
-    """What is said of a file in the quarantine."""
-    told: dict[str, Any] = json.loads(read(os.path.join(home.quarantine, name + b".reason.json")))
-    return told
-
-
-def test_a_refused_file_is_set_aside_with_its_reason(home: Home) -> None:
-    """The file as it was, and beside it all that an operator has to know."""
-    refusal = refused(home, b"sub/a b")
-    quarantine(home, refusal, FIRST, LAST)
-
-    assert waiting(home) == {}
-    assert aside(home) == {b"a b": b"evidence"}
-    assert sidecar(home, b"a b") == {
-        "reason": "too_large",
-        "error": "it is too large for the stream",
-        "attempts": 1,
-        "first": FIRST,
-        "last": LAST,
-        "sha256": sha256(b"evidence").hexdigest(),
-        "path": "sub/a%20b",
-        "size": 8,
-    }
-
-
-def test_files_of_one_name_do_not_meet_in_the_quarantine(home: Home) -> None:
-    """From different folders, or one after the other: each with its own sidecar."""
-    for path, data in ((b"a/x", b"one"), (b"b/x", b"two"), (b"a/x", b"three")):
-        quarantine(home, refused(home, path, data), FIRST, LAST)
-
-    assert aside(home) == {b"x": b"one", b"x~2": b"two", b"x~3": b"three"}
-    assert [sidecar(home, name)["path"] for name in (b"x", b"x~2", b"x~3")] == ["a/x", "b/x", "a/x"]
-    assert sidecar(home, b"x~2")["sha256"] == sha256(b"two").hexdigest()
-
-
-@pytest.mark.parametrize("paths", [(b"x.reason.json", b"x"), (b"x", b"x.reason.json")])
-def test_a_file_that_is_called_like_a_sidecar_is_not_overwritten(home: Home, paths: tuple[bytes, bytes]) -> None:
-    """The reason for one file must not cost another."""
-    for path in paths:
-        quarantine(home, refused(home, path, b"evidence of " + path), FIRST, LAST)
-
-    files = tree(home.quarantine)
-    assert len(files) == 4
-    for path in paths:
-        assert b"evidence of " + path in files.values()
-
-
-@pytest.mark.parametrize("name", [b"\xff\xfe\n", b"x" * 255, ("ü" * 127).encode(), b"y" * 240])
-def test_any_name_can_be_set_aside(home: Home, name: bytes) -> None:
-    """Long ones are cut, the whole path is in the sidecar; twice the same is no trouble either."""
-    for data in (b"one", b"two"):
-        quarantine(home, refused(home, b"sub/" + name, data), FIRST, LAST)
-
-    assert waiting(home) == {}
-    assert sorted(aside(home).values()) == [b"one", b"two"]
-    for found in aside(home):
-        assert sidecar(home, found)["path"] == quote_from_bytes(b"sub/" + name)
-
-
-def test_a_file_that_could_not_be_read_is_set_aside_as_it_is(home: Home) -> None:
-    """Its version is not known, so it is the one that is there."""
-    write(home, b"file")
-    unread = Content(b"file", "file", Stamp(0, 0, 0, 0, 0), None, "", 6)
-    quarantine(home, Refusal(unread, "unreadable", "can't be read: Input/output error"), FIRST, LAST)
-
-    assert waiting(home) == {}
-    assert aside(home) == {b"file": b"evidence"}
-    assert (sidecar(home, b"file")["sha256"], sidecar(home, b"file")["attempts"]) == ("", 6)
-
-
-def test_a_refused_file_that_changed_stays(home: Home) -> None:
-    """What it holds now may be good; no sidecar is left for what is not there."""
-    refusal = refused(home)
-    write(home, b"file", b"much smaller")
-    quarantine(home, refusal, FIRST, LAST)
-
-    assert waiting(home) == {b"file": b"much smaller"}
-    assert tree(home.quarantine) == {}
-
-
-@pytest.mark.parametrize("known", [True, False])
-def test_a_refused_file_that_is_gone_needs_nothing(home: Home, known: bool) -> None:
-    """Whether it had been read or not."""
-    refusal = refused(home)
-    if not known:
-        refusal = refusal._replace(content=refusal.content._replace(stamp=Stamp(0, 0, 0, 0, 0)))
-    os.unlink(full(home, b"file"))
-    quarantine(home, refusal, FIRST, LAST)
-
-    assert (waiting(home), tree(home.quarantine)) == ({}, {})
-
-
-@pytest.mark.parametrize("known", [True, False])
-def test_a_refused_file_that_is_gone_with_its_folder_needs_nothing(home: Home, known: bool) -> None:
-    """A producer may tidy up at any time; that is no reason to stop."""
-    refusal = refused(home, b"sub/file")
-    if not known:
-        refusal = refusal._replace(content=refusal.content._replace(stamp=Stamp(0, 0, 0, 0, 0)))
-    os.unlink(full(home, b"sub/file"))
-    os.rmdir(full(home, b"sub"))
-    quarantine(home, refusal, FIRST, LAST)
-
-    assert (waiting(home), tree(home.quarantine)) == ({}, {})
-
-
-def test_a_file_never_lies_in_quarantine_without_its_reason(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the instant of the move the sidecar is there already, and whole."""
-    refusal, seen = refused(home), []
-    real = os.rename
-
-    def rename(source: bytes, target: bytes) -> None:
-        if source == full(home, b"file"):
-            seen.append(sidecar(home, b"file")["reason"])
-        real(source, target)
-
-    monkeypatch.setattr(os, "rename", rename)
-    quarantine(home, refusal, FIRST, LAST)
-    assert seen == ["too_large"]
-
-
-def test_the_sidecar_is_plain_ascii(home: Home) -> None:
-    """Any tool can read it, whatever the error's text holds."""
-    refusal = refused(home)._replace(detail="größer als \udcff erlaubt\n")
-    quarantine(home, refusal, FIRST, LAST)
-
-    assert read(os.path.join(home.quarantine, b"file.reason.json")).isascii()
-    assert sidecar(home, b"file")["error"] == "größer als \udcff erlaubt\n"
 
 
 # --- the pieces

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from syncdaemon import __version__
-from syncdaemon.cli import files, look, serve
+from syncdaemon.cli import check, files, look, quarantine, serve
 
-_COMMANDS = (serve.run, serve.dev, serve.drain, look.status, look.verify, files.put, look.config)
+_COMMANDS = (serve.run, serve.dev, serve.drain, look.status, check.doctor, check.verify, files.put, look.config)
 
 app = typer.Typer(
     name="syncdaemon",
@@ -23,6 +23,7 @@ app = typer.Typer(
 
 for _command in _COMMANDS:
     app.command()(_command)
+app.add_typer(quarantine.app, name="quarantine")
 
 
 def main() -> None:

@@ -1,9 +1,8 @@
-"""The commands that look and change nothing: status, verify and config."""
+"""The commands that look and change nothing: status and config."""
 
 from __future__ import annotations
 
 import json
-import time
 import urllib.error
 import urllib.request
 from typing import Annotated
@@ -14,10 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from syncdaemon.cli.options import with_settings
-from syncdaemon.errors import ConnectTimeout, SettingsError
-from syncdaemon.ledger import sites
+from syncdaemon.errors import ConnectTimeout
 from syncdaemon.settings import Loaded
-from syncdaemon.verify import audit
 
 
 @with_settings
@@ -44,30 +41,6 @@ def status(
         shown = "  ".join(f"{k}={v}" for k, v in value.items() if v != "") if isinstance(value, dict) else value
         table.add_row(name.replace("_", " "), Text(str(shown if shown is not None else "none yet")))
     Console().print(table)
-    return 0
-
-
-@with_settings
-def verify(
-    loaded: Loaded,
-    allow_missing_start: Annotated[
-        bool, typer.Option(help="Older files were moved away: begin with what is here.")
-    ] = False,
-) -> int:
-    """Check the ledger from its first row to its last: chain, row numbers, form. Exit 1 at the first damage."""
-    folder = loaded.settings.sync_ledger_dir
-    wanted = [loaded.settings.site] if loaded.sources["SITE"] != "default" else sites(folder)
-    if not any(site in sites(folder) for site in wanted):
-        raise SettingsError(f"SYNC_LEDGER_DIR: there is no ledger in {folder}")
-    for site in wanted:
-        began = time.perf_counter()
-        found = audit(folder, site, allow_missing_start)
-        rate = found.rows / max(1e-9, time.perf_counter() - began)
-        events = ", ".join(f"{count} {event}" for event, count in sorted(found.events.items()))
-        typer.echo(f"{site}: ok, {found.rows} rows in {found.files} files ({events})")
-        typer.echo(f"  from {found.first} to {found.last}, last row {found.digest}, {rate:.0f} rows/s")
-        if found.note:
-            typer.echo(f"  note: {found.note}")
     return 0
 
 

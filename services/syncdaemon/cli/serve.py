@@ -99,7 +99,6 @@ def drain(
     )
     if daemon.report.refused:
         typer.echo(
-            f"syncdaemon: {daemon.report.refused} files refused: see .syncdaemon/quarantine in the replay directory",
-            err=True,
+            f"syncdaemon: {daemon.report.refused} files refused: `syncdaemon quarantine list` tells why", err=True
         )
     return FOUND if daemon.report.refused else 0

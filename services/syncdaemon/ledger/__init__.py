@@ -24,7 +24,19 @@ from syncdaemon import chain
 from syncdaemon.disk import fsync_dir, lock_file
 from syncdaemon.errors import LedgerFull, SettingsError
 from syncdaemon.ledger.attempts import open_attempts
-from syncdaemon.ledger.files import Damage, check_last, end, files, follow, last_lines, lock_path, read, sites, torn_end
+from syncdaemon.ledger.files import (
+    Damage,
+    check_last,
+    end,
+    files,
+    follow,
+    last_lines,
+    lock_path,
+    read,
+    rows_numbered,
+    sites,
+    torn_end,
+)
 from syncdaemon.ledger.receipts import receipts_of
 from syncdaemon.model import Row
 
@@ -32,11 +44,14 @@ __all__ = [
     "Damage",
     "Entry",
     "Ledger",
+    "end",
     "files",
+    "last_lines",
     "lock_path",
     "now_text",
     "open_attempts",
     "read",
+    "rows_numbered",
     "sites",
 ]
 

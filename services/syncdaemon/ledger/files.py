@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,18 @@ def last_lines(path: Path, count: int) -> list[bytes]:
         file.seek(start)
         lines = file.read().splitlines()
     return lines[1 if start else 0 :][-count:]
+
+
+def rows_numbered(folder: Path, site: str, wanted: Callable[[int], bool]) -> Iterator[dict[str, Any]]:
+    """The rows whose numbers are wanted, in order; unchecked. One that is just being written is not there yet."""
+    for path in files(folder, site):
+        n = 0
+        with path.open("rb") as file:
+            for line in file:
+                n = n + 1 if n else int(json.loads(line)["n"])
+                if wanted(n) and line.endswith(b"\n"):
+                    row: dict[str, Any] = json.loads(line)
+                    yield row
 
 
 def check_last(path: Path, line: bytes) -> chain.Head:

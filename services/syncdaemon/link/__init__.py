@@ -13,11 +13,13 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 
 import structlog
 
 from syncdaemon import pace
+from syncdaemon.errors import ConnectTimeout
 from syncdaemon.link.options import LinkSettings
 from syncdaemon.link.session import CONNECT_SECONDS, STOPPED, Conversation, Heard, Session, Sink, frame
 
@@ -25,7 +27,7 @@ PROVED_SECONDS = 5.0  # how long a proof of life counts
 _CANCEL_AGAIN = 0.1
 STABLE_SECONDS = 5.0  # a connection that lived so long ends a row of failures
 
-__all__ = ["STOPPED", "Conversation", "Heard", "Link", "LinkSettings", "Session", "Sink", "frame"]
+__all__ = ["STOPPED", "Conversation", "Heard", "Link", "LinkSettings", "Session", "Sink", "bare", "frame", "visit"]
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +48,7 @@ class Link:
     @property
     def shown_url(self) -> str:
         """Where we are connected to, or try to; without user and password."""
-        return _bare(self.session.url if self.session else self._settings.urls[0])
+        return bare(self.session.url if self.session else self._settings.urls[0])
 
     def proved(self) -> bool:
         """Whether the server has answered within the last seconds."""
@@ -90,7 +92,7 @@ class Link:
 
     def _not_connected(self, url: str, reason: str) -> None:
         if self._refusals.get(url) != reason:
-            log.warning("no_connection", url=_bare(url), reason=reason)
+            log.warning("no_connection", url=bare(url), reason=reason)
         self._refusals[url] = self.problem = reason
         self._failures += 1
 
@@ -106,6 +108,33 @@ class Link:
         self._up.clear()
         await session.abort()
         self._changed(None, session.lost.result())
+
+
+@asynccontextmanager
+async def visit(settings: LinkSettings) -> AsyncIterator[Session]:
+    """One connection, to the first server that lets us in, for as long as the body lasts.
+
+    Raises ConnectTimeout with what each of them said.
+    """
+    problems = []
+    for url in settings.urls:
+        session = Session(url)
+        try:
+            await _whole(session.open(settings))
+        except BaseException as error:
+            await session.abort()
+            if not isinstance(error, Exception):
+                raise
+            problems.append(_explain(error, url))
+            continue
+        watching = asyncio.create_task(session.watch())
+        try:
+            yield session
+        finally:
+            await session.abort()
+            await watching
+        return
+    raise ConnectTimeout(f"NATS_URL: no connection: {'; '.join(problems)}")
 
 
 async def _whole(work: Coroutine[None, None, None]) -> None:
@@ -124,7 +153,7 @@ async def _whole(work: Coroutine[None, None, None]) -> None:
     await task
 
 
-def _bare(url: str) -> str:
+def bare(url: str) -> str:
     """The URL without user and password."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
@@ -139,4 +168,4 @@ def _explain(error: Exception, url: str) -> str:
         text = f"{text} in the TLS handshake; a server that asks for a certificate wants NATS_TLS_CERT"
     if "uthorization" in text or "uthentication" in text:
         text = f"{text}: the server refused the credentials; check NATS_CREDS, NATS_NKEY_SEED, NATS_USER or NATS_TOKEN"
-    return f"{_bare(url)}: {text}"
+    return f"{bare(url)}: {text}"

@@ -130,6 +130,19 @@ class Client(nats.aio.client.Client):
         """The server's own words on who it is: `server_name`, `server_id`, `version`."""
         return {key: str(self._server_info.get(key, "")) for key in ("server_name", "server_id", "version")}
 
+    @property
+    def cluster(self) -> str:
+        """The name of the server's cluster; empty where it stands alone."""
+        return str(self._server_info.get("cluster", ""))
+
+    @property
+    def tls(self) -> tuple[str, str] | None:
+        """TLS's version, and until when the server's certificate is valid, as `ssl` writes that; None without TLS."""
+        ssl_object = self.writer.get_extra_info("ssl_object")
+        if ssl_object is None:
+            return None
+        return str(ssl_object.version()), str(ssl_object.getpeercert().get("notAfter", ""))
+
     async def discard(self) -> None:
         """Ends the connection by a reset: nothing that is still buffered, here or in the kernel, is ever sent."""
         with suppress(OSError):

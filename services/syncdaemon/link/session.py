@@ -173,6 +173,16 @@ class Session:
         """The server's own words on who it is: `server_name`, `server_id`, `version`."""
         return self._client.server
 
+    @property
+    def cluster(self) -> str:
+        """The name of the server's cluster; empty where it stands alone."""
+        return self._client.cluster
+
+    @property
+    def tls(self) -> tuple[str, str] | None:
+        """TLS's version, and until when the server's certificate is valid, as `ssl` writes that; None without TLS."""
+        return self._client.tls
+
     def expect(self, sink: Sink, key: int) -> bytes:
         """A reply subject whose answer goes to `sink` as `key`. The message must be sent at once."""
         self._token += 1

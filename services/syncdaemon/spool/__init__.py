@@ -12,16 +12,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
+from urllib.parse import quote_from_bytes
 
 import structlog
 
 from syncdaemon import settle
 from syncdaemon.backlog import WINDOW, Backlog, Candidate
 from syncdaemon.model import Content, Held, Receipt, Refusal
-from syncdaemon.spool import watch
+from syncdaemon.spool import requeue, watch
 from syncdaemon.spool.home import Home
+from syncdaemon.spool.moves import below
+from syncdaemon.spool.quarantine import Quarantine
 from syncdaemon.spool.read import Gone, NotYet, Reader
-from syncdaemon.spool.retire import Archive, Hold, clean_quarantine, quarantine
+from syncdaemon.spool.requeue import Order
+from syncdaemon.spool.retire import Archive, Hold
 from syncdaemon.spool.scan import files, scan
 
 BATCH_FILES = 256
@@ -57,7 +61,7 @@ class Spool:
         self.home = Home(settings.replay_dir)
         self.backlog = Backlog(settings.newest_first, settings.window)
         self.hold = Hold(self.home, settings.hold)
-        self.quarantined = 0
+        self.quarantine = Quarantine(self.home)
         self.odd = 0
         self.problem = ""
         self.scanned = asyncio.Event()
@@ -78,7 +82,7 @@ class Spool:
         """Takes the directory. Raises SettingsError where that can't be."""
         self.home.open()
         self.hold.load(self._clock())
-        self.quarantined = clean_quarantine(self.home)
+        self.quarantine.load()
 
     def close(self) -> None:
         """Waits for the threads' last work and gives the directory back."""
@@ -160,7 +164,7 @@ class Spool:
             if watch.unclear(path):
                 self._scan_wanted.set()
             return
-        if stat.S_ISREG(found.st_mode) and _below(self.settings.replay_dir, path):
+        if stat.S_ISREG(found.st_mode) and below(self.settings.replay_dir, path):
             wait = settle.quiet_wait(found.st_ctime_ns, self.now_ns(), self.settings.quiet)
             key = self.backlog.key(found.st_mtime_ns)
             self.backlog.hint(path, key, self._clock() + wait, found.st_ctime_ns)
@@ -253,14 +257,42 @@ class Spool:
         """Moves a refused file to the quarantine with its reason; `first` and `last` attempt in RFC 3339."""
         name, path = refusal.content.name, refusal.content.path
         try:
-            moved = await self._in(self._files, lambda: quarantine(self.home, refusal, first, last))
-            self.quarantined += moved
+            await self._in(self._files, lambda: self.quarantine.set_aside(refusal, first, last))
         except OSError as error:
             log.error("not_set_aside", path=name, reason=refusal.reason, error=str(error))
             self.backlog.wait(Candidate(path, 1), self._clock() + _STUCK)
         else:
             log.error("quarantined", path=name, reason=refusal.reason, error=str(refusal.detail))
             self._land(path)
+
+    async def put_back_asked(self, wait: bool = False) -> list[Order]:
+        """Puts back what the operator asked for; the orders are to be recorded, and then forgotten.
+
+        Without `wait`: none, while the operator's command is at it itself.
+        """
+        done = await self._in(self._files, lambda: self._put_back(wait))
+        for order, problem in done:
+            if problem:
+                log.error("not_requeued", name=quote_from_bytes(order.name), error=problem)
+            else:
+                log.info("requeued", path=quote_from_bytes(order.to), reason=order.reason)
+        await self.forget([order for order, problem in done if problem])
+        self._look_at(order.to for order, problem in done if not problem)
+        return [order for order, problem in done if not problem]
+
+    def _put_back(self, wait: bool) -> list[requeue.Done]:
+        try:
+            done = requeue.put_back(self.home, wait)
+            self.quarantine.look()
+        except OSError as error:
+            log.error("quarantine_unseen", error=str(error))
+            return []
+        return done
+
+    async def forget(self, orders: Sequence[Order]) -> None:
+        """These orders are recorded."""
+        if orders:
+            await self._in(self._files, lambda: requeue.forget(self.home, orders))
 
     def _land(self, path: bytes) -> None:
         """A file in flight has left its path; if something came there since, it is looked at."""
@@ -298,16 +330,6 @@ class Spool:
         for path in back:
             log.warning("changed_while_held", path=os.fsdecode(path), effect="delivered as a new file")
         self._look_at(back)
-
-
-def _below(root: bytes, path: bytes) -> bool:
-    """Whether no folder on the way from `root` to `path` is a symlink."""
-    folder = os.path.dirname(path)
-    while folder:
-        if os.path.islink(os.path.join(root, folder)):
-            return False
-        folder = os.path.dirname(folder)
-    return True
 
 
 def _up_to_bytes(looks: Iterable[Content | Refusal | NotYet | Gone]) -> Iterable[Content | Refusal | NotYet | Gone]:

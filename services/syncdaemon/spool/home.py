@@ -6,6 +6,7 @@ It lies in the replay directory so that every move is a rename within one file s
 from __future__ import annotations
 
 import os
+import pwd
 import time
 
 from syncdaemon.disk import lock_file
@@ -23,6 +24,8 @@ class Home:
         self.path = os.path.join(replay_dir, NAME)
         self.held = os.path.join(self.path, b"held")
         self.quarantine = os.path.join(self.path, b"quarantine")
+        self.requeue = os.path.join(self.path, b"requeue")
+        self.lock = os.path.join(self.path, b"lock")
         self.archive = os.path.join(self.path, b"archive")
         self._lock = -1
 
@@ -35,11 +38,11 @@ class Home:
         if not os.path.isdir(self.replay_dir):
             raise SettingsError(f"SYNC_REPLAY_DIR: {shown} is not a directory; create it or name another")
         try:
-            for folder in (self.path, self.held, self.quarantine):
+            for folder in (self.path, self.held, self.quarantine, self.requeue):
                 os.makedirs(folder, mode=0o750, exist_ok=True)
             if not os.access(self.replay_dir, os.W_OK | os.X_OK):
                 raise PermissionError(13, "Permission denied")
-            self._lock = lock_file(os.path.join(self.path, b"lock"))
+            self._lock = lock_file(self.lock)
         except BlockingIOError:
             raise SettingsError(
                 f"SYNC_REPLAY_DIR: another syncdaemon works on {shown}; stop it, or give this one its own directory"
@@ -56,12 +59,28 @@ class Home:
             os.close(self._lock)
             self._lock = -1
 
-    def clock_offset_ns(self) -> int:
-        """How far the file system's clock is ahead of ours, in ns; 0 where they are one clock.
+    def act_as_owner(self) -> None:
+        """For a command that root calls: from here on it has the rights of the daemon's user, and makes its files."""
+        owner = os.stat(self.path)
+        if os.geteuid() == 0 and owner.st_uid:
+            try:
+                os.initgroups(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)
+            except KeyError:  # a user that has no name here
+                os.setgroups([owner.st_gid])
+            os.setegid(owner.st_gid)
+            os.seteuid(owner.st_uid)
 
-        A network file system stamps files with its server's clock.
-        """
-        before = time.time_ns()
-        os.utime(self._lock)
-        offset = os.fstat(self._lock).st_ctime_ns - before
-        return offset if abs(offset) > _CLOCK_SLACK_NS else 0
+    def clock_offset_ns(self) -> int:
+        """How far the file system's clock is ahead of ours, in ns."""
+        return clock_offset_ns(self._lock)
+
+
+def clock_offset_ns(fd: int) -> int:
+    """How far the clock of this file's file system is ahead of ours, in ns; 0 where they are one clock.
+
+    A network file system stamps files with its server's clock.
+    """
+    before = time.time_ns()
+    os.utime(fd)
+    offset = os.fstat(fd).st_ctime_ns - before
+    return offset if abs(offset) > _CLOCK_SLACK_NS else 0

@@ -19,7 +19,19 @@ _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 1 << 20
 _SMALL = 64 << 10  # bytes that are read in no time
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
-_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # says nothing about the file
+_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)  # says nothing about the file
+_ITS_SERVER_AWAY = (  # nor does this: a network file system whose server is not there now
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.ENOTCONN,
+    errno.ECONNREFUSED,
+    errno.ECONNRESET,
+    errno.ECONNABORTED,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+)
 _TRIES_TO_READ = 6  # looks at a file that can't be read, over some seconds, before it is refused
 _UNKNOWN = Stamp(0, 0, 0, 0, 0)
 
@@ -87,7 +99,7 @@ class Reader(NamedTuple):
     def _failed(self, candidate: Candidate, error: OSError) -> Look:
         if error.errno in _NO_FILE:
             return Gone(candidate.path)
-        if error.errno in _OURS:
+        if error.errno in _OURS + _ITS_SERVER_AWAY:
             return self._again(candidate, 0)
         if candidate.failures + 1 < _TRIES_TO_READ:
             return self._again(candidate._replace(failures=candidate.failures + 1), 0)

@@ -1,4 +1,4 @@
-"""Letting go of files that are recorded, and setting aside those that are refused.
+"""Letting go of files that are recorded.
 
 Nothing is deleted on a guess. A file is first renamed out of the way and then looked at: if it is not the version
 that was recorded (its name was used again, or it was written to), it goes back to its place as a new file.
@@ -6,21 +6,18 @@ that was recorded (its name was used again, or it was written to), it goes back 
 
 from __future__ import annotations
 
-import json
 import os
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from syncdaemon.disk import fsync_dir, make_dirs, write_durably
-from syncdaemon.model import Held, Receipt, Refusal, Stamp
+from syncdaemon.disk import fsync_dir, make_dirs
+from syncdaemon.model import Held, Receipt
 from syncdaemon.spool.home import Home
+from syncdaemon.spool.moves import free_name, move, move_beside
 
-SIDECAR = b".reason.json"
-_NAME_MAX = 255
 _BUCKET_SECONDS = 10.0
 _BUCKET_FILES = 4_096  # more make a folder that is slow to rename into, and to bring to disk
 
@@ -49,7 +46,7 @@ class Archive:
             make_dirs(os.path.dirname(place))
         except (FileExistsError, NotADirectoryError):  # the name of its folder was a file's earlier that day
             place = os.path.join(day, path.replace(b"/", b"%2F")[-200:])
-        return _free(place)
+        return free_name(place)
 
 
 class Hold:
@@ -133,7 +130,7 @@ class Hold:
 
         None where it is not there any more. Raises OSError.
         """
-        target = _free(os.path.join(self._home.replay_dir, path))
+        target = free_name(os.path.join(self._home.replay_dir, path))
         make_dirs(os.path.dirname(target))
         try:
             os.rename(os.path.join(self._home.held, held.bucket, held.name), target)
@@ -176,8 +173,7 @@ class Hold:
             if name.startswith(_held_version(os.lstat(path))):
                 os.unlink(path)
                 return
-            place = _free(os.path.join(self._home.replay_dir, b"changed-while-held-" + name))
-            os.rename(path, place)
+            place = move_beside(path, os.path.join(self._home.replay_dir, b"changed-while-held-" + name))
             back.append(os.path.basename(place))
 
 
@@ -193,7 +189,7 @@ def _move_all(home: Home, receipts: Iterable[Receipt], target_of: Callable[[Rece
         source = home.replay_dir + b"/" + receipt.content.path
         try:
             target = target_of(receipt)
-            if _move(source, target, receipt.content.stamp):
+            if move(source, target, receipt.content.stamp):
                 moved += 1
                 folders.add(target[: target.rindex(b"/")])
         except OSError as error:
@@ -201,98 +197,3 @@ def _move_all(home: Home, receipts: Iterable[Receipt], target_of: Callable[[Rece
     for folder in folders:  # a source entry that comes back after a power cut is known by its row
         fsync_dir(folder)
     return Retired(moved, kept)
-
-
-def _move(source: bytes, target: bytes, stamp: Stamp) -> bool:
-    """Renames the file if it is the version of `stamp`. A file that is not there any more needs nothing."""
-    try:
-        os.rename(source, target)
-    except FileNotFoundError:
-        if os.path.isdir(os.path.dirname(target)):
-            return False
-        make_dirs(os.path.dirname(target))
-        return _move(source, target, stamp)
-    found = os.lstat(target)
-    if (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns) == stamp[:4]:
-        return True
-    _give_back(target, source, stat.S_ISDIR(found.st_mode))
-    return False
-
-
-def _give_back(moved: bytes, source: bytes, folder: bool) -> None:
-    """Undoes a rename that took another file than the one meant, without touching what came there since."""
-    try:
-        if folder:
-            raise PermissionError
-        os.link(moved, source, follow_symlinks=False)
-    except OSError:  # a folder, no hard links on this file system, or the name is taken again
-        os.rename(moved, _free(source))
-    else:
-        os.unlink(moved)
-    fsync_dir(os.path.dirname(source))
-
-
-def quarantine(home: Home, refusal: Refusal, first: str, last: str) -> bool:
-    """Sets a refused file aside, its sidecar first: a file never lies there without its reason.
-
-    `first` and `last`: when it was first tried and when it was refused, RFC 3339. False: it was gone, or another
-    version by now. Raises OSError where it can't be moved; it is where it was then.
-    """
-    content = refusal.content
-    name = os.path.basename(content.path)[: _NAME_MAX - len(SIDECAR) - 8]
-    target = _free(os.path.join(home.quarantine, name), SIDECAR)
-    sidecar = {
-        "reason": refusal.reason,
-        "error": refusal.detail,
-        "attempts": content.attempts,
-        "first": first,
-        "last": last,
-        "sha256": content.sha256,
-        "path": content.name,
-        "size": content.stamp.size,
-    }
-    write_durably(target + SIDECAR, json.dumps(sidecar, indent=2, sort_keys=True).encode() + b"\n")
-    source = os.path.join(home.replay_dir, content.path)
-    known = content.stamp if content.stamp.ino else stamp_of(source)
-    moved = False
-    try:
-        moved = known is not None and _move(source, target, known)
-    finally:
-        if not moved:
-            os.unlink(target + SIDECAR)
-        fsync_dir(home.quarantine)
-    return moved
-
-
-def clean_quarantine(home: Home) -> int:
-    """Removes what a crash left of setting a file aside: a reason without its file. How many files there are.
-
-    A refused file may itself be named like a reason; then it has one of its own.
-    """
-    names = set(os.listdir(home.quarantine))
-    files = {name for name in names if name + SIDECAR in names}
-    reasons = {name for name in names - files if name.endswith(SIDECAR) and name.removesuffix(SIDECAR) not in names}
-    unfinished = {name for name in names if name.endswith(SIDECAR + b".tmp")}
-    for name in reasons | unfinished:
-        os.unlink(os.path.join(home.quarantine, name))
-    return len(files)
-
-
-def stamp_of(path: bytes) -> Stamp | None:
-    """The version of the file at `path` now; None where there is none."""
-    try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        return None
-    return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-def _free(path: bytes, also: bytes = b"") -> bytes:
-    """A name at which there is nothing yet, nor at the one with `also` behind it: this one, or with a number."""
-    folder, name = os.path.split(path)
-    candidate, number = path, 1
-    while os.path.lexists(candidate) or os.path.lexists(candidate + also):
-        number += 1
-        ending = b"~%d" % number
-        candidate = os.path.join(folder, name[: _NAME_MAX - len(also) - len(ending)] + ending)
-    return candidate

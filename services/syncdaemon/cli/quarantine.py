@@ -1,0 +1,116 @@
+"""`syncdaemon quarantine`: what was refused, and the way back."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Annotated
+from urllib.parse import quote_from_bytes
+
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+from rich.text import Text
+
+from syncdaemon.cli.options import FOUND, with_settings
+from syncdaemon.errors import SettingsError
+from syncdaemon.settings import Loaded, Settings
+from syncdaemon.spool.home import Home
+from syncdaemon.spool.quarantine import Entry, entries
+from syncdaemon.spool.requeue import send_back
+
+_PATIENCE = 30.0  # seconds that a running daemon has for it
+_EMPTY = "no file is in quarantine"
+_ONE_LINE = 10_000  # columns: no row is broken where it goes into a file or a pipe
+
+app = typer.Typer(no_args_is_help=True, help="Look at refused files, and have them delivered after all.")
+
+
+@app.command("list")
+@with_settings
+def show(
+    loaded: Loaded,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> int:
+    """Show every refused file, and why it was refused."""
+    found = _entries(_home(loaded.settings))
+    if as_json:
+        typer.echo(json.dumps([_told(entry) for entry in found], indent=2))
+        return 0
+    if not found:
+        typer.echo(_EMPTY)
+        return 0
+    table = Table("name", "from", "size", "reason", "error", "attempts", "first", "last", "sha256", box=None)
+    for entry in found:
+        told = _told(entry) | {"size": decimal(entry.size), "error": entry.problem or entry.error}
+        columns = ("name", "path", "size", "reason", "error", "attempts", "first", "last", "sha256")
+        table.add_row(*(Text(str(told[column] or "?"), overflow="fold") for column in columns))
+    Console(width=None if sys.stdout.isatty() else _ONE_LINE).print(table)
+    return 0
+
+
+@app.command("requeue", no_args_is_help=True)
+@with_settings
+def requeue(
+    loaded: Loaded,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME...", help="As `list` shows them.")] = None,
+    reason: Annotated[str | None, typer.Option(help="All that were refused for this reason.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+) -> int:
+    """Put refused files back where they came from, to be delivered. Exit 1 if one could not be put back.
+
+    No file is overwritten: where the place is taken, the name gets a number. A running daemon does it; without
+    one it is done at once, and the ledger has its row at the next start.
+    """
+    if sum((bool(names), reason is not None, every)) != 1:
+        raise typer.BadParameter("give names, or --reason, or --all")
+    home = _home(loaded.settings)
+    found = _entries(home)
+    if every and not found:
+        typer.echo(_EMPTY)
+    wanted, problems = _choose(found, names, reason)
+    try:
+        done = send_back(home, wanted, _PATIENCE)
+    except OSError as error:
+        raise SettingsError(f"SYNC_REPLAY_DIR: its quarantine can't be changed: {error.strerror}") from None
+    for order, problem in done:
+        if problem:
+            problems.append(f"{quote_from_bytes(order.name)}: still in quarantine: {problem}")
+        else:
+            typer.echo(f"{quote_from_bytes(order.name)} -> {quote_from_bytes(order.to)}")
+    for problem in problems:
+        typer.echo(f"syncdaemon: {problem}", err=True)
+    return FOUND if problems else 0
+
+
+def _choose(found: list[Entry], names: list[str] | None, reason: str | None) -> tuple[list[Entry], list[str]]:
+    """The files that are meant, and what can't be meant; all files where neither names nor a reason are given."""
+    if names:
+        by_name = {os.fsdecode(entry.name): entry for entry in found}
+        by_name |= {quote_from_bytes(entry.name): entry for entry in found}  # what `list` shows goes first
+        missing = [f"{name}: no such file in quarantine" for name in names if name not in by_name]
+        return list({name: by_name[name] for name in names if name in by_name}.values()), missing
+    if reason is None:
+        return found, []
+    wanted = [entry for entry in found if entry.reason == reason]
+    return wanted, [] if wanted else [f"no file in quarantine was refused as {reason}"]
+
+
+def _home(settings: Settings) -> Home:
+    if not settings.sync_replay_dir.is_dir():
+        raise SettingsError(f"SYNC_REPLAY_DIR: {settings.sync_replay_dir} is not a directory")
+    return Home(os.fsencode(os.path.abspath(settings.sync_replay_dir)))
+
+
+def _entries(home: Home) -> list[Entry]:
+    try:
+        return entries(home)
+    except OSError as error:
+        raise SettingsError(f"SYNC_REPLAY_DIR: its quarantine can't be read: {error.strerror}") from None
+
+
+def _told(entry: Entry) -> dict[str, str | int]:
+    """The entry as it is shown, names percent-encoded; an empty `problem` is none."""
+    return {**entry._asdict(), "name": quote_from_bytes(entry.name), "path": quote_from_bytes(entry.path)}

@@ -1,0 +1,61 @@
+"""What was found at the server, on the disks and the clocks, judged against the promises. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from syncdaemon.diagnosis.facts import (
+    Facts,
+    Folder,
+    LedgerFacts,
+    LinkFacts,
+    ReplayFacts,
+    Rights,
+    ServerFacts,
+    StreamFacts,
+    SyncFacts,
+    Wanted,
+)
+from syncdaemon.diagnosis.finding import Finding, Level, ok, warning
+from syncdaemon.diagnosis.link import judge_account, judge_clock, judge_link, judge_rights
+from syncdaemon.diagnosis.machine import judge_folder, judge_replay, judge_work
+from syncdaemon.diagnosis.stream import judge_stream, judge_sync
+
+__all__ = [
+    "Facts",
+    "Finding",
+    "Folder",
+    "LedgerFacts",
+    "Level",
+    "LinkFacts",
+    "ReplayFacts",
+    "Rights",
+    "ServerFacts",
+    "StreamFacts",
+    "SyncFacts",
+    "Wanted",
+    "judge",
+]
+
+
+def judge(facts: Facts) -> Iterator[Finding]:
+    """Every check, one finding each."""
+    wanted, server = facts.wanted, facts.server
+    yield _site(wanted)
+    yield from judge_link(server.link)
+    yield from judge_stream(server.stream, server.link, wanted)
+    yield from judge_rights(server.rights, wanted)
+    yield from judge_account(server.account)
+    yield from judge_sync(server.sync, server.link, wanted)
+    yield from judge_clock(server)
+    yield from judge_folder("replay_dir", "SYNC_REPLAY_DIR", facts.replay.folder, wanted.min_free, pauses=False)
+    yield from judge_replay(facts.replay, wanted)
+    yield from judge_folder("ledger_dir", "SYNC_LEDGER_DIR", facts.ledger.folder, wanted.min_free, pauses=True)
+    yield from judge_work(facts.replay, facts.ledger)
+
+
+def _site(wanted: Wanted) -> Finding:
+    if wanted.site_by_hostname:
+        said = "named after the host, whose name may change: then subjects and ledger change with it"
+        return warning("site", said, "set SITE")
+    return ok("site", "set by SITE")

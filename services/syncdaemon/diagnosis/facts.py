@@ -1,0 +1,152 @@
+"""What `doctor` found out, as bare facts. None where something was not tried, or can't be told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the settings ask for. `hold` and `rescan` in seconds; `created`: what `run` makes of a missing stream."""
+
+    site_by_hostname: bool = False
+    stream_name: str = "swarm_jobs"
+    subject: str = "edge.replay.*.*"
+    per_digest: bool = True
+    create: bool = True
+    created: str = ""
+    hold: float = 150.0
+    archive: bool = False
+    min_free: int = 0
+    rescan: float = 30.0
+
+
+@dataclass(frozen=True)
+class LinkFacts:
+    """The connection; `problem` where there is none. `tls`: its version. `certificate_days`: until it expires.
+
+    `loopback`: the server is this machine. `rtt` in seconds.
+    """
+
+    url: str
+    problem: str = ""
+    server: str = ""
+    server_id: str = ""
+    cluster: str = ""
+    max_payload: int = 0
+    rtt: float | None = None
+    tls: str = ""
+    certificate_days: float | None = None
+    loopback: bool = False
+
+
+@dataclass(frozen=True)
+class StreamFacts:
+    """The stream. `problem`: why it could not be looked at; `missing`: it is not there.
+
+    `config` and `state` are those of JetStream's STREAM.INFO, `lagging` the replicas that are not up to date.
+    `captured`: whether it takes all subjects of ours; `horizon`: for how many seconds it refuses a second copy.
+    """
+
+    problem: str = ""
+    missing: bool = False
+    config: Mapping[str, Any] = field(default_factory=dict)
+    state: Mapping[str, Any] = field(default_factory=dict)
+    lagging: tuple[str, ...] = ()
+    captured: bool = True
+    horizon: float = float("inf")
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What we may do: an empty text where it was tried and went well, else what the server said."""
+
+    create: str | None = None
+    publish: str | None = None
+    read: str | None = None
+    consume: str | None = None
+
+
+@dataclass(frozen=True)
+class SyncFacts:
+    """What the monitoring URL tells: whether the server syncs before it acknowledges, else how often, in seconds."""
+
+    problem: str = ""
+    always: bool = False
+    interval: float = 0.0
+    server: str = ""
+    server_id: str = ""
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """All of the other side. `account`: bytes of storage used and allowed; `clock_ahead`: the server's, in seconds.
+
+    `clock_error`: by how much `clock_ahead` may be wrong.
+    """
+
+    link: LinkFacts
+    stream: StreamFacts | None = None
+    rights: Rights = Rights()
+    account: tuple[int, int] | None = None
+    sync: SyncFacts | None = None
+    clock_ahead: float | None = None
+    clock_error: float = 0.0
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A directory that is written to; `problem` where it can't be."""
+
+    path: str
+    problem: str = ""
+    free: int | None = None
+
+
+@dataclass(frozen=True)
+class ReplayFacts:
+    """The replay directory and its file system.
+
+    `unmovable`: why files can't be moved within it; `mounts` below it; `clock_ahead`: the file system's clock, in
+    seconds; `leases`, `watch`: empty, or why there are none; `folders` against the limit `watches`; `waiting` files,
+    the oldest for `oldest` seconds; `counted_all`: whether those are all.
+    """
+
+    folder: Folder
+    running: bool = False
+    kind: str = ""
+    remote: bool = False
+    unmovable: str | None = None
+    mounts: tuple[str, ...] = ()
+    leases: str | None = None
+    clock_ahead: float | None = None
+    watch: str | None = None
+    folders: int = 0
+    watches: int | None = None
+    waiting: int = 0
+    oldest: float = 0.0
+    counted_all: bool = True
+    quarantined: int = 0
+
+
+@dataclass(frozen=True)
+class LedgerFacts:
+    """The ledger. `rows` in its newest file; `damage` in that; `last_receipt` and `last_row`: seconds ago."""
+
+    folder: Folder
+    file: str = ""
+    rows: int = 0
+    damage: str = ""
+    last_receipt: float | None = None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything."""
+
+    wanted: Wanted
+    server: ServerFacts
+    replay: ReplayFacts
+    ledger: LedgerFacts

@@ -1,0 +1,92 @@
+"""The connection, the rights and the clock of the server, judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from syncdaemon.diagnosis.facts import LinkFacts, Rights, ServerFacts, Wanted
+from syncdaemon.diagnosis.finding import Finding, failure, ok, warning
+from syncdaemon.units import duration_in_words, size_in_words
+
+_SOON = 14.0  # days that a certificate should still be valid
+_CLOCK = 1.0  # seconds that two clocks may differ
+_NEARLY_FULL = 0.9
+
+
+def judge_link(link: LinkFacts) -> Iterator[Finding]:
+    """Whether the server answers, and who else can listen."""
+    if link.problem:
+        yield failure("connection", link.problem, "check NATS_URL, the network and the login; the files wait for it")
+        return
+    rtt = f" in {link.rtt * 1000:.1f} ms" if link.rtt is not None else ""
+    cluster = f" of cluster {link.cluster}" if link.cluster else ""
+    yield ok("connection", f"{link.url}: {link.server}{cluster} answers{rtt}")
+    yield _tls(link)
+    yield ok("max_payload", f"a message may have {size_in_words(link.max_payload)}, its headers included")
+
+
+def _tls(link: LinkFacts) -> Finding:
+    if link.tls:
+        days = link.certificate_days
+        if days is not None and days < _SOON:
+            when = f"expires in {duration_in_words(days * 86_400)}"
+            return warning("tls", f"{link.tls}, but the server's certificate {when}", "have it renewed")
+        return ok("tls", link.tls)
+    if link.loopback:
+        return ok("tls", "none, and the server is on this machine")
+    return warning("tls", "none: evidence and login go in the clear", "use a tls:// URL, or NATS_TLS_CA")
+
+
+def judge_rights(rights: Rights, wanted: Wanted) -> Iterator[Finding]:
+    """What the server lets us do, each tried in a way that changes nothing."""
+    name = wanted.stream_name
+    if rights.create is not None:
+        remedy = f"allow publishing to $JS.API.STREAM.CREATE.{name}, or create it by other means"
+        yield _right("may_create", f"the stream {name} may be created", rights.create, failure, remedy)
+    if rights.publish is not None:
+        can = f"a message on {wanted.subject} would be taken, and its acknowledgement reaches us"
+        yield _right("may_publish", can, rights.publish, failure, f"allow publishing to {wanted.subject}")
+    if rights.read is not None:
+        remedy = f"allow $JS.API.STREAM.MSG.GET.{name}: without it, the first file that is there already stops delivery"
+        yield _right("may_read", "messages can be read back", rights.read, failure, remedy)
+    if rights.consume is not None:
+        remedy = f"allow publishing to $JS.API.CONSUMER.CREATE.{name}.> and $JS.API.CONSUMER.MSG.NEXT.{name}.>"
+        effect = "" if wanted.per_digest else ": without it, what was in doubt can't be looked for"
+        yield _right("may_consume", "the stream can be read through", rights.consume, warning, remedy + effect)
+
+
+def _right(check: str, can: str, problem: str, bad: Callable[[str, str, str], Finding], remedy: str) -> Finding:
+    return bad(check, problem, remedy) if problem else ok(check, can)
+
+
+def judge_account(account: tuple[int, int] | None) -> Iterator[Finding]:
+    """How much the account may still store."""
+    if account is None:
+        return
+    used, most = account
+    if most <= 0:
+        yield ok("account", f"{size_in_words(used)} stored, no limit")
+        return
+    said = f"{size_in_words(used)} of {size_in_words(most)} stored"
+    if used >= most:
+        yield failure("account", f"{said}: full, nothing is taken", "raise the account's limit, or remove messages")
+    elif used >= _NEARLY_FULL * most:
+        yield warning("account", said, "raise the account's limit before it is full; then delivery pauses")
+    else:
+        yield ok("account", said)
+
+
+def judge_clock(server: ServerFacts) -> Iterator[Finding]:
+    """Whether our clock goes like the server's: the duplicate window and the ledger's times are read off them."""
+    if server.link.problem:
+        return
+    ahead = server.clock_ahead
+    if ahead is None:
+        remedy = "set NATS_MONITOR_URL, or look again when there is a stream"
+        yield warning("clock", "the server's clock can't be seen", remedy)
+    elif abs(ahead) - server.clock_error > _CLOCK:
+        side = "behind" if ahead > 0 else "ahead of"
+        said = f"this machine's clock is {duration_in_words(abs(ahead))} {side} the server's"
+        yield warning("clock", said, "set it (NTP): the ledger's times and the duplicate window depend on it")
+    else:
+        yield ok("clock", f"within {max(abs(ahead), server.clock_error):.3f} s of the server's")

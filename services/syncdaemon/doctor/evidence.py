@@ -1,0 +1,66 @@
+"""Looking at the ledger, read only and beside a running daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from syncdaemon.diagnosis import Folder, LedgerFacts
+from syncdaemon.doctor.machine import look_at_folder
+from syncdaemon.errors import LedgerDamaged
+from syncdaemon.ledger import files, last_lines
+from syncdaemon.settings import Settings
+from syncdaemon.verify import audit
+
+_ROWS_BACK = 16_384  # rows at the end of each older file in which the last receipt is looked for
+_RECEIPTS = ("published", "duplicate")
+
+
+def look(settings: Settings) -> LedgerFacts:
+    """The folder, the chain of the newest file, and how long ago the last receipt was written."""
+    place, site = settings.sync_ledger_dir.absolute(), settings.site
+    folder = _folder(place)
+    paths = [path for path in files(place, site) if path.stat().st_size]
+    if folder.problem or not paths:
+        return LedgerFacts(folder)
+    last: list[str] = []
+
+    def seen(row: dict[str, Any]) -> None:
+        if row["event"] in _RECEIPTS:
+            last[:] = [row["ts"]]
+
+    rows, damage = 0, ""
+    try:
+        rows = audit(place, site, newest_only=True, seen=seen).rows
+    except LedgerDamaged as error:
+        damage = str(error)
+    except OSError as error:
+        damage = f"{paths[-1]} can't be read: {error.strerror}"
+    ts = last[0] if last else _older(reversed(paths[:-1]))
+    since = None if ts is None else time.time() - datetime.fromisoformat(ts).timestamp()
+    return LedgerFacts(folder, paths[-1].name, rows, damage, since)
+
+
+def _folder(place: Path) -> Folder:
+    """The folder; one that is missing is made by the daemon, if it may."""
+    if place.exists():
+        return look_at_folder(os.fsencode(place))
+    above = next(parent for parent in place.parents if parent.exists())
+    if above.is_dir() and os.access(above, os.W_OK | os.X_OK, effective_ids=True):
+        disk = os.statvfs(above)
+        return Folder(f"{place}, which is still to be made,", "", disk.f_bavail * disk.f_frsize)
+    return Folder(str(place), f"{place} is not there and can't be made in {above}")
+
+
+def _older(paths: Iterable[Path]) -> str | None:
+    """When the last receipt in these files was written."""
+    for path in paths:
+        for line in reversed(last_lines(path, _ROWS_BACK)):
+            if b'"event":"published"' in line or b'"event":"duplicate"' in line:
+                return str(json.loads(line)["ts"])
+    return None

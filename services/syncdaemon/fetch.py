@@ -1,0 +1,84 @@
+"""A message's content, as the file that it was: decoded, or fetched from the object that it names."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping
+from contextlib import aclosing
+from hashlib import sha256
+from typing import Any
+
+import zstandard
+
+from syncdaemon.errors import LanePaused
+from syncdaemon.history import contents
+from syncdaemon.link import Session
+from syncdaemon.message import Stored
+
+_NO_MESSAGE, _NO_STREAM = 10037, 10059
+_CHUNK = 1 << 20
+
+
+async def message(session: Session, stream: str, seq: int) -> Stored | None:
+    """The message at this sequence; None where there is none.
+
+    Raises LinkDown; PermissionError where the server does not let us; LanePaused where it cannot now.
+    """
+    return await _get(session, stream, {"seq": seq})
+
+
+async def _get(session: Session, stream: str, ask: dict[str, Any]) -> Stored | None:
+    answer = await session.request_json(f"$JS.API.STREAM.MSG.GET.{stream}", ask)
+    if answer is None:
+        raise LanePaused(f"stream {stream}: nobody answers")
+    if "message" in answer:
+        return Stored.from_api(answer["message"])
+    if answer.get("error", {}).get("err_code") in (_NO_MESSAGE, _NO_STREAM):
+        return None
+    raise LanePaused(f"stream {stream}: {answer.get('error', {}).get('description')}")
+
+
+async def digest(session: Session, headers: Mapping[str, str], body: bytes) -> str | None:
+    """The SHA-256 of the file that a message stands for; None where that is not there, or not whole.
+
+    Raises as `message` does.
+    """
+    if name := headers.get("Edge-Object"):
+        return await _object_digest(session, name)
+    if headers.get("Content-Encoding") == "zstd":
+        return _decoded_digest(body)
+    return sha256(body).hexdigest()
+
+
+def _decoded_digest(body: bytes) -> str | None:
+    found = sha256()
+    try:
+        with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(body)) as reader:
+            while piece := reader.read(_CHUNK):
+                found.update(piece)
+    except zstandard.ZstdError:
+        return None
+    return found.hexdigest()
+
+
+async def _object_digest(session: Session, place: str) -> str | None:
+    """Of an object of the Object Store (ADR-20): its meta names the subject and the number of its chunks."""
+    bucket, _, name = place.partition("/")
+    stream = f"OBJ_{bucket}"
+    encoded = base64.urlsafe_b64encode(name.encode()).decode()
+    meta = await _get(session, stream, {"last_by_subj": f"$O.{bucket}.M.{encoded}"})
+    if meta is None:
+        return None
+    try:
+        told = json.loads(meta.data)
+        nuid, wanted = str(told["nuid"]), int(told["chunks"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    found, chunks = sha256(), 0
+    async with aclosing(contents(session, stream, f"$O.{bucket}.C.{nuid}", 1)) as pieces:
+        async for _, data in pieces:
+            found.update(data)
+            chunks += 1
+    return found.hexdigest() if chunks == wanted else None

@@ -1,0 +1,216 @@
+"""The way back out of the quarantine, for files that can be delivered by now.
+
+The operator's command leaves an *order* in `requeue/`: durable, and done whoever dies. One process at a time carries
+orders out, under the lock of that folder: the daemon where one runs, else the command itself. Every step can be
+repeated. The order stays until the daemon has its row in the ledger, which nobody else writes: after a crash
+the row may be there twice, and never not at all.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from typing import Any, NamedTuple
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from syncdaemon import settle
+from syncdaemon.disk import fsync_dir, is_locked, make_dirs, rename_new, write_durably
+from syncdaemon.model import Row
+from syncdaemon.spool.home import Home
+from syncdaemon.spool.moves import NAME_MAX, below, free_name
+from syncdaemon.spool.quarantine import SIDECAR, Entry
+
+_ORDER = b".json"
+_LOOK_SECONDS = 0.05
+
+
+class Order(NamedTuple):
+    """A file of the quarantine that is to go back.
+
+    `name` is its name there, `path` where it was taken from, `to` where it goes: raw bytes, the last two
+    relative to the replay directory.
+    """
+
+    name: bytes
+    path: bytes
+    to: bytes
+    size: int
+    sha256: str
+    reason: str
+
+    def row(self) -> tuple[str, Row]:
+        """What the ledger says of it: `to` only where the place that it came from was taken."""
+        to = {} if self.to == self.path else {"to": quote_from_bytes(self.to)}
+        told: Row = {"path": quote_from_bytes(self.path), "size": self.size, "sha256": self.sha256}
+        return "requeued", {**told, "reason": self.reason, **to}
+
+
+class Done(NamedTuple):
+    """What became of an order. `problem`: the file is still in quarantine, and why."""
+
+    order: Order
+    problem: str
+
+
+def send_back(home: Home, wanted: Sequence[Entry], patience: float) -> list[Done]:
+    """Has these files put back: by the daemon where one runs, so that their row comes before their delivery; else here.
+
+    What a running daemon has not done within so many seconds is still to be done. Raises OSError.
+    """
+    if not wanted:
+        return []
+    home.act_as_owner()
+    orders = ask(home, wanted)
+    deadline = time.monotonic() + patience
+    while any(_stands(home, order) for order in orders) and is_locked(home.lock):
+        if time.monotonic() > deadline:
+            return [
+                _outcome(home, order, "the daemon will put it back as soon as its ledger takes rows")
+                for order in orders
+            ]
+        time.sleep(_LOOK_SECONDS)
+    names = {order.name for order in orders}
+    done = [one for one in put_back(home) if one.order.name in names]
+    forget(home, [order for order, problem in done if problem])
+    here = {order.name for order, _ in done}
+    return done + [_outcome(home, order, "the daemon's log says why") for order in orders if order.name not in here]
+
+
+def _stands(home: Home, order: Order) -> bool:
+    return os.path.lexists(_path(home, order.name))
+
+
+def _outcome(home: Home, order: Order, otherwise: str) -> Done:
+    """Whether the daemon has moved it."""
+    return Done(order, otherwise if os.path.lexists(os.path.join(home.quarantine, order.name)) else "")
+
+
+def ask(home: Home, wanted: Iterable[Entry]) -> list[Order]:
+    """Leaves an order for each of these files. Raises OSError; the orders before stand then."""
+    make_dirs(home.requeue)
+    with _alone(home):
+        return [_write(home, _order(home, entry)) for entry in wanted]
+
+
+def _order(home: Home, entry: Entry) -> Order:
+    path = entry.path if _deliverable(home, entry.path) else _plain(entry.name)
+    to = os.path.relpath(free_name(os.path.join(home.replay_dir, path)), home.replay_dir)
+    return Order(entry.name, path, to, entry.size, entry.sha256, entry.reason)
+
+
+def _deliverable(home: Home, path: bytes) -> bool:
+    """Whether a sidecar's path is one that the daemon could have taken a file from. A sidecar can be tampered with."""
+    parts = path.split(b"/")
+    strange = any(part in (b"", b"..") or len(part) > NAME_MAX for part in parts) or b"\0" in path
+    return not strange and not settle.path_ignored(path) and below(home.replay_dir, path)
+
+
+def _plain(name: bytes) -> bytes:
+    """A name in the replay directory itself, for a file whose place is not known or not to be had any more."""
+    return b"requeued-" + name[: NAME_MAX - 20] + b"~" if settle.ignored(name) else name
+
+
+def pending(home: Home) -> list[Order]:
+    """The orders that still have to be carried out or recorded."""
+    try:
+        there = os.listdir(home.requeue)
+    except FileNotFoundError:
+        return []
+    return [order for name in sorted(there) if name.endswith(_ORDER) and (order := _load(home, name)) is not None]
+
+
+def put_back(home: Home, wait: bool = True) -> list[Done]:
+    """Carries out all orders. Without `wait`: none, while another process is at it."""
+    if not pending(home):
+        return []
+    try:
+        with _alone(home, wait):
+            return [_carry_out(home, order) for order in pending(home)]
+    except BlockingIOError:
+        return []
+
+
+def _carry_out(home: Home, order: Order) -> Done:
+    try:
+        order = _move(home, order)
+    except OSError as error:
+        return Done(order, error.strerror or str(error))
+    with suppress(OSError):  # there is none, or the next start removes it: a reason without its file
+        os.unlink(os.path.join(home.quarantine, order.name + SIDECAR))
+        fsync_dir(home.quarantine)
+    return Done(order, "")
+
+
+def _move(home: Home, order: Order) -> Order:
+    """Out of the quarantine, if it is still there, and durable at its new place. The order with that place."""
+    source = os.path.join(home.quarantine, order.name)
+    while os.path.lexists(source):
+        place = os.path.join(home.replay_dir, order.to)
+        try:
+            make_dirs(os.path.dirname(place))
+            rename_new(source, place)
+        except FileNotFoundError:  # the file or its new folder went away this very moment
+            continue
+        except NotADirectoryError:  # what was a folder is a file by now
+            order = _elsewhere(home, order, _plain(order.name))
+        except FileExistsError:
+            at = order.to if os.path.lexists(place) else _plain(order.name)  # else the same, of a folder
+            order = _elsewhere(home, order, at)
+        else:
+            fsync_dir(os.path.dirname(place))
+    return order
+
+
+def _elsewhere(home: Home, order: Order, to: bytes) -> Order:
+    """The place is taken: the order names another one before the file goes there."""
+    place = free_name(os.path.join(home.replay_dir, to))
+    return _write(home, order._replace(to=os.path.relpath(place, home.replay_dir)))
+
+
+def forget(home: Home, orders: Sequence[Order]) -> None:
+    """Removes these orders: each is recorded, or could not be carried out."""
+    for order in orders:
+        with suppress(FileNotFoundError):
+            os.unlink(_path(home, order.name))
+    if orders:
+        fsync_dir(home.requeue)
+
+
+@contextmanager
+def _alone(home: Home, wait: bool = True) -> Iterator[None]:
+    """No other process carries out orders meanwhile. Raises BlockingIOError where one does and we do not wait."""
+    fd = os.open(home.requeue, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(fd)
+
+
+def _path(home: Home, name: bytes) -> bytes:
+    return os.path.join(home.requeue, sha256(name).hexdigest().encode() + _ORDER)
+
+
+def _write(home: Home, order: Order) -> Order:
+    told: dict[str, Any] = order._asdict()
+    told |= {field: quote_from_bytes(told[field]) for field in ("name", "path", "to")}
+    write_durably(_path(home, order.name), json.dumps(told, indent=2, sort_keys=True).encode() + b"\n")
+    return order
+
+
+def _load(home: Home, name: bytes) -> Order | None:
+    """The order in this file; None for what is none."""
+    try:
+        with open(os.path.join(home.requeue, name), "rb") as file:
+            told = json.loads(file.read())
+        raw = {field: unquote_to_bytes(told[field]) for field in ("name", "path", "to")}
+        order = Order(**raw, size=int(told["size"]), sha256=str(told["sha256"]), reason=str(told["reason"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    ours = name == os.path.basename(_path(home, order.name)) and b"/" not in order.name
+    return order if ours and _deliverable(home, order.to) else None

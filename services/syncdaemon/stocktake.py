@@ -1,0 +1,218 @@
+"""`verify --stream`: the ledger of a site against the stream, both ways. Alters nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from syncdaemon import fetch
+from syncdaemon.disk import is_locked
+from syncdaemon.errors import LanePaused, SettingsError
+from syncdaemon.history import contents, one_by_one, since
+from syncdaemon.ledger import lock_path, rows_numbered
+from syncdaemon.link import Session
+from syncdaemon.model import Seen
+from syncdaemon.reconcile import Comparison, Fetched, Problem, Receipts, second_look
+from syncdaemon.stream import captured
+
+_AT_ONCE = 64  # messages that are fetched at the same time
+_TELL_EVERY = 500  # messages between two calls of `progress`
+_NO_STREAM = 10059
+_PATIENCE = 15.0  # seconds: more than a daemon waits for an answer
+_LOOK_SECONDS = 0.5
+_RECEIPTS = ("published", "duplicate")
+
+
+class Books:
+    """The receipts of a site's ledger, by stream: `row` is told its rows, one after another.
+
+    `stream` is looked at even if there is none for it. `subject`: what the site's messages are read through on. A
+    receipt for another one, such as that of a duplicate which another site had stored, is looked at by itself.
+    """
+
+    def __init__(self, folder: Path, site: str, stream: str, subject: str) -> None:
+        self.folder = folder
+        self.site = site
+        self.subject = subject
+        self.last_row = 0
+        self._key = secrets.token_bytes(16)
+        self.receipts = {stream: Receipts(self._key)}
+
+    def row(self, row: Mapping[str, Any]) -> None:
+        """The next row."""
+        self.last_row = row["n"]
+        if row["event"] in _RECEIPTS:
+            receipts = self.receipts.setdefault(row["stream"], Receipts(self._key))
+            receipts.add(row, captured([self.subject], row["subject"]))
+        elif row["event"] == "held_lost":
+            for receipts in self.receipts.values():
+                receipts.void(row)
+
+
+@dataclass
+class Stock:
+    """What was found of one stream.
+
+    `expired`: receipts from before its first message. `left`: whose message went by the stream's own rules: consumed,
+    or replaced on its subject. `void`: whose message the server had lost, and got again.
+    """
+
+    stream: str
+    receipts: int = 0
+    messages: int = 0
+    expired: int = 0
+    left: int = 0
+    void: int = 0
+    problems: Counter[str] = field(default_factory=Counter)
+
+
+class Stocktake:
+    """Of one stream. `tell` hears of every problem, `progress` how far it is: so many sequences, of so many.
+
+    With `content`, every body is fetched, and every object.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        books: Books,
+        stream: str,
+        content: bool,
+        tell: Callable[[Problem], None],
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self._session = session
+        self._books = books
+        self._content = content
+        self._tell_problem = tell
+        self._progress = progress
+        self._receipts = books.receipts[stream]
+        self._read_so_far = 0
+        self.stock = Stock(stream, len(self._receipts))
+
+    async def run(self) -> Stock:
+        """Raises LinkDown, LanePaused, and SettingsError where the server does not let us read."""
+        try:
+            await self._run()
+        except PermissionError as error:
+            what = f"{self.stock.stream} can't be read with these credentials"
+            raise SettingsError(f"SYNC_STREAM: {what}: {error}") from None
+        return self.stock
+
+    async def _run(self) -> None:
+        config, state = await self._info()
+        comparison = Comparison(self._receipts, self._books.site, state.get("first_seq", 0))
+        if config:
+            await self._read(comparison, config, state)
+        comparison.end()
+        self.stock.void, self.stock.messages = comparison.void, comparison.messages
+        self.stock.expired = comparison.expired
+        await self._later_receipts(comparison)
+        for problem in comparison.without_receipt():
+            self._tell(problem)
+        await self._look_again(comparison.doubtful)
+
+    async def _later_receipts(self, comparison: Comparison) -> None:
+        """What was stored while we began, and is recorded since; a running daemon may still be about to."""
+        books = self._books
+        deadline = time.monotonic() + _PATIENCE
+        while comparison.unknown:
+            running = is_locked(lock_path(books.folder, books.site))
+            for row in rows_numbered(books.folder, books.site, lambda n: n > books.last_row):
+                if row["event"] in _RECEIPTS and row["stream"] == self.stock.stream:
+                    comparison.unknown.pop(row["stream_seq"], None)
+            if not running or time.monotonic() > deadline:
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _info(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Configuration and state of the stream; nothing where there is none."""
+        answer = await self._session.request_json(f"$JS.API.STREAM.INFO.{self.stock.stream}")
+        if answer is None or ("config" not in answer and answer.get("error", {}).get("err_code") != _NO_STREAM):
+            raise LanePaused(f"stream {self.stock.stream} can't be looked at: {answer and answer.get('error')}")
+        return answer.get("config", {}), answer.get("state", {})
+
+    async def _read(self, comparison: Comparison, config: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+        """The messages that were there when we began, in order."""
+        first, last = state["first_seq"], state["last_seq"]
+        if config.get("retention", "limits") != "limits":
+            await self._through(one_by_one(*self._where(first)), comparison, first, last)
+            return
+        try:
+            reading = self._with_bodies(first) if self._content else self._headers(first)
+            await self._through(reading, comparison, first, last)
+        except PermissionError:
+            if self._read_so_far:
+                raise
+            await self._through(one_by_one(*self._where(first)), comparison, first, last)
+
+    def _where(self, first: int) -> tuple[Session, str, str, int]:
+        return self._session, self.stock.stream, self._books.subject, first
+
+    def _with_bodies(self, first: int) -> AsyncGenerator[tuple[Seen, bytes | None], None]:
+        return contents(*self._where(first))
+
+    async def _headers(self, first: int) -> AsyncGenerator[tuple[Seen, bytes | None], None]:
+        async with aclosing(since(*self._where(first))) as messages:
+            async for seen in messages:
+                yield seen, None
+
+    async def _through(
+        self, reading: AsyncGenerator[tuple[Seen, bytes | None], None], comparison: Comparison, first: int, last: int
+    ) -> None:
+        async with aclosing(reading) as messages:
+            async for seen, body in messages:
+                if seen.seq > last:
+                    break
+                digest = None
+                if self._content and body is not None:
+                    digest = await fetch.digest(self._session, seen.headers, body) or "not there"
+                comparison.see(seen, digest)
+                self._read_so_far += 1
+                if self._read_so_far % _TELL_EVERY == 0:
+                    self._progress(seen.seq - first + 1, last - first + 1)
+        self._progress(last - first + 1, last - first + 1)
+
+    async def _look_again(self, rows: Sequence[int]) -> None:
+        """Each of these receipts, against the message at its sequence as it is now."""
+        wanted = set(rows)
+        doubtful = rows_numbered(self._books.folder, self._books.site, wanted.__contains__)
+        config, state = await self._info()
+        while some := list(islice(doubtful, _AT_ONCE)):
+            found = await asyncio.gather(*(self._fetch(row) for row in some))
+            for row, message in zip(some, found, strict=True):
+                if message is None and config and row["stream_seq"] < state["first_seq"]:
+                    self.stock.expired += 1
+                elif message is None and config and row["stream_seq"] <= state["last_seq"] and _lets_go(config):
+                    self.stock.left += 1
+                elif problem := second_look(row, message, self._books.site):
+                    self._tell(problem)
+
+    async def _fetch(self, row: Mapping[str, Any]) -> Fetched | None:
+        stored = await fetch.message(self._session, self.stock.stream, row["stream_seq"])
+        if stored is None:
+            return None
+        away = stored.headers.get("Edge-Object") or stored.headers.get("Content-Encoding")
+        if away and not self._content:
+            return Fetched(stored.seq, stored.headers, stored.headers.get("Edge-Sha256"))
+        return Fetched(stored.seq, stored.headers, await fetch.digest(self._session, stored.headers, stored.data))
+
+    def _tell(self, problem: Problem) -> None:
+        self.stock.problems[problem.what] += 1
+        self._tell_problem(problem)
+
+
+def _lets_go(config: Mapping[str, Any]) -> bool:
+    """Whether messages leave from the middle of the stream by its own rules."""
+    if config.get("retention", "limits") != "limits":
+        return True
+    refuses = config.get("discard") == "new" and config.get("discard_new_per_subject")
+    return bool(config.get("max_msgs_per_subject", -1) > 0 and not refuses)

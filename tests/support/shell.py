@@ -1,0 +1,102 @@
+"""A user's shell: every command as a process, what it prints, and its exit code."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from syncdaemon.devserver import HOST, free_port
+
+PASSWORD = "correct-horse-battery"
+NOBODY = 65_534
+PROGRAM = (sys.executable, "-m", "syncdaemon")
+
+
+class Ended(NamedTuple):
+    """A command that has ended. `said`: the lines on its standard error that are no log lines."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> list[str]:
+        return [line for line in self.err.splitlines() if not line.startswith("{")]
+
+
+class Shell:
+    """A user's shell in an empty folder, with the environment of one site."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.replay = folder / "replay"
+        self.ledger = folder / "ledger"
+        self.replay.mkdir()
+        self.env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("SYNC_", "NATS_"))},
+            "COLUMNS": "200",
+            "SITE": "test-site",
+            "NATS_URL": f"nats://{HOST}:{free_port()}",
+            "SYNC_REPLAY_DIR": str(self.replay),
+            "SYNC_LEDGER_DIR": str(self.ledger),
+            "SYNC_HTTP_ADDR": f"{HOST}:{free_port()}",
+        }
+        self.env.pop("EDGE_MODE", None)
+
+    def __call__(self, *arguments: str | Path, **settings: str) -> Ended:
+        """Runs `syncdaemon` to its end."""
+        return self.under((), *arguments, **settings)
+
+    def under(self, program: tuple[str, ...], *arguments: str | Path, **settings: str) -> Ended:
+        """The same, started by another program. No command ever shows a traceback."""
+        command = [*program, *PROGRAM, *map(str, arguments)]
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.env | settings, capture_output=True, text=True, timeout=40
+        )
+        assert "Traceback" not in done.stdout + done.stderr, done.stderr
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    def files(self) -> list[str]:
+        """What waits in the replay directory."""
+        own = self.replay / ".syncdaemon"
+        found = (path for path in self.replay.rglob("*") if path.is_file() and not path.is_relative_to(own))
+        return sorted(str(path.relative_to(self.replay)) for path in found)
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    folder = tmp_path / "shell"
+    folder.mkdir()
+    return Shell(folder)
+
+
+def given_away(shell: Shell) -> int:
+    """The replay directory with all in it belongs to somebody else, who can get there; the user's number.
+
+    Skips where we are not root, who alone can do that.
+    """
+    if os.geteuid() != 0:
+        if os.environ.get("CI"):
+            pytest.fail("CI runs as root")
+        pytest.skip("only root can work as somebody else")
+    for folder, _, names in os.walk(shell.replay):
+        for place in (folder, *(os.path.join(folder, name) for name in names)):
+            os.chown(place, NOBODY, NOBODY)
+    for above in (shell.folder, *shell.folder.parents):
+        above.chmod(above.stat().st_mode | 0o001)
+    return NOBODY
+
+
+def one_line(ended: Ended, code: int) -> str:
+    """The one line for a person that a command which can't do its work ends with."""
+    assert ended.code == code, ended
+    assert len(ended.said) == 1, ended
+    line = ended.said[0]
+    assert line.startswith("syncdaemon: ")
+    assert PASSWORD not in ended.err + ended.out
+    return line.removeprefix("syncdaemon: ")

@@ -1,0 +1,111 @@
+"""The calls on files that more than one part relies on."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from syncdaemon import disk
+from syncdaemon.disk import is_locked, lock_file, rename_new
+
+
+@pytest.fixture(params=["renameat2", "link", "neither"])
+def file_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """One that knows RENAME_NOREPLACE, one that has hard links instead, and one without both."""
+
+    def unknown(*_: object) -> None:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    def no_links(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if request.param != "renameat2":
+        monkeypatch.setattr(disk, "_renameat2", unknown)
+    if request.param == "neither":
+        monkeypatch.setattr(os, "link", no_links)
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("file_system")
+def test_a_file_gets_its_new_name(tmp_path: Path) -> None:
+    """And loses the old one."""
+    source, target = tmp_path / "a\n\udcff", tmp_path / "b"
+    source.write_bytes(b"evidence")
+    rename_new(os.fsencode(source), os.fsencode(target))
+
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+    assert target.read_bytes() == b"evidence"
+
+
+@pytest.mark.usefixtures("file_system")
+def test_a_folder_gets_its_new_name(tmp_path: Path) -> None:
+    """With all that is in it."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/inside").write_bytes(b"evidence")
+    rename_new(os.fsencode(tmp_path / "a"), os.fsencode(tmp_path / "b"))
+
+    assert (tmp_path / "b/inside").read_bytes() == b"evidence"
+
+
+@pytest.mark.usefixtures("file_system")
+@pytest.mark.parametrize("there", ["file", "folder", "symlink"])
+def test_nothing_is_ever_overwritten(tmp_path: Path, there: str) -> None:
+    """Not even a symlink that points nowhere."""
+    source, target = tmp_path / "a", tmp_path / "b"
+    source.write_bytes(b"evidence")
+    if there == "file":
+        target.write_bytes(b"another")
+    elif there == "folder":
+        target.mkdir()
+    else:
+        target.symlink_to("nowhere")
+
+    with pytest.raises(FileExistsError):
+        rename_new(os.fsencode(source), os.fsencode(target))
+    assert source.read_bytes() == b"evidence"
+    assert there != "file" or target.read_bytes() == b"another"
+    assert target.is_symlink() == (there == "symlink")
+
+
+@pytest.mark.usefixtures("file_system")
+def test_what_is_not_there_cannot_be_renamed(tmp_path: Path) -> None:
+    """The error is the usual one."""
+    with pytest.raises(FileNotFoundError):
+        rename_new(os.fsencode(tmp_path / "a"), os.fsencode(tmp_path / "b"))
+
+
+def test_a_lock_is_seen_and_not_disturbed(tmp_path: Path) -> None:
+    """By a look from outside, as often as one likes."""
+    path = tmp_path / "lock"
+    assert not is_locked(path)
+    fd = lock_file(path)
+    assert is_locked(path)
+    assert is_locked(path)
+    os.close(fd)
+    assert not is_locked(path)
+
+
+def test_a_look_at_the_lock_does_not_keep_a_daemon_from_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the lock for an instant, and who takes it waits that out."""
+    path = tmp_path / "lock"
+    os.close(lock_file(path))
+    looking = os.open(path, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    monkeypatch.setattr(time, "sleep", lambda _: os.close(looking))
+
+    os.close(lock_file(path))
+
+
+def test_a_lock_that_is_held_is_refused(tmp_path: Path) -> None:
+    """After a moment, not for ever."""
+    fd = lock_file(tmp_path / "lock")
+    with pytest.raises(BlockingIOError):
+        lock_file(tmp_path / "lock")
+    os.close(fd)
