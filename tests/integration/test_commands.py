@@ -28,7 +28,7 @@ from tests.support.server import MakeNatsServer
 
 pytestmark = pytest.mark.integration
 
-COMMANDS = ("run", "dev", "drain", "status", "verify", "put", "config")
+COMMANDS = ("run", "dev", "drain", "receive", "status", "verify", "put", "config")
 PASSWORD = "correct-horse-battery"
 PROGRAM = (sys.executable, "-m", "syncdaemon")
 

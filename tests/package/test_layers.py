@@ -16,11 +16,22 @@ PACKAGE = Path(__file__).parents[2] / "services" / "syncdaemon"
 
 LAYERS = {
     "values": {"errors", "model", "units"},
-    "decisions": {"backlog", "chain", "doubt", "message", "pace", "settings", "settle", "verdict"},
+    "decisions": {
+        "appetite",
+        "backlog",
+        "chain",
+        "doubt",
+        "incoming",
+        "message",
+        "pace",
+        "settings",
+        "settle",
+        "verdict",
+    },
     "ground": {"disk"},
     "edges": {"history", "ledger", "link", "metrics", "presence", "publish", "put", "spool", "stream", "verify", "web"},
     "order": {"deliver", "recheck"},
-    "wiring": {"daemon", "dev", "devserver", "parts", "report", "tasks"},
+    "wiring": {"daemon", "dev", "devserver", "parts", "receive", "report", "tasks"},
     "door": {"__main__", "cli"},
 }
 MAY_IMPORT: dict[str, set[str]] = {
@@ -37,8 +48,13 @@ MAY_IMPORT_TOO = {
     "daemon": {"parts", "report", "tasks"},
     "dev": {"daemon", "devserver"},  # the daemon and a server, for one another
     "history": {"link"},
+<<<<<<< HEAD
     "presence": {"history", "link", "stream"},
+=======
+    "incoming": {"message"},  # which writes the headers that this reads
+>>>>>>> 5cc890b (wip)
     "publish": {"history", "link", "stream"},  # the lane opens when the stream is prepared
+    "receive": {"disk", "parts", "tasks"},
     "stream": {"link"},
     "verify": {"ledger"},  # reads what it wrote
 }
@@ -46,9 +62,10 @@ MAY_IMPORT_TOO = {
 HOMES = {
     "aiohttp": {"web", "cli"},
     "nats": {"link"},
-    "prometheus_client": {"metrics"},
+    "prometheus_client": {"metrics", "receive"},
     "signal": {"daemon", "devserver"},
     "watchfiles": {"spool"},
+    "zstandard": {"receive"},
 }
 # Time and the outside come to a decision as arguments: so it can be tested with neither sleep nor mock.
 NOT_IN_DECISIONS = {"asyncio", "os", "socket", "time"}

@@ -9,7 +9,7 @@ import typer
 from syncdaemon import __version__
 from syncdaemon.cli import files, look, serve
 
-_COMMANDS = (serve.run, serve.dev, serve.drain, look.status, look.verify, files.put, look.config)
+_COMMANDS = (serve.run, serve.dev, serve.drain, serve.receive, look.status, look.verify, files.put, look.config)
 
 app = typer.Typer(
     name="syncdaemon",
