@@ -2,7 +2,13 @@
 
 import hypothesis
 
-pytest_plugins = ["tests.support.server", "tests.support.daemon", "tests.support.replay", "tests.support.shell"]
+pytest_plugins = [
+    "tests.support.server",
+    "tests.support.daemon",
+    "tests.support.receiver",
+    "tests.support.replay",
+    "tests.support.shell",
+]
 
 # A busy machine is not a wrong answer: pytest's own timeout catches what hangs.
 hypothesis.settings.register_profile("syncdaemon", deadline=None)

@@ -27,7 +27,7 @@ from tests.support.shell import PASSWORD, PROGRAM, Shell, one_line
 
 pytestmark = pytest.mark.integration
 
-COMMANDS = ("run", "dev", "drain", "status", "doctor", "verify", "put", "config")
+COMMANDS = ("run", "dev", "drain", "receive", "status", "doctor", "verify", "put", "config")
 
 
 def read_only(path: Path) -> tuple[str, ...]:

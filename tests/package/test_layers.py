@@ -17,10 +17,12 @@ PACKAGE = Path(__file__).parents[2] / "services" / "syncdaemon"
 LAYERS = {
     "values": {"errors", "model", "units"},
     "decisions": {
+        "appetite",
         "backlog",
         "chain",
         "diagnosis",
         "doubt",
+        "incoming",
         "message",
         "pace",
         "reconcile",
@@ -44,7 +46,17 @@ LAYERS = {
         "web",
     },
     "order": {"deliver", "recheck"},
-    "wiring": {"daemon", "dev", "devserver", "doctor", "parts", "report", "stocktake", "tasks"},
+    "wiring": {
+        "daemon",
+        "dev",
+        "devserver",
+        "doctor",
+        "parts",
+        "receive",
+        "report",
+        "stocktake",
+        "tasks",
+    },
     "door": {"__main__", "cli"},
 }
 MAY_IMPORT: dict[str, set[str]] = {
@@ -63,8 +75,10 @@ MAY_IMPORT_TOO = {
     "dev": {"daemon", "devserver"},  # the daemon and a server, for one another
     "fetch": {"history", "link"},
     "history": {"link"},
+    "incoming": {"message"},  # which writes the headers that this reads
     "presence": {"history", "link", "stream"},
     "publish": {"history", "link", "stream"},  # the lane opens when the stream is prepared
+    "receive": {"disk", "parts", "tasks"},
     "stream": {"link"},
     "verify": {"ledger"},  # reads what it wrote
 }
@@ -72,9 +86,10 @@ MAY_IMPORT_TOO = {
 HOMES = {
     "aiohttp": {"web", "cli"},
     "nats": {"link"},
-    "prometheus_client": {"metrics"},
+    "prometheus_client": {"metrics", "receive"},
     "signal": {"daemon", "devserver"},
     "watchfiles": {"spool"},
+    "zstandard": {"fetch", "receive"},
 }
 # Time and the outside come to a decision as arguments: so it can be tested with neither sleep nor mock.
 NOT_IN_DECISIONS = {"asyncio", "os", "socket", "time"}

@@ -317,7 +317,8 @@ class FakeSession(Session):
             self._tell(frame.reply, frame.reply, b"", b"NATS/1.0 404 No Messages\r\n\r\n")
 
     def _tell(self, inbox: bytes, subject: bytes, reply: bytes, headers: bytes) -> None:
-        if listener := self._client._listeners.get(self._inboxes.get(inbox, -1)):
+        sids = (sid for pattern, sid in self._inboxes.items() if matches(pattern.decode(), inbox.decode()))
+        if listener := self._client._listeners.get(next(sids, -1)):
             self.loop.call_soon(listener, subject, reply, b"", headers)
 
     def answer(self, frame: Frame, answer: Answer | None) -> None:

@@ -9,7 +9,17 @@ import typer
 from syncdaemon import __version__
 from syncdaemon.cli import check, files, look, quarantine, serve
 
-_COMMANDS = (serve.run, serve.dev, serve.drain, look.status, check.doctor, check.verify, files.put, look.config)
+_COMMANDS = (
+    serve.run,
+    serve.dev,
+    serve.drain,
+    serve.receive,
+    look.status,
+    check.doctor,
+    check.verify,
+    files.put,
+    look.config,
+)
 
 app = typer.Typer(
     name="syncdaemon",

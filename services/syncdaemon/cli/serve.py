@@ -1,4 +1,4 @@
-"""The commands that deliver: run, dev and drain."""
+"""The commands that deliver, and the one that receives: run, dev, drain and receive."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from rich.progress import (
 from syncdaemon.cli.options import FOUND, with_settings
 from syncdaemon.daemon import Daemon, install_signals
 from syncdaemon.dev import Dev
+from syncdaemon.receive import Receiver, ReceiveSettings
 from syncdaemon.settings import Loaded
 
 log = structlog.get_logger(__name__)
@@ -102,3 +103,23 @@ def drain(
             f"syncdaemon: {daemon.report.refused} files refused: `syncdaemon quarantine list` tells why", err=True
         )
     return FOUND if daemon.report.refused else 0
+
+
+@with_settings
+def receive(
+    loaded: Loaded,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files go: DIR/<site>/<path>.")],
+    consumer: Annotated[str, typer.Option(help="Durable consumer of SYNC_STREAM; made if missing.")] = "worker-staging",
+    subject: Annotated[str, typer.Option("--filter", help="Only these subjects; default: the whole stream.")] = "",
+    batch: Annotated[int, typer.Option(help="Messages that are held at the same time.", min=1, max=100_000)] = 512,
+) -> int:
+    """Receive, until SIGTERM: the other end. Any number may run at once, on one DIR or several."""
+
+    async def live() -> None:
+        stop = asyncio.Event()
+        install_signals(stop)
+        loaded.settings.check_files()
+        await Receiver(loaded.settings, ReceiveSettings(folder, consumer, subject, batch)).run(stop)
+
+    asyncio.run(live())
+    return 0

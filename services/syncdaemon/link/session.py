@@ -70,7 +70,10 @@ class Conversation:
         self._subject = subject.encode()
         self._heard: deque[Heard] = deque()
         self._more = asyncio.Event()
-        self.reply = b""
+        self._asked = 0
+        self._reply = b""
+        self.inbox = b""
+        self.sid = 0
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # only ever gets an error
 
     def hear(self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
@@ -80,28 +83,45 @@ class Conversation:
 
     async def ask(self, payload: bytes) -> None:
         """Sends one request. Raises LinkDown."""
-        await self._session.send(frame(self._subject, self.reply, b"", payload))
+        self._asked += 1
+        self._reply = b"%b.%d" % (self.inbox, self._asked)
+        await self._session.send(frame(self._subject, self._reply, b"", payload))
+
+    async def hang_up(self) -> None:
+        """Asks the server to send nothing more; what it has sent by then can still be heard. Raises LinkDown."""
+        await self._session.send([b"UNSUB %d\r\n" % self.sid])
+
+    def rest(self) -> list[Heard]:
+        """What has come and was not taken."""
+        heard, self._heard = list(self._heard), deque()
+        return heard
 
     async def next(self, within: float) -> Heard:
-        """The next answer.
+        """The next answer; of what the server says itself, on a reply subject, only that of the newest request.
 
         Raises LinkDown, PermissionError where we may not ask, TimeoutError where none comes for `within` seconds.
         """
-        while not self._heard:
-            self._more.clear()
-            waiting = asyncio.ensure_future(self._more.wait())
-            try:
-                ends = (waiting, self.future, self._session.lost)
-                done, _ = await asyncio.wait(ends, timeout=within, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                waiting.cancel()
-            if self.future in done:
-                self.future.result()
-            if self._session.lost in done:
-                raise LinkDown(self._session.lost.result())
-            if not done:
-                raise TimeoutError
-        return self._heard.popleft()
+        while True:
+            while not self._heard:
+                await self._some(within)
+            heard = self._heard.popleft()
+            if heard.reply or heard.subject == self._reply:
+                return heard
+
+    async def _some(self, within: float) -> None:
+        self._more.clear()
+        waiting = asyncio.ensure_future(self._more.wait())
+        try:
+            ends = (waiting, self.future, self._session.lost)
+            done, _ = await asyncio.wait(ends, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if self.future in done:
+            self.future.result()
+        if self._session.lost in done:
+            raise LinkDown(self._session.lost.result())
+        if not done:
+            raise TimeoutError
 
 
 class Session:
@@ -111,7 +131,7 @@ class Session:
         self.url = url
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.proved_at = 0.0
-        self._client = Client(self._answered, self._alive)
+        self._client = Client(self._answered, self._alive, self._arriving)
         self._waiting: dict[int, tuple[Sink, int, float]] = {}
         self._requests: defaultdict[str, set[_Reply | Conversation]] = defaultdict(set)
         self._token = 0
@@ -189,6 +209,10 @@ class Session:
         self._waiting[self._token] = (sink, key, time.monotonic())
         return b"%b%d" % (self._prefix, self._token)
 
+    def release(self, sink: Sink) -> None:
+        """Nobody waits for these answers any more; one that comes is dropped."""
+        self._waiting = {token: waiting for token, waiting in self._waiting.items() if waiting[0] is not sink}
+
     async def send(self, frames: Sequence[bytes]) -> None:
         """Hands the parts of whole protocol frames to the connection and waits while it is full.
 
@@ -249,19 +273,19 @@ class Session:
         conversation, alike = Conversation(self, subject), self._requests[subject.lower()]
         alike.add(conversation)
         try:
-            async with self._listening(conversation.hear) as conversation.reply:
+            async with self._listening(conversation.hear) as (conversation.sid, conversation.inbox):
                 yield conversation
         finally:
             alike.discard(conversation)
             conversation.future.cancel()
 
     @asynccontextmanager
-    async def _listening(self, heard: Listener) -> AsyncIterator[bytes]:
-        """A reply subject of which `heard` gets every message."""
-        sid, subject = self._client.listen(heard)
+    async def _listening(self, heard: Listener) -> AsyncIterator[tuple[int, bytes]]:
+        """A subscription, and the inbox below which it takes every subject; `heard` gets the messages."""
+        sid, inbox = self._client.listen(heard)
         try:
-            await self.send([b"SUB %b %d\r\n" % (subject, sid)])
-            yield subject
+            await self.send([b"SUB %b.* %d\r\n" % (inbox, sid)])
+            yield sid, inbox
         finally:
             self._client.unlisten(sid)
             with suppress(LinkDown):
@@ -283,6 +307,10 @@ class Session:
 
     def _alive(self) -> None:
         self.proved_at = time.monotonic()
+
+    def _arriving(self) -> None:
+        """On a slow link answers and PONGs may well be behind what comes in."""
+        self.proved_at = self._answered_at = time.monotonic()
 
     async def watch(self) -> str:
         """Probes the connection until it fails; the reason."""

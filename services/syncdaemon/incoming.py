@@ -1,0 +1,201 @@
+"""What a message is to the other end, given its headers: a file to write, or a message to reject. Pure.
+
+`Edge-Path` is percent-encoded raw bytes. A path that could lead anywhere but below its site's folder is rejected, and
+so is one that no file system can hold; neither is bent into something else.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from syncdaemon.message import header_fields
+
+LONGEST_NAME = 255  # bytes: NAME_MAX of every file system in use on Linux
+LONGEST_PATH = 4096  # bytes: PATH_MAX of Linux
+MOST_FOLDERS = 64  # each is a descriptor that is open at the same time
+OBJECT_TRIES = 500  # deliveries, over more than three days, until an object that does not come is given up
+
+DISK_FULL, WRITE_ERROR, OBJECT_MISSING, OBJECT_DENIED = "disk_full", "write_error", "object_missing", "object_denied"
+
+_SITE = re.compile(r"[a-z0-9-]{1,63}")
+_PATH = re.compile(r"(?:[!-$&-~]|%[0-9A-Fa-f]{2})+")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_NUMBER = re.compile(r"-?[0-9]{1,19}")
+_OBJECT = re.compile(r"([A-Za-z0-9_-]+)/(.+)")  # a bucket as in ADR-20
+_LARGEST = 2**63 - 1  # bytes: what a file system can count
+
+
+class Arrival(NamedTuple):
+    """A message as it was delivered. `reply` takes its acknowledgement and says which delivery this is."""
+
+    subject: bytes
+    reply: bytes
+    data: bytes
+    headers: bytes | None
+
+
+class Delivery(NamedTuple):
+    """Which message of which stream, delivered so many times by now."""
+
+    stream: str
+    seq: int
+    stored_ns: int
+    times: int
+
+    @property
+    def name(self) -> str:
+        """A file name for it: a stream that was made anew counts from 1 again, so the time is part of it."""
+        return f"{self.seq}-{self.stored_ns}"
+
+
+class Wanted(NamedTuple):
+    """The file that a message stands for. `mtime_ns` is None where the message does not tell."""
+
+    site: str
+    path: tuple[bytes, ...]
+    sha256: str
+    size: int
+    mtime_ns: int | None
+    zstd: bool
+    object: tuple[str, str] | None
+
+
+class Rejected(NamedTuple):
+    """No file can be made of this message, however often it comes."""
+
+    reason: str
+    detail: str
+
+
+class Item(NamedTuple):
+    """A message, which delivery of it this is, and what its headers say."""
+
+    arrival: Arrival
+    delivery: Delivery
+    wanted: Wanted | Rejected
+
+    @property
+    def is_object(self) -> bool:
+        """Whether the file lies in an object store."""
+        return isinstance(self.wanted, Wanted) and self.wanted.object is not None
+
+
+class Kept(NamedTuple):
+    """The file is in its place: `how` is `written`, `beside` (its name was taken) or `unchanged` (it was there)."""
+
+    how: str
+    size: int
+
+
+class Retry(NamedTuple):
+    """Not now, and it passes."""
+
+    reason: str
+    detail: str
+
+    @property
+    def disk(self) -> bool:
+        """Whether our own disk is in the way: then no other message would fare better."""
+        return self.reason in (DISK_FULL, WRITE_ERROR)
+
+
+Outcome = Kept | Rejected | Retry
+
+
+def delivery(reply: bytes) -> Delivery:
+    """What an acknowledgement subject tells.
+
+    `$JS.ACK.<stream>.<consumer>.<count>.<seq>.<consumer seq>.<ns>.<pending>`, and in the newer form a domain and an
+    account's hash before the stream (ADR-15). Raises ValueError where it is none.
+    """
+    tokens = reply.decode().split(".")
+    if len(tokens) >= 11:
+        del tokens[2:4]
+    if len(tokens) < 9 or tokens[:2] != ["$JS", "ACK"]:
+        raise ValueError(f"not a subject to acknowledge a message: {reply!r}")
+    return Delivery(tokens[2], int(tokens[5]), int(tokens[7]), int(tokens[4]))
+
+
+def read(headers: bytes | None) -> Wanted | Rejected:
+    """The file that these headers describe."""
+    fields = header_fields(headers or b"")
+    missing = [name for name in ("Edge-Site", "Edge-Path", "Edge-Sha256", "Edge-Size") if name not in fields]
+    if missing:
+        return Rejected("header_missing", f"without {', '.join(missing)} this is not a file's message")
+    try:
+        return _wanted(fields)
+    except _Bad as error:
+        return error.rejected
+
+
+class _Bad(Exception):
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.rejected = Rejected(reason, detail)
+
+
+def _wanted(fields: dict[str, str]) -> Wanted:
+    site, sha256 = fields["Edge-Site"], fields["Edge-Sha256"]
+    if not _SITE.fullmatch(site):
+        raise _Bad("bad_header", f"Edge-Site is no site label: {site!r}")
+    if not _SHA256.fullmatch(sha256):
+        raise _Bad("bad_header", f"Edge-Sha256 is no SHA-256 in small hexadecimal digits: {sha256!r}")
+    size = _number(fields, "Edge-Size")
+    if size is None or size < 0:
+        raise _Bad("bad_header", f"Edge-Size is no size: {fields['Edge-Size']!r}")
+    encoding = fields.get("Content-Encoding", "")
+    if encoding not in ("", "zstd"):
+        raise _Bad("unknown_encoding", f"Content-Encoding is {encoding!r}; zstd is known here")
+    path = _path(fields["Edge-Path"])
+    return Wanted(site, path, sha256, size, _number(fields, "Edge-Mtime-Ns"), encoding == "zstd", _object(fields))
+
+
+def _number(fields: dict[str, str], name: str) -> int | None:
+    text = fields.get(name)
+    if text is None:
+        return None
+    if not _NUMBER.fullmatch(text) or abs(int(text)) > _LARGEST:
+        raise _Bad("bad_header", f"{name} is no whole number of 64 bits: {text!r}")
+    return int(text)
+
+
+def _object(fields: dict[str, str]) -> tuple[str, str] | None:
+    text = fields.get("Edge-Object")
+    if text is None:
+        return None
+    if not (match := _OBJECT.fullmatch(text)):
+        raise _Bad("bad_header", f"Edge-Object is not <bucket>/<name>: {text!r}")
+    return match[1], match[2]
+
+
+def _path(text: str) -> tuple[bytes, ...]:
+    if not _PATH.fullmatch(text):
+        raise _Bad("bad_path", f"Edge-Path is not percent-encoded: {text[:80]!r}")
+    raw = unquote_to_bytes(text)
+    parts = tuple(raw.split(b"/"))
+    if any(part in (b"", b".", b"..") for part in parts) or b"\0" in raw:
+        raise _Bad("bad_path", f"Edge-Path has an empty name, a '.', a '..' or a NUL in it: {text[:80]!r}")
+    if len(raw) > LONGEST_PATH or max(map(len, parts)) > LONGEST_NAME or len(parts) > MOST_FOLDERS + 1:
+        limits = f"{LONGEST_NAME} bytes a name, {LONGEST_PATH} in all and {MOST_FOLDERS} folders"
+        raise _Bad("path_too_long", f"Edge-Path goes over {limits}: {text[:80]!r}")
+    return parts
+
+
+def beside(name: bytes, sha256: str) -> bytes:
+    """The name to take where another content, or something else than a folder, has this one already."""
+    return b"%b~%b" % (name, sha256[:16].encode())
+
+
+def retry_seconds(outcome: Retry, times: int) -> float:
+    """How long a message that could not be taken stays away, when it has been delivered so many times."""
+    ceiling = 60.0 if outcome.disk else 600.0
+    return min(ceiling, 5.0 * 2.0 ** min(times - 1, 16))
+
+
+def given_up(outcome: Outcome, times: int) -> Rejected | None:
+    """An object that has not come in so many deliveries of its message, and will not be waited for any longer."""
+    if isinstance(outcome, Retry) and outcome.reason == OBJECT_MISSING and times >= OBJECT_TRIES:
+        return Rejected(outcome.reason, f"{outcome.detail}; given up after {times} deliveries")
+    return None

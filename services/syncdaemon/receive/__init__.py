@@ -1,0 +1,138 @@
+"""The other end: messages become files again, each once, and are acknowledged when these are on the disk.
+
+`consumer`, `intake` and `appetite` get messages, `hands` holds them, `incoming` says what they are; `home`, `store`,
+`folders` and `draft` write; `objects` fetches what was too large for a message; `answers` acknowledges; `worker` is
+the order of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import structlog
+
+from syncdaemon import __version__, parts, units
+from syncdaemon.errors import SettingsError
+from syncdaemon.link import STOPPED, Link, Session
+from syncdaemon.receive.consumer import ConsumerSettings
+from syncdaemon.receive.hands import Hands
+from syncdaemon.receive.home import Home
+from syncdaemon.receive.intake import Intake
+from syncdaemon.receive.meter import Live, Meter
+from syncdaemon.receive.worker import FINISH_SECONDS, Worker
+from syncdaemon.settings import Settings
+from syncdaemon.tasks import background, finish
+from syncdaemon.web import Check, Views, Web
+
+__all__ = ["ReceiveSettings", "Receiver"]
+
+_LAST_WORDS = 5.0  # seconds more to put back what could not be finished
+
+log = structlog.get_logger(__name__)
+
+
+class ReceiveSettings(NamedTuple):
+    """What `receive` has beside the settings of all commands. `most`: messages held at the same time."""
+
+    folder: Path
+    consumer: str
+    filter: str
+    most: int
+
+    def check(self) -> None:
+        """Raises SettingsError with the first that is wrong."""
+        try:
+            units.stream_name(self.consumer)
+        except units.Wrong as wrong:
+            raise SettingsError(f"--consumer: {self.consumer!r} is no name; {wrong.remedy}") from None
+        if self.filter and (any(blank in self.filter for blank in " \t\r\n") or "" in self.filter.split(".")):
+            raise SettingsError(f"--filter: {self.filter!r} is no subject; write tokens with dots between")
+
+
+class Receiver:
+    """One worker. `run` is the whole of its life."""
+
+    def __init__(self, settings: Settings, own: ReceiveSettings) -> None:
+        own.check()
+        self._settings, self._own = settings, own
+        consumer = ConsumerSettings(settings.sync_stream, own.consumer, own.filter)
+        self._link = Link(replace(parts.link(settings), name=f"syncdaemon receive {own.consumer}"), self._link_changed)
+        self._home = Home(os.fsencode(os.path.abspath(own.folder)))
+        self.meter = Meter(Live(self._link_status, lambda: len(self._hands), self._free_bytes))
+        self._hands = Hands(self.meter.delivered)
+        self._worker = Worker(self._link, self._hands, self._home, self.meter, settings.sync_min_free_bytes)
+        self._intake = Intake(self._link, consumer, self._hands, own.most, self._worker.disk)
+        self._began = time.monotonic()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Receives until `stop`. Raises SettingsError where it can't begin."""
+        web = Web(self._settings.http_host, self._settings.http_port, self._views())
+        self._home.open()
+        try:
+            await web.start()
+            log.info("receiving", dir=os.fsdecode(self._home.root), consumer=self._own.consumer, http_port=web.port)
+            try:
+                await self._live(stop)
+            finally:
+                await web.stop()
+        finally:
+            self._home.close()
+
+    async def _live(self, stop: asyncio.Event) -> None:
+        async with background(self._link.run()) as failed:
+            work = asyncio.create_task(self._worker.run(self._intake, stop))
+            await finish(work, stop, failed, FINISH_SECONDS + _LAST_WORDS)
+
+    def _link_changed(self, session: Session | None, reason: str) -> None:
+        if session is None:
+            (log.info if reason == STOPPED else log.warning)("link_down", reason=reason)
+            return
+        if self._link.connects > 1:
+            self.meter.reconnected()
+        log.info("link_up", url=self._link.shown_url, **session.server)
+
+    def _link_status(self) -> float:
+        return int(self._link.proved())
+
+    def _free_bytes(self) -> float:
+        try:
+            return self._home.free_bytes()
+        except OSError:
+            return float("nan")
+
+    def _views(self) -> Views:
+        return Views(self.meter.text, self._checks, frozenset({"directory"}), self._status)
+
+    def _checks(self) -> dict[str, Check]:
+        disk, paused = self._intake.disk_problem, self._intake.paused
+        return {
+            "link": Check(self._link.proved(), self._link.problem or "the server answers"),
+            "consumer": Check(not paused, paused or f"pulling from {self._own.consumer}"),
+            "directory": Check(not disk, disk or "takes files"),
+        }
+
+    def _status(self) -> dict[str, Any]:
+        return {
+            "version": __version__,
+            "uptime_seconds": round(time.monotonic() - self._began, 1),
+            "link": {
+                "up": self._link.proved(),
+                "url": self._link.shown_url,
+                "problem": self._link.problem,
+                "reconnects": max(0, self._link.connects - 1),
+            },
+            "stream": self._settings.sync_stream,
+            "consumer": self._own.consumer,
+            "filter": self._own.filter,
+            "paused": self._intake.paused,
+            "dir": os.fsdecode(self._home.root),
+            "in_flight": len(self._hands),
+            "processed": int(self.meter.value("nats_worker_processed_total")),
+            "unchanged": int(self.meter.value("nats_worker_unchanged_total")),
+            "redelivered": int(self.meter.value("nats_worker_redelivered_total")),
+        }

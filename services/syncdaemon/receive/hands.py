@@ -1,0 +1,94 @@
+"""The messages that a worker holds: arrived, and not answered yet."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from syncdaemon import incoming
+from syncdaemon.incoming import Arrival, Item
+
+log = structlog.get_logger(__name__)
+
+
+class Held:
+    """One message. `reply` is that of its newest delivery."""
+
+    __slots__ = ("beat", "item", "reply", "since")
+
+    def __init__(self, item: Item, now: float) -> None:
+        self.item = item
+        self.reply = item.arrival.reply
+        self.since = self.beat = now
+
+
+class Hands:
+    """Takes what arrives, once: a message that comes again while it is held is known. `delivered` gets each count."""
+
+    def __init__(self, delivered: Callable[[int], None]) -> None:
+        self._delivered = delivered
+        self._held: dict[tuple[int, int], Held] = {}
+        self._waiting: deque[Held] = deque()
+        self._some = asyncio.Event()
+        self._fewer = asyncio.Event()
+        self.bytes = 0
+        self.objects = 0
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def take(self, arrival: Arrival) -> None:
+        """A message has arrived."""
+        try:
+            delivery = incoming.delivery(arrival.reply)
+        except ValueError as error:
+            log.error("unreadable_delivery", error=str(error), effect="the message is not taken")
+            return
+        self._delivered(delivery.times)
+        key = delivery.seq, delivery.stored_ns
+        if (held := self._held.get(key)) is not None:
+            held.reply, held.beat = arrival.reply, time.monotonic()
+            return
+        held = Held(Item(arrival, delivery, incoming.read(arrival.headers)), time.monotonic())
+        self._held[key] = held
+        self.bytes += len(arrival.data)
+        self.objects += held.item.is_object
+        self._waiting.append(held)
+        self._some.set()
+
+    async def next(self, most: int) -> list[Held]:
+        """What has arrived and waits, up to so many, oldest first; at least one."""
+        while not self._waiting:
+            self._some.clear()
+            await self._some.wait()
+        return [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+
+    def release(self, done: Iterable[Held]) -> None:
+        """These are answered."""
+        for held in done:
+            delivery = held.item.delivery
+            del self._held[delivery.seq, delivery.stored_ns]
+            self.bytes -= len(held.item.arrival.data)
+            self.objects -= held.item.is_object
+        self._fewer.set()
+
+    async def fewer(self) -> None:
+        """Waits until some more are answered."""
+        self._fewer.clear()
+        await self._fewer.wait()
+
+    def all(self) -> list[Held]:
+        """Everything that is held."""
+        return list(self._held.values())
+
+    def due(self, seconds: float) -> list[Held]:
+        """What the server has not been told of for so long. It counts as told now."""
+        now = time.monotonic()
+        due = [held for held in self._held.values() if now - held.beat >= seconds]
+        for held in due:
+            held.beat = now
+        return due

@@ -1,0 +1,127 @@
+"""Asking for messages: as many as the hands have room for, while the disk takes them, for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import structlog
+
+from syncdaemon.appetite import Appetite
+from syncdaemon.errors import LanePaused, LinkDown, SettingsError
+from syncdaemon.incoming import Arrival
+from syncdaemon.link import Conversation, Heard, Link, Session
+from syncdaemon.receive.consumer import ACK_WAIT, ConsumerInfo, ConsumerSettings, prepare, pull, pull_subject
+from syncdaemon.receive.hands import Hands
+from syncdaemon.tasks import cancel
+
+_RETRY = 1.0  # seconds until a stream or consumer that is not available is asked again
+_CONFIG_RETRY = 30.0  # the same where only an operator can help
+_DISK_RETRY = 5.0  # seconds between two looks at a disk that takes nothing
+_SAY_AGAIN = 60.0  # seconds between two warnings about the same pause
+
+log = structlog.get_logger(__name__)
+
+
+class Intake:
+    """Pulls into `hands`. `disk` says what is wrong with the disk, and nothing while it can be written to."""
+
+    def __init__(
+        self, link: Link, settings: ConsumerSettings, hands: Hands, most: int, disk: Callable[[], Awaitable[str]]
+    ) -> None:
+        self._link, self._settings, self._hands, self._disk = link, settings, hands, disk
+        self._appetite = Appetite(most)
+        self._session: Session | None = None
+        self._conversation: Conversation | None = None
+        self._ever_pulled = False
+        self._said: tuple[str, float] = ("", 0.0)
+        self.info = ConsumerInfo(ACK_WAIT, 0)
+        self.paused = "not connected yet"
+        self.disk_problem = ""
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`; when it returns, all that was delivered to us is in the hands.
+
+        Raises SettingsError where the consumer is wrong at the first contact; later that is a pause with an alarm.
+        """
+        pulling, stopping = asyncio.create_task(self._pull()), asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait((pulling, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if pulling.done():
+                pulling.result()
+            await self._hang_up()
+        finally:
+            stopping.cancel()
+            await cancel([pulling])
+
+    async def _hang_up(self) -> None:
+        """No more deliveries: what is asked after this is answered after the last of them."""
+        if self._conversation is None or self._session is None:
+            return
+        with suppress(LinkDown, PermissionError):
+            await self._conversation.hang_up()
+            await self._session.request(f"$JS.API.CONSUMER.INFO.{self._settings.stream}.{self._settings.name}")
+
+    async def _pull(self) -> None:
+        while True:
+            session = await self._link.wait_up()
+            try:
+                self.info = await prepare(session, self._settings)
+                await self._pull_from(session)
+            except LinkDown as error:
+                self.paused = str(error)
+            except LanePaused as error:
+                await self._pause(str(error), _RETRY, session)
+            except SettingsError as error:
+                if not self._ever_pulled:
+                    raise
+                await self._pause(str(error), _CONFIG_RETRY, session)
+
+    async def _pull_from(self, session: Session) -> None:
+        """Raises LinkDown, or LanePaused where the consumer has to be looked at again."""
+        async with session.converse(pull_subject(self._settings.stream, self._settings.name)) as conversation:
+            self._session, self._conversation = session, conversation
+            self.paused = ""
+            try:
+                while True:
+                    await self._disk_ready(session)
+                    await self._pull_some(conversation)
+            except PermissionError as error:
+                raise SettingsError(f"--consumer: these credentials may not pull from it: {error}") from None
+            finally:
+                self._conversation = None
+                for heard in conversation.rest():
+                    self._take(heard)
+
+    async def _pull_some(self, conversation: Conversation) -> None:
+        while (ask := self._appetite.next(len(self._hands), self._hands.bytes, self._hands.objects)) is None:
+            await self._hands.fewer()
+        if self.info.max_batch:
+            ask = ask._replace(messages=min(ask.messages, self.info.max_batch))
+        pulled = await pull(conversation, ask, True, self._take)
+        self._ever_pulled = True
+        self._appetite.ended(ask, pulled.messages, pulled.seconds, pulled.too_large)
+        if pulled.status is not None and not pulled.status.usual:
+            raise LanePaused(f"consumer {self._settings.name}: {pulled.status.words}")
+
+    def _take(self, heard: Heard) -> None:
+        if heard.reply:
+            self._hands.take(Arrival(*heard))
+
+    async def _disk_ready(self, session: Session) -> None:
+        while problem := await self._disk():
+            self.disk_problem = problem
+            await self._pause(problem, _DISK_RETRY, session)
+        if self.disk_problem:
+            log.info("pulling_again", after=self.disk_problem)
+        self.disk_problem = self.paused = ""
+
+    async def _pause(self, reason: str, seconds: float, session: Session) -> None:
+        self.paused = reason
+        said, at = self._said
+        if said != reason or time.monotonic() - at >= _SAY_AGAIN:
+            log.warning("pulling_paused", reason=reason, effect="the stream keeps every message")
+            self._said = (reason, time.monotonic())
+        await asyncio.wait((session.lost,), timeout=seconds)

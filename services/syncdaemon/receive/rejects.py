@@ -1,0 +1,52 @@
+"""Messages that no file could be made of: kept in `.rejected/`, each with a sidecar that says why."""
+
+from __future__ import annotations
+
+import json
+import os
+from hashlib import sha256
+
+from syncdaemon.disk import fsync_dir, write_durably
+from syncdaemon.incoming import Item, Rejected
+from syncdaemon.message import header_fields
+from syncdaemon.receive.draft import Draft
+from syncdaemon.receive.home import Home
+
+SIDECAR = b".reason.json"
+
+
+def set_aside(home: Home, item: Item, rejected: Rejected, draft: Draft | None) -> None:
+    """Keeps the message's body, or the draft of its large file. Durable when it returns. Raises OSError.
+
+    The name is the message's own, so a second delivery leaves the same.
+    """
+    target = os.path.join(home.rejected, item.delivery.name.encode())
+    if draft is not None:
+        draft.sync()
+        os.rename(draft.path, target)
+    else:
+        _write_over(home, target, item.arrival.data)
+    _write_over(home, target + SIDECAR, _sidecar(item, rejected))
+    fsync_dir(home.rejected)
+
+
+def _write_over(home: Home, target: bytes, data: bytes) -> None:
+    draft = home.draft_name()  # another worker may be at the same message
+    write_durably(draft, data)
+    os.rename(draft, target)
+
+
+def _sidecar(item: Item, rejected: Rejected) -> bytes:
+    arrival, delivery = item.arrival, item.delivery
+    told = {
+        "reason": rejected.reason,
+        "error": rejected.detail,
+        "attempts": delivery.times,
+        "stream": delivery.stream,
+        "stream_seq": delivery.seq,
+        "subject": arrival.subject.decode(errors="replace"),
+        "headers": header_fields(arrival.headers or b""),
+        "size": len(arrival.data),
+        "sha256": sha256(arrival.data).hexdigest(),
+    }
+    return json.dumps(told, indent=2, sort_keys=True).encode() + b"\n"

@@ -1,0 +1,224 @@
+"""The work: what arrives becomes files, and is acknowledged when these are safe."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
+from urllib.parse import quote_from_bytes
+
+import structlog
+
+from syncdaemon.incoming import (
+    OBJECT_DENIED,
+    OBJECT_MISSING,
+    Item,
+    Kept,
+    Outcome,
+    Rejected,
+    Retry,
+    Wanted,
+    given_up,
+    retry_seconds,
+)
+from syncdaemon.link import Link
+from syncdaemon.receive import answers, objects
+from syncdaemon.receive.answers import Answer
+from syncdaemon.receive.draft import Draft, Unfit
+from syncdaemon.receive.hands import Hands, Held
+from syncdaemon.receive.home import Home
+from syncdaemon.receive.intake import Intake
+from syncdaemon.receive.meter import Meter
+from syncdaemon.receive.store import Store, trouble
+from syncdaemon.tasks import background, finish
+
+FINISH_SECONDS = 10.0  # how long messages under way are finished at the end
+_GROUP = 64  # messages that are written in one go
+_GROUPS = 4  # groups that are written at the same time: the file system makes one of their fsyncs
+_OBJECTS = 2  # large files that are fetched at the same time
+_DISK_SECONDS = 5.0  # how long nothing is pulled after trouble with the disk
+_BEAT_SECONDS = 0.5  # at most between two looks at what takes long
+_SWEEP_SECONDS = 60.0
+_PUT_BACK_SECONDS = 2.0
+_T = TypeVar("_T")
+
+log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """Receives into `home`. At least `min_free` bytes of its disk stay free."""
+
+    def __init__(self, link: Link, hands: Hands, home: Home, meter: Meter, min_free: int) -> None:
+        self._link, self._hands, self._home, self._meter, self._min_free = link, hands, home, meter, min_free
+        self._store = Store(home)
+        self._threads = ThreadPoolExecutor(_GROUPS + _OBJECTS, "receive")
+        self._groups = asyncio.Semaphore(_GROUPS)
+        self._objects = asyncio.Semaphore(_OBJECTS)
+        self._disk_problem: tuple[str, float] = ("", 0.0)
+
+    async def run(self, intake: Intake, stop: asyncio.Event) -> None:
+        """Until `stop`; then what is held is finished, or put back. Raises SettingsError of the intake."""
+        taking = asyncio.create_task(self._take_in(intake, stop))
+        try:
+            async with background(self._handle(), self._beat(intake), self._sweep()) as failed:
+                await finish(taking, stop, failed, FINISH_SECONDS)
+        finally:
+            await self._put_back()
+            self._threads.shutdown()
+
+    async def _take_in(self, intake: Intake, stop: asyncio.Event) -> None:
+        await intake.run(stop)
+        while len(self._hands):
+            await self._hands.fewer()
+
+    async def disk(self) -> str:
+        """What is wrong with the disk; nothing while it can be written to."""
+        problem, until = self._disk_problem
+        if time.monotonic() < until:
+            return problem
+        try:
+            free = await self._in_thread(self._home.free_bytes)
+        except OSError as error:
+            return f"DIR: {error.strerror}"
+        return f"DIR: {free} bytes free, SYNC_MIN_FREE_BYTES is {self._min_free}" if free < self._min_free else ""
+
+    async def _handle(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                await self._groups.acquire()
+                group = await self._hands.next(_GROUP)
+                for held in group:
+                    if held.item.is_object:
+                        tasks.create_task(self._take_object(held))
+                if plain := [held for held in group if not held.item.is_object]:
+                    tasks.create_task(self._take_group(plain))
+                else:
+                    self._groups.release()
+
+    async def _take_group(self, group: Sequence[Held]) -> None:
+        try:
+            outcomes = await self._in_thread(partial(self._store.take, [held.item for held in group]))
+        finally:
+            self._groups.release()
+        await self._answer(group, outcomes)
+
+    async def _take_object(self, held: Held) -> None:
+        item = held.item
+        async with self._objects:
+            outcome = await self._fetch(item)
+            if (rejected := given_up(outcome, item.delivery.times)) is not None:
+                outcome = await self._in_thread(partial(self._store.reject, item, rejected))
+        await self._answer([held], [outcome])
+
+    async def _fetch(self, item: Item) -> Outcome:
+        wanted = item.wanted
+        assert isinstance(wanted, Wanted)
+        assert wanted.object is not None
+        there = await self._in_thread(partial(self._store.find, item))
+        if there is not None:
+            return there
+        try:
+            draft = await self._in_thread(partial(self._store.draft, wanted))
+        except OSError as error:
+            return trouble(error)
+
+        async def take(chunks: list[bytes]) -> None:
+            await self._in_thread(partial(_write, draft, chunks))
+
+        try:
+            await objects.fetch(self._link, *wanted.object, take)
+            return await self._in_thread(partial(self._store.keep, item, draft))
+        except objects.Missing as error:
+            return Retry(OBJECT_MISSING, str(error))
+        except objects.Denied as error:
+            return Retry(OBJECT_DENIED, str(error))
+        except Unfit as error:
+            return await self._in_thread(partial(self._store.reject, item, error.rejected, draft))
+        except OSError as error:
+            return trouble(error)
+        finally:
+            draft.close()
+
+    async def _answer(self, group: Sequence[Held], outcomes: Sequence[Outcome]) -> None:
+        """Says what became of each, and forgets it when the server has confirmed that."""
+        self._heed(group, outcomes)
+        given = [Answer(held, _body(held, outcome)) for held, outcome in zip(group, outcomes, strict=True)]
+        confirmed = await answers.give(self._link, given)
+        self._hands.release(group)
+        now = time.monotonic()
+        for held, outcome, known in zip(group, outcomes, confirmed, strict=True):
+            if known:
+                self._meter.answered(outcome, now - held.since)
+
+    def _heed(self, group: Sequence[Held], outcomes: Sequence[Outcome]) -> None:
+        """What people should know of; and a pause where the disk takes nothing at all."""
+        later: Counter[Retry] = Counter()
+        for held, outcome in zip(group, outcomes, strict=True):
+            seq = held.item.delivery.seq
+            if isinstance(outcome, Rejected):
+                log.warning("message_rejected", stream_seq=seq, reason=outcome.reason, detail=outcome.detail)
+            elif isinstance(outcome, Retry):
+                later[outcome] += 1
+            elif outcome.how == "beside":
+                log.warning("kept_beside", stream_seq=seq, **_names(held.item.wanted))
+        for retry, count in later.items():
+            log.warning("messages_put_back", reason=retry.reason, detail=retry.detail, count=count)
+            if retry.disk and count == len(group):
+                self._disk_problem = f"DIR: {retry.detail}", time.monotonic() + _DISK_SECONDS
+
+    async def _beat(self, intake: Intake) -> None:
+        """What takes long is not delivered again in the meantime."""
+        while True:
+            await asyncio.sleep(min(_BEAT_SECONDS, intake.info.ack_wait / 8))
+            await answers.in_progress(self._link, self._hands.due(intake.info.ack_wait / 3))
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            try:
+                await self._in_thread(self._home.sweep)
+            except OSError as error:
+                log.warning("leftovers_stay", reason=error.strerror)
+
+    async def _put_back(self) -> None:
+        """What is held at the end is another worker's at once, and not only after its `ack_wait`."""
+        if left := self._hands.all():
+            log.info("putting_back", messages=len(left))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PUT_BACK_SECONDS):
+                    await answers.give(self._link, [Answer(held, answers.nak(0)) for held in left])
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        """Ends when the work has: a descriptor that a thread still writes to must not be closed."""
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            while not future.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait((future,))
+            raise
+
+
+def _body(held: Held, outcome: Outcome) -> bytes:
+    if isinstance(outcome, Kept):
+        return answers.ACK
+    if isinstance(outcome, Rejected):
+        return answers.term(outcome.reason, outcome.detail)
+    return answers.nak(retry_seconds(outcome, held.item.delivery.times))
+
+
+def _write(draft: Draft, chunks: Sequence[bytes]) -> None:
+    for chunk in chunks:
+        draft.write(chunk)
+
+
+def _names(wanted: Wanted | Rejected) -> dict[str, str]:
+    if isinstance(wanted, Rejected):
+        return {}
+    return {"site": wanted.site, "path": quote_from_bytes(b"/".join(wanted.path)), "sha256": wanted.sha256}
