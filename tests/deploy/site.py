@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+import nats
 
 from tests.deploy.containers import Engine
 from tests.support.daemon import eventually, parse_metrics
@@ -16,11 +19,15 @@ USER = 10001
 
 
 class Site:
-    """The pods of the edge profile while they play: `syncdaemon` and `nats`, each with one container."""
+    """The pods of a profile while they play: one of ours, and `nats`, each with one container of the pod's name."""
 
-    def __init__(self, podman: Engine) -> None:
-        self._podman = podman
-        self.replay, self.ledger = podman.volume("replay"), podman.volume("ledger")
+    def __init__(self, podman: Engine, ours: str) -> None:
+        self._podman, self._ours = podman, ours
+        self._volumes: dict[str, Path] = {}
+
+    def volume(self, name: str) -> Path:
+        """Where the files of a claim are."""
+        return self._volumes.setdefault(name, self._podman.volume(name))
 
     def get(self, path: str, port: int = 8080) -> str:
         def ask() -> str:
@@ -43,10 +50,11 @@ class Site:
 
     def drop(self, name: str, data: bytes) -> None:
         """As a producer of another pod would that has the volume too."""
-        temporary = self.replay / f".{name}.part"
+        replay = self.volume("replay")
+        temporary = replay / f".{name}.part"
         temporary.write_bytes(data)
         os.chown(temporary, USER, USER)
-        temporary.rename(self.replay / name)
+        temporary.rename(replay / name)
 
     def drop_all(self, files: dict[str, bytes]) -> None:
         for name, data in files.items():
@@ -76,10 +84,26 @@ class Site:
 
         return self._podman.network.call(read)
 
+    def publish(self, files: dict[str, bytes]) -> None:
+        """Stores files in the stream as a daemon of the site `edge-1` would; makes the stream if it is missing."""
+
+        async def send() -> None:
+            client = await nats.connect("nats://127.0.0.1:4222", allow_reconnect=False)
+            js = client.jetstream()
+            await js.add_stream(name="swarm_jobs", subjects=["edge.replay.*.*"])
+            for name, data in files.items():
+                digest = hashlib.sha256(data).hexdigest()
+                headers = {"Nats-Msg-Id": digest, "Edge-Site": "edge-1", "Edge-Path": name, "Edge-Sha256": digest}
+                headers |= {"Edge-Size": str(len(data)), "Edge-Mtime-Ns": "1"}
+                await js.publish(f"edge.replay.edge-1.{digest}", data, headers=headers)
+            await client.close()
+
+        self._podman.network.call(asyncio.run, send())
+
     def logs(self) -> str:
         """The end of what either pod has said."""
         ends = []
-        for container in ("syncdaemon-syncdaemon", "nats-nats"):
+        for container in (f"{self._ours}-{self._ours}", "nats-nats"):
             done = self._podman.try_podman("logs", container)
             ends.append(f"{container}:\n{(done.out + done.err)[-4000:]}")
         return "\n".join(ends)

@@ -95,7 +95,7 @@ def test_manifests_and_image_are_of_this_version() -> None:
     assert f"ARG VERSION={__version__}\n" in DOCKERFILE
 
 
-@pytest.mark.parametrize("profile", SITES)
+@pytest.mark.parametrize("profile", PROFILES)
 def test_the_image_is_started_with_a_command_that_it_has(profile: str) -> None:
     commands = {command.callback.__name__ for command in app.registered_commands if command.callback}
     assert [it["args"][0] in commands for _, it in ours(profile)] == [True]
@@ -123,7 +123,7 @@ def test_what_listens_is_what_the_pod_says(profile: str) -> None:
         assert f"\nEXPOSE {port}\n" in DOCKERFILE
 
 
-@pytest.mark.parametrize("profile", SITES)
+@pytest.mark.parametrize("profile", PROFILES)
 async def test_every_page_that_is_asked_for_exists(profile: str) -> None:
     """The probes' and Prometheus': a real web side answers all of them."""
     probes = [container[kind] for _, container in ours(profile) for kind in container if kind.endswith("Probe")]

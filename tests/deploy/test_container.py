@@ -12,6 +12,7 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -129,26 +130,40 @@ def memory_limit(process: Path) -> int:
     raise AssertionError(f"{process} has no limit")
 
 
-@pytest.fixture
-def site(podman: Engine, tmp_path: Path) -> Iterator[Site]:
-    """The edge profile as rendered, playing; the daemon starts before its server."""
-    server = next(it["image"] for _, it in containers("edge") if it["name"] == "nats")
-    (tmp_path / "nats").mkdir()
-    shutil.copy(find_binary(), tmp_path / "nats/nats-server")
+@contextmanager
+def playing(podman: Engine, profile: str, ours: str, folder: Path) -> Iterator[Site]:
+    """A profile as rendered, its pods playing."""
+    server = next(it["image"] for _, it in containers(profile) if it["name"] == "nats")
+    (folder / "nats").mkdir()
+    shutil.copy(find_binary(), folder / "nats/nats-server")
     recipe = f"FROM {podman.base()}\nCOPY nats-server /usr/local/bin/nats-server\n"
-    (tmp_path / "nats/Dockerfile").write_text(recipe)
-    podman.build(tmp_path / "nats", f"localhost/{server}")
+    (folder / "nats/Dockerfile").write_text(recipe)
+    podman.build(folder / "nats", f"localhost/{server}")
 
-    manifests = tmp_path / "edge.yaml"
-    manifests.write_text(yaml.safe_dump_all(playable(documents("edge"))))
+    manifests = folder / "manifests.yaml"
+    manifests.write_text(yaml.safe_dump_all(playable(documents(profile))))
     podman.podman("kube", "play", str(manifests))
-    playing = Site(podman)
+    found = Site(podman, ours)
     try:
-        yield playing
+        yield found
     finally:
-        print(playing.logs())
+        print(found.logs())
         podman.podman("kube", "down", str(manifests))
         podman.podman("volume", "rm", "--force", "--all")
+
+
+@pytest.fixture
+def site(podman: Engine, tmp_path: Path) -> Iterator[Site]:
+    """The edge profile; the daemon starts before its server."""
+    with playing(podman, "edge", "syncdaemon", tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def staging(podman: Engine, tmp_path: Path) -> Iterator[Site]:
+    """The staging profile, with one worker, since nobody scales it."""
+    with playing(podman, "staging", "nats-worker", tmp_path) as found:
+        yield found
 
 
 def test_a_site_delivers_everything_once_although_its_server_is_killed(podman: Engine, site: Site) -> None:
@@ -180,12 +195,12 @@ def test_a_site_delivers_everything_once_although_its_server_is_killed(podman: E
     assert dict(stored) == sent
     podman.podman("pod", "stop", "--time", "45", "syncdaemon")
     assert podman.podman("inspect", "--format", "{{.State.ExitCode}}", "syncdaemon-syncdaemon").strip() == "0"
-    rows: list[dict[str, Any]] = ledger_rows(site.ledger)
+    rows: list[dict[str, Any]] = ledger_rows(site.volume("ledger"))
     receipts = [row["path"] for row in rows if row["event"] in ("published", "duplicate")]
     assert sorted(receipts) == sorted(sent), "a receipt is missing, or was written twice"
     assert [row["up"] for row in rows if row["event"] == "link"][:3] == [True, False, True]
     assert rows[-1]["event"] == "close"
-    assert {path.name for path in site.replay.iterdir()} == {".syncdaemon"}
+    assert {path.name for path in site.volume("replay").iterdir()} == {".syncdaemon"}
 
 
 def test_the_server_of_a_site_syncs_what_it_acknowledges(site: Site) -> None:
@@ -196,3 +211,27 @@ def test_the_server_of_a_site_syncs_what_it_acknowledges(site: Site) -> None:
     assert config["store_dir"] == "/lib/nats/jetstream"
     assert config["sync_always"] is True
     assert (config["max_memory"], config["max_storage"]) == (0, 7 << 30)
+
+
+def test_the_other_end_makes_files_of_all_messages_although_its_server_is_killed(podman: Engine, staging: Site) -> None:
+    eventually(staging.ready, 60, "the worker is ready")
+    sent = {f"f{n}": b"content %d " % n * 50 for n in range(300)}
+    first = dict(list(sent.items())[:150])
+    staging.publish(first)
+    received = staging.volume("received") / "edge-1"
+    eventually(lambda: files_in(received) == first, 60, "the first ones arrive")
+    assert_no_rights(podman.pid("nats-worker-nats-worker"), 256 << 20)
+
+    staging.kill_server()
+    staging.start_server()
+    eventually(lambda: staging.metric("nats_worker_link_status") == 1, 60, "the worker finds its server again")
+    staging.publish(sent)  # the first half is in the stream already
+    eventually(lambda: files_in(received) == sent, 60, "all arrive")
+    podman.podman("pod", "stop", "--time", "45", "nats-worker")
+    assert podman.podman("inspect", "--format", "{{.State.ExitCode}}", "nats-worker-nats-worker").strip() == "0"
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    """The files of a folder that are not on their way yet."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return {path.name: path.read_bytes() for path in found if path.is_file() and not path.name.startswith(".")}
