@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import Executor
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar
 
 _CANCEL_AGAIN = 0.2  # seconds
+_T = TypeVar("_T")
 
 
 @asynccontextmanager
@@ -50,6 +52,18 @@ async def finish(work: asyncio.Task[Any], stop: asyncio.Event, failed: asyncio.F
     for done in (failed, work):
         if done.done() and not done.cancelled() and (error := done.exception()):
             raise _bare_error(error)
+
+
+async def in_thread(threads: Executor, work: Callable[[], _T]) -> _T:
+    """What `work` comes to, in a thread. Ends when it has, also when cancelled: what it uses can be closed then."""
+    future = asyncio.get_running_loop().run_in_executor(threads, work)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        while not future.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait((future,))
+        raise
 
 
 def _bare_error(error: BaseException) -> BaseException:

@@ -43,7 +43,7 @@ class Folder:
         self.root = root
         self.home = Home(os.fsencode(root))
         self.home.open()
-        self.store = Store(self.home)
+        self.store = Store(self.home, 0)
 
     def take(self, *items: Item) -> list[incoming.Outcome]:
         return self.store.take(items)
@@ -253,7 +253,7 @@ def test_workers_at_the_same_files_leave_each_once(tmp_path: Path) -> None:
     assert all(not folder.drafts() for folder in folders)
     for folder in folders:
         folder.home.close()
-    assert os.listdir(tmp_path / "dir/.incoming") == []
+    assert os.listdir(tmp_path / "dir/.incoming") == ["lock"]
 
 
 def test_what_a_dead_worker_was_writing_goes_and_what_a_living_one_is_writing_stays(tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_a_file_system_without_hard_links_is_said(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "link", link)
     with pytest.raises(SettingsError, match="no hard links here"):
         Folder(tmp_path / "dir")
-    assert os.listdir(tmp_path / "dir/.incoming") == []
+    assert os.listdir(tmp_path / "dir/.incoming") == ["lock"]
 
 
 def test_no_more_is_open_than_a_process_may_have(folder: Folder) -> None:

@@ -32,10 +32,14 @@ _Step = Callable[[_Job, Wanted], Outcome | None]
 
 
 class Store:
-    """Writes below `home`. Every call may take its time, so they belong into threads; any number may go on at once."""
+    """Writes below `home`, as long as `min_free` bytes of its disk stay free.
 
-    def __init__(self, home: Home) -> None:
+    Every call may take its time, so they belong into threads; any number may go on at once.
+    """
+
+    def __init__(self, home: Home, min_free: int) -> None:
         self._home = home
+        self._min_free = min_free
 
     def take(self, items: Sequence[Item]) -> list[Outcome]:
         """Makes files of whole messages. What is said to be kept is durable when this returns."""
@@ -55,7 +59,7 @@ class Store:
 
     def draft(self, wanted: Wanted) -> Draft:
         """A file to write to. Raises OSError; also where there is no room for what is announced."""
-        if wanted.size > self._home.free_bytes():
+        if wanted.size > self._home.free_bytes() - self._min_free:
             raise OSError(errno.ENOSPC, f"no room for a file of {wanted.size} bytes")
         return Draft(self._home.draft_name(), wanted)
 

@@ -5,47 +5,33 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import TypeVar
 from urllib.parse import quote_from_bytes
 
 import structlog
 
-from syncdaemon.incoming import (
-    OBJECT_DENIED,
-    OBJECT_MISSING,
-    Item,
-    Kept,
-    Outcome,
-    Rejected,
-    Retry,
-    Wanted,
-    given_up,
-    retry_seconds,
-)
+from syncdaemon.incoming import Kept, Outcome, Rejected, Retry, Wanted, retry_seconds
 from syncdaemon.link import Link
-from syncdaemon.receive import answers, objects
+from syncdaemon.receive import answers, large
 from syncdaemon.receive.answers import Answer
-from syncdaemon.receive.draft import Draft, Unfit
 from syncdaemon.receive.hands import Hands, Held
 from syncdaemon.receive.home import Home
 from syncdaemon.receive.intake import Intake
+from syncdaemon.receive.large import Large
 from syncdaemon.receive.meter import Meter
-from syncdaemon.receive.store import Store, trouble
-from syncdaemon.tasks import background, finish
+from syncdaemon.receive.store import Store
+from syncdaemon.tasks import background, finish, in_thread
 
 FINISH_SECONDS = 10.0  # how long messages under way are finished at the end
 _GROUP = 64  # messages that are written in one go
 _GROUPS = 4  # groups that are written at the same time: the file system makes one of their fsyncs
-_OBJECTS = 2  # large files that are fetched at the same time
 _DISK_SECONDS = 5.0  # how long nothing is pulled after trouble with the disk
 _BEAT_SECONDS = 0.5  # at most between two looks at what takes long
 _SWEEP_SECONDS = 60.0
 _PUT_BACK_SECONDS = 2.0
-_T = TypeVar("_T")
 
 log = structlog.get_logger(__name__)
 
@@ -55,10 +41,10 @@ class Worker:
 
     def __init__(self, link: Link, hands: Hands, home: Home, meter: Meter, min_free: int) -> None:
         self._link, self._hands, self._home, self._meter, self._min_free = link, hands, home, meter, min_free
-        self._store = Store(home)
-        self._threads = ThreadPoolExecutor(_GROUPS + _OBJECTS, "receive")
+        self._store = Store(home, min_free)
+        self._threads = ThreadPoolExecutor(_GROUPS + large.AT_ONCE, "receive")
         self._groups = asyncio.Semaphore(_GROUPS)
-        self._objects = asyncio.Semaphore(_OBJECTS)
+        self._large = Large(link, self._store, self._threads)
         self._disk_problem: tuple[str, float] = ("", 0.0)
 
     async def run(self, intake: Intake, stop: asyncio.Event) -> None:
@@ -82,7 +68,7 @@ class Worker:
         if time.monotonic() < until:
             return problem
         try:
-            free = await self._in_thread(self._home.free_bytes)
+            free = await in_thread(self._threads, self._home.free_bytes)
         except OSError as error:
             return f"DIR: {error.strerror}"
         return f"DIR: {free} bytes free, SYNC_MIN_FREE_BYTES is {self._min_free}" if free < self._min_free else ""
@@ -102,47 +88,13 @@ class Worker:
 
     async def _take_group(self, group: Sequence[Held]) -> None:
         try:
-            outcomes = await self._in_thread(partial(self._store.take, [held.item for held in group]))
+            outcomes = await in_thread(self._threads, partial(self._store.take, [held.item for held in group]))
         finally:
             self._groups.release()
         await self._answer(group, outcomes)
 
     async def _take_object(self, held: Held) -> None:
-        item = held.item
-        async with self._objects:
-            outcome = await self._fetch(item)
-            if (rejected := given_up(outcome, item.delivery.times)) is not None:
-                outcome = await self._in_thread(partial(self._store.reject, item, rejected))
-        await self._answer([held], [outcome])
-
-    async def _fetch(self, item: Item) -> Outcome:
-        wanted = item.wanted
-        assert isinstance(wanted, Wanted)
-        assert wanted.object is not None
-        there = await self._in_thread(partial(self._store.find, item))
-        if there is not None:
-            return there
-        try:
-            draft = await self._in_thread(partial(self._store.draft, wanted))
-        except OSError as error:
-            return trouble(error)
-
-        async def take(chunks: list[bytes]) -> None:
-            await self._in_thread(partial(_write, draft, chunks))
-
-        try:
-            await objects.fetch(self._link, *wanted.object, take)
-            return await self._in_thread(partial(self._store.keep, item, draft))
-        except objects.Missing as error:
-            return Retry(OBJECT_MISSING, str(error))
-        except objects.Denied as error:
-            return Retry(OBJECT_DENIED, str(error))
-        except Unfit as error:
-            return await self._in_thread(partial(self._store.reject, item, error.rejected, draft))
-        except OSError as error:
-            return trouble(error)
-        finally:
-            draft.close()
+        await self._answer([held], [await self._large.take(held.item)])
 
     async def _answer(self, group: Sequence[Held], outcomes: Sequence[Outcome]) -> None:
         """Says what became of each, and forgets it when the server has confirmed that."""
@@ -181,7 +133,7 @@ class Worker:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             try:
-                await self._in_thread(self._home.sweep)
+                await in_thread(self._threads, self._home.sweep)
             except OSError as error:
                 log.warning("leftovers_stay", reason=error.strerror)
 
@@ -193,17 +145,6 @@ class Worker:
                 async with asyncio.timeout(_PUT_BACK_SECONDS):
                     await answers.give(self._link, [Answer(held, answers.nak(0)) for held in left])
 
-    async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        """Ends when the work has: a descriptor that a thread still writes to must not be closed."""
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            while not future.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait((future,))
-            raise
-
 
 def _body(held: Held, outcome: Outcome) -> bytes:
     if isinstance(outcome, Kept):
@@ -211,11 +152,6 @@ def _body(held: Held, outcome: Outcome) -> bytes:
     if isinstance(outcome, Rejected):
         return answers.term(outcome.reason, outcome.detail)
     return answers.nak(retry_seconds(outcome, held.item.delivery.times))
-
-
-def _write(draft: Draft, chunks: Sequence[bytes]) -> None:
-    for chunk in chunks:
-        draft.write(chunk)
 
 
 def _names(wanted: Wanted | Rejected) -> dict[str, str]:

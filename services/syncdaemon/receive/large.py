@@ -1,0 +1,66 @@
+"""Large files: written to a draft while they are fetched, as long as that takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from functools import partial
+
+from syncdaemon.incoming import OBJECT_DENIED, OBJECT_MISSING, Item, Outcome, Retry, Wanted, given_up
+from syncdaemon.link import Link
+from syncdaemon.receive import objects
+from syncdaemon.receive.draft import Draft, Unfit
+from syncdaemon.receive.store import Store, trouble
+from syncdaemon.tasks import in_thread
+
+AT_ONCE = 2  # files that are fetched at the same time
+
+
+class Large:
+    """Takes messages whose file lies in an object store."""
+
+    def __init__(self, link: Link, store: Store, threads: Executor) -> None:
+        self._link, self._store, self._threads = link, store, threads
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    async def take(self, item: Item) -> Outcome:
+        """What becomes of this one, when its turn has come. Where the file is there already, nothing is fetched."""
+        async with self._turns:
+            found = await in_thread(self._threads, partial(self._store.find, item))
+            outcome = found or await self._fetch(item)
+            rejected = given_up(outcome, item.delivery.times)
+            if rejected is None:
+                return outcome
+            return await in_thread(self._threads, partial(self._store.reject, item, rejected))
+
+    async def _fetch(self, item: Item) -> Outcome:
+        wanted = item.wanted
+        assert isinstance(wanted, Wanted)
+        assert wanted.object is not None
+        try:
+            draft = await in_thread(self._threads, partial(self._store.draft, wanted))
+        except OSError as error:
+            return trouble(error)
+
+        async def write(chunks: list[bytes]) -> None:
+            await in_thread(self._threads, partial(_write, draft, chunks))
+
+        try:
+            await objects.fetch(self._link, *wanted.object, write)
+            return await in_thread(self._threads, partial(self._store.keep, item, draft))
+        except objects.Missing as error:
+            return Retry(OBJECT_MISSING, str(error))
+        except objects.Denied as error:
+            return Retry(OBJECT_DENIED, str(error))
+        except Unfit as error:
+            return await in_thread(self._threads, partial(self._store.reject, item, error.rejected, draft))
+        except OSError as error:
+            return trouble(error)
+        finally:
+            draft.close()
+
+
+def _write(draft: Draft, chunks: Sequence[bytes]) -> None:
+    for chunk in chunks:
+        draft.write(chunk)
