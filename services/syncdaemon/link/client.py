@@ -13,7 +13,7 @@ from typing import Any
 import nats.aio.client
 from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport
-from nats.protocol.parser import AWAITING_CONTROL_LINE, AWAITING_MSG_PAYLOAD, Parser
+from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER of socket(7): on, for no time at all
 _CLOSE_SECONDS = 1.0  # nats-py's close can hang on a half-open link
@@ -24,13 +24,12 @@ Listener = Callable[[bytes, bytes, bytes, bytes | None], None]
 
 
 class _Parser(Parser):
-    """nats-py's parser behind a short cut for plain answers to our inbox, nearly all that a publisher gets."""
+    """nats-py's parser behind a short cut for plain answers to our inbox, which are nearly all that ever comes."""
 
-    def __init__(self, client: nats.aio.client.Client, answered: Answered, arriving: Callable[[], None]) -> None:
+    def __init__(self, client: nats.aio.client.Client, answered: Answered) -> None:
         super().__init__(client)
         self.answer: re.Pattern[bytes] | None = None
         self._answered = answered
-        self._arriving = arriving
 
     async def parse(self, data: bytes = b"") -> None:
         if self.answer is not None and self.state == AWAITING_CONTROL_LINE:
@@ -38,8 +37,6 @@ class _Parser(Parser):
             self.buf.clear()
         if data:
             await super().parse(data)
-            if self.state == AWAITING_MSG_PAYLOAD:
-                self._arriving()
 
     def _take_answers(self, data: bytes, answer: re.Pattern[bytes]) -> bytes:
         """Consumes whole answers from the front of `data`; what is left."""
@@ -57,19 +54,17 @@ class _Parser(Parser):
 class Client(nats.aio.client.Client):
     """nats-py's client, with our inbox taken out of its way: an answer costs one look-up instead of a task.
 
-    `answered` gets the token of an answer, its body and its header block; `alive` is told of every PONG, and
-    `arriving` of every message with a body that is none, also while a part of it is still under way.
+    `answered` gets the token of an answer, its body and its header block; `alive` is told of every PONG.
     """
 
-    def __init__(self, answered: Answered, alive: Callable[[], None], arriving: Callable[[], None]) -> None:
+    def __init__(self, answered: Answered, alive: Callable[[], None]) -> None:
         super().__init__()
         self._answered = answered
         self._alive = alive
-        self._arriving = arriving
         self._inbox_sid = -1
         self._token_at = 0
         self._listeners: dict[int, Listener] = {}
-        self._ps: _Parser = _Parser(self, answered, arriving)
+        self._ps: _Parser = _Parser(self, answered)
 
     async def open_inbox(self) -> bytes:
         """Subscribes to an inbox of our own; the prefix of its reply subjects."""
@@ -94,8 +89,6 @@ class Client(nats.aio.client.Client):
         if sid == self._inbox_sid:
             self._answered(int(subject[self._token_at :]), data, headers)
         elif listener := self._listeners.get(sid):
-            if data:
-                self._arriving()
             listener(subject, reply, data, headers)
         else:
             await super()._process_msg(sid, subject, reply, data, headers)  # type: ignore[arg-type]

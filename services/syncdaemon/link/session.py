@@ -77,7 +77,9 @@ class Conversation:
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # only ever gets an error
 
     def hear(self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
-        """An answer came."""
+        """An answer came. On a slow link those to acknowledgements and probes may well be behind it."""
+        if data:
+            self._session.goes_on()
         self._heard.append(Heard(subject, reply, data, headers))
         self._more.set()
 
@@ -131,7 +133,7 @@ class Session:
         self.url = url
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.proved_at = 0.0
-        self._client = Client(self._answered, self._alive, self._arriving)
+        self._client = Client(self._answered, self._alive)
         self._waiting: dict[int, tuple[Sink, int, float]] = {}
         self._requests: defaultdict[str, set[_Reply | Conversation]] = defaultdict(set)
         self._token = 0
@@ -308,9 +310,9 @@ class Session:
     def _alive(self) -> None:
         self.proved_at = time.monotonic()
 
-    def _arriving(self) -> None:
-        """On a slow link answers and PONGs may well be behind what comes in."""
-        self.proved_at = self._answered_at = time.monotonic()
+    def goes_on(self) -> None:
+        """The server is at work for us, even if it has not answered yet."""
+        self.proved_at = self._progress_at = time.monotonic()
 
     async def watch(self) -> str:
         """Probes the connection until it fails; the reason."""
