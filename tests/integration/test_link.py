@@ -461,6 +461,53 @@ async def test_the_largest_payload_follows_what_the_server_tells(nats_server: Na
 # Logins.
 
 
+@asynccontextmanager
+async def dripping(answer: bytes, piece: int, seconds: float) -> AsyncIterator[str]:
+    """A server whose answer to any message comes in pieces, and the answers to probes behind it; its URL."""
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        info = {"server_id": "x", "server_name": "x", "version": "2.15.1", "headers": True, "max_payload": 1 << 20}
+        writer.write(b"INFO " + json.dumps(info).encode() + b"\r\n")
+        with suppress(ConnectionError):
+            while line := await reader.readline():
+                if line.startswith(b"PING"):
+                    writer.write(b"PONG\r\n")
+                elif line.startswith(b"PUB"):
+                    _, _, reply, size = line.split()
+                    await reader.readexactly(int(size) + 2)
+                    whole = b"MSG %b 1 %d\r\n%b\r\n" % (reply, len(answer), answer)
+                    for at in range(0, len(whole), piece):
+                        writer.write(whole[at : at + piece])
+                        await asyncio.sleep(seconds)
+        writer.close()
+
+    server = await asyncio.start_server(greet, HOST, 0)
+    try:
+        yield f"nats://{HOST}:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+
+
+async def test_a_long_answer_over_a_slow_link_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes longer than a server may be silent, and than it may leave a message unanswered."""
+    monkeypatch.setattr("syncdaemon.link.session.SILENT_SECONDS", 1.0)
+    monkeypatch.setattr("syncdaemon.pace.ANSWER_SECONDS", 1.5)
+    answer = bytes(100_000)
+    async with dripping(answer, 5_000, 0.2) as url, running(url) as link:
+        session = await link.wait_up()
+        assert await session.request("slow", b"tell me") == (answer, None)
+        assert not session.lost.done()
+
+
+async def test_a_long_answer_that_stops_in_the_middle_is_a_dead_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came of it before proves nothing for ever."""
+    monkeypatch.setattr("syncdaemon.link.session.SILENT_SECONDS", 1.0)
+    async with dripping(bytes(10_000), 5_000, 30.0) as url, running(url) as link:
+        session = await link.wait_up()
+        with pytest.raises(LinkDown, match="silent"):
+            await asyncio.wait_for(session.request("slow", b"tell me"), 10.0)
+
+
 def authorization(*users: str) -> str:
     return "authorization {\nusers: [\n" + "\n".join(users) + "\n]\n}"
 

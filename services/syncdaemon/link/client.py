@@ -126,6 +126,11 @@ class Client(nats.aio.client.Client):
         return sum(layer.get_write_buffer_size() for layer in layers)
 
     @property
+    def arriving(self) -> int:
+        """Bytes of a message that has not come to its end yet."""
+        return len(self._ps.buf)
+
+    @property
     def server(self) -> dict[str, str]:
         """The server's own words on who it is: `server_name`, `server_id`, `version`."""
         return {key: str(self._server_info.get(key, "")) for key in ("server_name", "server_id", "version")}

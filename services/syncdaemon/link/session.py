@@ -143,6 +143,7 @@ class Session:
         self._newest_answered = 0.0
         self._written = self._taken = 0
         self._waited = False
+        self._arriving = 0
         self._progress_at = 0.0
 
     async def open(self, settings: LinkSettings) -> None:
@@ -332,15 +333,19 @@ class Session:
             self.fail(f"the server has been silent for {SILENT_SECONDS:g} seconds")
         if self._waiting:
             sent = next(iter(self._waiting.values()))[2]
-            if pace.overdue(now, sent, self._answered_at, self._newest_answered):
+            if pace.overdue(now, sent, max(self._answered_at, self._progress_at), self._newest_answered):
                 self.fail(f"a message was not answered within {pace.ANSWER_SECONDS:g} seconds")
 
     def _look_for_progress(self, now: float) -> None:
-        """A peer that goes on to take what waited for it is slow, not dead.
+        """A peer that goes on to take what waited for it is slow, not dead; so is one whose long answer goes on.
 
         Only payload that waited counts: the kernel of a frozen peer takes bytes, and our probes, for as long as its
         buffer has room.
         """
+        arriving = self._client.arriving
+        if arriving > self._arriving:
+            self._progress_at = now
+        self._arriving = arriving
         unsent = self._unsent()
         taken = self._written - unsent
         if self._waited and taken > self._taken:
