@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from contextlib import aclosing
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 import zstandard
 
@@ -64,21 +64,36 @@ def _decoded_digest(body: bytes) -> str | None:
 
 
 async def _object_digest(session: Session, place: str) -> str | None:
-    """Of an object of the Object Store (ADR-20): its meta names the subject and the number of its chunks."""
     bucket, _, name = place.partition("/")
+    there = await chunks(session, bucket, name)
+    if there is None:
+        return None
+    found, count = sha256(), 0
+    async with aclosing(contents(session, there.stream, there.subject, 1)) as pieces:
+        async for _, data in pieces:
+            found.update(data)
+            count += 1
+    return found.hexdigest() if count == there.number else None
+
+
+class Chunks(NamedTuple):
+    """Where the content of an object lies: on one subject of a stream, in `number` messages, in order."""
+
+    stream: str
+    subject: str
+    number: int
+
+
+async def chunks(session: Session, bucket: str, name: str) -> Chunks | None:
+    """Those of an object of the Object Store (ADR-20), as its meta message tells; None where there is no such object.
+
+    Raises as `message` does.
+    """
     stream = f"OBJ_{bucket}"
     encoded = base64.urlsafe_b64encode(name.encode()).decode()
     meta = await _get(session, stream, {"last_by_subj": f"$O.{bucket}.M.{encoded}"})
-    if meta is None:
-        return None
     try:
-        told = json.loads(meta.data)
-        nuid, wanted = str(told["nuid"]), int(told["chunks"])
-    except (ValueError, KeyError, TypeError):
+        told = json.loads(meta.data if meta else b"")
+        return None if told.get("deleted") else Chunks(stream, f"$O.{bucket}.C.{told['nuid']}", int(told["chunks"]))
+    except (ValueError, LookupError, TypeError, AttributeError):
         return None
-    found, chunks = sha256(), 0
-    async with aclosing(contents(session, stream, f"$O.{bucket}.C.{nuid}", 1)) as pieces:
-        async for _, data in pieces:
-            found.update(data)
-            chunks += 1
-    return found.hexdigest() if chunks == wanted else None

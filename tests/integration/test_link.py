@@ -433,6 +433,50 @@ async def test_an_answer_that_nobody_waits_for_is_dropped(nats_server: NatsServe
         assert sink.answers == {7: b"first"}
 
 
+def consumer(name: str) -> dict[str, Any]:
+    """A request for a consumer of the stream `s` that gives every message, and asks for no acknowledgement."""
+    return {"stream_name": "s", "config": {"name": name, "ack_policy": "none", "inactive_threshold": 60_000_000_000}}
+
+
+async def test_what_is_said_of_an_earlier_request_is_no_answer_to_the_next(nats_server: NatsServer) -> None:
+    """A server tells that a request is complete after its last message, when the next may be under way already."""
+    async with running(nats_server.url) as link:
+        session = await link.wait_up()
+        await session.request_json("$JS.API.STREAM.CREATE.s", {"name": "s", "subjects": ["s"]})
+        for _ in range(6):
+            await session.request("s", b"x")
+        await session.request_json("$JS.API.CONSUMER.CREATE.s.c", consumer("c"))
+        async with session.converse("$JS.API.CONSUMER.MSG.NEXT.s.c") as conversation:
+            for _ in range(3):
+                await conversation.ask(b'{"batch": 2, "max_bytes": 100000, "no_wait": true}')
+                heard = [await conversation.next(5), await conversation.next(5)]
+                assert [(one.subject, one.data) for one in heard] == [(b"s", b"x")] * 2
+                await session.request_json("$JS.API.STREAM.INFO.s")  # by now it has said so
+            await conversation.ask(b'{"batch": 2, "no_wait": true}')
+            assert b"404" in ((await conversation.next(5)).headers or b"")
+
+
+async def test_a_conversation_that_is_hung_up_is_heard_to_its_end(nats_server: NatsServer) -> None:
+    """What the server sent until then is there when a request that was sent later is answered; and nothing after."""
+    async with running(nats_server.url) as link:
+        session = await link.wait_up()
+        await session.request_json("$JS.API.STREAM.CREATE.s", {"name": "s", "subjects": ["s"]})
+        await session.request_json("$JS.API.CONSUMER.CREATE.s.c", consumer("c"))
+        async with session.converse("$JS.API.CONSUMER.MSG.NEXT.s.c") as conversation:
+            await conversation.ask(b'{"batch": 1000, "expires": 30000000000}')
+            for _ in range(100):
+                await session.request("s", b"x" * 10_000)
+            await conversation.hang_up()
+            await session.request_json("$JS.API.STREAM.INFO.s")
+            told = await session.request_json("$JS.API.CONSUMER.INFO.s.c")
+            assert told is not None
+            heard = [one for one in conversation.rest() if one.reply]
+            assert len(heard) == told["delivered"]["consumer_seq"] > 0
+            await session.request("s", b"late")
+            await session.request_json("$JS.API.STREAM.INFO.s")
+            assert conversation.rest() == []
+
+
 async def test_a_server_in_lame_duck_mode_is_left_for_the_next(make_nats_server: MakeNatsServer) -> None:
     """As soon as it says so, long before it closes the connection."""
     first, second = make_nats_server(), make_nats_server()

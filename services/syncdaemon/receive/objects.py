@@ -1,22 +1,19 @@
 """Large files: fetched from an object store, as a stream of chunks that ends, or fails, but never hangs.
 
-The layout is ADR-20's: a meta message under the name, and the chunks under the nuid that it tells. They are read with a
-consumer of our own, which lives for one fetch, and pulled as fast as they can be written. A connection that breaks
-costs the chunks that were on their way.
+The chunks (ADR-20) are read with a consumer of our own, which lives for one connection, and pulled as fast as they can
+be written. A connection that breaks costs the chunks that were on their way.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
 
 from syncdaemon.appetite import Appetite
 from syncdaemon.errors import LanePaused, LinkDown
+from syncdaemon.fetch import Chunks, chunks
 from syncdaemon.incoming import delivery
 from syncdaemon.link import Conversation, Heard, Link, Session
 from syncdaemon.receive.consumer import pull, pull_subject
@@ -36,12 +33,6 @@ class Denied(Exception):
     """We may not read it."""
 
 
-class _Object(NamedTuple):
-    stream: str
-    subject: str  # of all its chunks
-    chunks: int
-
-
 Take = Callable[[list[bytes]], Awaitable[None]]
 """Gets the next chunks, in order."""
 
@@ -51,15 +42,13 @@ async def fetch(link: Link, bucket: str, name: str, take: Take) -> None:
 
     Raises Missing, Denied, and what `take` raises.
     """
-    found: _Object | None = None
     reader: _Reader | None = None
     vain = 0
     while vain < _TRIES:
         session = await link.wait_up()
+        done = reader.done if reader else 0
         try:
-            found = found or await _meta(session, bucket, name)
-            reader = reader or _Reader(found, take)
-            before = reader.done
+            reader = reader or _Reader(await _chunks(session, bucket, name), take)
             await reader.read(session)
             return
         except LinkDown:
@@ -67,54 +56,43 @@ async def fetch(link: Link, bucket: str, name: str, take: Take) -> None:
         except PermissionError as error:
             raise Denied(f"{bucket}/{name} may not be read: {error}") from None
         except LanePaused as error:
-            vain = vain + 1 if reader is None or reader.done == before else 0
+            vain = 0 if reader and reader.done > done else vain + 1
             why = str(error)
             await asyncio.sleep(_PAUSE)
     raise Missing(f"{bucket}/{name}: {why}")
 
 
-async def _meta(session: Session, bucket: str, name: str) -> _Object:
-    stream = f"OBJ_{bucket}"
-    subject = f"$O.{bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
-    answer = await session.request_json(f"$JS.API.STREAM.MSG.GET.{stream}", {"last_by_subj": subject})
-    if answer is None:
-        raise LanePaused("JetStream is not available")
-    if refusal := answer.get("error"):
-        raise Missing(f"{bucket}/{name}: {refusal.get('description')}")
-    try:
-        info: dict[str, Any] = json.loads(base64.b64decode(answer["message"].get("data", "")))
-        found = _Object(stream, f"$O.{bucket}.C.{info['nuid']}", int(info["chunks"]))
-    except (ValueError, LookupError, TypeError) as error:
-        raise Missing(f"{bucket}/{name}: its meta message can't be read ({error!r})") from None
-    if info.get("deleted"):
-        raise Missing(f"{bucket}/{name} was deleted")
+async def _chunks(session: Session, bucket: str, name: str) -> Chunks:
+    found = await chunks(session, bucket, name)
+    if found is None:
+        raise Missing(f"there is no object {bucket}/{name}")
     return found
 
 
 class _Reader:
     """Reads the chunks of one object, over several sessions if need be: `done` of them are taken."""
 
-    def __init__(self, found: _Object, take: Take) -> None:
+    def __init__(self, chunks: Chunks, take: Take) -> None:
         self.done = 0
-        self._object = found
+        self._chunks = chunks
         self._take = take
         self._next_seq = 1
         self._arrived: list[Heard] = []
 
     async def read(self, session: Session) -> None:
         """All that is left. Raises LanePaused where the server has something in the way, Missing, LinkDown."""
-        if self.done >= self._object.chunks:
+        if self.done >= self._chunks.number:
             return
         name = f"receive-{secrets.token_hex(8)}"
         await self._make_consumer(session, name)
         self._arrived.clear()
-        async with session.converse(pull_subject(self._object.stream, name)) as conversation:
+        async with session.converse(pull_subject(self._chunks.stream, name)) as conversation:
             await self._pull(conversation)
         with suppress(PermissionError):  # then it is forgotten after a while
-            await session.request_json(f"$JS.API.CONSUMER.DELETE.{self._object.stream}.{name}")
+            await session.request_json(f"$JS.API.CONSUMER.DELETE.{self._chunks.stream}.{name}")
 
     async def _make_consumer(self, session: Session, name: str) -> None:
-        stream, subject = self._object.stream, self._object.subject
+        stream, subject = self._chunks.stream, self._chunks.subject
         config = {
             "name": name,
             "deliver_policy": "by_start_sequence",
@@ -133,7 +111,7 @@ class _Reader:
 
     async def _pull(self, conversation: Conversation) -> None:
         appetite = Appetite(_CHUNKS)
-        while (left := self._object.chunks - self.done) > 0:
+        while (left := self._chunks.number - self.done) > 0:
             ask = appetite.next(0, 0, 0)
             assert ask is not None  # nothing is held
             ask = ask._replace(messages=min(ask.messages, left))
@@ -142,10 +120,10 @@ class _Reader:
             if self._arrived:
                 await self._hand_on()
             elif pulled.status is not None and pulled.status.code == _NO_MESSAGES:
-                raise Missing(f"{self._object.subject}: only {self.done} of {self._object.chunks} chunks are there")
+                raise Missing(f"{self._chunks.subject}: only {self.done} of {self._chunks.number} chunks are there")
             elif not pulled.too_large:
                 told = pulled.status.words if pulled.status else "no answer to a pull"
-                raise LanePaused(f"{self._object.subject}: {told}")
+                raise LanePaused(f"{self._chunks.subject}: {told}")
 
     async def _hand_on(self) -> None:
         chunks, self._arrived[:] = list(self._arrived), []
