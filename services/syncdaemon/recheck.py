@@ -18,6 +18,7 @@ from syncdaemon.errors import LanePaused, LinkDown
 from syncdaemon.model import Held, Row
 
 _RETRY = 1.0  # seconds
+_STUCK = 60.0  # seconds until a file that could not be put back is tried again: each try is a row
 
 S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
@@ -87,7 +88,9 @@ class Recheck(Generic[S]):
             try:
                 session = await self._lane.ready()
                 await self._settled()
-                await self._check(session)
+                if not await self._check(session):
+                    await asyncio.sleep(_STUCK)
+                    continue
             except (LinkDown, LanePaused):
                 await asyncio.sleep(_RETRY)
                 continue
@@ -95,21 +98,23 @@ class Recheck(Generic[S]):
                 log.warning("hold_not_checked", reason=str(error), effect="what the server lost can't be seen")
             self._lane.believe(suspicions)
 
-    async def _check(self, session: S) -> None:
+    async def _check(self, session: S) -> bool:
+        """Whether all that is lost is on its way again; else nothing may be deleted from the hold yet."""
         recorded = self._recorded.held()
         gone = await self._lost(session, recorded) if recorded else []
         await self._note(gone)
         for one in gone:
             self._recorded.void(one)
-        checked, sent_again = len(recorded), len(gone)
+        checked, sent_again, stuck = len(recorded), len(gone), 0
         async for held in self._spool.held():
             if held and (gone := await self._lost(session, held)):
-                await self._send_again(gone)
+                stuck += await self._send_again(gone)
                 sent_again += len(gone)
             checked += len(held)
         self._spool.hold_anew()
         if checked:
             (log.error if sent_again else log.info)("hold_checked", files=checked, lost_by_the_server=sent_again)
+        return not stuck
 
     async def _note(self, gone: Sequence[Held]) -> list[Row]:
         """A row that makes the receipt void, for each; before a file moves, so that no crash finds it delivered."""
@@ -121,12 +126,16 @@ class Recheck(Generic[S]):
         self._told(len(gone))
         return rows
 
-    async def _send_again(self, gone: Sequence[Held]) -> None:
+    async def _send_again(self, gone: Sequence[Held]) -> int:
+        """How many of them could not be put back."""
+        stuck = 0
         for held, row in zip(gone, await self._note(gone), strict=True):
             try:
                 await self._spool.send_again(held, unquote_to_bytes(str(row["path"])))
             except OSError as error:
                 log.error("not_sent_again", path=row["path"], error=str(error), effect="it stays in the hold")
+                stuck += 1
+        return stuck
 
 
 def _unknown(held: Held) -> Row:

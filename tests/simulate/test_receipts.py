@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from syncdaemon.spool.retire import Hold
 from tests.simulate.edge import LONG, MAX_PAYLOAD, Death, Edge
 from tests.simulate.fake_jetstream import FakeSession, Fault, Frame
 from tests.simulate.faults import AckLost, ArrivesLate, CutAfter
@@ -272,6 +275,31 @@ def test_what_the_server_lost_is_sent_again_from_the_hold(holding_edge: Edge) ->
     assert sorted(message.data for message in edge.history()) == [b"new", b"one", b"two"]
     assert {row["path"] for row in edge.rows("held_lost")} == {"a", "folder/b"}
     assert len(edge.rows("published")) == 5
+
+
+def test_what_cannot_be_sent_again_now_is_not_deleted(holding_edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the disk takes nothing: it stays in the hold, and is tried again."""
+    edge = holding_edge
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async def scene() -> None:
+        edge.begin()
+        await until(edge.held)
+        edge.hub.lose_power(1_000)
+        with monkeypatch.context() as patch:
+            patch.setattr(Hold, "send_again", full)
+            await asyncio.sleep(LONG)
+            assert edge.held() == [b"one"]
+            assert edge.history() == []
+        await asyncio.sleep(100)
+        assert [message.data for message in edge.history()] == [b"one"]
+        await edge.end()
+
+    edge.drop("a", b"one")
+    edge.do(scene())
+    edge.check()
 
 
 def test_nothing_held_is_deleted_while_the_server_is_away(holding_edge: Edge) -> None:

@@ -403,6 +403,32 @@ def test_two_changed_files_do_not_meet_under_one_name(home: Home, hold: Hold) ->
     assert sorted(waiting(home).values()) == [b"earlier", b"evidence"]
 
 
+@pytest.mark.parametrize(
+    ("there", "place"),
+    [
+        ({}, b"sub/deep/file"),
+        ({b"sub/deep/file": b"another"}, b"sub/deep/file~2"),
+        ({b"sub/deep": b"another"}, b"file"),
+        ({b"sub": b"another", b"file": b"a third"}, b"file~2"),
+    ],
+)
+def test_a_held_file_goes_back_to_its_place_or_beside_it(
+    home: Home, hold: Hold, there: dict[bytes, bytes], place: bytes
+) -> None:
+    """Whatever is there by now, a file in the place of its folder too; it is held no more."""
+    hold.retire([delivered(home, b"sub/deep/file")], 0.0)
+    os.removedirs(full(home, b"sub/deep"))
+    for path, data in there.items():
+        write(home, path, data)
+    (bucket,) = hold.buckets()
+    (one,) = hold.held(bucket)
+
+    assert hold.send_again(one, b"sub/deep/file") == place
+    assert waiting(home) == {**there, place: b"evidence"}
+    assert (held(home), hold.count) == ([], 0)
+    assert hold.send_again(one, b"sub/deep/file") is None
+
+
 def test_what_an_earlier_process_held_begins_its_time_anew(home: Home, hold: Hold) -> None:
     """Its clock is not ours; longer is safe. What was changed by then still comes back."""
     hold.retire([delivered(home, b"a", b"first")], 0.0)

@@ -130,16 +130,23 @@ class Hold:
 
         None where it is not there any more. Raises OSError.
         """
-        target = free_name(os.path.join(self._home.replay_dir, path))
-        make_dirs(os.path.dirname(target))
-        try:
-            os.rename(os.path.join(self._home.held, held.bucket, held.name), target)
-        except FileNotFoundError:
+        source = os.path.join(self._home.held, held.bucket, held.name)
+        if not os.path.lexists(source):
             return None
-        fsync_dir(os.path.dirname(target))
+        try:
+            target = self._put_back(source, path)
+        except (FileExistsError, NotADirectoryError):  # what was its folder is a file by now
+            target = self._put_back(source, os.path.basename(path))
         with self._lock:
             self.count -= 1
         return os.path.relpath(target, self._home.replay_dir)
+
+    def _put_back(self, source: bytes, path: bytes) -> bytes:
+        target = os.path.join(self._home.replay_dir, path)
+        make_dirs(os.path.dirname(target))
+        target = move_beside(source, target)
+        fsync_dir(os.path.dirname(target))
+        return target
 
     def expire(self, now: float) -> list[bytes]:
         """Deletes what has been held for long enough; returns the paths of files that turned out to be changed.
