@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 SYSTEM_PACKAGES := iproute2 nftables libfaketime
 CONTAINER_PACKAGES := podman buildah runc catatonit netavark aardvark-dns debootstrap iproute2
 RULES := k8s/components/monitoring
+PROMETHEUS := .cache/prometheus
 ROUNDS ?= 3
 ENGINE ?= podman
 IMAGE ?= agentforge/syncdaemon:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' services/syncdaemon/__init__.py)
@@ -25,7 +26,7 @@ run: $(VENV)/.installed-dev ## the daemon with a server of its own and a folder 
 test: $(VENV)/.installed-test ## the tests, but for the slow ones; ARGS="-k name" picks
 	@$(BIN)/python -m pytest -m "not slow and not manifests and not container" $(ARGS)
 
-test-deps: ## the system packages that a few tests need (Debian; as root, or with sudo)
+test-deps: $(PROMETHEUS)/.unpacked ## the system packages that a few tests need (Debian; as root, or with sudo)
 	@$(call install_missing,$(SYSTEM_PACKAGES))
 
 test-deploy: $(VENV)/.installed-test $(VENV)/.installed-deploy ## the manifests: rendered, validated, held against the code
@@ -36,6 +37,19 @@ test-container: $(VENV)/.installed-test $(VENV)/.installed-deploy ## the image, 
 
 test-container-deps: ## the system packages that make test-container needs (Debian; as root, or with sudo)
 	@$(call install_missing,$(CONTAINER_PACKAGES))
+
+# Debian's prometheus, unpacked and not installed: its package would start a service on this machine.
+$(PROMETHEUS)/.unpacked:
+	@if command -v prometheus && command -v promtool; then exit 0; fi >/dev/null; \
+	if ! command -v apt-get >/dev/null; then echo "test-deps: install by hand: prometheus" >&2; exit 1; fi; \
+	echo "test-deps: unpacking prometheus into $(@D)"; \
+	sudo=; if [ "$$(id -u)" != 0 ]; then sudo=sudo; fi; \
+	rm -rf $(@D) && mkdir -p $(@D) && cd $(@D) && \
+	download="apt-get download -qq -o APT::Sandbox::User=$$(id -un) prometheus" && \
+	{ $$download 2>/dev/null || { $$sudo apt-get update -qq && $$download; }; } && \
+	dpkg --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 ./usr/bin && \
+	rm prometheus_*.deb
+	@mkdir -p $(@D) && touch $@
 
 torture: $(VENV)/.installed-test ## the slow tests, that kill and cut at random; ROUNDS=n goes on for longer
 	@ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/integration -m slow $(ARGS)

@@ -1,8 +1,8 @@
 """A stand-in for prometheus-nats-exporter with `-jsz=all`, for tests and local measurements only.
 
 Production runs the real one, natsio/prometheus-nats-exporter; this is for machines where that can't be had. Names,
-labels and types are those of its collector/jsz.go at v0.20.1, and so is its silence: a server that does not answer gives
-an empty page and no error, so that `up` stays 1 while every series is gone. Both are held against the list in
+labels and types are those of its collector/jsz.go at v0.20.1, and so is its silence: a server that does not answer
+gives an empty page and no error, so that `up` stays 1 while every series is gone. Both are held against the list in
 tests/deploy/exporter_series.json.
 
     python -m scripts.jsz_exporter http://127.0.0.1:8222 127.0.0.1:7777

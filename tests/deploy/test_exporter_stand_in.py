@@ -1,7 +1,7 @@
 """The stand-in for prometheus-nats-exporter does not drift away from it.
 
-`exporter_series.json` was taken from the exporter's own source. What the stand-in shows of a real server has to be all of
-that and nothing else, names and labels alike.
+`exporter_series.json` was taken from the source of the exporter. What the stand-in shows of a real server has to be all
+of that and nothing else, names and labels alike.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ UPSTREAM = json.loads((Path(__file__).parent / "exporter_series.json").read_text
 
 @pytest.fixture
 async def server(make_nats_server: MakeNatsServer) -> NatsServer:
-    """With a stream, a mirror and a sourcing stream of it, and a consumer that was told of and acknowledged a message."""
+    """With a stream, a mirror and a source of it, and a consumer that has acknowledged one of two messages."""
     server = make_nats_server(monitor_port=0)
     server.start()
     client = await nats.connect(server.url)
