@@ -15,7 +15,8 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test test-deps test-deploy test-container test-container-deps torture bench lint format lock rules image
+.PHONY: help run test test-deps test-deploy test-container test-container-deps torture drain bench lint format lock \
+    rules image
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +54,9 @@ $(PROMETHEUS)/.unpacked:
 
 torture: $(VENV)/.installed-test ## the slow tests, that kill and cut at random; ROUNDS=n goes on for longer
 	@ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/integration -m slow $(ARGS)
+
+drain: $(VENV)/.installed-test ## how long workers take for a backlog, on a rig of its own (make test-deps first)
+	@scripts/measure_backlog_drain.sh --local $(ARGS)
 
 bench: $(VENV)/.installed-test ## the benchmarks, as a Markdown table
 	@$(BIN)/python -m benchmarks $(ARGS)
