@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -21,6 +22,10 @@ UNPACKED = Path(__file__).parents[1] / ".cache/prometheus"
 
 _START_SECONDS = 60.0
 _TIMEOUT = 10.0
+
+
+Targets = Mapping[str, Sequence[str]]
+"""Addresses by the name of their Service, which the Prometheus operator puts into the label `service`."""
 
 
 class Sample(NamedTuple):
@@ -72,11 +77,10 @@ class Api:
 class Prometheus:
     """A real Prometheus on the loopback address, from enter to exit, with its configuration and its data in `folder`.
 
-    `targets` are addresses by the name of their Service, which is what the Prometheus operator puts into the label
-    `service`. `rules` is the text of a rule file. `interval` is that of scrapes.
+    `rules` is the text of a rule file, `interval` that of scrapes.
     """
 
-    def __init__(self, folder: Path, targets: Mapping[str, list[str]], rules: str, interval: str = "1s") -> None:
+    def __init__(self, folder: Path, targets: Targets, rules: str, interval: str) -> None:
         self._folder = folder
         self._port = free_port()
         self.api = Api(f"http://{HOST}:{self._port}")
@@ -87,7 +91,7 @@ class Prometheus:
             "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
             "rule_files": ["rules.yaml"],
             "scrape_configs": [
-                {"job_name": name, "static_configs": [{"targets": addresses, "labels": {"service": name}}]}
+                {"job_name": name, "static_configs": [{"targets": [*addresses], "labels": {"service": name}}]}
                 for name, addresses in targets.items()
             ],
         }
@@ -125,8 +129,9 @@ class Prometheus:
 
 
 def end(process: subprocess.Popen[bytes], within: float = 15.0) -> None:
-    """SIGTERM, and SIGKILL to one that has not ended after so many seconds."""
+    """SIGTERM, also to one that was stopped, and SIGKILL to one that has not ended after so many seconds."""
     process.terminate()
+    process.send_signal(signal.SIGCONT)
     try:
         process.wait(within)
     except subprocess.TimeoutExpired:

@@ -9,6 +9,8 @@ import sys
 
 import nats
 from nats.errors import TimeoutError as NothingThere
+from nats.js import JetStreamContext
+from nats.js.api import ConsumerConfig
 from prometheus_client import Counter, start_http_server
 
 PROCESSED = Counter("nats_worker_processed", "Messages worked on")
@@ -23,19 +25,23 @@ async def main() -> None:
     js = client.jetstream()
     while True:
         try:
-            subscription = await js.pull_subscribe_bind("worker-staging", "swarm_jobs")
-            break
-        except Exception:
-            await asyncio.sleep(0.2)
-    while True:
-        try:
-            for message in await subscription.fetch(100, timeout=1):
-                await message.ack_sync()
-                PROCESSED.inc()
-                if message.metadata.num_delivered > 1:
-                    REDELIVERED.inc()
+            await work(js)
         except NothingThere:
             continue
+        except Exception:
+            await asyncio.sleep(0.2)
+
+
+async def work(js: JetStreamContext) -> None:
+    config = ConsumerConfig(durable_name="worker-staging", ack_wait=60, max_ack_pending=4096)
+    await js.add_consumer("swarm_jobs", config)
+    subscription = await js.pull_subscribe_bind("worker-staging", "swarm_jobs")
+    while True:
+        for message in await subscription.fetch(100, timeout=1):
+            await message.ack_sync()
+            PROCESSED.inc()
+            if message.metadata.num_delivered > 1:
+                REDELIVERED.inc()
 
 
 if __name__ == "__main__":

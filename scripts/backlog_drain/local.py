@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
-from scripts.prometheus import Prometheus, end
+from scripts.prometheus import Prometheus, Targets, end
 from syncdaemon.devserver import HOST, NatsServer, free_port, leashed
 
 ROOT = Path(__file__).parents[2]
@@ -26,22 +27,26 @@ WORKER = "nats-worker"
 
 @dataclass(frozen=True)
 class Rig:
-    """What runs. `workers` are their processes, `logs` is where they write."""
+    """What runs. `folder` holds what each writes, and a folder `received-N` for each worker."""
 
     nats: NatsServer
-    prometheus: Prometheus
+    exporter: subprocess.Popen[bytes]
     workers: Sequence[subprocess.Popen[bytes]]
-    logs: Path
+    prometheus: Prometheus
+    folder: Path
 
 
 @contextmanager
-def rig(workers: int, rules: str | None = None) -> Iterator[Rig]:
-    """On free ports, in a temporary folder; ended and removed on exit. `rules` replaces those that are deployed."""
+def rig(workers: int, rules: str = "", others: Targets = MappingProxyType({}), interval: str = "1s") -> Iterator[Rig]:
+    """On free ports, in a temporary folder; ended and removed on exit.
+
+    `rules` stands in for those that are deployed; `others` are scraped too, every `interval`.
+    """
     with ExitStack() as ending:
         folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="backlog-drain-")))
         nats = ending.enter_context(NatsServer(folder / "nats", monitor_port=0))
-        exporter = f"{HOST}:{free_port()}"
-        start(ending, ["scripts.jsz_exporter", nats.monitor_url, exporter], folder / "exporter.log")
+        page = f"{HOST}:{free_port()}"
+        exporter = start(ending, ["scripts.jsz_exporter", nats.monitor_url, page], folder / "exporter.log")
         pages = [f"{HOST}:{free_port()}" for _ in range(workers)]
         processes = [
             start(
@@ -49,14 +54,14 @@ def rig(workers: int, rules: str | None = None) -> Iterator[Rig]:
                 ["scripts.worker_stand_in", "receive", str(folder / f"received-{number}")],
                 folder / f"worker-{number}.log",
                 NATS_URL=nats.url,
-                SYNC_HTTP_ADDR=page,
+                SYNC_HTTP_ADDR=address,
             )
-            for number, page in enumerate(pages)
+            for number, address in enumerate(pages)
         ]
         rules = rules or RULES.read_text().replace("interval: 15s", "interval: 1s")
-        targets = {EXPORTER: [exporter], WORKER: pages}
-        prometheus = ending.enter_context(Prometheus(folder / "prometheus", targets, rules))
-        yield Rig(nats, prometheus, processes, folder)
+        targets = {EXPORTER: [page], WORKER: pages, **others}
+        prometheus = ending.enter_context(Prometheus(folder / "prometheus", targets, rules, interval))
+        yield Rig(nats, exporter, processes, prometheus, folder)
 
 
 def start(ending: ExitStack, module: Sequence[str], log_path: Path, **settings: str) -> subprocess.Popen[bytes]:
