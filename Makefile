@@ -15,8 +15,8 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test test-deps test-deploy test-container test-container-deps torture drain bench lint format lock \
-    rules image
+.PHONY: help run test test-deps test-deploy test-container test-container-deps torture edge drain bench lint format \
+    lock rules image
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +54,11 @@ $(PROMETHEUS)/.unpacked:
 
 torture: $(VENV)/.installed-test ## the slow tests, that kill and cut at random; ROUNDS=n goes on for longer
 	@ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/integration -m slow $(ARGS)
+
+edge: $(VENV)/.installed-test ## edge mode on a real server: store, disconnect, reconnect; the ledgers stay in build/edge
+	@$(BIN)/python -m pytest tests/test_edge_store_forward.py tests/test_edge_disconnect_reconnect.py \
+	    --basetemp=build/edge $(ARGS)
+	@for ledger in build/edge/*[0-9]/edge/ledger; do $(BIN)/syncdaemon verify --sync-ledger-dir "$$ledger" || exit; done
 
 drain: $(VENV)/.installed-test ## how long workers take for a backlog, on a rig of its own (make test-deps first)
 	@scripts/measure_backlog_drain.sh --local $(ARGS)
