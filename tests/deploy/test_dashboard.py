@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from syncdaemon.devserver import NatsServer
+from tests.support import runbook
 from tests.support.daemon import MakeDaemon
 from tests.support.prometheus import need
 from tests.support.promql import series
@@ -59,8 +60,10 @@ def existing(nats_server: NatsServer, make_daemon: MakeDaemon) -> set[str]:
 
 @pytest.mark.integration
 def test_every_query_and_every_rule_names_series_that_exist(existing: set[str]) -> None:
-    """Of panels, annotations and rules alike. A panel on a series that nobody exports is an empty panel."""
+    """Of panels, annotations, rules and runbook alike. A panel on a series that nobody exports is an empty panel."""
     asked = [*queries(), *((rule.get("record") or rule["alert"], rule["expr"]) for rule in rules())]
+    asked += [("the runbook", query) for query in re.findall(r"promtool query instant \S+ '([^']*)'", runbook.PAGE)]
+    assert len(asked) > 70
     assert [(title, missing) for title, query in asked if (missing := series(query) - existing)] == []
     assert all(series(query) for _, query in asked)
 
