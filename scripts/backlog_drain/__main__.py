@@ -19,7 +19,7 @@ from pathlib import Path
 from scripts.backlog_drain import local
 from scripts.backlog_drain.measure import Measurement
 from scripts.backlog_drain.plan import RUN_SECONDS, Plan, Run, judge
-from scripts.backlog_drain.queue import SITE, JetStreamQueue
+from scripts.backlog_drain.queue import SITE, SMALLEST, JetStreamQueue
 from scripts.backlog_drain.report import Report, commit
 from scripts.backlog_drain.sight import Sight
 from scripts.prometheus import Api
@@ -38,7 +38,7 @@ def options() -> argparse.Namespace:
         f"What is published stays in the stream, under the site {SITE}.",
     )
     parser.add_argument("--messages", type=_count, default=4000, metavar="N", help="the backlog of a run (4000)")
-    parser.add_argument("--size", type=_count, default=1024, metavar="BYTES", help="of a message (1024)")
+    parser.add_argument("--size", type=_size, default=1024, metavar="BYTES", help="of a message (1024)")
     parser.add_argument("--runs", type=_count, default=3, metavar="N", help="how many (3)")
     parser.add_argument(
         "--run-limit", type=float, default=RUN_SECONDS, metavar="S", help=f"give a run up after ({RUN_SECONDS:g} s)"
@@ -71,6 +71,13 @@ def _count(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("at least 1")
     return number
+
+
+def _size(text: str) -> int:
+    size = int(text)
+    if size < SMALLEST:
+        raise argparse.ArgumentTypeError(f"at least {SMALLEST}, so that each has content of its own")
+    return size
 
 
 def _label(text: str) -> tuple[str, str]:

@@ -24,6 +24,9 @@ from syncdaemon.settings import Settings
 SITE = "backlog-drain"
 """The site of what is published here. It stays in the stream, on subjects of this site."""
 
+SMALLEST = 64
+"""Bytes of the smallest message that has room for what makes it unlike any other."""
+
 CONSUMER_CONFIG = {"ack_policy": "explicit", "deliver_policy": "all"}
 
 _NOT_FOUND = (10014, 10059)  # JetStream API: no such consumer, no such stream
