@@ -14,10 +14,12 @@ import pytest
 import yaml
 
 from scripts.check_rules import rules_in
+from tests.deploy import manifests
 from tests.support.prometheus import need
 
+pytestmark = pytest.mark.manifests
+
 ROOT = Path(__file__).parents[2]
-MONITORING = ROOT / "k8s/components/monitoring"
 TESTS = sorted((Path(__file__).parent / "rules").glob("*.yaml"))
 
 NUMBER = re.compile(r'(?<![\w."$])\d+(?![\w"])')
@@ -27,8 +29,7 @@ DURATION = re.compile(r"(\d+)([smhd])")
 @pytest.fixture(scope="session")
 def rendered() -> str:
     """The manifests, as they would be applied."""
-    spec = yaml.safe_load((MONITORING / "rules.yaml").read_text())
-    return yaml.safe_dump({"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule", "spec": spec})
+    return manifests.rendered("staging")
 
 
 def alerts(rules: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -45,11 +46,11 @@ def test_the_deployed_rules_pass_promtool(rendered: str) -> None:
     assert done.stdout.count("SUCCESS") == 1 + len(TESTS)
 
 
-@pytest.mark.parametrize("manifests", ["", "kind: PrometheusRule\nspec: {groups: []}", "kind: ConfigMap"])
-def test_no_rules_are_an_error(manifests: str) -> None:
+@pytest.mark.parametrize("nothing", ["", "kind: PrometheusRule\nspec: {groups: []}", "kind: ConfigMap"])
+def test_no_rules_are_an_error(nothing: str) -> None:
     """Nothing rendered must not look like nothing wrong."""
     command = [sys.executable, "-m", "scripts.check_rules"]
-    done = subprocess.run(command, cwd=ROOT, input=manifests, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, input=nothing, capture_output=True, text=True)
     assert done.returncode == 2
     assert "no PrometheusRule" in done.stderr
 
