@@ -13,7 +13,7 @@ from syncdaemon.errors import ConnectTimeout, SyncError
 
 _LOOK_SECONDS = 0.25
 _SAY_SECONDS = 5.0
-_SERIES_SECONDS = 120.0  # a scrape, an evaluation, and patience
+_PATIENCE = 120.0  # seconds for a scrape and an evaluation, and for what is left of an earlier backlog
 
 Say = Callable[[str], None]
 
@@ -41,38 +41,34 @@ class Sight(Protocol):
 
 
 class Measurement:
-    """All runs of a plan; `say` is told the progress."""
+    """All runs of a plan; `say` is told the progress. For so many seconds of `patience` a run waits to begin."""
 
-    def __init__(self, plan: Plan, queue: Queue, sight: Sight, say: Say) -> None:
-        self._plan, self._queue, self._sight, self._say = plan, queue, sight, say
+    def __init__(self, plan: Plan, queue: Queue, sight: Sight, say: Say, patience: float = _PATIENCE) -> None:
+        self._plan, self._queue, self._sight, self._say, self._patience = plan, queue, sight, say, patience
 
     async def runs(self) -> list[Run]:
         """Every run that was made. After one that was not drained there is none: the next would not begin at 0.
 
-        Raises NotMeasured where Prometheus does not see the queue or it is not at rest, ConnectTimeout.
+        Raises ConnectTimeout where Prometheus does not answer, NotMeasured where it does not see the queue, or
+        the queue does not come to rest.
         """
-        await self._seen()
+        await asyncio.to_thread(self._sight.look)
         made: list[Run] = []
         while len(made) < self._plan.runs and not (made and made[-1].reason):
             await self._at_rest(len(made) + 1)
             made.append(await self._run(len(made) + 1))
         return made
 
-    async def _seen(self) -> None:
-        async for seen in self._looks(min(_SERIES_SECONDS, self._plan.limit)):
-            if seen:
-                return
-        await asyncio.to_thread(self._sight.look)  # where Prometheus is away, that is the reason
-        raise NotMeasured(
-            f"Prometheus has no {self._sight.name}: is the exporter scraped (-jsz=all, no -prefix), and are the "
-            "recording rules loaded?"
-        )
-
     async def _at_rest(self, number: int) -> None:
         seen = None
-        async for seen in self._looks(self._plan.limit):
+        async for seen in self._looks(self._patience):
             if seen and seen.drained(0):
                 return
+        if seen is None:
+            raise NotMeasured(
+                f"Prometheus has no {self._sight.name}: is the exporter scraped (-jsz=all, no -prefix), and are the "
+                "recording rules loaded?"
+            )
         raise NotMeasured(f"run {number} can't begin, the queue is not empty: {_state(seen)}")
 
     async def _run(self, number: int) -> Run:

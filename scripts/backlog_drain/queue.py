@@ -45,12 +45,18 @@ class JetStreamQueue:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[Client]:
-        link = parts.link(self._settings)
+        link, last = parts.link(self._settings), Exception(f"nothing answers for {_CONNECT_SECONDS:g} s")
+
+        async def noted(error: Exception) -> None:
+            nonlocal last
+            last = error
+
+        once: dict[str, Any] = {"allow_reconnect": False, "max_reconnect_attempts": 1, "error_cb": noted}
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                client = await nats.connect(list(link.urls), allow_reconnect=False, **link.options())
-        except (OSError, TimeoutError, Error) as error:
-            raise ConnectTimeout(f"NATS_URL: no connection: {error}") from None
+                client = await nats.connect(list(link.urls), **once, **link.options())
+        except (OSError, TimeoutError, Error):
+            raise ConnectTimeout(f"NATS_URL: no connection to {self._settings.nats_url}: {last}") from None
         try:
             yield client
         except Error as error:

@@ -149,9 +149,10 @@ def test_standing_by_it_publishes_nothing(script: Script, nats_server: NatsServe
 def test_what_can_not_be_reached_is_named(script: Script, nats_server: NatsServer) -> None:
     """Exit 3 and one line, for the server and for Prometheus."""
     nowhere = f"{HOST}:{free_port()}"
-    ended = script(NATS_URL=f"nats://{nowhere}")
+    ended = script(NATS_URL=f"nats://edge:secret@{nowhere}")
     assert ended.code == 3
-    assert "measure_backlog_drain: NATS_URL: no connection" in ended.err
+    assert ended.err.startswith(f"measure_backlog_drain: NATS_URL: no connection to nats://edge:********@{nowhere}: ")
+    assert ended.err.count("\n") == 1
 
     ended = script("--prometheus", f"http://{nowhere}", "--run-limit", "1", NATS_URL=nats_server.url)
     assert ended.code == 3

@@ -177,9 +177,11 @@ class FakeSight:
         return self._last
 
 
-async def measured(sight: FakeSight, queue: FakeQueue, count: int = 1, limit: float = 30.0) -> list[Run]:
+async def measured(
+    sight: FakeSight, queue: FakeQueue, count: int = 1, limit: float = 30.0, patience: float = 30.0
+) -> list[Run]:
     """So many runs of four messages."""
-    return await Measurement(Plan(4, 64, count, limit), queue, sight, lambda text: None).runs()
+    return await Measurement(Plan(4, 64, count, limit), queue, sight, lambda text: None, patience).runs()
 
 
 async def test_a_run_goes_from_an_empty_queue_to_an_empty_queue() -> None:
@@ -202,16 +204,16 @@ async def test_a_queue_that_never_rests_is_not_filled() -> None:
     """The number would be of somebody else's messages too."""
     queue = FakeQueue()
     with pytest.raises(NotMeasured, match="the queue is not empty: backlog 3, ack pending 1"):
-        await measured(FakeSight(BUSY), queue, limit=0.0)
+        await measured(FakeSight(BUSY), queue, patience=0.0)
     assert queue.filled == []
 
 
 async def test_a_queue_that_prometheus_does_not_know_is_not_filled() -> None:
     """And what may be wrong is said."""
     with pytest.raises(NotMeasured, match="Prometheus has no jetstream_backlog: is the exporter scraped"):
-        await measured(FakeSight(None), FakeQueue(), limit=0.0)
+        await measured(FakeSight(None), FakeQueue(), patience=0.0)
     with pytest.raises(ConnectTimeout, match="away"):
-        await measured(FakeSight(ConnectTimeout("away")), FakeQueue(), limit=0.0)
+        await measured(FakeSight(ConnectTimeout("away")), FakeQueue())
 
 
 async def test_after_a_run_that_was_not_drained_there_is_none() -> None:
