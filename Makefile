@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 SYSTEM_PACKAGES := iproute2 nftables libfaketime
 CONTAINER_PACKAGES := podman buildah runc catatonit netavark aardvark-dns debootstrap iproute2
 RULES := k8s/components/monitoring
+PROMETHEUS := .cache/prometheus
 ROUNDS ?= 3
 ENGINE ?= podman
 IMAGE ?= agentforge/syncdaemon:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' services/syncdaemon/__init__.py)
@@ -14,7 +15,8 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test test-deps test-deploy test-container test-container-deps torture bench lint format lock rules image
+.PHONY: help run test test-deps test-deploy test-container test-container-deps torture edge drain bench lint format \
+    lock rules image
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +27,7 @@ run: $(VENV)/.installed-dev ## the daemon with a server of its own and a folder 
 test: $(VENV)/.installed-test ## the tests, but for the slow ones; ARGS="-k name" picks
 	@$(BIN)/python -m pytest -m "not slow and not manifests and not container" $(ARGS)
 
-test-deps: ## the system packages that a few tests need (Debian; as root, or with sudo)
+test-deps: $(PROMETHEUS)/.unpacked ## the system packages that a few tests need (Debian; as root, or with sudo)
 	@$(call install_missing,$(SYSTEM_PACKAGES))
 
 test-deploy: $(VENV)/.installed-test $(VENV)/.installed-deploy ## the manifests: rendered, validated, held against the code
@@ -37,8 +39,29 @@ test-container: $(VENV)/.installed-test $(VENV)/.installed-deploy ## the image, 
 test-container-deps: ## the system packages that make test-container needs (Debian; as root, or with sudo)
 	@$(call install_missing,$(CONTAINER_PACKAGES))
 
+# Debian's prometheus, unpacked and not installed: its package would start a service on this machine.
+$(PROMETHEUS)/.unpacked:
+	@if command -v prometheus && command -v promtool; then exit 0; fi >/dev/null; \
+	if ! command -v apt-get >/dev/null; then echo "test-deps: install by hand: prometheus" >&2; exit 1; fi; \
+	echo "test-deps: unpacking prometheus into $(@D)"; \
+	sudo=; if [ "$$(id -u)" != 0 ]; then sudo=sudo; fi; \
+	rm -rf $(@D) && mkdir -p $(@D) && cd $(@D) && \
+	download="apt-get download -qq -o APT::Sandbox::User=$$(id -un) prometheus" && \
+	{ $$download 2>/dev/null || { $$sudo apt-get update -qq && $$download; }; } && \
+	dpkg --fsys-tarfile prometheus_*.deb | tar -x --strip-components=3 ./usr/bin && \
+	rm prometheus_*.deb
+	@mkdir -p $(@D) && touch $@
+
 torture: $(VENV)/.installed-test ## the slow tests, that kill and cut at random; ROUNDS=n goes on for longer
 	@ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/integration -m slow $(ARGS)
+
+edge: $(VENV)/.installed-test ## edge mode on a real server: store, disconnect, reconnect; the ledgers stay in build/edge
+	@$(BIN)/python -m pytest tests/test_edge_store_forward.py tests/test_edge_disconnect_reconnect.py \
+	    --basetemp=build/edge $(ARGS)
+	@for ledger in build/edge/*[0-9]/edge/ledger; do $(BIN)/syncdaemon verify --sync-ledger-dir "$$ledger" || exit; done
+
+drain: $(VENV)/.installed-test ## how long workers take for a backlog, on a rig of its own (make test-deps first)
+	@scripts/measure_backlog_drain.sh --local $(ARGS)
 
 bench: $(VENV)/.installed-test ## the benchmarks, as a Markdown table
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from math import nan
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -77,7 +78,15 @@ class Daemon:
             quarantined=lambda: self.spool.quarantine.count,
             oldest_age=self.spool.oldest_age,
             horizon=lambda: self.lane.horizon,
+            ledger_free=self._ledger_free,
+            ledger_min_free=lambda: self.settings.sync_min_free_bytes,
         )
+
+    def _ledger_free(self) -> float:
+        try:
+            return self.ledger.free_bytes()
+        except OSError:  # the folder was taken away; the other numbers are still true
+            return nan
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[None]:

