@@ -192,6 +192,8 @@ class Daemon:
         """Until nothing is left. Files that came after the last scan are not waited for."""
         while True:
             progress(self)
+            if self.spool.problem:
+                raise SettingsError(self.spool.problem)
             if self.spool.backlog.wants_scan or (self.spool.backlog.idle and not self.spool.backlog.complete):
                 await self._scan()
             elif self.spool.backlog.idle and not self._held_unseen():
