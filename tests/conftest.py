@@ -2,7 +2,7 @@
 
 import hypothesis
 
-pytest_plugins = ["tests.support.server", "tests.support.daemon", "tests.support.matrix"]
+pytest_plugins = ["tests.support.server", "tests.support.daemon", "tests.support.matrix", "tests.support.network"]
 
 # A busy machine is not a wrong answer: pytest's own timeout catches what hangs.
 hypothesis.settings.register_profile("syncdaemon", deadline=None)
