@@ -36,6 +36,7 @@ from syncdaemon.link import STOPPED, Link, LinkSettings, Session, _explain
 from syncdaemon.tasks import background
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import messages
+from tests.support.relay import Relay
 from tests.support.server import MakeNatsServer
 
 pytestmark = pytest.mark.integration
@@ -356,6 +357,21 @@ async def test_a_killed_server_is_noticed_at_once_with_all_that_is_in_flight(nat
         nats_server.start()
         await works(link, within=2.0)
         assert link.connects == 2
+
+
+async def test_a_link_that_is_lost_again_and_again_is_back_at_once_every_time(nats_server: NatsServer) -> None:
+    """Connections that live for moments, as on a network that flaps: it is not the server that sends us away."""
+    relay = Relay(nats_server.port)
+    changes = Changes()
+    try:
+        async with running(relay.url, changes=changes) as link:
+            for lost in range(12):
+                await works(link)
+                relay.reset()
+                await until(lambda at=lost: len(changes) > 2 * at + 1, what="it is lost")  # type: ignore[misc]
+                assert await until(lambda: link.session, 5.0, "it is back") < 2.0
+    finally:
+        relay.close()
 
 
 async def test_nothing_is_flushed_after_an_abort(make_nats_server: MakeNatsServer) -> None:

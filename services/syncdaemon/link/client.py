@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import nats.aio.client
+import nats.errors
 from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
@@ -142,6 +143,12 @@ class Client(nats.aio.client.Client):
         with suppress(Exception):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self.close()
+
+
+def in_words(error: Exception | None) -> bool:
+    """Whether this is what the server said (-ERR), and no failure of the connection."""
+    failures = (nats.errors.StaleConnectionError, nats.errors.TimeoutError)
+    return isinstance(error, nats.errors.Error) and not isinstance(error, failures)
 
 
 async def _nobody(_message: object) -> None:
