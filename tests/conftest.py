@@ -2,7 +2,9 @@
 
 import hypothesis
 
-pytest_plugins = ["tests.support.server", "tests.support.daemon", "tests.support.matrix", "tests.support.network"]
+pytest_plugins = [
+    f"tests.support.{name}" for name in ("certificates", "daemon", "matrix", "network", "relay", "server")
+]
 
 # A busy machine is not a wrong answer: pytest's own timeout catches what hangs.
 hypothesis.settings.register_profile("syncdaemon", deadline=None)

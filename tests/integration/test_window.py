@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
 from itertools import starmap
 from typing import Any
 
@@ -16,27 +15,12 @@ from tests.support.audit import File, audit
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import Stored, messages
 from tests.support.matrix import Matrix
-from tests.support.relay import Relay
+from tests.support.relay import MakeRelay
 
 pytestmark = pytest.mark.integration
 
 STREAM = "swarm_jobs"
 WINDOW = 1.0  # seconds
-MakeRelay = Callable[..., Relay]
-
-
-@pytest.fixture
-def make_relay() -> Iterator[MakeRelay]:
-    """Relays to a server; they end with the test."""
-    made: list[Relay] = []
-
-    def make(server: NatsServer, **arguments: Any) -> Relay:
-        made.append(Relay(server.port, **arguments))
-        return made[-1]
-
-    yield make
-    for relay in made:
-        relay.close()
 
 
 async def make_stream(url: str, **config: Any) -> None:

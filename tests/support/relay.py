@@ -9,9 +9,12 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from syncdaemon.devserver import HOST, free_port
+import pytest
+
+from syncdaemon.devserver import HOST, NatsServer, free_port
 
 _RESET = struct.pack("ii", 1, 0)
 
@@ -89,3 +92,21 @@ class Relay:
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
             self._ends.discard(end)
+
+
+MakeRelay = Callable[..., Relay]
+"""Takes the server, and the keyword arguments of `Relay`."""
+
+
+@pytest.fixture
+def make_relay() -> Iterator[MakeRelay]:
+    """Relays to a server; they end with the test."""
+    made: list[Relay] = []
+
+    def make(server: NatsServer, mute_after: bytes = b"") -> Relay:
+        made.append(Relay(server.port, mute_after))
+        return made[-1]
+
+    yield make
+    for relay in made:
+        relay.close()
