@@ -71,6 +71,7 @@ class Report:
             "lane": Check(not self._publisher.lane.paused, self._publisher.lane.paused or "open"),
             "scanned": Check(scanned, self._spool.problem or f"{backlog.depth} files wait"),
             "ledger": Check(not self._ledger.problem, self._ledger.problem or f"row {self._ledger.head.n}"),
+            "retired": Check(not self._spool.stuck, self._spool.stuck or "delivered files are moved out of the way"),
             "quarantine": Check(not self._spool.quarantined, f"{self._spool.quarantined} refused files"),
         }
 

@@ -63,7 +63,8 @@ class Spool:
         self.quarantined = 0
         self.odd = 0
         self.problem = ""
-        self._said_at = -_SAY_AGAIN
+        self.stuck = ""
+        self._said_at = self._kept_at = -_SAY_AGAIN
         self.scanned = asyncio.Event()
         self._archive = Archive(self.home)
         self._clock = clock
@@ -278,11 +279,22 @@ class Spool:
             self._land(path)
         if retired.moved < len(landed):  # gone, or another version by now, which nobody may have told of
             self._look_at(landed)
-        for receipt, cause in retired.kept:
-            log.error("not_moved", path=receipt.content.name, error=cause, effect="recorded, and still there")
+        self._tell_kept(retired.kept)
+        for receipt, _ in retired.kept:
             self.backlog.wait(Candidate(receipt.content.path, 1), self._clock() + settle.LONGEST_RECHECK)
         self._stir.set()
         return [receipt for receipt, _ in retired.kept]
+
+    def _tell_kept(self, kept: Sequence[tuple[Receipt, str]]) -> None:
+        if not kept:
+            self.stuck = ""
+            return
+        receipt, cause = kept[0]
+        self.stuck = f"SYNC_REPLAY_DIR: delivered files can't be moved out of the way: {cause}"
+        if (now := self._clock()) - self._kept_at >= _SAY_AGAIN:
+            self._kept_at = now
+            effect = "recorded, and still there"
+            log.error("not_moved", files=len(kept), one=receipt.content.name, error=cause, effect=effect)
 
     def _move_away(self, receipts: Sequence[Receipt]) -> Retired:
         if self.settings.archive:
