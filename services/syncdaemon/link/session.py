@@ -312,7 +312,7 @@ class Session:
 
     def _unsent(self) -> int:
         """Bytes that the peer's kernel has not acknowledged yet: SIOCOUTQ of tcp(7), plus our own buffer."""
-        raw = self._writer.get_extra_info("socket")
+        raw = self._client.socket
         if raw is None or raw.fileno() < 0:
             return 0
         (queued,) = struct.unpack("i", fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, b"\0" * 4))
