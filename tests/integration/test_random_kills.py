@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.support.audit import audit
-from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
+from tests.support.daemon import MakeDaemon, eventually
 from tests.support.matrix import Matrix
 from tests.support.producers import producing
 from tests.support.server import MakeNatsServer
@@ -43,7 +43,7 @@ def test_nothing_is_lost_or_doubled_whoever_is_killed_and_when(
                 else:
                     server.kill()
                     server.start()
-            slowest = max(slowest, _seconds_to_next_receipt(daemon))
+            slowest = max(slowest, daemon.next_receipt())
     eventually(lambda: not daemon.waiting(), 120, "everything is delivered")
     eventually(lambda: daemon.metric("replay_queue_depth") == 0, 20, "the queue is empty")
     assert daemon.stop() == 0
@@ -53,9 +53,3 @@ def test_nothing_is_lost_or_doubled_whoever_is_killed_and_when(
     fault = f"under load, killed at random: the daemon {kills['daemon']} times, the server {kills['server']} times"
     matrix.add(fault, ROUNDS * len(VICTIMS), found, slowest)
     assert found.problems == []
-
-
-def _seconds_to_next_receipt(daemon: DaemonProcess) -> float:
-    began, before = time.monotonic(), len(daemon.rows_so_far("published"))
-    eventually(lambda: len(daemon.rows_so_far("published")) > before, 30, "receipts go on after the kills")
-    return time.monotonic() - began

@@ -116,30 +116,19 @@ def test_nothing_is_lost_or_doubled_on_a_bad_network(
     with network.edge, producing(daemon) as files:
         for _ in range(ROUNDS):
             for name, strike in faults(network).items():
-                before = receipts(daemon)
-                next_receipt(daemon)
+                before = len(daemon.rows_so_far("published"))
+                daemon.next_receipt(60)
                 strike()
                 time.sleep(dice.uniform(0.1, 7.0))  # how long the fault lasts
                 network.restore()
                 network.plug()
-                slowest[name] = max(slowest[name], next_receipt(daemon))
-                delivered[name] += receipts(daemon) - before
+                slowest[name] = max(slowest[name], daemon.next_receipt(60))
+                delivered[name] += len(daemon.rows_so_far("published")) - before
     site.finish(120)
     found = site.audit(files)
     for name, seconds in slowest.items():
         matrix.add(name, ROUNDS, replace(found, files=delivered[name]), seconds)
     assert found.problems == []
-
-
-def receipts(daemon: DaemonProcess) -> int:
-    """How many there are."""
-    return len(daemon.rows_so_far("published"))
-
-
-def next_receipt(daemon: DaemonProcess) -> float:
-    """The seconds until there is one more."""
-    before = receipts(daemon)
-    return seconds_until(lambda: receipts(daemon) > before, 60)
 
 
 @contextmanager

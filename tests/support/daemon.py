@@ -157,6 +157,12 @@ class DaemonProcess:
         files = sorted(self.ledger.glob("evidence-*.jsonl"))
         return [line for path in files for line in path.read_bytes().splitlines() if wanted in line]
 
+    def next_receipt(self, within: float = 30.0) -> float:
+        """Waits until there is one receipt more than now; the seconds that this took."""
+        began, before = time.monotonic(), len(self.rows_so_far("published"))
+        eventually(lambda: len(self.rows_so_far("published")) > before, within, "there is one more receipt")
+        return time.monotonic() - began
+
     def waiting(self) -> list[Path]:
         """The files in the replay directory that are not the daemon's own."""
         found: list[Path] = []
