@@ -37,8 +37,8 @@ test-container: $(VENV)/.installed-test $(VENV)/.installed-deploy ## the image, 
 test-container-deps: ## the system packages that make test-container needs (Debian; as root, or with sudo)
 	@$(call install_missing,$(CONTAINER_PACKAGES))
 
-torture: $(VENV)/.installed-test ## the slow tests, that kill and cut at random; ROUNDS=n goes on for longer
-	@ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/integration -m slow $(ARGS)
+torture: $(VENV)/.installed-test ## the slow tests, that kill and cut, and the crash matrix; ROUNDS=n goes on for longer
+	@ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/integration -m "slow or matrix" $(ARGS)
 
 bench: $(VENV)/.installed-test ## the benchmarks, as a Markdown table
 	@$(BIN)/python -m benchmarks $(ARGS)

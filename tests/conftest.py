@@ -3,7 +3,7 @@
 import hypothesis
 
 pytest_plugins = [
-    f"tests.support.{name}" for name in ("certificates", "daemon", "matrix", "network", "relay", "server")
+    f"tests.support.{name}" for name in ("certificates", "clock", "daemon", "matrix", "network", "relay", "server")
 ]
 
 # A busy machine is not a wrong answer: pytest's own timeout catches what hangs.

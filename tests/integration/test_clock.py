@@ -6,45 +6,17 @@ import subprocess
 import sys
 import time
 from itertools import starmap
-from pathlib import Path
 
 import pytest
 
 from syncdaemon.devserver import NatsServer
-from tests.support import needs
 from tests.support.audit import File, audit
+from tests.support.clock import Clock
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 
 pytestmark = pytest.mark.integration
 
 DAY = 86_400
-
-
-class Clock:
-    """The wall clock of the processes that run by it. Its monotonic clock and the file system's are the machine's."""
-
-    def __init__(self, folder: Path) -> None:
-        self._offset = folder / "clock"
-        self.set(0)
-        self.environment = {
-            "LD_PRELOAD": needs.libfaketime(),
-            "FAKETIME_TIMESTAMP_FILE": str(self._offset),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "NO_FAKE_STAT": "1",
-        }
-
-    def set(self, seconds: float) -> None:
-        """So far ahead of the machine's, or behind it where less than nought; at once."""
-        new = self._offset.with_suffix(".new")
-        new.write_text(f"{seconds:+.3f}")
-        new.rename(self._offset)
-
-
-@pytest.fixture
-def clock(tmp_path: Path) -> Clock:
-    """Right at first."""
-    return Clock(tmp_path)
 
 
 def days(daemon: DaemonProcess) -> list[int]:
