@@ -23,6 +23,8 @@ from urllib.parse import unquote_to_bytes
 
 from tests.support.jetstream import each_message
 
+_SIDECAR = ".reason.json"
+
 
 class File(NamedTuple):
     """A file that a producer wrote: its path below the replay directory, and the digest of its content."""
@@ -160,14 +162,18 @@ def _replay(replay: Path, refused: Counter[File]) -> Iterator[str]:
     """Empty, but for what is the daemon's own; in its quarantine the refused files, each beside its reason."""
     if left := [path for path in files_below(replay) if ".syncdaemon" not in path.relative_to(replay).parts]:
         yield f"{len(left)} files left in the replay directory, {left[0]} among them"
-    quarantine = files_below(replay / ".syncdaemon/quarantine")
-    reasons = {path for path in quarantine if path.name.endswith(".reason.json")}
+    quarantine = set(files_below(replay / ".syncdaemon/quarantine"))
+    reasons = {path for path in quarantine if path.name.endswith(_SIDECAR) and _without_sidecar(path) in quarantine}
     contents = Counter(_digest(path.read_bytes()) for path in quarantine if path not in reasons)
     if contents != Counter(file.sha256 for file in refused.elements()):
         yield f"{contents.total()} files in quarantine, or not the {refused.total()} that were refused"
     told = Counter(json.loads(path.read_bytes())["sha256"] for path in reasons)
     if told != contents:
         yield f"{told.total()} reasons in quarantine for {contents.total()} files"
+
+
+def _without_sidecar(path: Path) -> Path:
+    return Path(str(path).removesuffix(_SIDECAR))
 
 
 def files_below(folder: Path) -> list[Path]:

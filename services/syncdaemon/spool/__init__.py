@@ -61,7 +61,8 @@ class Spool:
         self.backlog = Backlog(settings.newest_first, settings.window)
         self.hold = Hold(self.home, settings.hold)
         self.quarantined = 0
-        self.odd = 0
+        self.odd = self.unread = 0
+        self.unread_one = ""
         self.problem = ""
         self.stuck = ""
         self._said_at = self._kept_at = -_SAY_AGAIN
@@ -116,6 +117,9 @@ class Spool:
         if listing.odd > self.odd:
             log.warning("odd_entries", count=listing.odd, meaning="symlinks, pipes, sockets or devices: not taken")
         self.odd = listing.odd
+        if listing.unread > self.unread:
+            log.error("unread", count=listing.unread, one=listing.unread_one, effect="what is there is not delivered")
+        self.unread, self.unread_one = listing.unread, listing.unread_one
         self._look_at(self.backlog.merge(listing))
         self.scanned.set()
         self._stir.set()
