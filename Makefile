@@ -52,8 +52,8 @@ $(PROMETHEUS)/.unpacked:
 	rm prometheus_*.deb
 	@mkdir -p $(@D) && touch $@
 
-torture: $(VENV)/.installed-test ## the slow tests, that kill and cut at random; ROUNDS=n goes on for longer
-	@ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/integration -m slow $(ARGS)
+torture: $(VENV)/.installed-test ## the slow tests, that kill and cut, and the crash matrix; ROUNDS=n goes on for longer
+	@ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/integration -m "slow or matrix" $(ARGS)
 
 edge: $(VENV)/.installed-test ## edge mode on a real server: store, disconnect, reconnect; the ledgers stay in build/edge
 	@$(BIN)/python -m pytest tests/test_edge_store_forward.py tests/test_edge_disconnect_reconnect.py \

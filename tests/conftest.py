@@ -3,11 +3,19 @@
 import hypothesis
 
 pytest_plugins = [
-    "tests.support.server",
-    "tests.support.daemon",
-    "tests.support.receiver",
-    "tests.support.replay",
-    "tests.support.shell",
+    f"tests.support.{name}"
+    for name in (
+        "certificates",
+        "clock",
+        "daemon",
+        "matrix",
+        "network",
+        "receiver",
+        "relay",
+        "replay",
+        "server",
+        "shell",
+    )
 ]
 
 # A busy machine is not a wrong answer: pytest's own timeout catches what hangs.

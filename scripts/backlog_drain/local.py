@@ -51,7 +51,7 @@ def rig(workers: int, rules: str = "", others: Targets = MappingProxyType({}), i
         processes = [
             start(
                 ending,
-                ["scripts.worker_stand_in", "receive", str(folder / f"received-{number}")],
+                ["syncdaemon", "receive", str(folder / f"received-{number}")],
                 folder / f"worker-{number}.log",
                 NATS_URL=nats.url,
                 SYNC_HTTP_ADDR=address,

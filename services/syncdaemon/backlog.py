@@ -36,7 +36,8 @@ class Listing(NamedTuple):
 
     `first`: (order key, path) of the first ones in order, at most a window; `missing`: those of `mine` that were
     not there; `beyond`: how many more there were; `fresh`: the paths among those beyond whose ctime is not older
-    than the scan; `odd`: entries that are neither files nor folders.
+    than the scan; `odd`: entries that are neither files nor folders; `unread`: how many folders and files could not be
+    looked at, and `unread_one`: one of them with the cause.
     """
 
     first: list[tuple[int, bytes]]
@@ -44,6 +45,8 @@ class Listing(NamedTuple):
     beyond: int
     fresh: set[bytes]
     odd: int
+    unread: int = 0
+    unread_one: str = ""
 
 
 class Backlog:

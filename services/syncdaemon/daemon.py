@@ -20,7 +20,7 @@ from syncdaemon import __version__, parts
 from syncdaemon.deliver import Delivery, Recorded
 from syncdaemon.doubt import Recent
 from syncdaemon.errors import ConnectTimeout, SettingsError
-from syncdaemon.ledger import Ledger, now_text, open_attempts
+from syncdaemon.ledger import Entry, Ledger, now_text, open_attempts
 from syncdaemon.link import STOPPED, Link, Session
 from syncdaemon.metrics import Live, Metrics
 from syncdaemon.model import Content, Receipt, Refusal, Row, Stamp
@@ -67,7 +67,7 @@ class Daemon:
         )
         self.report = Report(settings, self.spool, self.link, self.publisher, self.ledger, self.metrics.bandwidth)
         self.first_receipt = asyncio.Event()
-        self._link_rows: asyncio.Queue[Row] = asyncio.Queue()
+        self._own_rows: asyncio.Queue[Entry] = asyncio.Queue()
 
     def _live(self) -> Live:
         return Live(
@@ -104,7 +104,7 @@ class Daemon:
             if not self.settings.subject_is_per_digest:
                 self.lane.doubt.take_over(open_attempts(self.ledger.folder, self.ledger.site))
             host: Row = {"host": platform.node(), "pid": os.getpid(), "version": __version__}
-            await self.ledger.record([("open", host)])
+            self._own_rows.put_nowait(("open", host))  # not waited for: who finds the disk full has to say so
             try:
                 await self._put_back(wait=True)  # before any of it can be delivered
                 yield
@@ -117,7 +117,7 @@ class Daemon:
             self.spool.close()
 
     async def _last_rows(self) -> None:
-        rows = self._pending_link_rows()
+        rows = self._pending_rows()
         await self.ledger.record([*rows, ("close", {"rows": self.ledger.rows + len(rows) + 1})])
 
     def _remember(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -167,7 +167,7 @@ class Daemon:
     def _upkeep(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What goes on beside the delivery."""
         yield self.link.run()
-        yield self._write_link_rows()
+        yield self._write_own_rows()
         yield self._put_back_asked()
         if self.settings.edge_mode:
             yield self.lane.keep_open()
@@ -204,6 +204,8 @@ class Daemon:
         """Until nothing is left. Files that came after the last scan are not waited for."""
         while True:
             progress(self)
+            if self.spool.problem:
+                raise SettingsError(self.spool.problem)
             if self.spool.backlog.wants_scan or (self.spool.backlog.idle and not self.spool.backlog.complete):
                 await self._scan()
             elif self.spool.backlog.idle and not self._held_unseen():
@@ -222,7 +224,7 @@ class Daemon:
 
     def _late(self) -> Exception:
         if self.link.connects:
-            why = self.lane.paused or "stopped, or out of time"
+            why = self.lane.paused or self.ledger.problem or "stopped, or out of time"
             return TimeoutError(f"{self.spool.backlog.depth} files left; {why}")
         return ConnectTimeout(f"NATS_URL: no connection: {self.link.problem}")
 
@@ -258,24 +260,25 @@ class Daemon:
     def _link_changed(self, session: Session | None, reason: str) -> None:
         if session is None:
             (log.info if reason == STOPPED else log.warning)("link_down", reason=reason)
-            self._link_rows.put_nowait({"up": False, "reason": reason})
+            self._own_rows.put_nowait(("link", {"up": False, "reason": reason}))
             return
         if self.link.connects > 1:
             self.metrics.reconnected()
         server = session.server
         log.info("link_up", url=self.link.shown_url, **server)
-        self._link_rows.put_nowait({"up": True, **server})
+        self._own_rows.put_nowait(("link", {"up": True, **server}))
 
-    def _pending_link_rows(self) -> list[tuple[str, Row]]:
-        rows: list[tuple[str, Row]] = []
-        while not self._link_rows.empty():
-            rows.append(("link", self._link_rows.get_nowait()))
+    def _pending_rows(self) -> list[Entry]:
+        rows: list[Entry] = []
+        while not self._own_rows.empty():
+            rows.append(self._own_rows.get_nowait())
         return rows
 
-    async def _write_link_rows(self) -> None:
+    async def _write_own_rows(self) -> None:
+        """For ever: what the daemon has to say of itself."""
         while True:
-            row = await self._link_rows.get()
-            await self.ledger.record([("link", row), *self._pending_link_rows()])
+            row = await self._own_rows.get()
+            await self.ledger.record([row, *self._pending_rows()])
 
     def _views(self) -> Views:
         return Views(self.metrics.text, self.report.checks, frozenset({"scanned", "ledger"}), self.report.status)

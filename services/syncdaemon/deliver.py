@@ -103,6 +103,7 @@ class Delivery(Generic[S]):
     async def run(self, stop: asyncio.Event) -> None:
         """Delivers until `stop`, then waits for the batches under way."""
         async with asyncio.TaskGroup() as batches:
+            await _unless(stop, self._publisher.ready())  # a wrong stream shows at once, not at the first file
             while not stop.is_set():
                 await self._slots.acquire()
                 taken = await _unless(stop, self._take())

@@ -100,7 +100,7 @@ class NatsServer:
         self.jetstream = jetstream
         self.ready_within = ready_within
         self.log_path = self.folder / "nats-server.log"
-        self._name = f"syncdaemon-{secrets.token_hex(4)}"
+        self.name = f"syncdaemon-{secrets.token_hex(4)}"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -185,7 +185,7 @@ class NatsServer:
         self._process.send_signal(number)
 
     def _config(self) -> str:
-        parts = [f"server_name: {self._name}", f'listen: "{HOST}:{self.port}"']
+        parts = [f"server_name: {self.name}", f'listen: "{HOST}:{self.port}"']
         if self.monitor_port is not None:
             parts.append(f'http: "{HOST}:{self.monitor_port}"')
         if self.jetstream is not None:
@@ -213,7 +213,7 @@ class NatsServer:
                 client.makefile("rb") as lines,
             ):
                 greeting = lines.readline(65_536)
-                return bool(json.loads(greeting.removeprefix(b"INFO "))["server_name"] == self._name)
+                return bool(json.loads(greeting.removeprefix(b"INFO "))["server_name"] == self.name)
         except (OSError, ValueError, LookupError, TypeError):
             return False
 

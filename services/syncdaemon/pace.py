@@ -78,13 +78,13 @@ def overdue(now: float, sent: float, last_answer: float, newest_answered: float)
     return now - last_answer > ANSWER_SECONDS or newest_answered - sent > ANSWER_SECONDS
 
 
-def retry_delay(failures: int, reached: bool, roll: float) -> float:
+def retry_delay(failures: int, sent_away: bool, roll: float) -> float:
     """Seconds until the next attempt to connect, after `failures` in a row; `roll` is random in [0, 1).
 
-    Full jitter, up to 0.2 s and doubling to 30 s, where the server was `reached` and did not let us in. One that could
-    not be reached at all costs nothing to try, and is to be found within a second of its return.
+    Full jitter, up to 0.2 s and doubling to 30 s, where the server was reached and has `sent_away` us. One that can't
+    be reached, or is lost again and again, costs little to try, and is to be found within a second of its return.
     """
     if not failures:
         return 0.0
-    ceiling = min(30.0 if reached else 1.0, 0.1 * 2.0 ** min(failures, 16))
+    ceiling = min(30.0 if sent_away else 1.0, 0.1 * 2.0 ** min(failures, 16))
     return ceiling * roll

@@ -71,8 +71,14 @@ class Report:
             "lane": Check(not self._publisher.lane.paused, self._publisher.lane.paused or "open"),
             "scanned": Check(scanned, self._spool.problem or f"{backlog.depth} files wait"),
             "ledger": Check(not self._ledger.problem, self._ledger.problem or f"row {self._ledger.head.n}"),
+            "folders": Check(not self._spool.unread, self._unread() or "all can be read"),
+            "retired": Check(not self._spool.stuck, self._spool.stuck or "delivered files are moved out of the way"),
             "quarantine": Check(not self._spool.quarantine.count, f"{self._spool.quarantine.count} refused files"),
         }
+
+    def _unread(self) -> str:
+        spool = self._spool
+        return f"{spool.unread} folders or files can't be looked at: {spool.unread_one}" if spool.unread else ""
 
     def status(self) -> dict[str, Any]:
         """What `syncdaemon status` shows."""

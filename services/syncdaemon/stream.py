@@ -120,7 +120,7 @@ async def prepare(session: Session, settings: StreamSettings, probe_subject: str
     info = await _ensure(session, settings)
     if info is not None:
         _accept(info, settings)
-    await rehearse(session, settings, probe_subject)
+    await rehearse(session, settings, probe_subject, seen=info is not None)
     return info
 
 
@@ -173,11 +173,12 @@ async def _create(session: Session, settings: StreamSettings) -> dict[str, Any]:
     return answer
 
 
-async def rehearse(session: Session, settings: StreamSettings, subject: str) -> None:
+async def rehearse(session: Session, settings: StreamSettings, subject: str, seen: bool = False) -> None:
     """Publishes a message that no stream can store, since it expects one of an impossible name.
 
     The answer proves the whole way and leaves nothing behind: that we may publish there, that a stream captures
-    the subject and that its acknowledgement reaches us. 10060 is "expected stream does not match".
+    the subject and that its acknowledgement reaches us. 10060 is "expected stream does not match". Where the stream
+    was `seen` to capture the subject and nobody responds, it has no leader just now (in a cluster).
 
     Raises SettingsError where only an operator can help, LanePaused where it passes, LinkDown.
     """
@@ -187,6 +188,8 @@ async def rehearse(session: Session, settings: StreamSettings, subject: str) -> 
     except PermissionError as error:
         raise SettingsError(f"SYNC_SUBJECT: these credentials may not publish to {settings.own}: {error}") from None
     if status is not None and status.startswith(b"NATS/1.0 503"):
+        if seen:
+            raise LanePaused(f"stream {settings.name} takes no message now: it has no leader, or is not available")
         raise SettingsError(
             f"SYNC_SUBJECT: no stream at the server captures {settings.own}; "
             f"add it to the subjects of {settings.name}, or name another SYNC_STREAM"

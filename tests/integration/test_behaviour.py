@@ -536,6 +536,11 @@ def test_a_file_that_is_written_anew_after_its_delivery_is_delivered_anew(
 
 NAMES = [
     b"with blanks  ",
+    b"  with blanks before",
+    b"module.pyc",
+    b"backup~",
+    b"dots..",
+    b"a..b",
     b"new\nline",
     b"carriage\r\nreturn: x",
     b"tab\t",

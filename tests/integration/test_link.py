@@ -11,16 +11,14 @@ import inspect
 import json
 import os
 import re
-import shutil
 import signal
 import ssl
-import subprocess
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import nats
 import nkeys  # type: ignore[import-untyped]
@@ -34,8 +32,10 @@ from syncdaemon.devserver import HOST, NatsServer, free_port
 from syncdaemon.errors import ConnectTimeout, LinkDown
 from syncdaemon.link import STOPPED, Link, LinkSettings, Session, _explain, visit
 from syncdaemon.tasks import background
+from tests.support.certificates import Certificates
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import messages
+from tests.support.relay import Relay
 from tests.support.server import MakeNatsServer
 
 pytestmark = pytest.mark.integration
@@ -356,6 +356,21 @@ async def test_a_killed_server_is_noticed_at_once_with_all_that_is_in_flight(nat
         nats_server.start()
         await works(link, within=2.0)
         assert link.connects == 2
+
+
+async def test_a_link_that_is_lost_again_and_again_is_back_at_once_every_time(nats_server: NatsServer) -> None:
+    """Connections that live for moments, as on a network that flaps: it is not the server that sends us away."""
+    relay = Relay(nats_server.port)
+    changes = Changes()
+    try:
+        async with running(relay.url, changes=changes) as link:
+            for lost in range(12):
+                await works(link)
+                relay.reset()
+                await until(lambda at=lost: len(changes) > 2 * at + 1, what="it is lost")  # type: ignore[misc]
+                assert await until(lambda: link.session, 5.0, "it is back") < 2.0
+    finally:
+        relay.close()
 
 
 async def test_nothing_is_flushed_after_an_abort(make_nats_server: MakeNatsServer) -> None:
@@ -735,55 +750,6 @@ async def test_an_inbox_that_may_not_be_subscribed_to_is_said(make_nats_server: 
 
 
 # TLS.
-
-
-class Certificates(NamedTuple):
-    """Files of an authority and of what it has signed, and of an authority that nobody trusts."""
-
-    ca: Path
-    server_cert: Path
-    server_key: Path
-    client_cert: Path
-    client_key: Path
-    other_ca: Path
-
-    def tls(self, more: str = "") -> str:
-        """The server's `tls` block."""
-        return f"tls {{\ncert_file: '{self.server_cert}'\nkey_file: '{self.server_key}'\n{more}\n}}"
-
-    def mutual(self) -> str:
-        """The same, where clients have to show a certificate too."""
-        return self.tls(f"ca_file: '{self.ca}'\nverify: true")
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Made anew by the `openssl` program."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("no openssl program to make certificates with: install openssl to test TLS")
-    folder = tmp_path_factory.mktemp("certificates")
-    new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-
-    def make(*arguments: str) -> None:
-        subprocess.run([openssl, *arguments], cwd=folder, check=True, capture_output=True)
-
-    def authority(name: str) -> None:
-        out = ["-keyout", f"{name}.key", "-out", f"{name}.pem"]
-        make("req", "-x509", *new_key, *out, "-subj", f"/CN={name}", "-days", "2")
-
-    def signed(name: str, *extensions: str) -> None:
-        make("req", *new_key, "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        (folder / f"{name}.ext").write_text("\n".join(extensions))
-        ca = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2"]
-        make("x509", "-req", "-in", f"{name}.csr", *ca, "-extfile", f"{name}.ext", "-out", f"{name}.pem")
-
-    authority("ca")
-    authority("other")
-    signed("server", f"subjectAltName=IP:{HOST},DNS:localhost", "extendedKeyUsage=serverAuth,clientAuth")
-    signed("client", "extendedKeyUsage=clientAuth")
-    names = ("ca.pem", "server.pem", "server.key", "client.pem", "client.key", "other.pem")
-    return Certificates(*(folder / name for name in names))
 
 
 def tls_url(server: NatsServer, scheme: str = "tls") -> str:

@@ -367,5 +367,5 @@ class FakeLink(Link):
     async def run(self) -> None:
         """For ever: connect, watch, drop, wait."""
         while True:
-            reached = await self._live(self._make(self._hub))
-            await asyncio.sleep(pace.retry_delay(self._failures, reached, roll=0.5))
+            sent_away = await self._live(self._make(self._hub))
+            await asyncio.sleep(pace.retry_delay(self._failures, sent_away, roll=0.5))

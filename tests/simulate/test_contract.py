@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -627,6 +628,15 @@ class TestWhatThePublisherMakesOfIt:
         assert publisher.lane.paused.startswith("stream_full: maximum bytes exceeded")
         assert jetstream.heard.failures == [("stream_full", 1)]
         assert not publisher.in_doubt, "the server answered: it is not stored"
+
+    async def test_reasons_that_take_turns_are_said_once_each(self, jetstream: JetStream) -> None:
+        """As in an election, where some answers are that nobody leads, and others that a twin is under way."""
+        lane = (await jetstream.publisher()).lane
+        with structlog.testing.capture_logs() as log:
+            for _ in range(50):
+                lane.pause("no_leader", "nobody leads", 1.0)
+                lane.pause("twin", "the same is under way", 1.0)
+        assert [line["reason"] for line in log] == ["no_leader", "twin"]
 
     async def test_a_stream_that_is_gone_keeps_every_file(self, jetstream: JetStream) -> None:
         """The subject has no responders."""

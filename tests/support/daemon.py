@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -109,6 +110,25 @@ class DaemonProcess:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
             return str(answer.read().decode())
 
+    def page(self, path: str) -> tuple[int, str]:
+        """Status and text of a page of its web side, also where it says that something is wrong."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def ailment(self, check: str) -> str:
+        """What a check of its health finds wrong; empty where it is well."""
+        found = json.loads(self.page("/healthz")[1])["checks"][check]
+        return "" if found["ok"] else str(found["detail"])
+
+    def logged(self, event: str) -> list[dict[str, object]]:
+        """Its log lines of one event."""
+        lines = (json.loads(line) for line in self.log().splitlines() if line.startswith("{"))
+        return [line for line in lines if line["event"] == event]
+
     def metrics(self) -> dict[str, float]:
         """Every sample now."""
         return parse_metrics(self.get("/metrics"))
@@ -136,6 +156,12 @@ class DaemonProcess:
         wanted = b'"event":"%b"' % event.encode()
         files = sorted(self.ledger.glob("evidence-*.jsonl"))
         return [line for path in files for line in path.read_bytes().splitlines() if wanted in line]
+
+    def next_receipt(self, within: float = 30.0) -> float:
+        """Waits until there is one receipt more than now; the seconds that this took."""
+        began, before = time.monotonic(), len(self.rows_so_far("published"))
+        eventually(lambda: len(self.rows_so_far("published")) > before, within, "there is one more receipt")
+        return time.monotonic() - began
 
     def waiting(self) -> list[Path]:
         """The files in the replay directory that are not the daemon's own."""

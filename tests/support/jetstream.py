@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,16 +30,20 @@ class Stored(NamedTuple):
 
 async def messages(url: str, stream: str) -> list[Stored]:
     """Every message of the stream, in its order."""
+    return [message async for message in each_message(url, stream)]
+
+
+async def each_message(url: str, stream: str) -> AsyncIterator[Stored]:
+    """The same, for streams that are larger than the memory."""
     client = await nats.connect(url, allow_reconnect=False)
     try:
         js = client.jetstream()
         state = (await js.stream_info(stream)).state
-        found: list[Stored] = []
         for first in range(max(1, state.first_seq), state.last_seq + 1, _AT_ONCE):
             wanted = range(first, min(first + _AT_ONCE, state.last_seq + 1))
-            answers = await asyncio.gather(*(_message(js, stream, seq) for seq in wanted))
-            found.extend(answer for answer in answers if answer is not None)
-        return found
+            for answer in await asyncio.gather(*(_message(js, stream, seq) for seq in wanted)):
+                if answer is not None:
+                    yield answer
     finally:
         await client.close()
 

@@ -134,21 +134,21 @@ def test_what_is_overdue_stays_so(
 
 
 @given(st.integers(0, 10**9), st.booleans(), st.floats(0, 1, exclude_max=True))
-def test_a_delay_is_bounded(failures: int, reached: bool, roll: float) -> None:
+def test_a_delay_is_bounded(failures: int, sent_away: bool, roll: float) -> None:
     """Half a minute at most where the server sent us away, one second where there is none."""
-    assert 0.0 <= retry_delay(failures, reached, roll) <= (30.0 if reached else 1.0)
+    assert 0.0 <= retry_delay(failures, sent_away, roll) <= (30.0 if sent_away else 1.0)
 
 
 @given(st.booleans(), st.floats(0, 1, exclude_max=True))
-def test_the_first_attempt_is_made_at_once(reached: bool, roll: float) -> None:
+def test_the_first_attempt_is_made_at_once(sent_away: bool, roll: float) -> None:
     """No failure yet: no delay."""
-    assert retry_delay(0, reached, roll) == 0.0
+    assert retry_delay(0, sent_away, roll) == 0.0
 
 
 @given(st.integers(1, 100), st.booleans(), st.floats(0, 1, exclude_max=True))
-def test_delays_grow_with_the_failures(failures: int, reached: bool, roll: float) -> None:
+def test_delays_grow_with_the_failures(failures: int, sent_away: bool, roll: float) -> None:
     """The same roll of the dice never comes to less after one more failure."""
-    assert retry_delay(failures, reached, roll) <= retry_delay(failures + 1, reached, roll)
+    assert retry_delay(failures, sent_away, roll) <= retry_delay(failures + 1, sent_away, roll)
 
 
 def test_the_jitter_is_full() -> None:

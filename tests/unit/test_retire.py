@@ -320,6 +320,25 @@ def test_no_bucket_holds_more_than_a_folder_takes_well(home: Home, hold: Hold, m
     assert sorted(os.listdir(home.held)) == buckets[2:]
 
 
+def no_folder(*_: object) -> None:
+    """In the place of a call that makes one."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_has_one_bucket_left(home: Home, hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kept in advance and filled in its turn, however often: what is deleted in it is the room that is needed."""
+    hold.load(now=0.0)
+    monkeypatch.setattr(module, "make_dirs", no_folder)
+    for turn in range(3):
+        now = turn * 2 * HOLD
+        first, second = delivered(home, b"a%d" % turn), delivered(home, b"b%d" % turn)
+        assert hold.retire([first], now) == Retired(1, [])
+        assert hold.retire([second], now + 11.0) == Retired(0, [(second, os.strerror(errno.ENOSPC))])
+        assert read(full(home, b"b%d" % turn)) == b"evidence"
+        hold.expire(now + 11.0 + HOLD)
+        assert os.listdir(home.held) == []
+
+
 def test_a_hold_of_nought_lets_go_at_once(home: Home) -> None:
     """For servers that sync before they acknowledge."""
     hold = Hold(home, 0.0)

@@ -208,7 +208,7 @@ def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
         look(tmp_path / "file")
 
 
-def test_a_folder_that_cannot_be_read_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_read_is_skipped_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One closed folder does not hold up the others; the directory itself, if it can't be read, is an error."""
     for path in (b"a/1", b"closed/2", b"b/3"):
         put(tmp_path, path)
@@ -221,6 +221,9 @@ def test_a_folder_that_cannot_be_read_is_skipped(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(os, "scandir", scandir)
     assert found(tmp_path) == [b"a/1", b"b/3"]
+    assert look(tmp_path)[-2:] == (1, "closed/: Permission denied")
+    closed.append(b"b/")
+    assert look(tmp_path).unread == 2
     closed.append(b"/")
     with pytest.raises(PermissionError):
         look(tmp_path)

@@ -67,11 +67,11 @@ class Link:
         while True:
             url = self._settings.urls[turn % len(self._settings.urls)]
             turn += 1
-            reached = await self._live(Session(url))
-            await asyncio.sleep(pace.retry_delay(self._failures, reached, random.random()))
+            sent_away = await self._live(Session(url))
+            await asyncio.sleep(pace.retry_delay(self._failures, sent_away, random.random()))
 
     async def _live(self, session: Session) -> bool:
-        """One session from its first byte to its last; whether the server was reached at all."""
+        """One session from its first byte to its last; whether it was the server that wanted no (more) part in it."""
         began = time.monotonic()
         try:
             await _whole(session.open(self._settings))
@@ -88,7 +88,7 @@ class Link:
         finally:
             await self._fall(session)
         self._failures = 1 if time.monotonic() - began > STABLE_SECONDS else self._failures + 1
-        return True
+        return session.sent_away
 
     def _not_connected(self, url: str, reason: str) -> None:
         if self._refusals.get(url) != reason:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import nats.aio.client
+import nats.errors
 from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
@@ -120,10 +121,25 @@ class Client(nats.aio.client.Client):
     @property
     def buffered(self) -> int:
         """Bytes that wait in this process: with TLS also those under it, which asyncio does not count (3.11)."""
-        layers = {self.writer.transport}
-        if isinstance(self._transport, TcpTransport) and self._transport._bare_io_writer is not None:
-            layers.add(self._transport._bare_io_writer.transport)
-        return sum(layer.get_write_buffer_size() for layer in layers)
+        size = 0
+        for layer in self._layers:
+            with suppress(AttributeError):  # a TLS transport that was closed twice has nothing any more (asyncio 3.11)
+                size += layer.get_write_buffer_size()
+        return size
+
+    @property
+    def _layers(self) -> list[asyncio.WriteTransport]:
+        """The transport of `writer`, and the one under it where that is TLS."""
+        bare = self._transport._bare_io_writer if isinstance(self._transport, TcpTransport) else None
+        return list(dict.fromkeys(writer.transport for writer in (self.writer, bare) if writer is not None))
+
+    @property
+    def socket(self) -> socket.socket | None:
+        """The connection's own, if there is one."""
+        with suppress(OSError):
+            found: socket.socket | None = self._layers[-1].get_extra_info("socket")
+            return found
+        return None
 
     @property
     def arriving(self) -> int:
@@ -152,14 +168,21 @@ class Client(nats.aio.client.Client):
         """Ends the connection by a reset: nothing that is still buffered, here or in the kernel, is ever sent."""
         with suppress(OSError):
             # Without this, close(2) leaves what is in the kernel's send queue to be sent later.
-            if raw := self.writer.get_extra_info("socket"):
+            if (raw := self.socket) is not None:
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            self.writer.transport.abort()
+            for layer in self._layers:
+                layer.abort()
         self._pending = []
         self._pending_data_size = 0
         with suppress(Exception):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self.close()
+
+
+def in_words(error: Exception | None) -> bool:
+    """Whether this is what the server said (-ERR), and no failure of the connection."""
+    failures = (nats.errors.StaleConnectionError, nats.errors.TimeoutError)
+    return isinstance(error, nats.errors.Error) and not isinstance(error, failures)
 
 
 async def _nobody(_message: object) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 from syncdaemon import pace
 from syncdaemon.errors import LinkDown
-from syncdaemon.link.client import Client, Listener
+from syncdaemon.link.client import Client, Listener, in_words
 from syncdaemon.link.options import LinkSettings
 
 CONNECT_SECONDS = 5.0
@@ -132,6 +132,7 @@ class Session:
     def __init__(self, url: str) -> None:
         self.url = url
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.sent_away = False
         self.proved_at = 0.0
         self._client = Client(self._answered, self._alive)
         self._waiting: dict[int, tuple[Sink, int, float]] = {}
@@ -154,10 +155,11 @@ class Session:
             if connecting:
                 raise exception
             if not self._denied(str(exception)):
-                self.fail(str(exception) or type(exception).__name__)
+                self.fail(str(exception) or type(exception).__name__, in_words(exception))
 
         async def closed() -> None:
-            self.fail(str(self._client.last_error or "the server closed the connection"))
+            error = self._client.last_error
+            self.fail(str(error or "the server closed the connection"), in_words(error))
 
         async def leaving() -> None:
             self.fail("the server is shutting down (lame duck)")
@@ -294,9 +296,10 @@ class Session:
             with suppress(LinkDown):
                 await self.send([b"UNSUB %d\r\n" % sid])
 
-    def fail(self, reason: str) -> None:
-        """The connection is of no use any more."""
+    def fail(self, reason: str, sent_away: bool = False) -> None:
+        """The connection is of no use any more; `sent_away`: the server itself says so."""
         if not self.lost.done():
+            self.sent_away = sent_away
             self.lost.set_result(reason)
 
     def _answered(self, token: int, data: bytes, headers: bytes | None) -> None:
@@ -354,7 +357,7 @@ class Session:
 
     def _unsent(self) -> int:
         """Bytes that the peer's kernel has not acknowledged yet: SIOCOUTQ of tcp(7), plus our own buffer."""
-        raw = self._writer.get_extra_info("socket")
+        raw = self._client.socket
         if raw is None or raw.fileno() < 0:
             return 0
         (queued,) = struct.unpack("i", fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, b"\0" * 4))

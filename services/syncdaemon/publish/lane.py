@@ -57,7 +57,7 @@ class Lane:
         self._ever_prepared = False
         self._blind = False  # the stream's messages can't be read back
         self._resume_at = 0.0
-        self._said: tuple[str, float] = ("", 0.0)
+        self._said: dict[str, float] = {}
         self._last_seq = 0
         self._opening = asyncio.Lock()
         self._server: tuple[str, str, str] | None = None
@@ -243,10 +243,9 @@ class Lane:
         now = time.monotonic()
         self._resume_at = now + wait
         self.paused = f"{reason}: {detail}"
-        said, at = self._said
-        if said != reason or now - at >= _SAY_AGAIN:
+        if now - self._said.get(reason, -_SAY_AGAIN) >= _SAY_AGAIN:
             log.warning("lane_paused", reason=reason, detail=detail, effect="every file is kept")
-            self._said = (reason, now)
+            self._said[reason] = now
 
 
 def _now() -> Instant:

@@ -18,19 +18,22 @@ import structlog
 
 from syncdaemon import settle
 from syncdaemon.backlog import WINDOW, Backlog, Candidate
+from syncdaemon.errors import SettingsError
 from syncdaemon.model import Content, Held, Receipt, Refusal
 from syncdaemon.spool import requeue, watch
-from syncdaemon.spool.home import Home
+from syncdaemon.spool.home import Away, Home
 from syncdaemon.spool.moves import below
 from syncdaemon.spool.quarantine import Quarantine
-from syncdaemon.spool.read import Gone, NotYet, Reader
+from syncdaemon.spool.read import Gone, Look, NotYet, Reader
 from syncdaemon.spool.requeue import Order
-from syncdaemon.spool.retire import Archive, Hold
+from syncdaemon.spool.retire import Archive, Hold, Retired
 from syncdaemon.spool.scan import files, scan
 
 BATCH_FILES = 256
 BATCH_BYTES = 4 << 20
 _SCAN_RETRY = 2.0  # seconds between scans while the directory can't be read
+_SAY_AGAIN = 60.0  # seconds until the same trouble is logged once more
+_MIND = 1.0  # seconds between two looks at whether the directory is still the one that was locked
 _MANY = 4_096  # files in one new folder; more are left to a scan
 _LATE_EVENTS_NS = 300_000_000  # how long after its cause an event may come
 _STUCK = 60.0  # seconds until a refused file that could not be set aside is tried again: each try is a row
@@ -62,8 +65,11 @@ class Spool:
         self.backlog = Backlog(settings.newest_first, settings.window)
         self.hold = Hold(self.home, settings.hold)
         self.quarantine = Quarantine(self.home)
-        self.odd = 0
+        self.odd = self.unread = 0
+        self.unread_one = ""
         self.problem = ""
+        self.stuck = ""
+        self._said_at = self._kept_at = -_SAY_AGAIN
         self.scanned = asyncio.Event()
         self._archive = Archive(self.home)
         self._clock = clock
@@ -93,6 +99,9 @@ class Spool:
     async def _in(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(pool, work)
 
+    async def _at_home(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        return await self._in(pool, lambda: self.home.do(work))
+
     def now_ns(self) -> int:
         """The file system's now."""
         return time.time_ns() + self._offset_ns
@@ -107,34 +116,63 @@ class Spool:
         self._offset_ns = await self._in(self._scanning, self.home.clock_offset_ns)
         since, mine, room = self.now_ns() - _LATE_EVENTS_NS, self.backlog.mine(), self.backlog.room
         newest = self.settings.newest_first
-        listing = await self._in(self._scanning, lambda: scan(self.settings.replay_dir, mine, room, newest, since))
+        root = self.settings.replay_dir
+        listing = await self._at_home(self._scanning, lambda: scan(root, mine, room, newest, since))
         if listing.odd > self.odd:
             log.warning("odd_entries", count=listing.odd, meaning="symlinks, pipes, sockets or devices: not taken")
         self.odd = listing.odd
+        if listing.unread > self.unread:
+            log.error("unread", count=listing.unread, one=listing.unread_one, effect="what is there is not delivered")
+        self.unread, self.unread_one = listing.unread, listing.unread_one
         self._look_at(self.backlog.merge(listing))
         self.scanned.set()
         self._stir.set()
 
     async def watch(self) -> None:
-        """For ever: hints as they come, a scan at the start, whenever one is wanted, and at the regular time."""
+        """For ever: hints as they come, a scan at the start, whenever one is wanted, and at the regular time.
+
+        Raises SettingsError where the directory was deleted, and will never be there again.
+        """
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._follow_hints())
+            tasks.create_task(self._mind())
+            hinting = tasks.create_task(self._follow_hints())
             while True:
                 delay = self.settings.rescan
                 self._scan_wanted.clear()
                 try:
                     await self.scan()
-                    self.problem = ""
                 except OSError as error:
                     self.backlog.abandon()
-                    self.problem = f"SYNC_REPLAY_DIR can't be read: {error}"
-                    log.error("scan_failed", error=str(error), next_try_seconds=_SCAN_RETRY)
+                    self._trouble(error)
                     delay = _SCAN_RETRY
+                else:
+                    if self.problem:
+                        self.problem, self._said_at = "", -_SAY_AGAIN
+                        log.info("spool_resumed", depth=self.backlog.depth)
+                        hinting.cancel()  # its watch may be on a directory that is gone
+                        hinting = tasks.create_task(self._follow_hints())
                 try:
                     async with asyncio.timeout(delay):
                         await self._scan_wanted.wait()
                 except TimeoutError:
                     pass
+
+    def _trouble(self, error: OSError) -> None:
+        self.problem = f"SYNC_REPLAY_DIR: {error}"
+        if (now := self._clock()) - self._said_at >= _SAY_AGAIN:
+            self._said_at = now
+            log.error("spool_paused", problem=str(error), effect="no file is read, moved or deleted")
+
+    async def _mind(self) -> None:
+        """For ever: is this still the directory that was locked? Where not, a scan is wanted, which will tell."""
+        while True:
+            await asyncio.sleep(_MIND)
+            try:
+                await self._in(self._scanning, self.home.check)
+            except Away as error:
+                if self.home.deleted():
+                    raise SettingsError(f"SYNC_REPLAY_DIR was deleted under the daemon: {error}") from None
+                self._scan_wanted.set()
 
     async def _follow_hints(self) -> None:
         delay = _REARM
@@ -216,7 +254,13 @@ class Spool:
     async def _read_taken(self, largest: int) -> list[Content | Refusal]:
         reader = Reader(self.settings.replay_dir, self.settings.quiet, largest)
         candidates, now_ns = list(self._taken), self.now_ns()
-        looks = await self._in(self._files, lambda: list(_up_to_bytes(reader.look(candidates, now_ns))))
+        try:
+            looks = await self._at_home(self._files, lambda: list(_up_to_bytes(reader.look(candidates, now_ns))))
+        except Away as error:
+            self._trouble(error)
+            self._scan_wanted.set()
+            await asyncio.sleep(_SCAN_RETRY)
+            return []
         for _ in looks:
             self._taken.popleft()
         batch: list[Content | Refusal] = []
@@ -231,23 +275,39 @@ class Spool:
 
     async def retire(self, receipts: Sequence[Receipt]) -> list[Receipt]:
         """Lets go of recorded files. Returns those whose file could not be moved: they stay, and count again."""
-        if self.settings.archive:
-            retired = await self._in(self._files, lambda: self._archive.retire(receipts))
-        else:
-            retired = await self._in(self._files, lambda: self.hold.retire(receipts, self._clock()))
-            if not self.settings.hold:
-                await self.expire()
+        try:
+            retired = await self._at_home(self._files, lambda: self._move_away(receipts))
+        except Away as error:
+            retired = Retired(0, [(receipt, str(error)) for receipt in receipts])
+        if not self.settings.archive and not self.settings.hold:
+            await self.expire()
         kept = {receipt.content.path for receipt, _ in retired.kept}
         landed = [receipt.content.path for receipt in receipts if receipt.content.path not in kept]
         for path in landed:
             self._land(path)
         if retired.moved < len(landed):  # gone, or another version by now, which nobody may have told of
             self._look_at(landed)
-        for receipt, cause in retired.kept:
-            log.error("not_moved", path=receipt.content.name, error=cause, effect="recorded, and still there")
+        self._tell_kept(retired.kept)
+        for receipt, _ in retired.kept:
             self.backlog.wait(Candidate(receipt.content.path, 1), self._clock() + settle.LONGEST_RECHECK)
         self._stir.set()
         return [receipt for receipt, _ in retired.kept]
+
+    def _tell_kept(self, kept: Sequence[tuple[Receipt, str]]) -> None:
+        if not kept:
+            self.stuck = ""
+            return
+        receipt, cause = kept[0]
+        self.stuck = f"SYNC_REPLAY_DIR: delivered files can't be moved out of the way: {cause}"
+        if (now := self._clock()) - self._kept_at >= _SAY_AGAIN:
+            self._kept_at = now
+            effect = "recorded, and still there"
+            log.error("not_moved", files=len(kept), one=receipt.content.name, error=cause, effect=effect)
+
+    def _move_away(self, receipts: Sequence[Receipt]) -> Retired:
+        if self.settings.archive:
+            return self._archive.retire(receipts)
+        return self.hold.retire(receipts, self._clock())
 
     def acknowledged(self, paths: Iterable[bytes]) -> None:
         """These files are stored or refused: they count no more."""
@@ -257,7 +317,7 @@ class Spool:
         """Moves a refused file to the quarantine with its reason; `first` and `last` attempt in RFC 3339."""
         name, path = refusal.content.name, refusal.content.path
         try:
-            await self._in(self._files, lambda: self.quarantine.set_aside(refusal, first, last))
+            await self._at_home(self._files, lambda: self.quarantine.set_aside(refusal, first, last))
         except OSError as error:
             log.error("not_set_aside", path=name, reason=refusal.reason, error=str(error))
             self.backlog.wait(Candidate(path, 1), self._clock() + _STUCK)
@@ -323,7 +383,9 @@ class Spool:
     async def expire(self) -> None:
         """Deletes what has been held for long enough."""
         try:
-            back = await self._in(self._expiring, lambda: self.hold.expire(self._clock()))
+            back = await self._at_home(self._expiring, lambda: self.hold.expire(self._clock()))
+        except Away:
+            return  # told by the scan
         except OSError as error:
             log.error("hold_not_emptied", error=str(error), effect="delivered files are kept for longer")
             return
@@ -332,7 +394,7 @@ class Spool:
         self._look_at(back)
 
 
-def _up_to_bytes(looks: Iterable[Content | Refusal | NotYet | Gone]) -> Iterable[Content | Refusal | NotYet | Gone]:
+def _up_to_bytes(looks: Iterable[Look]) -> Iterable[Look]:
     size = 0
     for look in looks:
         yield look

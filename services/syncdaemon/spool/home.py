@@ -8,12 +8,19 @@ from __future__ import annotations
 import os
 import pwd
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
-from syncdaemon.disk import lock_file
+from syncdaemon.disk import lock_file, make_dirs
 from syncdaemon.errors import SettingsError
 
 NAME = b".syncdaemon"
+T = TypeVar("T")
 _CLOCK_SLACK_NS = 50_000_000  # a kernel's file times lag by a tick; more than this is another clock
+
+
+class Away(OSError):
+    """The directory that was locked is not at its path now: it was moved, unmounted, or replaced by another."""
 
 
 class Home:
@@ -39,7 +46,7 @@ class Home:
             raise SettingsError(f"SYNC_REPLAY_DIR: {shown} is not a directory; create it or name another")
         try:
             for folder in (self.path, self.held, self.quarantine, self.requeue):
-                os.makedirs(folder, mode=0o750, exist_ok=True)
+                make_dirs(folder)
             if not os.access(self.replay_dir, os.W_OK | os.X_OK):
                 raise PermissionError(13, "Permission denied")
             self._lock = lock_file(self.lock)
@@ -69,6 +76,29 @@ class Home:
                 os.setgroups([owner.st_gid])
             os.setegid(owner.st_gid)
             os.seteuid(owner.st_uid)
+
+    def check(self) -> None:
+        """Raises Away, or returns: what is at the path is the directory that this process has locked."""
+        try:
+            found = os.stat(self.lock)
+        except OSError:
+            found = None
+        if found is None or not os.path.samestat(found, os.fstat(self._lock)):
+            raise Away(
+                f"{os.fsdecode(self.replay_dir)} is not the directory that the daemon began with; "
+                "put that back, or start the daemon again, and it takes the one that is there"
+            )
+
+    def do(self, work: Callable[[], T]) -> T:
+        """Does `work`, which goes by paths. Raises Away where it may have been elsewhere than in the locked one."""
+        self.check()
+        done = work()
+        self.check()
+        return done
+
+    def deleted(self) -> bool:
+        """Whether it can never come back: the lock has no name any more, in no directory."""
+        return os.fstat(self._lock).st_nlink == 0
 
     def clock_offset_ns(self) -> int:
         """How far the file system's clock is ahead of ours, in ns."""

@@ -61,6 +61,7 @@ class Hold:
         self._home = home
         self.seconds = seconds
         self.count = 0
+        self._spare = os.path.join(home.path, b"spare")  # an empty folder: a bucket for when the disk is full
         self._lock = threading.Lock()  # files come in one thread and are deleted in another
         self._buckets: dict[bytes, float] = {}  # name: when it takes no more files
         self._open: bytes | None = None
@@ -69,6 +70,8 @@ class Hold:
 
     def load(self, now: float) -> None:
         """Takes over what an earlier process held."""
+        with suppress(OSError):  # it is there already, or there is no room even for that
+            os.mkdir(self._spare, 0o750)
         for bucket in os.listdir(self._home.held):
             self._buckets[bucket] = now
             with os.scandir(os.path.join(self._home.held, bucket)) as entries:
@@ -77,7 +80,10 @@ class Hold:
     def retire(self, receipts: Sequence[Receipt], now: float) -> Retired:
         """Moves the files of these receipts into the hold; durable when it returns."""
         with self._lock:
-            bucket = self._bucket(now) + b"/"
+            try:
+                bucket = self._bucket(now) + b"/"
+            except OSError as error:
+                return Retired(0, [(receipt, error.strerror or str(error)) for receipt in receipts])
             retired = _move_all(self._home, receipts, lambda receipt: bucket + self._name(receipt))
             self.count += retired.moved
             self._room -= retired.moved
@@ -87,10 +93,22 @@ class Hold:
         if self._open is None or self._room <= 0 or now >= self._buckets[self._open]:
             if self._open is not None:
                 self._buckets[self._open] = min(now, self._buckets[self._open])
-            self._open, self._room = b"%d" % time.time_ns(), _BUCKET_FILES
-            self._buckets[self._open] = now + min(_BUCKET_SECONDS, self.seconds)
-            make_dirs(os.path.join(self._home.held, self._open))
+                self._open = None
+            bucket = b"%d" % time.time_ns()
+            self._make(os.path.join(self._home.held, bucket))
+            self._open, self._room = bucket, _BUCKET_FILES
+            self._buckets[bucket] = now + min(_BUCKET_SECONDS, self.seconds)
         return os.path.join(self._home.held, self._open)
+
+    def _make(self, bucket: bytes) -> None:
+        """On a full disk there is no room for another folder: the spare one is renamed, which takes none."""
+        try:
+            make_dirs(bucket)
+        except OSError:
+            with suppress(FileNotFoundError):
+                os.rename(self._spare, bucket)
+                return
+            raise
 
     def _name(self, receipt: Receipt) -> bytes:
         """The version of the file, the sequence that it was stored at, its digest, and a number of its own.
@@ -173,7 +191,10 @@ class Hold:
                 self._let_go(os.path.join(bucket, name), name, back)
                 with self._lock:
                     self.count -= 1
-            os.rmdir(bucket)
+            if os.path.isdir(self._spare):
+                os.rmdir(bucket)
+            else:
+                os.rename(bucket, self._spare)
 
     def _let_go(self, path: bytes, name: bytes, back: list[bytes]) -> None:
         with suppress(FileNotFoundError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from urllib.parse import quote_from_bytes
 
 from syncdaemon import settle
 from syncdaemon.backlog import Listing
@@ -24,8 +25,9 @@ def scan(root: bytes, mine: frozenset[bytes], room: int, newest_first: bool, sin
     last = _NO_LIMIT  # the order key of the last one of `first` since it was cut
     fresh: set[bytes] = set()
     missing = set(mine)
+    unread: list[str] = []
     beyond = odd = 0
-    for path, stat in files(root):
+    for path, stat in files(root, unread=unread):
         if path in missing:
             missing.discard(path)
             continue
@@ -43,7 +45,8 @@ def scan(root: bytes, mine: frozenset[bytes], room: int, newest_first: bool, sin
             beyond += _cut(first, room)
             last = first[-1][0] if first else -_NO_LIMIT
     beyond += _cut(first, room)
-    return Listing(first, missing, beyond, fresh.difference(path for _, path in first), odd)
+    fresh.difference_update(path for _, path in first)
+    return Listing(first, missing, beyond, fresh, odd, len(unread), unread[0] if unread else "")
 
 
 def _cut(first: list[tuple[int, bytes]], room: int) -> int:
@@ -53,21 +56,26 @@ def _cut(first: list[tuple[int, bytes]], room: int) -> int:
     return surplus
 
 
-def files(root: bytes, start: bytes = b"") -> Iterator[tuple[bytes, os.stat_result | None]]:
+def files(
+    root: bytes, start: bytes = b"", unread: list[str] | None = None
+) -> Iterator[tuple[bytes, os.stat_result | None]]:
     """What lies below the folder `start` (with its slash, or empty: `root` itself), paths relative to `root`.
 
     The stat result is None for what is neither file nor folder.
 
-    Folders that vanish or can't be read are skipped, `root` excepted.
+    Folders that vanish are skipped, and so are those that can't be read, `root` excepted; these are
+    noted in `unread`, the first with its cause, the others as an empty string each.
     """
+    unread = [] if unread is None else unread
     folders = [start]
     while folders:
         folder = folders.pop()
         try:
             entries = os.scandir(os.path.join(root, folder))
-        except OSError:
+        except OSError as error:
             if not folder:
                 raise
+            _note(unread, folder, error)
             continue
         with entries:
             for entry in entries:
@@ -83,5 +91,10 @@ def files(root: bytes, start: bytes = b"") -> Iterator[tuple[bytes, os.stat_resu
                         folders.append(path + b"/")
                     elif not name.endswith(settle.IGNORED_ENDINGS):
                         yield path, None
-                except OSError:
-                    continue
+                except OSError as error:
+                    _note(unread, path, error)
+
+
+def _note(unread: list[str], path: bytes, error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):  # those have vanished
+        unread.append("" if unread else f"{quote_from_bytes(path)}: {error.strerror}")

@@ -1,0 +1,171 @@
+"""A real daemon process dies at every call that changes the disk or the wire; the next one keeps the promises."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import starmap
+from pathlib import Path
+from typing import NamedTuple
+
+import nats
+import pytest
+
+from syncdaemon.devserver import NatsServer
+from tests.support.audit import Audit, File, audit
+from tests.support.daemon import DaemonProcess, eventually
+from tests.support.matrix import Matrix
+from tests.support.server import MakeNatsServer
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(3600)]
+
+ROOT = Path(__file__).parents[2]
+ROUNDS = int(os.environ.get("ROUNDS", "1"))
+DEATHS_A_ROUND = 16  # so many of all that there are; a long run tries them all
+LARGE = b"x" * (9 << 19)  # 4.5 MiB: it fills a batch, so that there are two, and several sends
+REFUSED = [(b"too large", b"l" * (6 << 20))]
+FILES = [
+    (b"plain", b"plain"),
+    (b"copy of plain", b"plain"),
+    (b"empty", b""),
+    (b"sub/folder/\xff\n", b"in a folder"),
+    (b"batch", LARGE),
+    (b"late", b"late"),
+    *REFUSED,
+]
+# What a run has to come by, or the sweep misses a state of the table: each as it stands in a trace.
+STATIONS = (
+    r"openat\t.*/evidence-.*",
+    r"write\t.*/evidence-.*",
+    r"fdatasync\t.*/evidence-.*",
+    r"sendto\t'tcp'",
+    r"write\t.*/quarantine/.*reason\.json\.tmp'",
+    r"rename\t.*/too large .*/quarantine/.*",
+)
+HOLD = (r"rename\t.*/plain .*/held/.*", r"fsync\t.*/held/.*", r"unlink\t.*/held/.*")
+ARCHIVE = (r"rename\t.*/plain .*/archive/.*", r"mkdir\t.*/archive/.*", r"fsync\t.*/archive/.*")
+
+
+class Way(NamedTuple):
+    """What becomes of files, and how they are published. `plain`: a subject for all of them, on a stream that
+    forgets their ids after 0.1 s, before the next process can be there."""
+
+    settings: dict[str, str]
+    stations: tuple[str, ...]
+    plain: bool = False
+
+    @property
+    def files(self) -> list[tuple[bytes, bytes]]:
+        """Equal contents are stored as often as they come, on a plain subject after the window."""
+        return [file for file in FILES if not (self.plain and file[0].startswith(b"copy"))]
+
+
+WAYS = {
+    "deleted": Way({"SYNC_HOLD_SECONDS": "0"}, HOLD),
+    "archived": Way({"SYNC_AFTER": "archive"}, ARCHIVE),
+    "on a plain subject": Way({"SYNC_HOLD_SECONDS": "0"}, HOLD, plain=True),
+}
+
+
+class Death(NamedTuple):
+    """At the `at`-th call; 0: none."""
+
+    at: int
+    when: str
+
+
+class Site:
+    """A new site with its files and a stream of its own; two lives of its daemon."""
+
+    def __init__(self, folder: Path, server: NatsServer, way: Way) -> None:
+        folder.mkdir()
+        self.server, self.stream, self.way = server, folder.name, way
+        subject = f"{self.stream}.{{site}}.plain" if way.plain else f"{self.stream}.{{site}}.{{sha256}}"
+        self.daemon = DaemonProcess(folder, server.url, SYNC_STREAM=self.stream, SYNC_SUBJECT=subject, **way.settings)
+        self.trace = folder / "trace"
+        paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+        self.daemon.env |= {"PYTHONPATH": ":".join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
+        if way.plain:
+            asyncio.run(self._make_stream())
+        for name, data in way.files:
+            self.daemon.drop(name, data)
+
+    async def _make_stream(self) -> None:
+        client = await nats.connect(self.server.url, allow_reconnect=False)
+        await client.jetstream().add_stream(name=self.stream, subjects=[f"{self.stream}.*.plain"], duplicate_window=0.1)
+        await client.close()
+
+    def first_life(self, death: Death) -> bool:
+        """The daemon runs until it dies, or until all is delivered and it is stopped. Whether it died."""
+        folders = f"{self.daemon.replay}:{self.daemon.ledger}"
+        tracer = [sys.executable, "-m", "tests.support.tracer", folders, str(self.trace), str(death.at), death.when]
+        self.daemon.command[:0] = [*tracer, "--"]
+        self.daemon.launch()
+        assert self.daemon.process is not None
+        ended = self.daemon.process.poll
+        eventually(lambda: ended() is not None or not self.daemon.waiting(), 60, "it dies, or delivers all")
+        if ended() is None:
+            self.daemon.process.terminate()
+        return self.daemon.process.wait(30) != 0
+
+    def second_life(self) -> float:
+        """What it left is delivered; the seconds that this took."""
+        began = time.monotonic()
+        command = [sys.executable, "-m", "syncdaemon", "drain", "--timeout", "60"]
+        ended = subprocess.run(command, env=self.daemon.env, capture_output=True, text=True)
+        assert ended.returncode in (0, 1), ended.stderr  # 1: a file was refused, which may be in either life
+        return time.monotonic() - began
+
+    def audit(self) -> Audit:
+        """Whether the promises were kept."""
+        files, refused = starmap(File.of, self.way.files), starmap(File.of, REFUSED)
+        return audit(self.server.url, self.stream, self.daemon.replay, self.daemon.ledger, files, refused)
+
+    def calls(self) -> list[str]:
+        """Name and target of each call that the tracer counted."""
+        return [line.partition("\t")[2] for line in self.trace.read_text().splitlines()]
+
+
+def deaths(calls: list[str]) -> Iterator[Death]:
+    """All that there are: before and after each call, and in the middle of those that write."""
+    for at, call in enumerate(calls, 1):
+        yield Death(at, "before")
+        if call.startswith(("write", "pwrite", "sendto")):
+            yield Death(at, "within")
+        yield Death(at, "after")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_daemon_killed_at_any_call_keeps_the_promises(
+    make_nats_server: MakeNatsServer, tmp_path: Path, matrix: Matrix, way: str
+) -> None:
+    """Each of them in its turn; where ROUNDS is small, every n-th, from a random one on."""
+    server = make_nats_server(config="max_payload: 5MB")
+    server.start()
+    whole = Site(tmp_path / "whole", server, WAYS[way])
+    assert not whole.first_life(Death(0, "never"))
+    calls = whole.calls()
+    for station in (*STATIONS, *WAYS[way].stations):
+        assert any(re.fullmatch(station, call) for call in calls), f"no call is {station}"
+    assert whole.audit().problems == []
+
+    every = list(deaths(calls))
+    step = max(1, len(every) // (DEATHS_A_ROUND * ROUNDS))
+    first = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 << 16)
+    print(f"SEED={first}: every {step}. of {len(every)} deaths at {len(calls)} calls")
+    total, died, slowest = Audit(), 0, 0.0
+    for death in every[first % step :: step]:
+        site = Site(tmp_path / f"{death.when}-{death.at}", server, WAYS[way])
+        died += site.first_life(death)
+        slowest = max(slowest, site.second_life())
+        found = site.audit()
+        assert found.problems == [], (death, site.calls()[-3:])
+        total += found
+    matrix.add(f"daemon killed at a call that changes disk or wire, files {way}", died, total, slowest)
+    assert died >= 0.9 * len(every[first % step :: step]), "a run is like the other, by a call or two"

@@ -1,0 +1,112 @@
+"""A TCP relay between a daemon and its server, that can hold back what either says, without ending the connection.
+
+What is held back is not lost: it arrives when the relay lets go, as with a real network and TCP's repetitions.
+For a real network see `tests.support.network`; this one needs no root.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import pytest
+
+from syncdaemon.devserver import HOST, NatsServer, free_port
+
+_RESET = struct.pack("ii", 1, 0)
+
+
+class Relay:
+    """Listens on a free port; `to_server` and `to_client` are the two directions: clear one to hold it back.
+
+    `mute_after`: as soon as a client sends these bytes, nothing more goes to any client.
+    """
+
+    def __init__(self, port: int, mute_after: bytes = b"") -> None:
+        self.to_server, self.to_client = threading.Event(), threading.Event()
+        self.mute_after = mute_after
+        self._server_port = port
+        self._ends: set[socket.socket] = set()
+        self.port = free_port()
+        self._listener = socket.create_server((HOST, self.port))
+        self.restore()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        """Where a client connects to."""
+        return f"nats://{HOST}:{self.port}"
+
+    def hold(self) -> None:
+        """A black hole: nothing comes through, nobody is told."""
+        self.to_server.clear()
+        self.to_client.clear()
+
+    def restore(self) -> None:
+        """All that was held back arrives."""
+        self.to_server.set()
+        self.to_client.set()
+
+    def reset(self) -> None:
+        """Every connection ends as if the peer had crashed; what was held back is lost."""
+        for end in list(self._ends):
+            with suppress(OSError):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                end.shutdown(socket.SHUT_RD)
+            end.close()
+        self._ends.clear()
+
+    def close(self) -> None:
+        """Ends all."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.reset()
+        self.restore()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                try:
+                    server = socket.create_connection((HOST, self._server_port))
+                except OSError:
+                    client.close()
+                    continue
+                self._ends |= {client, server}
+                for pair in ((client, server, self.to_server), (server, client, self.to_client)):
+                    threading.Thread(target=self._carry, args=pair, daemon=True).start()
+
+    def _carry(self, source: socket.socket, target: socket.socket, gate: threading.Event) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                if gate is self.to_server and self.mute_after and self.mute_after in data:
+                    self.to_client.clear()
+                gate.wait()
+                target.sendall(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+            self._ends.discard(end)
+
+
+MakeRelay = Callable[..., Relay]
+"""Takes the server, and the keyword arguments of `Relay`."""
+
+
+@pytest.fixture
+def make_relay() -> Iterator[MakeRelay]:
+    """Relays to a server; they end with the test."""
+    made: list[Relay] = []
+
+    def make(server: NatsServer, mute_after: bytes = b"") -> Relay:
+        made.append(Relay(server.port, mute_after))
+        return made[-1]
+
+    yield make
+    for relay in made:
+        relay.close()
