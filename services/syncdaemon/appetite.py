@@ -21,13 +21,13 @@ class Ask(NamedTuple):
     messages: int
     size: int
 
-    def body(self, wait: bool) -> bytes:
-        """The body of the request; with `wait` the pull stays open for `EXPIRES`, else it ends with what is there."""
+    def body(self, wait: float) -> bytes:
+        """The body of the request; the pull stays open for `wait` seconds. 0: it ends with what is there."""
         fields: dict[str, int | bool] = {"batch": self.messages}
         if self.size:
             fields["max_bytes"] = self.size
         if wait:
-            fields["expires"] = int(EXPIRES * 1e9)
+            fields["expires"] = int(wait * 1e9)
         else:
             fields["no_wait"] = True
         return json.dumps(fields).encode()

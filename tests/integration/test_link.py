@@ -471,6 +471,15 @@ async def test_what_is_said_of_an_earlier_request_is_no_answer_to_the_next(nats_
             assert b"404" in ((await conversation.next(5)).headers or b"")
 
 
+async def test_requests_to_ever_new_subjects_leave_nothing_behind(nats_server: NatsServer) -> None:
+    """As those for consumers of their own, a few for every large file."""
+    async with running(nats_server.url) as link:
+        session = await link.wait_up()
+        for start in range(0, 3_000, 100):
+            await asyncio.gather(*(session.request(f"nobody.{number}") for number in range(start, start + 100)))
+            assert len(session._requests) <= 1_101
+
+
 async def test_a_conversation_that_is_hung_up_is_heard_to_its_end(nats_server: NatsServer) -> None:
     """What the server sent until then is there when a request that was sent later is answered; and nothing after."""
     async with running(nats_server.url) as link:

@@ -170,12 +170,14 @@ def test_a_filter_takes_only_its_subjects(nats_server: NatsServer, make_receiver
 def test_an_existing_consumer_is_used_and_never_altered(nats_server: NatsServer, make_receiver: MakeReceiver) -> None:
     wanted = files(300)
     feed(nats_server.url, messages_of(wanted))
-    make_consumer(nats_server.url, ack_wait=7_000_000_000, max_ack_pending=5, max_batch=3, description="theirs")
+    limits = {"max_ack_pending": 5, "max_batch": 3, "max_bytes": 4_000, "max_expires": 2_000_000_000}
+    make_consumer(nats_server.url, ack_wait=7_000_000_000, description="theirs", **limits)
     before = consumer(nats_server.url)
     receiver = make_receiver(nats_server.url)
     receiver.start()
     eventually(lambda: drained(nats_server.url), what="all is acknowledged")
     assert received(receiver.target) == expected(wanted)
+    assert not receiver.events("pulling_paused")
     after = consumer(nats_server.url)
     assert (after["config"], after["created"]) == (before["config"], before["created"])
 

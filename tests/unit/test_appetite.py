@@ -98,8 +98,8 @@ def test_it_never_asks_for_more_than_it_may_hold_and_always_goes_on(
 
 
 def test_the_request_is_what_the_server_reads() -> None:
-    assert json.loads(Ask(5, 1000).body(wait=True)) == {"batch": 5, "max_bytes": 1000, "expires": 10_000_000_000}
-    assert json.loads(Ask(5, 0).body(wait=False)) == {"batch": 5, "no_wait": True}
+    assert json.loads(Ask(5, 1000).body(wait=10)) == {"batch": 5, "max_bytes": 1000, "expires": 10_000_000_000}
+    assert json.loads(Ask(5, 0).body(wait=0)) == {"batch": 5, "no_wait": True}
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ SILENT_SECONDS = 4.0  # neither an answer nor a byte taken by the peer for so lo
 STOPPED = "stopped"  # the reason of a loss that is our own doing
 _FULL_SECONDS = 0.01  # between two looks at a buffer that nobody tells of
 _SOME_PAYLOAD = 1 << 10  # bytes: more than all probes that can wait
+_REMEMBERED = 1_000  # subjects of requests
 _BUFFER = 1 << 20  # bytes that the kernel, and we ourselves, keep for a peer that is slow to take them
 
 
@@ -242,13 +243,19 @@ class Session:
 
         Raises LinkDown, or PermissionError where the server does not let us.
         """
-        reply, alike = _Reply(), self._requests[subject.lower()]
+        reply, alike = _Reply(), self._alike(subject)
         alike.add(reply)
         try:
             await self.send(frame(subject.encode(), self.expect(reply, 0), headers, payload))
             return await reply.future
         finally:
             alike.discard(reply)
+
+    def _alike(self, subject: str) -> set[_Reply | Conversation]:
+        """The requests to this subject that are under way. Subjects of the past are remembered, but not for ever."""
+        if len(self._requests) > _REMEMBERED:
+            self._requests = defaultdict(set, {known: some for known, some in self._requests.items() if some})
+        return self._requests[subject.lower()]
 
     def _denied(self, text: str) -> bool:
         """Whether the server's error is that a request may not be sent: then only that fails, not the connection.
@@ -275,7 +282,7 @@ class Session:
     @asynccontextmanager
     async def converse(self, subject: str) -> AsyncIterator[Conversation]:
         """For requests to `subject` whose answers are many messages each. Raises LinkDown."""
-        conversation, alike = Conversation(self, subject), self._requests[subject.lower()]
+        conversation, alike = Conversation(self, subject), self._alike(subject)
         alike.add(conversation)
         try:
             async with self._listening(conversation.hear) as (conversation.sid, conversation.inbox):

@@ -23,7 +23,7 @@ class Answer(NamedTuple):
 
 
 def term(reason: str, detail: str) -> bytes:
-    """Never deliver it again. The reason goes into the server's advisory (nats-server 2.10.4)."""
+    """Never deliver it again. The reason goes into the server's advisory (nats-server 2.15)."""
     text = f"{reason}: {detail}".encode("ascii", "replace")[:250]
     return b"+TERM " + text.replace(b"\r", b" ").replace(b"\n", b" ")
 

@@ -5,6 +5,7 @@ Subjects and answers are those of the JetStream API, version 1 (ADR-13, ADR-15 a
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -44,10 +45,16 @@ class ConsumerSettings(NamedTuple):
 
 
 class ConsumerInfo(NamedTuple):
-    """What matters of a consumer as it is. `ack_wait` in seconds; `max_batch` 0: no limit."""
+    """What matters of a consumer as it is: `ack_wait`, and the most that a pull may ask for. Times in seconds."""
 
-    ack_wait: float
-    max_batch: int
+    ack_wait: float = ACK_WAIT
+    max_batch: int = sys.maxsize
+    max_bytes: int = sys.maxsize
+    max_expires: float = EXPIRES
+
+    def within(self, ask: Ask) -> Ask:
+        """So much of it as may be asked for."""
+        return Ask(min(ask.messages, self.max_batch), min(ask.size, self.max_bytes))
 
 
 async def prepare(session: Session, settings: ConsumerSettings) -> ConsumerInfo:
@@ -59,7 +66,7 @@ async def prepare(session: Session, settings: ConsumerSettings) -> ConsumerInfo:
         answer = await session.request_json(f"$JS.API.CONSUMER.INFO.{settings.stream}.{settings.name}")
     except PermissionError as error:
         log.warning("consumer_unseen", consumer=settings.name, reason=str(error), effect="its settings are not checked")
-        return ConsumerInfo(ACK_WAIT, 0)
+        return ConsumerInfo()
     if _error_code(answer) == _NO_CONSUMER:
         answer = await _create(session, settings)
     return _accept(_config(answer, settings), settings)
@@ -121,7 +128,12 @@ def _accept(config: dict[str, Any], settings: ConsumerSettings) -> ConsumerInfo:
             meaning="a message that could not be taken so many times is never delivered again",
         )
     waits = [config.get("ack_wait") or ACK_WAIT * 1e9, *(config.get("backoff") or ())]
-    return ConsumerInfo(min(waits) / 1e9, config.get("max_batch") or 0)
+    return ConsumerInfo(
+        ack_wait=min(waits) / 1e9,
+        max_batch=config.get("max_batch") or sys.maxsize,
+        max_bytes=config.get("max_bytes") or sys.maxsize,
+        max_expires=min(EXPIRES, (config.get("max_expires") or EXPIRES * 1e9) / 1e9),
+    )
 
 
 def pull_subject(stream: str, consumer: str) -> str:
@@ -145,8 +157,8 @@ class Pulled(NamedTuple):
         return self.status is not None and self.status.too_large
 
 
-async def pull(conversation: Conversation, ask: Ask, wait: bool, arrived: Callable[[Heard], None]) -> Pulled:
-    """One pull, to its end; `arrived` gets every message. With `wait` it stays open until there are some.
+async def pull(conversation: Conversation, ask: Ask, wait: float, arrived: Callable[[Heard], None]) -> Pulled:
+    """One pull, to its end; `arrived` gets every message. For so many seconds it waits for some to come.
 
     Raises LinkDown, or PermissionError.
     """

@@ -13,7 +13,7 @@ from syncdaemon.appetite import Appetite
 from syncdaemon.errors import LanePaused, LinkDown, SettingsError
 from syncdaemon.incoming import Arrival
 from syncdaemon.link import Conversation, Heard, Link, Session
-from syncdaemon.receive.consumer import ACK_WAIT, ConsumerInfo, ConsumerSettings, prepare, pull, pull_subject
+from syncdaemon.receive.consumer import ConsumerInfo, ConsumerSettings, prepare, pull, pull_subject
 from syncdaemon.receive.hands import Hands
 from syncdaemon.tasks import cancel
 
@@ -37,7 +37,7 @@ class Intake:
         self._conversation: Conversation | None = None
         self._ever_pulled = False
         self._said: tuple[str, float] = ("", 0.0)
-        self.info = ConsumerInfo(ACK_WAIT, 0)
+        self.info = ConsumerInfo()
         self.paused = "not connected yet"
         self.disk_problem = ""
 
@@ -98,9 +98,8 @@ class Intake:
     async def _pull_some(self, conversation: Conversation) -> None:
         while (ask := self._appetite.next(len(self._hands), self._hands.bytes, self._hands.objects)) is None:
             await self._hands.fewer()
-        if self.info.max_batch:
-            ask = ask._replace(messages=min(ask.messages, self.info.max_batch))
-        pulled = await pull(conversation, ask, True, self._take)
+        ask = self.info.within(ask)
+        pulled = await pull(conversation, ask, self.info.max_expires, self._take)
         self._ever_pulled = True
         self._appetite.ended(ask, pulled.messages, pulled.seconds, pulled.too_large)
         if pulled.status is not None and not pulled.status.usual:

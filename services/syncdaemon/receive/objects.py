@@ -115,7 +115,7 @@ class _Reader:
             ask = appetite.next(0, 0, 0)
             assert ask is not None  # nothing is held
             ask = ask._replace(messages=min(ask.messages, left))
-            pulled = await pull(conversation, ask, False, self._arrived.append)
+            pulled = await pull(conversation, ask, 0, self._arrived.append)
             appetite.ended(ask, pulled.messages, pulled.seconds, pulled.too_large)
             if self._arrived:
                 await self._hand_on()

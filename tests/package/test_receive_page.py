@@ -1,0 +1,40 @@
+"""docs/RECEIVE.md and the code tell the same: options, numbers, reasons and series."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+from syncdaemon.cli.serve import receive
+from syncdaemon.incoming import DISK_FULL, OBJECT_DENIED, OBJECT_MISSING, WRITE_ERROR, Kept, Rejected
+from syncdaemon.receive.consumer import ACK_WAIT, MAX_ACK_PENDING
+from syncdaemon.receive.meter import Live, Meter
+from syncdaemon.receive.worker import FINISH_SECONDS
+
+PAGE = (Path(__file__).parents[2] / "docs/RECEIVE.md").read_text(encoding="utf-8")
+
+
+def test_every_series_is_on_the_page_and_no_other() -> None:
+    meter = Meter(Live(lambda: 1, lambda: 0, lambda: 0))
+    meter.answered(Kept("written", 1), 0.1)
+    meter.answered(Rejected("bad_path", ""), 0.1)
+    real = set(re.findall(r"^(nats_worker_\w+)", meter.text().decode(), re.MULTILINE))
+    real = {re.sub(r"_(bucket|sum|count)$", "", name) for name in real if not name.endswith("_created")}
+    assert set(re.findall(r"nats_worker_\w+", PAGE)) == real
+
+
+def test_every_option_is_on_the_page_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `(--\w+)` \| `?([^`|]*?)`? \|", PAGE, re.MULTILINE))
+    parameters = inspect.signature(receive).parameters
+    own = {"--consumer": "consumer", "--filter": "subject", "--batch": "batch"}
+    assert rows == {flag: str(parameters[name].default or "none") for flag, name in own.items()}
+
+
+def test_the_numbers_on_the_page_are_the_real_ones() -> None:
+    assert f"`ack_wait` {ACK_WAIT:g} s, `max_ack_pending` {MAX_ACK_PENDING}," in PAGE
+    assert f"for at most {FINISH_SECONDS:g} s" in PAGE
+
+
+def test_every_reason_to_put_back_is_on_the_page() -> None:
+    assert all(f"`{reason}`" in PAGE for reason in (DISK_FULL, WRITE_ERROR, OBJECT_MISSING, OBJECT_DENIED))
