@@ -91,11 +91,11 @@ class Recheck(Generic[S]):
                 if not await self._check(session):
                     await asyncio.sleep(_STUCK)
                     continue
-            except (LinkDown, LanePaused):
-                await asyncio.sleep(_RETRY)
-                continue
             except PermissionError as error:
                 log.warning("hold_not_checked", reason=str(error), effect="what the server lost can't be seen")
+            except (LinkDown, LanePaused, OSError):  # an OSError: the replay directory is not there now
+                await asyncio.sleep(_RETRY)
+                continue
             self._lane.believe(suspicions)
 
     async def _check(self, session: S) -> bool:

@@ -131,7 +131,7 @@ def _chain(folder: Path) -> Iterator[dict[str, Any]]:
 
 def _receipts(rows: list[dict[str, Any]], stored: list[Message], files: Counter[File]) -> Iterator[str]:
     """One for every file, none for anything else, each naming a message that holds the content."""
-    receipts = [row for row in rows if row["event"] in ("published", "duplicate")]
+    receipts = _valid(rows)
     told = Counter(map(_file, receipts))
     if bare := files - told:
         yield f"{bare.total()} files without a receipt, {min(bare)} among them"
@@ -145,6 +145,17 @@ def _receipts(rows: list[dict[str, Any]], stored: list[Message], files: Counter[
     published = Counter(row["stream_seq"] for row in receipts if row["event"] == "published")
     if wrong := [seq for seq in where if published[seq] != 1]:
         yield f"{len(wrong)} messages without one receipt that says published, {wrong[0]} among them"
+
+
+def _valid(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The receipts; not those that are void, since the server has lost what it acknowledged."""
+    receipts: dict[tuple[int, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["event"] in ("published", "duplicate"):
+            receipts.setdefault((row["stream_seq"], row["sha256"]), []).append(row)
+        elif row["event"] == "held_lost":
+            del receipts[row["stream_seq"], row["sha256"]]
+    return [row for same in receipts.values() for row in same]
 
 
 def _refusals(rows: list[dict[str, Any]], refused: Counter[File]) -> Iterator[str]:

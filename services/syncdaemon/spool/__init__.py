@@ -366,9 +366,9 @@ class Spool:
         self._stir.set()
 
     async def held(self) -> AsyncIterator[list[Held]]:
-        """The files in the hold, a bucket at a time."""
+        """The files in the hold, a bucket at a time. Raises OSError."""
         for bucket in self.hold.buckets():
-            yield await self._in(self._expiring, lambda b=bucket: self.hold.held(b))  # type: ignore[misc]
+            yield await self._at_home(self._expiring, lambda b=bucket: self.hold.held(b))  # type: ignore[misc]
 
     def hold_anew(self) -> None:
         """What is held now stays for its whole time from here on."""
@@ -376,7 +376,7 @@ class Spool:
 
     async def send_again(self, held: Held, path: bytes) -> None:
         """A file that is held waits again, at `path` or beside it. Raises OSError."""
-        place = await self._in(self._expiring, lambda: self.hold.send_again(held, path))
+        place = await self._at_home(self._expiring, lambda: self.hold.send_again(held, path))
         if place is not None:
             self._look_at([place])
 

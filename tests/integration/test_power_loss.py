@@ -1,0 +1,93 @@
+"""A server that loses what it acknowledged: its store is put back to an earlier copy, or is gone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from itertools import starmap
+from pathlib import Path
+
+import pytest
+
+from syncdaemon.devserver import NatsServer
+from tests.support.audit import File, audit
+from tests.support.daemon import MakeDaemon, eventually
+from tests.support.matrix import Matrix
+
+pytestmark = [pytest.mark.integration, pytest.mark.matrix]
+
+BEFORE, AFTER = 200, 300
+FILES = [(b"%d/f%d" % (number % 7, number), b"evidence %d" % number) for number in range(BEFORE + AFTER)]
+
+
+def put_back(store: Path, copy: Path) -> None:
+    """What was on the disk at the power cut."""
+    shutil.rmtree(store)
+    shutil.copytree(copy, store)
+
+
+def empty(store: Path, copy: Path) -> None:
+    """Another disk."""
+    shutil.rmtree(store)
+
+
+@pytest.mark.parametrize(
+    ("fault", "lost"),
+    [(put_back, AFTER), (empty, BEFORE + AFTER)],
+    ids=["an earlier copy of its store", "an empty store"],
+)
+def test_what_the_server_lost_is_sent_again(
+    nats_server: NatsServer,
+    make_daemon: MakeDaemon,
+    matrix: Matrix,
+    fault: Callable[[Path, Path], None],
+    lost: int,
+) -> None:
+    """It comes back without the newest messages, or without all: they are stored once more, and all is audited."""
+    daemon = make_daemon(nats_server.url)
+    daemon.start()
+    store, copy = nats_server.folder / "store", nats_server.folder / "copy"
+    for name, data in FILES[:BEFORE]:
+        daemon.drop(name, data)
+    eventually(lambda: len(daemon.rows_so_far("published")) == BEFORE, 30, "the first are delivered")
+    nats_server.stop()
+    shutil.copytree(store, copy)
+    nats_server.start()
+    for name, data in FILES[BEFORE:]:
+        daemon.drop(name, data)
+    eventually(lambda: len(daemon.rows_so_far("published")) == len(FILES), 30, "the others are delivered")
+
+    nats_server.kill()
+    fault(store, copy)
+    nats_server.start()
+    back = time.monotonic()
+    eventually(lambda: daemon.metric("syncdaemon_held_lost_total") == lost, 30, "the loss is noticed")
+    eventually(lambda: len(daemon.rows_so_far("published")) == len(FILES) + lost, 30, "all are stored again")
+    recovery = time.monotonic() - back
+    eventually(lambda: not daemon.waiting(), what="the directory is empty")
+    assert daemon.metric("syncdaemon_held_files") == len(FILES)
+    assert len(daemon.rows("held_lost")) == lost
+    assert daemon.stop() == 0
+
+    found = audit(nats_server.url, "swarm_jobs", daemon.replay, daemon.ledger, starmap(File.of, FILES))
+    what = "put back to an earlier copy" if fault is put_back else "emptied"
+    matrix.add(f"server killed, its store {what}", 1, found, recovery)
+    assert found.problems == []
+
+
+def test_a_server_that_comes_back_whole_gets_nothing_again(nats_server: NatsServer, make_daemon: MakeDaemon) -> None:
+    """Every held file is looked for, and found."""
+    daemon = make_daemon(nats_server.url)
+    daemon.start()
+    for name, data in FILES[:BEFORE]:
+        daemon.drop(name, data)
+    eventually(lambda: len(daemon.rows_so_far("published")) == BEFORE, 30, "they are delivered")
+    nats_server.kill()
+    nats_server.start()
+    eventually(lambda: "hold_checked" in daemon.log(), 30, "the hold is looked through")
+    assert daemon.metric("syncdaemon_held_lost_total") == 0
+    assert daemon.rows("held_lost") == []
+    assert len(os.listdir(daemon.replay / ".syncdaemon" / "held")) >= 1
+    assert daemon.stop() == 0
