@@ -246,7 +246,7 @@ class Daemon:
     async def _put_back(self, wait: bool = False) -> None:
         """Refused files that the operator wants delivered: moved, recorded, and only then is the order forgotten."""
         if orders := await self.spool.put_back_asked(wait):
-            await self.ledger.record([order.row() for order in orders])
+            await self.ledger.record([*self._pending_rows(), *(order.row() for order in orders)])
             await self.spool.forget(orders)
 
     def _told(self, receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> None:

@@ -24,7 +24,7 @@ from tests.support.daemon import eventually
 from tests.support.jetstream import messages
 from tests.support.prometheus import need
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 
 SCRIPT = Path(__file__).parents[2] / "scripts/measure_backlog_drain.sh"
 

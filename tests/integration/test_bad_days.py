@@ -19,7 +19,7 @@ from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.producers import producing
 from tests.support.server import MakeNatsServer
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 STREAM = "swarm_jobs"
 FILES = [(b"f%d" % number, b"evidence %d" % number) for number in range(20)]

@@ -14,7 +14,7 @@ from tests.support.audit import File, audit
 from tests.support.clock import Clock
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 DAY = 86_400
 

@@ -24,7 +24,7 @@ from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.jetstream import each_message
 from tests.support.server import MakeNatsServer
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 STREAM = "swarm_jobs"
 Files = list[tuple[bytes, bytes]]

@@ -16,7 +16,7 @@ from tests.support.audit import File, audit
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.matrix import Matrix
 
-pytestmark = [pytest.mark.integration, pytest.mark.matrix]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.matrix]
 
 BEFORE, AFTER = 200, 300
 FILES = [(b"%d/f%d" % (number % 7, number), b"evidence %d" % number) for number in range(BEFORE + AFTER)]

@@ -22,18 +22,24 @@ FILES = {"a b.bin": b"one", "2026/large.bin": b"two", "2026/ä.bin": b"three"}
 AS_SHOWN = {"a%20b.bin": "a%20b.bin", "large.bin": "2026/large.bin", "%C3%A4.bin": "2026/%C3%A4.bin"}
 
 
+def subject_of(data: bytes) -> str:
+    """Where the message of this content belongs."""
+    return f"edge.replay.test-site.{sha256(data).hexdigest()}"
+
+
 async def occupy(url: str, *contents: bytes) -> None:
     """Somebody else's messages lie on the subjects of these contents."""
     client = await nats.connect(url)
     for data in contents:
-        await client.jetstream().publish(f"edge.replay.test-site.{sha256(data).hexdigest()}", b"another's")
+        await client.jetstream().publish(subject_of(data), b"another's")
     await client.close()
 
 
-async def clear(url: str) -> None:
+async def clear(url: str, *contents: bytes) -> None:
     """An administrator removes them."""
     client = await nats.connect(url)
-    await client.jetstream().purge_stream(STREAM)
+    for data in contents:
+        await client.jetstream().purge_stream(STREAM, subject=subject_of(data))
     await client.close()
 
 
@@ -48,7 +54,7 @@ def daemon(nats_server: NatsServer, make_daemon: MakeDaemon, shell: Shell) -> Da
     for name, data in FILES.items():
         daemon.drop(name, data)
     eventually(lambda: daemon.metric("syncdaemon_quarantined_files") == 3, what="they are refused")
-    asyncio.run(clear(nats_server.url))
+    asyncio.run(clear(nats_server.url, *FILES.values()))
     return daemon
 
 
@@ -102,7 +108,7 @@ def test_requeue_beside_a_running_daemon(shell: Shell, daemon: DaemonProcess, na
         assert rows[1]["reason"] == "subject_taken"
         assert "to" not in rows[1]
     stored = asyncio.run(messages(nats_server.url, STREAM))
-    assert sorted(message.data for message in stored) == sorted(FILES.values())
+    assert sorted(message.data for message in stored) == sorted([b"first", *FILES.values()])
     assert os.listdir(shell.replay / ".syncdaemon/requeue") == []
     assert shell("verify").code == 0
 

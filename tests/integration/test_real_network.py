@@ -20,7 +20,7 @@ from tests.support.network import HUB, Direction, Network
 from tests.support.producers import producing
 from tests.support.server import MakeNatsServer
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 PORT = 4222
 ROUNDS = int(os.environ.get("ROUNDS", "1"))

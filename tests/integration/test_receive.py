@@ -24,7 +24,7 @@ from tests.support.proxy import Proxy
 from tests.support.receiver import STREAM, MakeReceiver, Receiver, drafts, headers, make_stream, publish, received
 from tests.support.server import MakeNatsServer
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 CONSUMER = "worker-staging"
 QUICK = {"durable_name": CONSUMER, "name": CONSUMER, "ack_policy": "explicit", "deliver_policy": "all"}
@@ -288,20 +288,18 @@ def test_a_worker_that_is_killed_between_write_and_acknowledgement(
         dying = make_receiver(proxy.url)
         dying.start()
         assert proxy.stopped.wait(30)
-        eventually(lambda: received(dying.target) == expected(wanted), what="the files are written")
-        eventually(lambda: not drafts(dying.target), what="and have no other name any more")
+        eventually(lambda: received(dying.target) and not drafts(dying.target), what="files are written")
         dying.kill()
-    assert consumer(nats_server.url)["num_ack_pending"] == len(wanted)
     before = {path: path.stat() for path in dying.target.rglob("f0*")}
-    assert len(before) == len(wanted)
+    assert before, "those that had come when the first acknowledgement left"
+    assert consumer(nats_server.url)["num_ack_pending"] >= len(before)
     other = make_receiver(nats_server.url)
     other.start()
     eventually(lambda: drained(nats_server.url), 30, "all is acknowledged")
-    eventually(lambda: other.metric("nats_worker_unchanged_total") == len(wanted), what="all are recognised")
-    assert other.metric("nats_worker_redelivered_total") >= len(wanted)
-    assert other.metric("nats_worker_processed_bytes_total") == 0
+    eventually(lambda: other.metric("nats_worker_unchanged_total") == len(before), what="they are recognised")
+    assert other.metric("nats_worker_redelivered_total") >= len(before)
     assert received(other.target) == expected(wanted)
-    after = {path: path.stat() for path in dying.target.rglob("f0*")}
+    after = {path: path.stat() for path in before}
     assert all(
         (after[path].st_ino, after[path].st_mtime_ns, after[path].st_ctime_ns, after[path].st_nlink)
         == (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, 1)

@@ -22,7 +22,7 @@ from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.matrix import Matrix
 from tests.support.server import MakeNatsServer
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 Undo = Callable[[], object]
 

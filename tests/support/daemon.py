@@ -93,7 +93,7 @@ class DaemonProcess:
         """SIGTERM, and its exit code."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
+        return self.process.wait(40)  # twice ten seconds, where the ledger's disk is full, and then some
 
     def kill(self) -> None:
         """SIGKILL: a crash."""

@@ -115,9 +115,9 @@ class Receiver:
 
 def received(target: Path) -> dict[str, bytes]:
     """Every file below the sites' folders."""
-    found = (path for path in target.rglob("*") if path.is_file())
-    files = {str(path.relative_to(target)): path.read_bytes() for path in found}
-    return {name: data for name, data in files.items() if not name.startswith((".incoming/", ".rejected/"))}
+    sites = [site for site in target.glob("*") if not site.name.startswith(".")]
+    found = (path for site in sites for path in site.rglob("*") if path.is_file())
+    return {str(path.relative_to(target)): path.read_bytes() for path in found}
 
 
 def drafts(target: Path) -> list[Path]:
