@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from benchmarks.process import remove
 from scripts.prometheus import Prometheus, Targets, end
 from syncdaemon.devserver import HOST, NatsServer, free_port, leashed
 
@@ -43,7 +44,8 @@ def rig(workers: int, rules: str = "", others: Targets = MappingProxyType({}), i
     `rules` stands in for those that are deployed; `others` are scraped too, every `interval`.
     """
     with ExitStack() as ending:
-        folder = Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="backlog-drain-")))
+        folder = Path(tempfile.mkdtemp(prefix="backlog-drain-"))
+        ending.callback(remove, folder)
         nats = ending.enter_context(NatsServer(folder / "nats", monitor_port=0))
         page = f"{HOST}:{free_port()}"
         exporter = start(ending, ["scripts.jsz_exporter", nats.monitor_url, page], folder / "exporter.log")

@@ -19,6 +19,7 @@ from syncdaemon import parts
 from syncdaemon.errors import ConnectTimeout
 from syncdaemon.message import encode
 from syncdaemon.model import Content, Stamp
+from syncdaemon.receive.consumer import ConsumerSettings
 from syncdaemon.settings import Settings
 
 SITE = "backlog-drain"
@@ -26,8 +27,6 @@ SITE = "backlog-drain"
 
 SMALLEST = 64
 """Bytes of the smallest message that has room for what makes it unlike any other."""
-
-CONSUMER_CONFIG = {"ack_policy": "explicit", "deliver_policy": "all"}
 
 _NOT_FOUND = (10014, 10059)  # JetStream API: no such consumer, no such stream
 _AT_ONCE = 256
@@ -76,7 +75,7 @@ class JetStreamQueue:
                     raise NotMeasured(f"there is no stream {self.stream}, and SYNC_STREAM_CREATE=false")
                 await _make(client, f"STREAM.CREATE.{self.stream}", stream.config(str(client.connected_server_version)))
             if await _missing(client, f"CONSUMER.INFO.{self.stream}.{self.consumer}"):
-                config = {"durable_name": self.consumer, **CONSUMER_CONFIG}
+                config = ConsumerSettings(self.stream, self.consumer, filter="").config()
                 wanted = {"stream_name": self.stream, "config": config}
                 await _make(client, f"CONSUMER.DURABLE.CREATE.{self.stream}.{self.consumer}", wanted)
 

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from syncdaemon.devserver import NatsServer
+from syncdaemon.receive.meter import Live, Meter
 from tests.support import runbook
 from tests.support.daemon import MakeDaemon
 from tests.support.prometheus import need
@@ -23,7 +24,6 @@ MONITORING = Path(__file__).parents[2] / "k8s/components/monitoring"
 DASHBOARD = json.loads((MONITORING / "dashboard.json").read_text())
 RULES = yaml.safe_load((MONITORING / "rules.yaml").read_text())
 EXPORTER = json.loads((Path(__file__).parent / "exporter_series.json").read_text())["series"]
-WORKER = {"nats_worker_processed_total", "nats_worker_redelivered_total", "nats_worker_failed_total"}
 OF_PROMETHEUS = {"up", "ALERTS"}
 
 
@@ -41,7 +41,7 @@ def queries() -> Iterator[tuple[str, str]]:
         yield annotation["name"], annotation["expr"]
 
 
-def of_daemon(page: str) -> set[str]:
+def declared(page: str) -> set[str]:
     """The series that a page of metrics declares, also those that have no value yet."""
     found: set[str] = set()
     for name, kind in re.findall(r"^# TYPE (\w+) (\w+)$", page, re.MULTILINE):
@@ -55,7 +55,8 @@ def existing(nats_server: NatsServer, make_daemon: MakeDaemon) -> set[str]:
     daemon = make_daemon(nats_server.url)
     daemon.start()
     recorded = {rule["record"] for rule in rules() if "record" in rule}
-    return of_daemon(daemon.get("/metrics")) | recorded | set(EXPORTER) | WORKER | OF_PROMETHEUS
+    worker = Meter(Live(lambda: 0, lambda: 0, lambda: 0)).text().decode()
+    return declared(daemon.get("/metrics")) | declared(worker) | recorded | set(EXPORTER) | OF_PROMETHEUS
 
 
 @pytest.mark.integration
@@ -66,6 +67,14 @@ def test_every_query_and_every_rule_names_series_that_exist(existing: set[str]) 
     assert len(asked) > 70
     assert [(title, missing) for title, query in asked if (missing := series(query) - existing)] == []
     assert all(series(query) for _, query in asked)
+
+
+@pytest.mark.integration
+def test_every_series_of_ours_is_explained(existing: set[str]) -> None:
+    """By its name in the runbook's last chapter; a histogram by the name that its parts have in common."""
+    ours = {name for name in existing if name.startswith(("syncdaemon_", "nats_worker_", "replay_", "edge_"))}
+    ours = {re.sub(r"_(bucket|sum|count)$", "", name) for name in ours if not name.endswith("_created")}
+    assert {name for name in ours if f"`{name}`" not in runbook.PAGE} == set()
 
 
 @pytest.mark.parametrize(

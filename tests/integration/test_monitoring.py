@@ -150,7 +150,9 @@ def test_the_objective_is_at_risk_while_workers_pause_and_not_after_it(edge: Edg
     assert objective.states == ["inactive", "pending", "firing", "inactive"]
     assert edge.api.value(f"jetstream_backlog_drain_estimate_minutes{QUEUE}") == 0
     eventually(lambda: edge.api.value(f"jetstream_ack_pending{QUEUE}") == 0, 90, "everything is acknowledged")
-    eventually(lambda: edge.api.value("sum(nats_worker_processed_total)") == edge.dropped, 90, "all is received")
+    received = [path for path in edge.rig.folder.glob("received-*/harbour-3/*") if path.is_file()]
+    assert {path.name for path in received} == {f"{number:06}.bin" for number in range(edge.dropped)}
+    assert all(path.read_bytes() == b"evidence %d" % int(path.stem) for path in received)
 
 
 @pytest.mark.slow
