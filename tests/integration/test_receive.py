@@ -264,9 +264,11 @@ def test_permissions_that_are_missing_are_said(make_nats_server: MakeNatsServer,
 def test_several_workers_share_the_work(nats_server: NatsServer, make_receiver: MakeReceiver) -> None:
     """On one directory: each file once."""
     wanted = files(3_000)
+    at_server(nats_server.url, make_stream)
     workers = [make_receiver(nats_server.url) for _ in range(3)]
     for worker in workers:
         worker.start()
+    eventually(lambda: consumer(nats_server.url).get("num_waiting") == 3, what="all three are pulling")
     feed(nats_server.url, messages_of(wanted))
     eventually(lambda: drained(nats_server.url), 60, "all is acknowledged")
     assert received(workers[0].target) == expected(wanted)
