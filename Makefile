@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SYSTEM_PACKAGES := iproute2 nftables libfaketime
+SYSTEM_PACKAGES := e2fsprogs iproute2 libfaketime nftables openssl
 CONTAINER_PACKAGES := podman buildah runc catatonit netavark aardvark-dns debootstrap iproute2
 RULES := k8s/components/monitoring
 PROMETHEUS := .cache/prometheus

@@ -61,7 +61,8 @@ class Recorded:
 
     def held(self) -> list[Held]:
         """Where the stream had these files."""
-        return [Held(b"", b"", receipt.seq, receipt.content.sha256) for receipt in self._receipts.values()]
+        kept = ((receipt.seq, receipt.content) for receipt in self._receipts.values())
+        return [Held(b"", b"", seq, content.sha256, content.stamp.mtime_ns) for seq, content in kept]
 
     def void(self, held: Held) -> None:
         """The stream has lost it: the file is to be delivered once more."""
@@ -125,13 +126,13 @@ class Delivery(Generic[S]):
     async def _take(self) -> tuple[S, list[Content | Refusal]]:
         """The next batch, and the connection it may go over: read only when it can be sent and recorded.
 
-        The connection is the last to be asked for, so that it is not an old one after a quiet time.
+        The connection is the last to be asked for, so that it is not an old one after a quiet time. What the server has
+        lost is known before anything else is sent: a receipt for it counts for nothing, and its sequence is free again.
         """
         await self._spool.some()
         await self._ledger.ready()
         session = await self._publisher.ready()
-        if self._recorded:  # a receipt counts for nothing where the server has lost what it acknowledged
-            await self._publisher.believed()
+        await self._publisher.believed()
         return session, await self._spool.read(self._publisher.largest(session))
 
     async def deliver(self, session: S, batch: Sequence[Content | Refusal]) -> None:

@@ -71,9 +71,10 @@ class Seen(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A file in the hold: where it lies, where the stream had it, and what it holds."""
+    """A file in the hold: where it lies, where the stream had it, what it holds, and when it was modified."""
 
     bucket: bytes
     name: bytes
     seq: int
     sha256: str
+    mtime_ns: int = 0

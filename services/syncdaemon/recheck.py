@@ -8,6 +8,7 @@ before that is done.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -22,8 +23,8 @@ _STUCK = 60.0  # seconds until a file that could not be put back is tried again:
 
 S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
-Place = tuple[int, str]
-"""Sequence and digest: what a held file's name and its receipt have in common."""
+Place = tuple[int, str, int]
+"""Sequence, digest and mtime: what a held file and its receipt have in common."""
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +36,7 @@ class LaneLike(Protocol[S_co]):
     suspicions: int
 
     async def ready(self) -> S_co: ...
+    def looked(self, suspicions: int) -> None: ...
     def believe(self, suspicions: int) -> None: ...
 
 
@@ -67,7 +69,7 @@ class Recheck(Generic[S]):
         recorded: RecordedLike,
         settled: Callable[[], Awaitable[None]],
         lost: Callable[[S, Sequence[Held]], Awaitable[list[Held]]],
-        receipts: Callable[[set[Place]], Awaitable[Mapping[Place, Row]]],
+        receipts: Callable[[Mapping[Place, int]], Awaitable[Mapping[Place, list[Row]]]],
         record: Callable[[Sequence[tuple[str, Row]]], Awaitable[None]],
         told: Callable[[int], None],
     ) -> None:
@@ -89,6 +91,7 @@ class Recheck(Generic[S]):
                 session = await self._lane.ready()
                 await self._settled()
                 if not await self._check(session):
+                    self._lane.looked(suspicions)
                     await asyncio.sleep(_STUCK)
                     continue
             except PermissionError as error:
@@ -120,8 +123,8 @@ class Recheck(Generic[S]):
         """A row that makes the receipt void, for each; before a file moves, so that no crash finds it delivered."""
         if not gone:
             return []
-        receipts = await self._receipts({(held.seq, held.sha256) for held in gone})
-        rows = [receipts.get((held.seq, held.sha256), _unknown(held)) for held in gone]
+        receipts = await self._receipts(Counter(map(_place, gone)))
+        rows = [(receipts[_place(held)] or [_unknown(held)]).pop() for held in gone]
         await self._record([("held_lost", row) for row in rows])
         self._told(len(gone))
         return rows
@@ -136,6 +139,10 @@ class Recheck(Generic[S]):
                 log.error("not_sent_again", path=row["path"], error=str(error), effect="it stays in the hold")
                 stuck += 1
         return stuck
+
+
+def _place(held: Held) -> Place:
+    return held.seq, held.sha256, held.mtime_ns
 
 
 def _unknown(held: Held) -> Row:

@@ -277,6 +277,31 @@ def test_what_the_server_lost_is_sent_again_from_the_hold(holding_edge: Edge) ->
     assert len(edge.rows("published")) == 5
 
 
+@pytest.mark.parametrize("losses", [1, 2])
+@pytest.mark.parametrize("mtimes", [(10**18, 10**18, 10**18), (10**18, 2 * 10**18, 3 * 10**18)], ids=["alike", "not"])
+def test_equal_files_that_the_server_lost_keep_each_its_name(
+    holding_edge: Edge, mtimes: tuple[int, int, int], losses: int
+) -> None:
+    """They share a message; the rows that say so name each of them once, in whatever folder of the hold they lie."""
+    edge = holding_edge
+
+    async def scene() -> None:
+        edge.begin()
+        for name, mtime_ns in zip("abc", mtimes, strict=True):
+            edge.drop(name, b"the same", mtime_ns=mtime_ns)
+            edge.life.events.put_nowait(name.encode())
+            await asyncio.sleep(15)  # longer than a folder of the hold is open
+        for _ in range(losses):
+            edge.hub.lose_power(1_000)
+            await asyncio.sleep(20)
+        await edge.end()
+
+    edge.do(scene())
+    edge.check()
+    assert sorted(row["path"] for row in edge.receipts()) == ["a", "b", "c"]
+    assert [row["path"] for row in edge.receipts() if row["event"] == "published"] == ["a"]
+
+
 def test_what_cannot_be_sent_again_now_is_not_deleted(holding_edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long the disk takes nothing: it stays in the hold, and is tried again."""
     edge = holding_edge

@@ -148,13 +148,13 @@ def _receipts(rows: list[dict[str, Any]], stored: list[Message], files: Counter[
 
 
 def _valid(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The receipts; not those that are void, since the server has lost what it acknowledged."""
+    """The receipts, but for those of messages that the server has lost since."""
     receipts: dict[tuple[int, str], list[dict[str, Any]]] = {}
     for row in rows:
         if row["event"] in ("published", "duplicate"):
             receipts.setdefault((row["stream_seq"], row["sha256"]), []).append(row)
         elif row["event"] == "held_lost":
-            del receipts[row["stream_seq"], row["sha256"]]
+            receipts.pop((row["stream_seq"], row["sha256"]), None)
     return [row for same in receipts.values() for row in same]
 
 

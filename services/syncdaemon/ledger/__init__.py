@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -37,7 +37,7 @@ from syncdaemon.ledger.files import (
     sites,
     torn_end,
 )
-from syncdaemon.ledger.receipts import receipts_of
+from syncdaemon.ledger.receipts import Place, receipts_of
 from syncdaemon.model import Row
 
 __all__ = [
@@ -252,8 +252,8 @@ class Ledger:
         self._file = name
         fsync_dir(self.folder)
 
-    async def receipts_of(self, wanted: set[tuple[int, str]]) -> dict[tuple[int, str], Row]:
-        """The newest receipts of these files (sequence and digest). New rows wait meanwhile."""
+    async def receipts_of(self, wanted: Mapping[Place, int]) -> dict[Place, list[Row]]:
+        """The receipts of these files, so many of each, the best ones last. New rows wait meanwhile."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, receipts_of, self.folder, self.site, wanted)
 

@@ -53,7 +53,7 @@ class Publisher:
         return await self.lane.ready()
 
     async def believed(self) -> None:
-        """Waits until the server is known to have what it acknowledged."""
+        """Waits until it is known whether the server has what it acknowledged."""
         await self.lane.belief.wait()
 
     def nothing_waits(self) -> None:

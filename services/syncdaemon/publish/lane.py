@@ -151,6 +151,11 @@ class Lane:
             self.suspicion.clear()
             self.belief.set()
 
+    def looked(self, suspicions: int) -> None:
+        """What is lost is known, though not all of it could be put back yet."""
+        if suspicions == self.suspicions:
+            self.belief.set()
+
     @property
     def trusted(self) -> bool:
         """Whether the server that we are connected to now is sure to have what it acknowledged."""

@@ -136,7 +136,10 @@ class Hold:
         except FileNotFoundError:
             return []
         parts = [(name, name.split(b"-")) for name in names]
-        return [Held(bucket, name, int(seq), digest.decode()) for name, (_, _, _, seq, digest, _) in parts]
+        return [
+            Held(bucket, name, int(seq), digest.decode(), int(mtime_ns))
+            for name, (_, mtime_ns, _, seq, digest, _) in parts
+        ]
 
     def begin_anew(self, now: float) -> None:
         """The server was seen to have all of it again, but may not have it on its disk: the time begins from here."""
