@@ -76,7 +76,7 @@ def test_what_the_server_lost_is_sent_again(
     eventually(lambda: len(daemon.rows_so_far("published")) == len(FILES) + lost, 30, "all are stored again")
     recovery = time.monotonic() - back
     eventually(lambda: not daemon.waiting(), what="the directory is empty")
-    assert daemon.metric("syncdaemon_held_files") == len(FILES)
+    eventually(lambda: daemon.metric("syncdaemon_held_files") == len(FILES), what="all are held")
     assert len(daemon.rows("held_lost")) == lost
     assert daemon.stop() == 0
 
