@@ -3,7 +3,7 @@
 Memory is bounded whatever the backlog: at most `window` files are held by name, the first in order; the others
 are only counted, and a later scan brings them in. The depth is exact nevertheless:
 
-    depth = ready + waiting + in flight and not yet acknowledged + beyond the window
+    depth = ready + large + waiting + in flight and not yet acknowledged + beyond the window
 
 Every file is in exactly one of these places; `take` and its counterparts move it.
 """
@@ -58,7 +58,9 @@ class Backlog:
         self._ready: list[tuple[int, bytes]] = []
         self._due: list[tuple[float, bytes]] = []
         self._waiting: dict[bytes, Candidate] = {}
-        self._held: set[bytes] = set()  # the paths of _ready and _waiting
+        self._large: list[tuple[int, bytes]] = []
+        self._deferred: set[bytes] = set()  # the paths of _large
+        self._held: set[bytes] = set()  # the paths of _ready, _waiting and _large
         self._flying: set[bytes] = set()
         self._acknowledged: set[bytes] = set()  # of the flying ones: stored, not yet retired
         self._again: set[bytes] = set()  # of the flying ones: something happened at that path since
@@ -88,7 +90,11 @@ class Backlog:
     @property
     def wants_scan(self) -> bool:
         """Whether a scan is due now: more files wait than are known by name, and what is known runs out."""
-        running_low = not self.complete and len(self._held) <= self.window // 64
+        running_low = (
+            not self.complete
+            and len(self._held) - len(self._deferred) <= self.window // 64
+            and self.room >= self.window // 8  # else all that a scan can bring is a handful, beside so many large ones
+        )
         return not self._scanning and (running_low or len(self._newcomers) > MOST_NEWCOMERS)
 
     def waits(self, path: bytes) -> bool:
@@ -109,16 +115,24 @@ class Backlog:
         self._forget_taken()
         return bool(self._ready) or bool(self._due and self._due[0][0] <= now)
 
+    @property
+    def any_large(self) -> bool:
+        """Whether there is a file for `take_large`."""
+        return bool(self._deferred)
+
     def _forget_taken(self) -> None:
         while self._ready and self._ready[0][1] not in self._held:
             heappop(self._ready)
+        while self._large and self._large[0][1] not in self._deferred:
+            heappop(self._large)
 
     def oldest(self) -> int | None:
         """The mtime of the oldest file that is ready and known by name, in ns."""
         self._forget_taken()
-        if not self._ready:
-            return None
-        return self._ready[0][0] if self._sign > 0 else -max(self._ready)[0]
+        heaps = [heap for heap in (self._ready, self._large) if heap]
+        if self._sign > 0:
+            return min((heap[0][0] for heap in heaps), default=None)
+        return min((-max(heap)[0] for heap in heaps), default=None)
 
     def hint(self, path: bytes, key: int, due: float, ctime_ns: int) -> None:
         """An event says that there is a file at `path`, to be looked at when `due`."""
@@ -140,6 +154,7 @@ class Backlog:
         """An event says that there is no file at `path` any more (a flying one looks after itself)."""
         self._held.discard(path)
         self._waiting.pop(path, None)
+        self._deferred.discard(path)
         self._newcomers.discard(path)
         if path in self._fresh:
             self._fresh.discard(path)
@@ -167,14 +182,35 @@ class Backlog:
                 taken.append(candidate)
         while self._ready and len(taken) < limit:
             path = heappop(self._ready)[1]
-            if path in held and path not in self._waiting:
+            if path in held and path not in self._waiting and path not in self._deferred:
                 held.discard(path)
                 taken.append(Candidate(path))
-        paths = [candidate.path for candidate in taken]
+        self._fly([candidate.path for candidate in taken])
+        return taken
+
+    def _fly(self, paths: Sequence[bytes]) -> None:
         self._flying.update(paths)
         if self._scanning:
             self._touched.update(paths)
-        return taken
+
+    def defer(self, path: bytes, mtime_ns: int) -> None:
+        """The file in flight is a large one: it is `take_large`'s."""
+        self.landed(path)
+        if path not in self._held:
+            self._held.add(path)
+            self._deferred.add(path)
+            heappush(self._large, (self.key(mtime_ns), path))
+
+    def take_large(self) -> Candidate | None:
+        """The next large file; it is in flight from here on. None where there is none."""
+        while self._large:
+            path = heappop(self._large)[1]
+            if path in self._deferred:
+                self._deferred.discard(path)
+                self._held.discard(path)
+                self._fly([path])
+                return Candidate(path)
+        return None
 
     def acknowledged(self, paths: Iterable[bytes]) -> None:
         """These files in flight are stored, or refused for good: they count no more."""

@@ -359,6 +359,52 @@ def test_a_scan_is_wanted_when_too_many_newcomers_are_noted(monkeypatch: pytest.
     assert backlog.depth == 17
 
 
+def test_large_files_are_taken_by_themselves_and_in_order() -> None:
+    """They count as before, and `take` has no part in them."""
+    for newest_first in (False, True):
+        backlog = Backlog(newest_first)
+        scan(backlog, {b"a": 1, b"b": 2, b"c": 3})
+        backlog.take(3, 0)
+        for path, mtime in ((b"b", 2), (b"c", 3), (b"a", 1)):
+            backlog.defer(path, mtime)
+
+        assert (backlog.depth, backlog.any_large, backlog.any_ready, backlog.oldest()) == (3, True, False, 1)
+        assert backlog.take(3, 0) == []
+        taken = [backlog.take_large() for _ in range(4)]
+        order = [b"c", b"b", b"a"] if newest_first else [b"a", b"b", b"c"]
+        assert taken == [*map(Candidate, order), None]
+        assert (backlog.depth, backlog.any_large, backlog.idle) == (3, False, False)
+
+
+def test_a_large_file_that_is_gone_is_not_taken() -> None:
+    """Nor counted; one that comes back is looked at like any other."""
+    backlog = Backlog()
+    scan(backlog, {b"a": 1})
+    backlog.take(1, 0)
+    backlog.defer(b"a", 1)
+    backlog.gone(b"a")
+    assert (backlog.take_large(), backlog.depth, backlog.idle) == (None, 0, True)
+
+    backlog.hint(b"a", 1, 0.0, 5)
+    assert paths(backlog.take(1, 0)) == [b"a"]
+
+
+@pytest.mark.parametrize(("large", "wanted"), [(0, True), (60, True), (88, True), (89, False), (100, False)])
+def test_small_files_behind_many_large_ones_are_looked_for(large: int, wanted: bool) -> None:
+    """Unless the large ones leave so little of the window that a scan would bring a handful."""
+    backlog, directory = Backlog(window=100), files(200)
+    scan(backlog, directory)
+    for candidate in backlog.take(100, 0):
+        if large:
+            backlog.defer(candidate.path, directory[candidate.path])
+            large -= 1
+        else:
+            backlog.acknowledged([candidate.path])
+            backlog.landed(candidate.path)
+
+    assert backlog.wants_scan == wanted
+
+
 def test_an_event_during_a_scan_is_looked_at_after_it() -> None:
     """Whether the scan saw the file can't be known, so it is looked at by itself."""
     backlog = Backlog()
@@ -694,6 +740,21 @@ class ReplayDirectory(RuleBasedStateMachine):
         self.backlog.put_back(path, mtime)
         self.in_order[path] = self.sign * mtime
 
+    @precondition(lambda self: self.flying.keys() - self.acknowledged)
+    @rule(data=st.data())
+    def a_file_is_found_to_be_large(self, data: st.DataObject) -> None:
+        path = self._pick(data, acknowledged=False)
+        file = self.flying.pop(path)
+        self.backlog.defer(path, file.mtime if file else 0)
+
+    @precondition(lambda self: self.backlog.any_large and len(self.flying) < SMALL)
+    @rule()
+    def a_large_file_is_taken(self) -> None:
+        candidate = self.backlog.take_large()
+        assert candidate is not None
+        assert candidate.path not in self.flying, "twice at the same time"
+        self.flying[candidate.path] = self.disk.get(candidate.path)
+
     @precondition(lambda self: self.acknowledged)
     @rule(data=st.data(), fate=fates)
     def a_file_is_retired(self, data: st.DataObject, fate: str) -> None:
@@ -740,7 +801,7 @@ class ReplayDirectory(RuleBasedStateMachine):
             waiting = len(self.disk)
             self.a_scan_in_a_quiet_moment()
             self.clock += 10
-            while taken := paths(self.backlog.take(4, self.clock)):
+            while taken := self._take_all():
                 assert len(taken) == len(set(taken)), "twice in one batch"
                 self.flying.update((path, self.disk.get(path)) for path in taken)
                 for path in taken:
@@ -748,6 +809,11 @@ class ReplayDirectory(RuleBasedStateMachine):
             assert len(self.disk) < waiting, "a scan and a take bring files along"
         self.a_scan_in_a_quiet_moment()
         assert (self.backlog.depth, self.backlog.complete, self.backlog.idle) == (0, True, True)
+
+    def _take_all(self) -> list[bytes]:
+        taken = paths(self.backlog.take(4, self.clock))
+        large = self.backlog.take_large()
+        return [*taken, large.path] if large else taken
 
     def _finish(self, path: bytes) -> None:
         self.backlog.acknowledged([path])

@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from syncdaemon import lease
 from syncdaemon.backlog import Candidate
 from syncdaemon.model import Content, Refusal, Stamp
 from syncdaemon.settle import recheck_wait
-from syncdaemon.spool import read as module
 from syncdaemon.spool.moves import stamp_of
-from syncdaemon.spool.read import Gone, Look, NotYet, Reader
+from syncdaemon.spool.read import Gone, Hashing, Large, Look, NotYet, Reader
 
 QUIET = 0.25
 LARGEST = 1 << 20
@@ -39,9 +39,22 @@ def look(root: Path, path: bytes = b"file", largest: int = LARGEST, **fields: An
 
 
 def look_as(root: Path, candidate: Candidate, largest: int = LARGEST) -> Look:
-    """One look at a candidate, after its quiet time."""
-    (found,) = Reader(os.fsencode(root), QUIET, largest).look([candidate], later())
-    return found
+    """One look at a candidate, after its quiet time; a large one is read through."""
+    reader = Reader(os.fsencode(root), QUIET, largest)
+    (found,) = reader.look([candidate], later())
+    return hashed(reader.begin(candidate, later())) if isinstance(found, Large) else found
+
+
+def hashed(begun: Hashing | Look) -> Look:
+    """What comes of it in the end, and how it was found if nothing was begun."""
+    if not isinstance(begun, Hashing):
+        return begun
+    try:
+        while (found := begun.step()) is None:
+            pass
+        return found
+    finally:
+        begun.close()
 
 
 def version(path: Path) -> Stamp:
@@ -87,7 +100,7 @@ def leased(file: Path) -> Path:
     with file.open("ab") as writer:
         fd = os.open(file, os.O_RDONLY)
         try:
-            if not module._has_writer(fd, 0):
+            if not lease.has_writer(fd, 0):
                 pytest.skip(f"no leases on {file}")
         finally:
             os.close(fd)
@@ -129,12 +142,12 @@ def test_a_complete_file_is_read(tmp_path: Path, file: Path) -> None:
 
 
 def test_an_empty_file_is_read(tmp_path: Path) -> None:
-    """No bytes are a content too, even where nothing larger may be read."""
+    """No bytes are a content too, also where not even the name fits into a message."""
     (tmp_path / "file").touch()
 
-    for largest in (LARGEST, 0):
+    for largest, data in ((LARGEST, b""), (len("file"), b""), (0, None)):
         found = content(look(tmp_path, largest=largest))
-        assert (found.data, found.sha256) == (b"", sha256(b"").hexdigest())
+        assert (found.data, found.sha256) == (data, sha256(b"").hexdigest())
 
 
 @pytest.mark.parametrize(
@@ -169,19 +182,42 @@ def test_any_content_has_the_right_digest(data: bytes, largest: int, portion: in
         found = content(look(root, largest=largest))
 
     assert found.sha256 == sha256(data).hexdigest()
-    assert found.data == (data if len(data) <= largest else None)
+    assert found.data == (data if len(data) + len("file") <= largest else None)
     assert found.stamp.size == len(data)
 
 
 def test_a_file_over_the_limit_is_hashed_and_not_kept(tmp_path: Path) -> None:
-    """To the byte; several portions long, so that its size never matters for the memory."""
+    """To the byte, its name counted; several portions long, so that its size never matters for the memory."""
     data = os.urandom((2 << 20) + 17)
     (tmp_path / "file").write_bytes(data)
 
-    assert content(look(tmp_path, largest=len(data))).data == data
-    for largest in (len(data) - 1, 0):
+    fits = len(data) + len("file")
+    assert content(look(tmp_path, largest=fits)).data == data
+    for largest in (fits - 1, 0):
         found = content(look(tmp_path, largest=largest))
         assert (found.data, found.sha256) == (None, sha256(data).hexdigest())
+
+
+def test_a_large_file_is_not_read_by_the_first_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others wait for that look. Its name counts as a message carries it, percent-encoded."""
+    (tmp_path / "ü").write_bytes(b"x" * 10)
+    unreadable(monkeypatch, "read", errno.EIO)
+    reader = Reader(os.fsencode(tmp_path), QUIET, 10 + len("%C3%BC") - 1)
+
+    mtime_ns = (tmp_path / "ü").stat().st_mtime_ns
+    assert list(reader.look([Candidate("ü".encode())], later())) == [Large("ü".encode(), mtime_ns)]
+
+
+def test_a_large_file_is_read_a_piece_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that whoever wants to end in the middle of it can."""
+    data = os.urandom(200)
+    (tmp_path / "file").write_bytes(data)
+    real = os.read
+    monkeypatch.setattr(os, "read", lambda fd, size: real(fd, 1))
+    begun = Reader(os.fsencode(tmp_path), QUIET, 0).begin(Candidate(b"file"), later())
+    assert isinstance(begun, Hashing)
+    assert begun.step() is None
+    begun.close()
 
 
 def test_a_file_that_somebody_writes_is_not_complete(tmp_path: Path, leased: Path) -> None:
@@ -221,7 +257,7 @@ def _no_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_lease(*_: object) -> int:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
-    monkeypatch.setattr(module, "fcntl", no_lease)
+    monkeypatch.setattr(lease, "fcntl", no_lease)
 
 
 @pytest.mark.usefixtures("_no_leases")
@@ -269,7 +305,7 @@ def test_a_writer_that_comes_while_a_large_file_is_read_does_not_wait(
     tmp_path: Path, leased: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reading takes a while; a producer must not stand still for that long. The file is read again later."""
-    settled(leased, bytes(1 << 20))
+    settled(leased, bytes(1 << 19))
     with monkeypatch.context() as patch:
         after_opening(patch, lambda: written(leased, b"EVIDENCE"))
         assert isinstance(look(tmp_path), NotYet)

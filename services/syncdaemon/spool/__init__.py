@@ -22,9 +22,10 @@ from syncdaemon.errors import SettingsError
 from syncdaemon.model import Content, Held, Receipt, Refusal
 from syncdaemon.spool import requeue, watch
 from syncdaemon.spool.home import Away, Home
+from syncdaemon.spool.large import Hasher
 from syncdaemon.spool.moves import below
 from syncdaemon.spool.quarantine import Quarantine
-from syncdaemon.spool.read import Gone, Look, NotYet, Reader
+from syncdaemon.spool.read import Gone, Hashing, Large, Look, NotYet, Reader
 from syncdaemon.spool.requeue import Order
 from syncdaemon.spool.retire import Archive, Hold, Retired
 from syncdaemon.spool.scan import files, scan
@@ -77,6 +78,8 @@ class Spool:
         self._stir = asyncio.Event()
         self._scan_wanted = asyncio.Event()
         self._taken: deque[Candidate] = deque()
+        self._any_large = asyncio.Event()
+        self._hasher = Hasher()
         self._folders: set[bytes] = set()
         # One thread reads and retires by turns: two of them, with their short system calls, hand the interpreter
         # lock to and fro at each, which costs a quarter more CPU for a small file.
@@ -94,6 +97,7 @@ class Spool:
         """Waits for the threads' last work and gives the directory back."""
         for pool in (self._files, self._expiring, self._scanning):
             pool.shutdown(wait=True, cancel_futures=True)
+        self._hasher.close()
         self.home.close()
 
     async def _in(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
@@ -229,7 +233,7 @@ class Spool:
             await self._something_due()
 
     async def read(self, largest: int) -> list[Content | Refusal]:
-        """The next batch: waits until there is one. Files over `largest` bytes come without their data."""
+        """The next batch: waits until there is one. Files over `largest` (see `Reader`) are left to `read_large`."""
         while True:
             if not self._taken:
                 self._taken.extend(self.backlog.take(BATCH_FILES, self._clock()))
@@ -265,13 +269,56 @@ class Spool:
             self._taken.popleft()
         batch: list[Content | Refusal] = []
         for look in looks:
-            if isinstance(look, NotYet):
-                self.backlog.wait(look.candidate, self._clock() + look.wait)
-            elif isinstance(look, Gone):
-                self._land(look.path)
-            else:
-                batch.append(look)
+            if isinstance(look, Large):
+                self.backlog.defer(look.path, look.mtime_ns)
+                self._any_large.set()
+            elif (found := self._found(look)) is not None:
+                batch.append(found)
         return batch
+
+    def _found(self, look: Content | Refusal | NotYet | Gone) -> Content | Refusal | None:
+        """What there is to deliver; the other looks are noted."""
+        if isinstance(look, NotYet):
+            self.backlog.wait(look.candidate, self._clock() + look.wait)
+            self._stir.set()
+        elif isinstance(look, Gone):
+            self._land(look.path)
+        else:
+            return look
+        return None
+
+    async def large_waits(self) -> None:
+        """Waits until there is a file that `read` found too large."""
+        while not self.backlog.any_large:
+            self._any_large.clear()
+            await self._any_large.wait()
+
+    async def read_large(self) -> Content | Refusal | None:
+        """The next of them, with its digest and without its data; None where it is not to be delivered now.
+
+        It takes as long as the file is large. Nobody else waits for it.
+        """
+        if (candidate := self.backlog.take_large()) is None:
+            return None
+        try:
+            look = await self._hasher.read(candidate.path, lambda: self._begin(candidate))
+        except Away as error:
+            self._trouble(error)
+            self.backlog.wait(candidate, self._clock() + _SCAN_RETRY)
+            self._stir.set()
+            return None
+        return None if isinstance(look, Large) else self._found(look)
+
+    def _begin(self, candidate: Candidate) -> Hashing | Look:
+        self.home.check()
+        begun = Reader(self.settings.replay_dir, self.settings.quiet, 0).begin(candidate, self.now_ns())
+        try:
+            self.home.check()
+        except Away:
+            if isinstance(begun, Hashing):
+                begun.close()
+            raise
+        return begun
 
     async def retire(self, receipts: Sequence[Receipt]) -> list[Receipt]:
         """Lets go of recorded files. Returns those whose file could not be moved: they stay, and count again."""
@@ -361,8 +408,10 @@ class Spool:
 
     def put_back(self, contents: Iterable[Content]) -> None:
         """These files were not delivered: they are ready again."""
+        contents = list(contents)
         for content in contents:
             self.backlog.put_back(content.path, content.stamp.mtime_ns)
+        self._hasher.remember(contents)
         self._stir.set()
 
     async def held(self) -> AsyncIterator[list[Held]]:

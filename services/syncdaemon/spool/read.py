@@ -6,18 +6,16 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from fcntl import F_RDLCK, F_SETLEASE, F_UNLCK, fcntl
 from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes
 
-from syncdaemon import settle
+from syncdaemon import lease, settle
 from syncdaemon.backlog import Candidate
 from syncdaemon.model import Content, Refusal, Stamp
 
-_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_CHUNK = 1 << 20
-_SMALL = 64 << 10  # bytes that are read in no time
+_PIECE = 1 << 20
+_STEP = 32  # pieces: a tenth of a second or so
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 _OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)  # says nothing about the file
 _ITS_SERVER_AWAY = (  # nor does this: a network file system whose server is not there now
@@ -49,90 +47,145 @@ class Gone(NamedTuple):
     path: bytes
 
 
-Look = Content | Refusal | NotYet | Gone
+class Large(NamedTuple):
+    """The file is complete, and too large to be read as a whole."""
+
+    path: bytes
+    mtime_ns: int
+
+
+Look = Content | Refusal | NotYet | Gone | Large
+
+
+class _Opened(NamedTuple):
+    fd: int
+    name: str
+    stamp: Stamp
 
 
 class Reader(NamedTuple):
-    """How files are read: below `root`, quiet for `quiet` seconds, in memory up to `largest` bytes each."""
+    """How files are read: below `root`, quiet for `quiet` seconds.
+
+    `largest`: bytes that a file and its percent-encoded name may have together to be read as a whole.
+    """
 
     root: bytes
     quiet: float
     largest: int
 
     def look(self, candidates: Iterable[Candidate], now_ns: int) -> Iterator[Look]:
-        """Each candidate as it was found. `now_ns` is the file system's now."""
+        """Each candidate as it was found, a large one without having read it. `now_ns` is the file system's now."""
         for candidate in candidates:
             yield self._look(candidate, now_ns)
 
     def _look(self, candidate: Candidate, now_ns: int) -> Look:
-        path = candidate.path
+        opened = self._open(candidate, now_ns)
+        if not isinstance(opened, _Opened):
+            return opened
+        fd, name, stamp = opened
         try:
-            fd = os.open(os.path.join(self.root, path), _OPEN)
+            if stamp.size + len(name) > self.largest:
+                return Large(candidate.path, stamp.mtime_ns)
+            data = _whole(fd, stamp.size)
+            if not _is_still(fd, stamp):
+                return self.again(candidate, 0)
+            return Content(candidate.path, name, stamp, data, sha256(data).hexdigest(), 1)
         except OSError as error:
-            return self._failed(candidate, error)
-        try:
-            found = os.fstat(fd)
-            if not stat.S_ISREG(found.st_mode):
-                return Gone(path)
-            size, mtime_ns, ctime_ns = found.st_size, found.st_mtime_ns, found.st_ctime_ns
-            wait = settle.quiet_wait(ctime_ns, now_ns, self.quiet, candidate.seen_ctime_ns)
-            if wait > 0:
-                return NotYet(candidate._replace(seen_ctime_ns=ctime_ns), wait)
-            if _has_writer(fd, size):
-                return self._again(candidate, ctime_ns)
-            data, digest = _read(fd, size, self.largest)
-            after = os.fstat(fd)
-            if (after.st_size, after.st_mtime_ns, after.st_ctime_ns) != (size, mtime_ns, ctime_ns):
-                return self._again(candidate, 0)
-            stamp = Stamp(found.st_dev, found.st_ino, size, mtime_ns, ctime_ns)
-            return Content(path, quote_from_bytes(path), stamp, data, digest, 1)
-        except OSError as error:
-            return self._failed(candidate, error)
+            return self.failed(candidate, error)
         finally:
             os.close(fd)
 
-    def _again(self, candidate: Candidate, ctime_ns: int) -> NotYet:
+    def begin(self, candidate: Candidate, now_ns: int) -> Hashing | Look:
+        """Begins to read a large file; where it is not to be read now, how it was found."""
+        opened = self._open(candidate, now_ns)
+        return Hashing(self, candidate, opened) if isinstance(opened, _Opened) else opened
+
+    def _open(self, candidate: Candidate, now_ns: int) -> _Opened | Look:
+        try:
+            fd = os.open(os.path.join(self.root, candidate.path), lease.READ)
+        except OSError as error:
+            return self.failed(candidate, error)
+        look: Look | None = None
+        try:
+            found = os.fstat(fd)
+            if (look := self._incomplete(candidate, fd, found, now_ns)) is None:
+                stamp = Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+                return _Opened(fd, quote_from_bytes(candidate.path), stamp)
+        except OSError as error:
+            look = self.failed(candidate, error)
+        os.close(fd)
+        return look
+
+    def _incomplete(self, candidate: Candidate, fd: int, found: os.stat_result, now_ns: int) -> Look | None:
+        """Why it is not to be read now; None where it is."""
+        if not stat.S_ISREG(found.st_mode):
+            return Gone(candidate.path)
+        wait = settle.quiet_wait(found.st_ctime_ns, now_ns, self.quiet, candidate.seen_ctime_ns)
+        if wait > 0:
+            return NotYet(candidate._replace(seen_ctime_ns=found.st_ctime_ns), wait)
+        if lease.has_writer(fd, found.st_size):
+            return self.again(candidate, found.st_ctime_ns)
+        return None
+
+    def again(self, candidate: Candidate, ctime_ns: int) -> NotYet:
+        """It is not complete, and was seen with this ctime, 0 for none."""
         tries = candidate.tries + 1
         again = candidate._replace(tries=tries, seen_ctime_ns=ctime_ns)
         return NotYet(again, settle.recheck_wait(tries, self.quiet))
 
-    def _failed(self, candidate: Candidate, error: OSError) -> Look:
+    def failed(self, candidate: Candidate, error: OSError) -> Look:
+        """It could not be read."""
         if error.errno in _NO_FILE:
             return Gone(candidate.path)
         if error.errno in _OURS + _ITS_SERVER_AWAY:
-            return self._again(candidate, 0)
+            return self.again(candidate, 0)
         if candidate.failures + 1 < _TRIES_TO_READ:
-            return self._again(candidate._replace(failures=candidate.failures + 1), 0)
+            return self.again(candidate._replace(failures=candidate.failures + 1), 0)
         unread = Content(candidate.path, quote_from_bytes(candidate.path), _UNKNOWN, None, "", candidate.failures + 1)
         return Refusal(unread, "unreadable", f"can't be read: {error.strerror}")
 
 
-def _has_writer(fd: int, size: int) -> bool:
-    """Whether somebody has the file open for writing at this instant.
+class Hashing:
+    """A large file that is being read, a piece at a time: nobody has to wait until it is through. `close` it."""
 
-    The kernel grants a read lease only while nobody has (fcntl(2), F_SETLEASE), but only on local file systems
-    and files of our own user; elsewhere this can't be told and the quiet time decides alone. A lease makes a writer
-    that comes now wait; closing the file ends it, for a large file that is too late.
-    """
-    try:
-        fcntl(fd, F_SETLEASE, F_RDLCK)
-        if size > _SMALL:
-            fcntl(fd, F_SETLEASE, F_UNLCK)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
+    def __init__(self, reader: Reader, candidate: Candidate, opened: _Opened) -> None:
+        self._reader = reader
+        self._candidate = candidate
+        self._fd, self._name, self.stamp = opened
+        self._digest = sha256()
+        self._left = self.stamp.size
+
+    def step(self) -> Look | None:
+        """Reads on for a moment; how the file was found, where that was the end of it."""
+        try:
+            for _ in range(_STEP):
+                piece = os.read(self._fd, _PIECE)
+                self._digest.update(piece)
+                self._left -= len(piece)
+                if not piece or self._left < 0:  # a file that grows has no end
+                    return self._end()
+        except OSError as error:
+            return self._reader.failed(self._candidate, error)
+        return None
+
+    def _end(self) -> Look:
+        if not _is_still(self._fd, self.stamp):
+            return self._reader.again(self._candidate, 0)
+        return Content(self._candidate.path, self._name, self.stamp, None, self._digest.hexdigest(), 1)
+
+    def close(self) -> None:
+        """Gives the file back."""
+        os.close(self._fd)
 
 
-def _read(fd: int, size: int, largest: int) -> tuple[bytes | None, str]:
-    """The whole file and its digest; without the data where it is too large. A file that grows is read too far."""
-    if size <= largest:
-        data = os.read(fd, size + 1)
-        while len(data) < size and (more := os.read(fd, size + 1 - len(data))):
-            data += more
-        return data, sha256(data).hexdigest()
-    digest = sha256()
-    while chunk := os.read(fd, _CHUNK):
-        digest.update(chunk)
-    return None, digest.hexdigest()
+def _is_still(fd: int, stamp: Stamp) -> bool:
+    after = os.fstat(fd)
+    return (after.st_size, after.st_mtime_ns, after.st_ctime_ns) == stamp[2:]
+
+
+def _whole(fd: int, size: int) -> bytes:
+    """The whole file. One that grows is read too far."""
+    data = os.read(fd, size + 1)
+    while len(data) < size and (more := os.read(fd, size + 1 - len(data))):
+        data += more
+    return data

@@ -1,0 +1,50 @@
+"""The digests of large files: taken one file after another, in a thread that nobody else waits for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from syncdaemon.model import Content
+from syncdaemon.spool.read import Hashing, Look
+
+_MOST = 16  # files whose digest is remembered
+
+
+class Hasher:
+    """Reads large files through, and remembers the digests of those that come again unchanged."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "large")
+        self._known: dict[bytes, Content] = {}
+
+    async def read(self, path: bytes, begin: Callable[[], Hashing | Look]) -> Look:
+        """How the file at `path` was found, which `begin` opens. It takes as long as the file is large, and can be
+        cancelled. Raises what `begin` raises.
+        """
+        loop = asyncio.get_running_loop()
+        hashing = await loop.run_in_executor(self._thread, begin)
+        known = self._known.pop(path, None)
+        if not isinstance(hashing, Hashing):
+            return hashing
+        try:
+            if known is not None and known.stamp == hashing.stamp:
+                return known
+            while (look := await loop.run_in_executor(self._thread, hashing.step)) is None:
+                pass
+            return look
+        finally:
+            self._thread.submit(hashing.close)  # behind a step that is still under way
+
+    def remember(self, contents: Iterable[Content]) -> None:
+        """These were put back: the links that large files go over are not always up for as long as they take."""
+        for content in contents:
+            if content.data is None:
+                self._known[content.path] = content
+        while len(self._known) > _MOST:
+            del self._known[next(iter(self._known))]
+
+    def close(self) -> None:
+        """Waits for the thread."""
+        self._thread.shutdown(wait=True)
