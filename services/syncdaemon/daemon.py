@@ -24,6 +24,7 @@ from syncdaemon.ledger import Entry, Ledger, now_text, open_attempts
 from syncdaemon.link import STOPPED, Link, Session
 from syncdaemon.metrics import Live, Metrics
 from syncdaemon.model import Content, Receipt, Refusal, Row, Stamp
+from syncdaemon.objects import Objects
 from syncdaemon.presence import lost
 from syncdaemon.publish import Lane, Publisher
 from syncdaemon.recheck import Recheck
@@ -53,8 +54,11 @@ class Daemon:
         )
         self.lane = Lane(self.link, parts.message(settings), parts.stream(settings), self.ledger)
         self.publisher = Publisher(self.lane, parts.message(settings), self.metrics)
+        self.objects = Objects(parts.objects(settings), self.metrics)
         self.recorded = Recorded()
-        self.delivery = Delivery(self.spool, self.publisher, self.ledger, self.recorded, now_text, self._told)
+        self.delivery = Delivery(
+            self.spool, self.publisher, self.objects, self.ledger, self.recorded, now_text, self._told
+        )
         self.recheck = Recheck(
             self.lane,
             self.spool,
@@ -65,7 +69,9 @@ class Daemon:
             self.ledger.record,
             self.metrics.held_lost,
         )
-        self.report = Report(settings, self.spool, self.link, self.publisher, self.ledger, self.metrics.bandwidth)
+        self.report = Report(
+            settings, self.spool, self.link, self.publisher, self.objects, self.ledger, self.metrics.bandwidth
+        )
         self.first_receipt = asyncio.Event()
         self._own_rows: asyncio.Queue[Entry] = asyncio.Queue()
 
@@ -114,6 +120,7 @@ class Daemon:
                         await self._last_rows()
         finally:
             await self.ledger.close()
+            self.objects.close()
             self.spool.close()
 
     async def _last_rows(self) -> None:
@@ -134,10 +141,8 @@ class Daemon:
             if (found.st_size, found.st_mtime_ns) == (row["size"], row["mtime_ns"]):
                 stamp = Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
                 content = Content(path, row["path"], stamp, None, row["sha256"], row["attempts"])
-                duplicate = row["event"] == "duplicate"
-                self.recorded.add(
-                    Receipt(content, row["msg_id"], row["subject"], row["stream"], row["stream_seq"], duplicate)
-                )
+                told = (row["msg_id"], row["subject"], row["stream"], row["stream_seq"], row["event"] == "duplicate")
+                self.recorded.add(Receipt(content, *told, row.get("object", "")))
 
     async def run(self, stop: asyncio.Event, started: Callable[[Web], None] = lambda web: None) -> None:
         """Delivers until `stop`. Raises SettingsError or LedgerDamaged where it can't begin.
@@ -224,7 +229,7 @@ class Daemon:
 
     def _late(self) -> Exception:
         if self.link.connects:
-            why = self.lane.paused or self.ledger.problem or "stopped, or out of time"
+            why = self.lane.paused or self.objects.paused or self.ledger.problem or "stopped, or out of time"
             return TimeoutError(f"{self.spool.backlog.depth} files left; {why}")
         return ConnectTimeout(f"NATS_URL: no connection: {self.link.problem}")
 

@@ -1,4 +1,4 @@
-"""Delivery: the three lines that are the guarantee, and how batches overlap around them."""
+"""Delivery: the three lines that are the guarantee, how batches overlap around them, and large files beside them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ OVERLAP = 8  # batches between reading and retiring; the publisher's window boun
 
 S = TypeVar("S")
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class SpoolLike(Protocol):
@@ -19,6 +20,8 @@ class SpoolLike(Protocol):
 
     async def some(self) -> None: ...
     async def read(self, largest: int) -> list[Content | Refusal]: ...
+    async def large_waits(self) -> None: ...
+    async def read_large(self) -> Content | Refusal | None: ...
     async def retire(self, receipts: Sequence[Receipt]) -> list[Receipt]: ...
     async def set_aside(self, refusal: Refusal, first: str, last: str) -> None: ...
     def put_back(self, contents: Iterable[Content]) -> None: ...
@@ -31,7 +34,15 @@ class PublisherLike(Protocol[S]):
     async def ready(self) -> S: ...
     async def believed(self) -> None: ...
     def largest(self, session: S) -> int: ...
+    def refusal(self, content: Content, session: S) -> Refusal | None: ...
     async def publish(self, batch: Sequence[Content], session: S) -> list[Outcome]: ...
+
+
+class ObjectsLike(Protocol[T_contra]):
+    """What delivery asks of the bucket for large files."""
+
+    async def ready(self, session: T_contra) -> None: ...
+    async def store(self, content: Content, session: T_contra) -> bool | Refusal: ...
 
 
 class LedgerLike(Protocol):
@@ -51,6 +62,10 @@ class Recorded:
         """The file of this receipt could not be moved away, or a crash came before that."""
         content = receipt.content
         self._receipts[content.name, content.stamp.mtime_ns, content.sha256] = receipt
+
+    def has(self, content: Content) -> bool:
+        """Whether this very file has a receipt."""
+        return (content.name, content.stamp.mtime_ns, content.sha256) in self._receipts
 
     def pop(self, content: Content) -> Receipt | None:
         """The receipt of this very file, if it has one."""
@@ -86,6 +101,7 @@ class Delivery(Generic[S]):
         self,
         spool: SpoolLike,
         publisher: PublisherLike[S],
+        objects: ObjectsLike[S],
         ledger: LedgerLike,
         recorded: Recorded,
         now_text: Callable[[], str],
@@ -93,6 +109,7 @@ class Delivery(Generic[S]):
     ) -> None:
         self._spool = spool
         self._publisher = publisher
+        self._objects = objects
         self._ledger = ledger
         self._recorded = recorded
         self._now_text = now_text
@@ -105,6 +122,7 @@ class Delivery(Generic[S]):
         """Delivers until `stop`, then waits for the batches under way."""
         async with asyncio.TaskGroup() as batches:
             await _unless(stop, self._publisher.ready())  # a wrong stream shows at once, not at the first file
+            batches.create_task(self._run_large(stop))
             while not stop.is_set():
                 await self._slots.acquire()
                 taken = await _unless(stop, self._take())
@@ -135,6 +153,36 @@ class Delivery(Generic[S]):
         await self._publisher.believed()
         return session, await self._spool.read(self._publisher.largest(session))
 
+    async def _run_large(self, stop: asyncio.Event) -> None:
+        """Large files, one after another, beside the batches: nobody waits for them."""
+        while not stop.is_set():
+            if (taken := await _unless(stop, self._take_large())) is None:
+                return
+            session, item = taken
+            if isinstance(item, Content) and not self._recorded.has(item):
+                item = await self._made_object(session, self._numbered(item), stop)
+            if item is not None:
+                await self.deliver(session, [item])  # its message goes like any other
+
+    async def _made_object(self, session: S, content: Content, stop: asyncio.Event) -> Content | Refusal | None:
+        """The file, when there is an object that holds it. None: not yet, or not any more; it is taken again."""
+        if (refusal := self._publisher.refusal(content, session)) is not None:
+            return refusal
+        stored = await _unless(stop, self._objects.store(content, session))
+        if isinstance(stored, Refusal):
+            return stored
+        if not stored:
+            self._count([content], [], [])
+        return content if stored else None
+
+    async def _take_large(self) -> tuple[S, Content | Refusal | None]:
+        """The next large file, and the connection that it may go over: only when it can be sent and recorded."""
+        await self._spool.large_waits()
+        await self._objects.ready(await self._publisher.ready())
+        item = await self._spool.read_large()
+        await self._ledger.ready()
+        return await self._publisher.ready(), item
+
     async def deliver(self, session: S, batch: Sequence[Content | Refusal]) -> None:
         """One batch, all the way. What has neither receipt nor refusal stays, and is taken again."""
         began = self._now_text()
@@ -158,12 +206,15 @@ class Delivery(Generic[S]):
                 refusals.append(item)
             elif receipt := self._recorded.pop(item):
                 known.append(receipt)
-            elif attempts := self._attempts.pop(item.path, 0):
-                fresh.append(item._replace(attempts=attempts + 1))
             else:
-                fresh.append(item)
+                fresh.append(self._numbered(item))
         self._spool.acknowledged(receipt.content.path for receipt in known)
         return known, fresh, refusals
+
+    def _numbered(self, content: Content) -> Content:
+        """The content, with the number of this attempt."""
+        attempts = self._attempts.pop(content.path, 0)
+        return content._replace(attempts=attempts + 1) if attempts else content
 
     def _count(self, fresh: Sequence[Content], receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> None:
         """What is settled leaves the queue and is counted, in one step; the rest goes back into the queue."""
@@ -191,7 +242,9 @@ def rows(receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> list[tuple
 
 def _receipt_row(receipt: Receipt) -> tuple[str, Row]:
     content = receipt.content
+    elsewhere = {"object": receipt.object} if receipt.object else {}
     return "duplicate" if receipt.duplicate else "published", {
+        **elsewhere,
         "path": content.name,
         "size": content.stamp.size,
         "sha256": content.sha256,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from syncdaemon.model import Content
+from syncdaemon.model import Content, Stamp
 
 
 @dataclass(frozen=True)
@@ -29,33 +29,47 @@ class MessageSettings:
 
 
 class Message(NamedTuple):
-    """What is sent for a file, but for its payload, which is the content's data."""
+    """What is sent for a file. `object`: what has the content, where the message itself has not."""
 
     content: Content
     msg_id: str
     subject: str
     headers: bytes
+    object: str = ""
+
+    @property
+    def body(self) -> bytes:
+        """The payload: the content's data, or nothing."""
+        return b"" if self.object else self.content.data or b""
 
     @property
     def size(self) -> int:
         """Bytes with the headers: what the server holds against its `max_payload`."""
-        return len(self.headers) + self.content.stamp.size
+        return len(self.headers) + len(self.body)
 
 
-def encode(content: Content, settings: MessageSettings) -> Message:
-    """The message of a file.
+def encode(content: Content, settings: MessageSettings, object: str = "") -> Message:
+    """The message of a file, or the one that names the `object` that has its content.
 
     On a subject per digest it carries `Nats-Expected-Last-Subject-Sequence: 0`: the server refuses it with 10071
     where the subject holds a message already, this year or next (nats-server 2.15).
     """
     msg_id = message_id(content, settings.site, settings.identity)
     once = "Nats-Expected-Last-Subject-Sequence: 0\r\n" if settings.per_digest else ""
+    elsewhere = f"Edge-Object: {object}\r\n" if object else ""
     headers = (
         f"NATS/1.0\r\nNats-Msg-Id: {msg_id}\r\nNats-Expected-Stream: {settings.stream}\r\n{once}"
         f"Edge-Site: {settings.site}\r\nEdge-Path: {content.name}\r\nEdge-Sha256: {content.sha256}\r\n"
-        f"Edge-Size: {content.stamp.size}\r\nEdge-Mtime-Ns: {content.stamp.mtime_ns}\r\n\r\n"
+        f"Edge-Size: {content.stamp.size}\r\nEdge-Mtime-Ns: {content.stamp.mtime_ns}\r\n"
+        f"{elsewhere}\r\n"
     ).encode()
-    return Message(content, msg_id, settings.subject_for(msg_id), headers)
+    return Message(content, msg_id, settings.subject_for(msg_id), headers, object)
+
+
+def overhead(settings: MessageSettings) -> int:
+    """The most bytes that the headers of a file's message have, its percent-encoded name not counted."""
+    largest = 10**18
+    return len(encode(Content(b"", "", Stamp(0, 0, largest, largest, 0), b"", "0" * 64, 1), settings).headers)
 
 
 def message_id(content: Content, site: str, identity: str) -> str:

@@ -40,7 +40,10 @@ class Content(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """The stream holds this file's content at `seq`. `duplicate`: it was there before this file came."""
+    """The stream holds this file's content at `seq`. `duplicate`: it was there before this file came.
+
+    `object`: bucket and name of the object that has the bytes, where the message has none.
+    """
 
     content: Content
     msg_id: str
@@ -48,6 +51,7 @@ class Receipt(NamedTuple):
     stream: str
     seq: int
     duplicate: bool
+    object: str = ""
 
 
 class Refusal(NamedTuple):

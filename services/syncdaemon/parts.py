@@ -6,6 +6,7 @@ import os
 
 from syncdaemon.link import LinkSettings
 from syncdaemon.message import MessageSettings
+from syncdaemon.objects import ObjectsSettings
 from syncdaemon.settings import Settings
 from syncdaemon.spool import SpoolSettings
 from syncdaemon.stream import StreamSettings
@@ -60,5 +61,15 @@ def stream(settings: Settings) -> StreamSettings:
         per_digest=settings.subject_is_per_digest,
         max_age=settings.sync_stream_max_age,
         max_bytes=settings.sync_stream_max_bytes,
+        replicas=settings.sync_stream_replicas,
+    )
+
+
+def objects(settings: Settings) -> ObjectsSettings:
+    """The bucket for files that no message can hold."""
+    return ObjectsSettings(
+        root=os.fsencode(os.path.abspath(settings.sync_replay_dir)),
+        site=settings.site,
+        create=settings.sync_stream_create,
         replicas=settings.sync_stream_replicas,
     )

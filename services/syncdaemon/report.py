@@ -12,6 +12,7 @@ from syncdaemon import __version__
 from syncdaemon.ledger import Ledger, now_text
 from syncdaemon.link import Link
 from syncdaemon.model import Receipt, Refusal
+from syncdaemon.objects import Objects
 from syncdaemon.publish import Publisher
 from syncdaemon.settings import Settings
 from syncdaemon.spool import Spool
@@ -27,11 +28,13 @@ class Report:
         spool: Spool,
         link: Link,
         publisher: Publisher,
+        objects: Objects,
         ledger: Ledger,
         bandwidth: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._spool, self._link, self._publisher, self._ledger = spool, link, publisher, ledger
+        self._objects = objects
         self._bandwidth = bandwidth
         self._began = time.monotonic()
         self._last: tuple[Receipt, str] | None = None
@@ -69,6 +72,7 @@ class Report:
         return {
             "link": Check(link.proved(), link.problem or "the server answers"),
             "lane": Check(not self._publisher.lane.paused, self._publisher.lane.paused or "open"),
+            "objects": Check(not self._objects.paused, self._objects.paused or "open"),
             "scanned": Check(scanned, self._spool.problem or f"{backlog.depth} files wait"),
             "ledger": Check(not self._ledger.problem, self._ledger.problem or f"row {self._ledger.head.n}"),
             "folders": Check(not self._spool.unread, self._unread() or "all can be read"),
@@ -79,6 +83,11 @@ class Report:
     def _unread(self) -> str:
         spool = self._spool
         return f"{spool.unread} folders or files can't be looked at: {spool.unread_one}" if spool.unread else ""
+
+    def _upload(self) -> dict[str, str | int] | None:
+        """How far a large file is."""
+        progress = self._objects.progress
+        return {"path": progress.name, "stored": progress.stored, "size": progress.size} if progress else None
 
     def status(self) -> dict[str, Any]:
         """What `syncdaemon status` shows."""
@@ -95,7 +104,8 @@ class Report:
             },
             "stream": self._settings.sync_stream,
             "dedupe_horizon_seconds": self._publisher.lane.horizon if isfinite(self._publisher.lane.horizon) else "any",
-            "paused": self._publisher.lane.paused or self._ledger.problem,
+            "paused": self._publisher.lane.paused or self._objects.paused or self._ledger.problem,
+            "upload": self._upload(),
             "queue_depth": self._spool.backlog.depth,
             "oldest_file_age_seconds": round(self._spool.oldest_age(), 3),
             "bandwidth_bps": round(self._bandwidth()),

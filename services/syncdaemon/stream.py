@@ -73,7 +73,8 @@ class Memory(Enum):
 class StreamInfo:
     """What matters of a stream as it is. `window` and `max_age` in seconds; a `max_age` of 0: none.
 
-    `forgets`: messages leave it by its own rules; `leader` is empty outside a cluster.
+    `forgets`: messages leave it by its own rules; `leader` is empty outside a cluster. `max_msg_size` in bytes, headers
+    counted; below 0: no limit of its own.
     """
 
     name: str
@@ -89,6 +90,7 @@ class StreamInfo:
     forgets: bool
     created: str
     leader: str
+    max_msg_size: int = -1
 
     def memory(self, per_digest: bool) -> Memory:
         """What the stream can tell of a message that was sent to it and not acknowledged."""
@@ -229,6 +231,7 @@ def read_info(answer: Mapping[str, Any]) -> StreamInfo:
         forgets=_forgets(config),
         created=answer.get("created", ""),
         leader=answer.get("cluster", {}).get("leader", ""),
+        max_msg_size=config.get("max_msg_size", -1),
     )
 
 

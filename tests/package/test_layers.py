@@ -20,6 +20,7 @@ LAYERS = {
         "appetite",
         "backlog",
         "chain",
+        "chunks",
         "diagnosis",
         "doubt",
         "incoming",
@@ -30,13 +31,14 @@ LAYERS = {
         "settle",
         "verdict",
     },
-    "ground": {"disk"},
+    "ground": {"disk", "lease"},
     "edges": {
         "fetch",
         "history",
         "ledger",
         "link",
         "metrics",
+        "objects",
         "presence",
         "publish",
         "put",
@@ -76,6 +78,7 @@ MAY_IMPORT_TOO = {
     "fetch": {"history", "link"},
     "history": {"link"},
     "incoming": {"message"},  # which writes the headers that this reads
+    "objects": {"link"},
     "presence": {"history", "link", "stream"},
     "publish": {"history", "link", "stream"},  # the lane opens when the stream is prepared
     "receive": {"disk", "parts", "tasks"},

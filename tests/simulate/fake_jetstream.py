@@ -56,7 +56,7 @@ class Frame(NamedTuple):
     def is_for_a_stream(self) -> bool:
         """Whether a stream could store it: no call of the API, nor a message that expects an impossible stream."""
         expected = header_fields(self.headers).get("Nats-Expected-Stream", "")
-        return not self.subject.startswith("$") and "." not in expected
+        return not self.subject.startswith(_API) and "." not in expected
 
 
 class Fault:
@@ -147,12 +147,13 @@ class FakeJetStream:
         calls: dict[str, Callable[[str, dict[str, Any]], dict[str, Any]]] = {
             "STREAM.CREATE": self._create,
             "STREAM.UPDATE": self._update,
-            "STREAM.INFO": lambda name, ask: self._stream(name).info(self.clock.now),
+            "STREAM.INFO": lambda name, ask: self._stream(name).info(self.clock.now, ask.get("subjects_filter")),
             "STREAM.DELETE": self._delete,
             "STREAM.PURGE": self._purge,
             "STREAM.MSG.GET": self._get,
             "CONSUMER.CREATE": self._create_consumer,
             "CONSUMER.DELETE": lambda name, ask: {"success": self.consumers.pop(name, None) is not None},
+            "STREAM.MSG.DELETE": self._delete_message,
         }
         try:
             return calls[verb](name, ask)
@@ -187,7 +188,20 @@ class FakeJetStream:
         return {"success": True}
 
     def _purge(self, name: str, ask: dict[str, Any]) -> dict[str, Any]:
-        return {"success": True, "purged": self._stream(name).remove(ask.get("filter", ">"), self.clock.now)}
+        stream = self._stream(name)
+        if stream.config["deny_purge"]:
+            raise Refused(500, 10110, "stream purge not permitted")
+        return {"success": True, "purged": stream.remove(ask.get("filter", ">"), self.clock.now, ask.get("seq"))}
+
+    def _delete_message(self, name: str, ask: dict[str, Any]) -> dict[str, Any]:
+        stream = self._stream(name)
+        if stream.config["deny_delete"]:
+            raise Refused(500, 10057, "message delete not permitted")
+        if ask["seq"] > stream.last_seq:
+            raise Refused(500, 10057, "stream store EOF")
+        if stream.messages.pop(ask["seq"], None) is None:
+            raise Refused(400, 10043, f"sequence {ask['seq']} not found")
+        return {"success": True}
 
     def _get(self, name: str, ask: dict[str, Any]) -> dict[str, Any]:
         stream = self._stream(name)

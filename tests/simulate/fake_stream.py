@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -23,9 +24,11 @@ DEFAULTS: Mapping[str, Any] = {
     "allow_direct": False,
     "deny_delete": False,
     "deny_purge": False,
+    "allow_rollup_hdrs": False,
 }
 _LIMITS = ("max_consumers", "max_msgs", "max_bytes", "max_msgs_per_subject", "max_msg_size")  # none is -1
 _MOST_HEADERS = 64 << 10
+_MOST_SUBJECTS = 100_000  # in one answer
 _WINDOW_NS, _LEAST_WINDOW_NS = 120_000_000_000, 100_000_000
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -103,6 +106,10 @@ class FakeStream:
         self._evict()
         if msg_id:
             self._ids[msg_id] = (message.seq, now)
+        if "Nats-Rollup" in fields:
+            older = [seq for seq, one in self.messages.items() if one.subject == subject and seq < message.seq]
+            for seq in older:
+                del self.messages[seq]
         return message.seq, False
 
     def _admit(self, subject: str, headers: bytes, data: bytes, fields: Mapping[str, str]) -> None:
@@ -120,6 +127,8 @@ class FakeStream:
             found = last.seq if last else 0
             if int(fields["Nats-Expected-Last-Subject-Sequence"]) != found:
                 raise Refused(400, 10071, f"wrong last sequence: {found}")
+        if "Nats-Rollup" in fields and not config["allow_rollup_hdrs"]:
+            raise Refused(500, 10111, "rollup not permitted")
 
     def _make_room(self, subject: str, size: int) -> None:
         config = self.config
@@ -164,10 +173,11 @@ class FakeStream:
         self.last_seq = max((message.seq for message in self.history), default=0)
         self.restarted(now)
 
-    def remove(self, subjects: str, now: float) -> int:
-        """Purges what these subjects cover; how many messages that were. The ids stay known."""
+    def remove(self, subjects: str, now: float, before: int | None = None) -> int:
+        """Purges what these subjects cover, below a sequence; how many messages that were. The ids stay known."""
         self._forget(now)
-        gone = [seq for seq, message in self.messages.items() if matches(subjects, message.subject)]
+        end = before or self.last_seq + 1
+        gone = [seq for seq, message in self.messages.items() if matches(subjects, message.subject) and seq < end]
         for seq in gone:
             del self.messages[seq]
         return len(gone)
@@ -181,8 +191,8 @@ class FakeStream:
         """What the messages count for."""
         return sum(message.size for message in self.messages.values())
 
-    def info(self, now: float) -> dict[str, Any]:
-        """Configuration and state, as STREAM.INFO tells them."""
+    def info(self, now: float, subjects: str | None = None) -> dict[str, Any]:
+        """Configuration and state, as STREAM.INFO tells them; with the number of messages of each of the `subjects`."""
         self._forget(now)
         first = next(iter(self.messages.values()), None)
         state: dict[str, Any] = {
@@ -192,9 +202,16 @@ class FakeStream:
             "last_seq": self.last_seq,
             "consumer_count": 0,
         }
-        if self.messages:
-            state["num_subjects"] = len({message.subject for message in self.messages.values()})
-        return {"config": dict(self.config), "created": _time(self._created), "state": state}
+        counts = Counter(message.subject for message in self.messages.values())
+        if counts:
+            state["num_subjects"] = len(counts)
+        told = {"config": dict(self.config), "created": _time(self._created), "state": state, "ts": _time(now)}
+        if subjects is None:
+            return told
+        wanted = {subject: count for subject, count in counts.items() if matches(subjects, subject)}
+        if wanted:
+            state["subjects"] = wanted
+        return told | {"total": len(wanted), "offset": 0, "limit": _MOST_SUBJECTS if wanted else 0}
 
 
 def completed(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,6 +226,8 @@ def completed(config: Mapping[str, Any]) -> dict[str, Any]:
         raise Refused(500, 10074, "replicas > 1 not supported in non-clustered mode")
     if full["duplicate_window"] < _LEAST_WINDOW_NS:
         raise Refused(500, 10052, "duplicates window needs to be >= 100ms")
+    if full["deny_purge"] and full["allow_rollup_hdrs"]:
+        raise Refused(500, 10052, "roll-ups require the purge permission")
     if full["max_age"] and full["duplicate_window"] > full["max_age"]:
         raise Refused(500, 10052, "duplicates window can not be larger then max age")
     if full.get("discard_new_per_subject") and full["discard"] != "new":

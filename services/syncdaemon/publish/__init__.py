@@ -7,14 +7,16 @@ refuses the second copy.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from syncdaemon import pace, verdict
+from syncdaemon.chunks import object_of
 from syncdaemon.errors import LinkDown
 from syncdaemon.link import Session
-from syncdaemon.message import Message, MessageSettings, Stored, encode, is_of
+from syncdaemon.message import Message, MessageSettings, Stored, encode, is_of, overhead
 from syncdaemon.model import Content, Outcome, Receipt, Refusal, Seen
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import PROBE_ID, Journal, Lane
@@ -46,6 +48,7 @@ class Publisher:
         self._window = pace.Window()
         self._sending = asyncio.Lock()
         self._room = asyncio.Event()
+        self.threshold = sys.maxsize  # bytes from which on a file goes as an object although a message could hold it
         self.in_doubt: dict[bytes, str] = {}  # by path: the id that was sent for the file, and not answered
 
     async def ready(self) -> Session:
@@ -62,23 +65,36 @@ class Publisher:
         self.lane.doubt.forget()
 
     def largest(self, session: Session) -> int:
-        """The size of the largest file that can be a message, its headers not counted."""
-        return session.max_payload
+        """The bytes that a file and its percent-encoded name may have together to be a message of this session."""
+        limits = [session.max_payload]
+        if self.lane.stream is not None and self.lane.stream.max_msg_size >= 0:
+            limits.append(self.lane.stream.max_msg_size)
+        return min(self.threshold, min(limits) - overhead(self._settings))
+
+    def refusal(self, content: Content, session: Session) -> Refusal | None:
+        """Why no message of this session can stand for the file, not even one that names an object; None: one can."""
+        size = encode(content, self._settings, object_of(content.sha256)).size
+        if size <= session.max_payload:
+            return None
+        detail = f"{size} bytes of headers alone, the server takes {session.max_payload} (max_payload)"
+        return Refusal(content, "too_large", detail)
 
     async def publish(self, batch: Sequence[Content], session: Session) -> list[Outcome]:
         """Sends a batch and waits for the answers: the receipts and refusals that are certain.
 
-        A file without an outcome was not stored, or nobody knows (then it is `in_doubt`): it stays and
-        is sent again. What is sent again can't be stored twice.
+        The message of a file without its data names the object that has it, which is there by then. A file without
+        an outcome was not stored, or nobody knows (then it is `in_doubt`): it stays and is sent again. What is sent
+        again can't be stored twice.
         """
         outcomes: list[Outcome] = []
         messages: list[Message] = []
         for content in batch:
-            message = encode(content, self._settings)
-            if content.data is None or message.size > session.max_payload:
-                detail = f"{message.size} bytes with its headers, the server takes {session.max_payload} (max_payload)"
-                outcomes.append(Refusal(content, "too_large", detail))
-            elif seen := self.lane.doubt.found(message.msg_id):
+            message = encode(content, self._settings, object_of(content.sha256) if content.data is None else "")
+            if message.size > session.max_payload:
+                if refusal := self.refusal(content, session):
+                    outcomes.append(refusal)
+                continue  # else the limit shrank since it was read: it is read again, and then it is an object's
+            if seen := self.lane.doubt.found(message.msg_id):
                 outcomes.append(self._found(message, seen))
             else:
                 messages.append(message)
@@ -133,7 +149,7 @@ class Publisher:
             if not self._doubted(message):  # of one that was sent before, this answer does not tell
                 self.lane.doubt.answered(message.msg_id)
             if isinstance(judged, verdict.Stored) and not judged.duplicate:
-                stored += message.content.stamp.size
+                stored += len(message.body)
                 outcomes.append(self._receipt(message, judged.seq, duplicate=False))
             elif isinstance(judged, verdict.Stored | verdict.Known):
                 taken.append((message, judged))
@@ -158,15 +174,17 @@ class Publisher:
         """Whether it was sent before, and an earlier attempt stands for this one."""
         return self._doubted(message) and message.msg_id in self.lane.doubt
 
-    def _receipt(self, message: Message, seq: int, duplicate: bool, subject: str = "") -> Receipt:
-        """`subject` where the message that is there has another one: of another site, with the same content."""
+    def _receipt(self, message: Message, seq: int, duplicate: bool, there: Stored | Seen | None = None) -> Receipt:
+        """`there`: the message that the stream holds. It may be of another site, with the same content."""
         if self.in_doubt.pop(message.content.path, None) == message.msg_id:
             self.lane.doubt.answered(message.msg_id)
         if not duplicate:
             self.lane.recorded.add(seq)
         self.lane.stored(seq)
-        stream = self._settings.stream
-        return Receipt(message.content, message.msg_id, subject or message.subject, stream, seq, duplicate)
+        subject, where = message.subject, message.object
+        if there is not None:
+            subject, where = there.subject, there.headers.get("Edge-Object", "")
+        return Receipt(message.content, message.msg_id, subject, self._settings.stream, seq, duplicate, where)
 
     async def _read_back(
         self, session: Session, message: Message, judged: verdict.Stored | verdict.Known
@@ -195,14 +213,14 @@ class Publisher:
             detail = f"message {stored.seq} of the stream has this subject, and is another's: {message.subject}"
             return Refusal(content, "subject_taken", detail)
         own = self._is_own(message, stored.seq, stored.headers)
-        return self._receipt(message, stored.seq, not own, stored.subject)
+        return self._receipt(message, stored.seq, not own, stored)
 
     def _found(self, message: Message, seen: Seen) -> Receipt:
         """It was in doubt, and the stream holds it."""
         own = self._is_own(message, seen.seq, seen.headers)
         if not self._doubted(message):  # it was sent by a process that crashed
             self.lane.doubt.answered(message.msg_id)
-        return self._receipt(message, seen.seq, not own, seen.subject)
+        return self._receipt(message, seen.seq, not own, seen)
 
     def _is_own(self, message: Message, seq: int, headers: Mapping[str, str]) -> bool:
         """Whether the message at `seq` was sent for this very file, by us or by a process that crashed, and that is

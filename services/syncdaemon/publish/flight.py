@@ -21,7 +21,7 @@ class Flight:
         self.messages = messages
         self.answers: list[tuple[bytes, bytes | None] | None] = [None] * len(messages)
         self.latencies: list[float] = []
-        self.size = sum(message.content.stamp.size for message in messages)
+        self.size = sum(len(message.body) for message in messages)
         self.handed = False
         self.landed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._missing = len(messages)
@@ -32,7 +32,7 @@ class Flight:
         size = 0
         for key, message in enumerate(self.messages):
             reply = session.expect(self, key)
-            frames += frame(message.subject.encode(), reply, message.headers, message.content.data or b"")
+            frames += frame(message.subject.encode(), reply, message.headers, message.body)
             size += message.size
             if size >= _SEND_BYTES:
                 self.handed = True

@@ -1,0 +1,181 @@
+"""Files too large for a message, as objects of the bucket `edge_replay`.
+
+One file at a time, beside the batches: its chunks, in order, and at last its meta, in the wire format of the Object
+Store (ADR-20), so that any NATS client reads it back. Whatever cuts it short, the next attempt goes on behind the
+last chunk that is stored. The message that names the object is the publisher's to send, when the object is whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import structlog
+
+from syncdaemon import chunks, pace
+from syncdaemon.chunks import Meta
+from syncdaemon.errors import LinkDown
+from syncdaemon.link import Session
+from syncdaemon.model import Content, Refusal
+from syncdaemon.objects.bucket import Bucket, Halt
+from syncdaemon.objects.janitor import tidy
+from syncdaemon.objects.source import Changed, Source
+from syncdaemon.objects.upload import Kept, Upload
+
+MAX_CHUNKS, MAX_BYTES = 32, 4 << 20
+"""The window: what can be sent twice after a cut."""
+
+_WORTH_LOOKING = 1 << 20  # bytes of a file that may have been begun with another chunk size
+_TIDY_SECONDS = 86_400.0
+_SAY_AGAIN = 60.0  # seconds between two warnings about the same pause
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class ObjectsSettings:
+    """`root`: the replay directory. `create`: a missing bucket may be made, with so many `replicas`."""
+
+    root: bytes
+    site: str
+    create: bool
+    replicas: int
+
+
+class Watcher(Protocol):
+    """Is told what happens, for metrics."""
+
+    def answered(self, latencies: Sequence[float], size: int) -> None:
+        """`size` bytes of payload are stored."""
+
+    def failed(self, reason: str, count: int) -> None:
+        """Something was not stored, for a reason that passes."""
+
+
+class Progress(NamedTuple):
+    """The file that is under way, and how many of its bytes the bucket has."""
+
+    name: str
+    stored: int
+    size: int
+
+
+class Objects:
+    """Makes objects of files. `chunk`: the largest chunk to cut them into; a slow link wants smaller ones."""
+
+    def __init__(self, settings: ObjectsSettings, watcher: Watcher) -> None:
+        self._settings = settings
+        self._watcher = watcher
+        self._window = pace.Window(MAX_CHUNKS, MAX_BYTES)
+        self._thread = ThreadPoolExecutor(1, "objects")
+        self._bucket: Bucket | None = None
+        self._kept: Kept | None = None
+        self._under_way: tuple[Content, Upload] | None = None
+        self._tidied_at: float | None = None
+        self._resume_at = 0.0
+        self._said: tuple[str, float] = ("", 0.0)
+        self.chunk = chunks.SIZES[0]
+        self.paused = ""
+
+    @property
+    def progress(self) -> Progress | None:
+        """What is under way now."""
+        if self._under_way is None:
+            return None
+        content, upload = self._under_way
+        return Progress(content.name, min(upload.at, content.stamp.size), content.stamp.size)
+
+    async def ready(self, session: Session) -> None:
+        """Waits out a pause of the bucket; returns at once when this session is lost."""
+        if (wait := self._resume_at - time.monotonic()) > 0:
+            await asyncio.wait((session.lost,), timeout=wait)
+
+    async def store(self, content: Content, session: Session) -> bool | Refusal:
+        """Makes an object of a file. True: it is whole. False: not yet, or the file is not what it was; it stays."""
+        try:
+            stored = await self._store(content, session)
+        except Halt as halt:
+            self._pause(halt)
+        except LinkDown:
+            self._watcher.failed("link_down", 1)
+        except Changed as change:
+            log.info("changed_under_way", path=content.name, what=str(change), effect="it has to settle again")
+        except OSError as error:
+            log.warning("not_read", path=content.name, error=error.strerror, effect="it is looked at again")
+        else:
+            self.paused = ""
+            return stored
+        return False
+
+    async def _store(self, content: Content, session: Session) -> bool | Refusal:
+        bucket = await self._open(session)
+        size = chunks.size_within(bucket.room, self.chunk)
+        if size is None:
+            return Refusal(
+                content, "too_large", f"the server takes messages of {bucket.room} bytes, too few for a chunk"
+            )
+        size = await self._begun(bucket, content, size)
+        meta = Meta.of(content.sha256, content.stamp.size, size, self._settings.site)
+        path = os.path.join(self._settings.root, content.path)
+        kept = self._keep(meta.nuid, content)
+        source = await self._in_thread(Source, path, content.stamp, kept.marks)
+        try:
+            upload = Upload(bucket, source, meta, size, kept, self._window, self._in_thread, self._stored)
+            self._under_way = content, upload
+            await upload.run()
+        finally:
+            self._under_way = None
+            self._thread.submit(source.close)  # behind a call that is still under way
+        return True
+
+    async def _open(self, session: Session) -> Bucket:
+        if self._bucket is None or self._bucket.session is not session:
+            self._bucket = await Bucket.open(session, self._settings.create, self._settings.replicas)
+        if self._tidied_at is None or time.monotonic() - self._tidied_at >= _TIDY_SECONDS:
+            self._tidied_at = time.monotonic()
+            await tidy(self._bucket)
+        return self._bucket
+
+    async def _begun(self, bucket: Bucket, content: Content, wanted: int) -> int:
+        """The chunk size that most of the file is stored with already, by an earlier attempt; else the wanted one."""
+        if content.stamp.size < _WORTH_LOOKING:
+            return wanted
+        sizes = [wanted, *(size for size in chunks.SIZES if size != wanted and size + chunks.HEADERS <= bucket.room)]
+        nuids = (chunks.nuid_of(content.sha256, size, self._settings.site) for size in sizes)
+        counts = await asyncio.gather(*map(bucket.count, nuids))
+        return max(zip(sizes, counts, strict=True), key=lambda begun: begun[0] * begun[1])[0]
+
+    def _keep(self, nuid: str, content: Content) -> Kept:
+        """What is remembered of this upload, as far as it is of this version of the file."""
+        if self._kept is None or self._kept.nuid != nuid:
+            self._kept = Kept(nuid, content.stamp)
+        elif self._kept.stamp != content.stamp:
+            self._kept.stamp = content.stamp
+            self._kept.marks.clear()
+        return self._kept
+
+    async def _in_thread(self, call: Any, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
+
+    def _stored(self, size: int) -> None:
+        self._watcher.answered((), size)
+
+    def _pause(self, halt: Halt) -> None:
+        now = time.monotonic()
+        self._bucket = None  # it is looked at anew
+        self._resume_at = now + halt.wait
+        self.paused = f"{halt.reason}: {halt}"
+        self._watcher.failed(halt.reason, 1)
+        said, at = self._said
+        if said != halt.reason or now - at >= _SAY_AGAIN:
+            log.warning("objects_paused", reason=halt.reason, detail=str(halt), effect="large files are kept")
+            self._said = (halt.reason, now)
+
+    def close(self) -> None:
+        """Waits for the thread."""
+        self._thread.shutdown(wait=True)

@@ -1,0 +1,109 @@
+"""The file of an upload: read in chunks, hashed on the way, from any place on. Every call here blocks."""
+
+from __future__ import annotations
+
+import os
+import stat
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from syncdaemon import lease
+from syncdaemon.model import Stamp
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+SO_FAR = 32  # characters of a digest: half of it
+_PIECE = 1 << 20
+
+Marks = dict[int, "_Hash"]
+"""By offset: the digest's state there."""
+
+
+class Changed(Exception):
+    """The file is not any more what it was when its digest was taken."""
+
+
+class Source:
+    """A file in the version of `stamp`, open. `marks` is where the digest need not be taken from the beginning.
+
+    Raises Changed where it is another version by now or somebody writes to it, OSError where it can't be read.
+    """
+
+    def __init__(self, path: bytes, stamp: Stamp, marks: Marks) -> None:
+        self._stamp = stamp
+        self._marks = marks
+        self._offset = 0
+        self._digest = sha256()
+        self._fd = os.open(path, lease.READ)
+        try:
+            self.check()
+            if lease.has_writer(self._fd, stamp.size):
+                raise Changed("it is being written to")
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def check(self) -> None:
+        """Raises Changed where the file is not that version any more."""
+        found = os.fstat(self._fd)
+        now = Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if not stat.S_ISREG(found.st_mode) or now != self._stamp:
+            raise Changed("it was written to, or replaced")
+
+    def close(self) -> None:
+        """Gives the file back."""
+        os.close(self._fd)
+
+    def go_to(self, offset: int, most: int) -> bool:
+        """Takes the digest of what lies before `offset`, reading at most `most` bytes; whether it is there."""
+        if offset < self._offset or max(self._known(offset)) > self._offset:
+            self._offset = max(self._known(offset))
+            self._digest = self._marks[self._offset].copy() if self._offset else sha256()
+        end = min(offset, self._offset + most)
+        while self._offset < end:
+            self._take(self._read(min(_PIECE, end - self._offset)))
+        self._forget(self._offset)
+        self._marks[self._offset] = self._digest.copy()
+        return self._offset == offset
+
+    def chunks(self, size: int, count: int, needed: int) -> list[tuple[bytes, str]]:
+        """The next chunks, each with half the digest of all up to its end. Marks before the offset `needed` go."""
+        self._forget(needed)
+        found: list[tuple[bytes, str]] = []
+        while len(found) < count and self._offset < self._stamp.size:
+            data = self._read(min(size, self._stamp.size - self._offset))
+            self._take(data)
+            self._marks[self._offset] = self._digest.copy()
+            found.append((data, self.so_far))
+        return found
+
+    @property
+    def so_far(self) -> str:
+        """Half the digest of what was read up to here, in hexadecimal."""
+        return self._digest.hexdigest()[:SO_FAR]
+
+    def is_whole(self, digest: str) -> bool:
+        """Whether all of it was read, and is what has this digest."""
+        return self._offset == self._stamp.size and self._digest.hexdigest() == digest
+
+    def _read(self, size: int) -> bytes:
+        data = os.pread(self._fd, size, self._offset)
+        while len(data) < size:
+            if not (more := os.pread(self._fd, size - len(data), self._offset + len(data))):
+                raise Changed("it became shorter")
+            data += more
+        return data
+
+    def _take(self, data: bytes) -> None:
+        self._digest.update(data)
+        self._offset += len(data)
+
+    def _known(self, offset: int) -> list[int]:
+        """Where a digest is known at or before `offset`."""
+        return [0, *(mark for mark in self._marks if mark <= offset)]
+
+    def _forget(self, needed: int) -> None:
+        keep = max(self._known(needed))
+        for mark in [mark for mark in self._marks if mark < keep]:
+            del self._marks[mark]

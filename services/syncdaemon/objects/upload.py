@@ -1,0 +1,180 @@
+"""The way of one file into the bucket, from where an earlier attempt left it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from syncdaemon import pace, verdict
+from syncdaemon.chunks import Chunk, GoOn, Meta, decide
+from syncdaemon.errors import LinkDown
+from syncdaemon.model import Stamp
+from syncdaemon.objects.bucket import Bucket, Halt, halt
+from syncdaemon.objects.flight import Flight
+from syncdaemon.objects.source import Changed, Marks, Source
+
+_ATTEMPTS = 4  # looks at what the bucket holds, until a pause is due
+_READ_BYTES = 1 << 20  # read at once, while what was read before is sent
+_READ_CHUNKS = 32
+_PASS_BYTES = 64 << 20  # read at once where nothing is sent
+
+log = structlog.get_logger(__name__)
+
+InThread = Callable[..., Awaitable[Any]]
+
+
+@dataclass
+class Kept:
+    """What the process remembers of an upload between two attempts: all of it can be lost."""
+
+    nuid: str
+    stamp: Stamp
+    marks: Marks = field(default_factory=dict)
+    generation: int = 0
+    strays: list[int] = field(default_factory=list)  # sequences of chunks behind a gap, to be taken out
+
+
+class Upload:
+    """A file on its way. `size`: of a chunk; `stored` is told of bytes as the bucket has them, from `at` on."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        source: Source,
+        meta: Meta,
+        size: int,
+        kept: Kept,
+        window: pace.Window,
+        in_thread: InThread,
+        stored: Callable[[int], None],
+    ) -> None:
+        self._bucket = bucket
+        self._source = source
+        self._meta = meta
+        self._size = size
+        self._kept = kept
+        self._window = window
+        self._in_thread = in_thread
+        self._stored = stored
+        self.at = 0
+
+    async def run(self) -> None:
+        """Returns when the object is whole.
+
+        Raises Changed where the file is not what it was, OSError where it can't be read, LinkDown, and Halt where the
+        bucket takes no more for now. Whatever it raises, the next attempt goes on from what is stored.
+        """
+        for _ in range(_ATTEMPTS):
+            there = await self._bucket.meta(self._meta.name)
+            if there is not None and await self._is_whole(there):
+                return
+            await self._take_out_strays()
+            plan = await self._plan()
+            if plan is None or not await self._send(plan):
+                continue
+            await self._check()
+            if await self._bucket.count(self._meta.nuid) != self._meta.chunks:
+                continue
+            if await self._bucket.put_meta(self._meta, self._size, there.seq if there else 0):
+                return
+        raise Halt("upload_unsettled", f"what the bucket holds of {self._meta.name} changes by itself", 1.0)
+
+    async def _is_whole(self, there: Meta) -> bool:
+        """Whether the object is there, by whomsoever. Then what we have of it ourselves is of no use."""
+        if not there.is_of(self._meta) or await self._bucket.count(there.nuid) != there.chunks:
+            return False
+        if there.nuid != self._meta.nuid and await self._bucket.count(self._meta.nuid):
+            await self._bucket.purge(self._meta.nuid)
+        return True
+
+    async def _plan(self) -> GoOn | None:
+        """Where to go on; None where all has to begin again, and what was there is taken out."""
+        plan = decide(await self._bucket.found(self._meta.nuid), self._meta.nuid, self._meta.chunks)
+        if isinstance(plan, GoOn):
+            offset = min(plan.number * self._size, self._meta.size)
+            while not await self._in_thread(self._source.go_to, offset, _PASS_BYTES):
+                if self._bucket.session.lost.done():
+                    raise LinkDown(self._bucket.session.lost.result())
+            if not plan.number or self._source.so_far == plan.so_far:
+                return plan
+            plan = "the chunks that are there are of other bytes"
+        await self._discard(plan)
+        return None
+
+    async def _discard(self, why: str) -> None:
+        """Takes out every chunk of this upload: it belongs to this site alone."""
+        log.warning("upload_begun_again", object=self._meta.name, reason=why)
+        await self._bucket.purge(self._meta.nuid)
+        self._kept.generation += 1
+        self._kept.strays.clear()
+
+    async def _take_out_strays(self) -> None:
+        """Takes out what was stored behind a gap, so that the upload goes on before it."""
+        while self._kept.strays:
+            await self._bucket.delete(self._kept.strays[-1])
+            self._kept.strays.pop()
+
+    async def _check(self) -> None:
+        """What was sent is what its digest says, and the file has not changed. Raises Changed."""
+        if not self._source.is_whole(self._meta.name):
+            await self._discard("the file changed while it was read")
+            raise Changed("its digest is another one")
+        await self._in_thread(self._source.check)
+
+    async def _send(self, plan: GoOn) -> bool:
+        """Sends what is missing; False where the bucket has to be looked at again."""
+        self._kept.generation = max(self._kept.generation, plan.generation)
+        self.at = plan.number * self._size
+        flight = Flight(self._bucket.session, self._window, plan.number, plan.seq, self._arrived)
+        try:
+            await self._fly(flight)
+        except (Changed, OSError) as error:
+            await flight.landed()
+            if isinstance(error, Changed):
+                await self._discard(str(error))
+            raise
+        return self._settle(flight, plan.number)
+
+    async def _fly(self, flight: Flight) -> None:
+        """All chunks from the flight's next on, in order; the first alone, to see whether the others are welcome."""
+        first = index = flight.next
+        reading = self._read(flight)
+        while index < self._meta.chunks and not flight.over:
+            pieces = await reading
+            reading = self._read(flight)
+            for data, so_far in pieces:
+                if not await flight.room(len(data)):
+                    break
+                chunk = Chunk(self._meta.nuid, index, self._kept.generation, so_far)
+                await flight.send(chunk, self._meta.name, data)
+                if index == first:
+                    await flight.landed()
+                index += 1
+        await reading
+        await flight.landed()
+
+    def _read(self, flight: Flight) -> asyncio.Future[list[tuple[bytes, str]]]:
+        """The next chunks, read ahead."""
+        count = max(1, min(_READ_CHUNKS, _READ_BYTES // self._size))
+        needed = flight.next * self._size
+        return asyncio.ensure_future(self._in_thread(self._source.chunks, self._size, count, needed))
+
+    def _arrived(self, size: int) -> None:
+        self.at += size
+        self._stored(size)
+
+    def _settle(self, flight: Flight, began: int) -> bool:
+        """What became of the chunks that were sent."""
+        self._kept.strays += flight.beyond.values()
+        if flight.beyond or (isinstance(flight.trouble, verdict.Stored) and flight.next == began):
+            # Their ids are known to the server for a while, and the chunks are not, or will not be, there.
+            self._kept.generation += 1
+        if flight.cut:
+            raise LinkDown(flight.cut)
+        if isinstance(flight.trouble, verdict.Again | verdict.Stop | verdict.Refuse):
+            raise halt(flight.trouble)
+        return flight.trouble is None and flight.next == self._meta.chunks
