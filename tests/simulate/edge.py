@@ -13,6 +13,7 @@ other. Everything else is what a site runs: the daemon with its own wiring, the 
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import sys
@@ -49,6 +50,7 @@ from tests.support.jetstream import ledger_rows
 SITE, STREAM = "edge-1", "swarm_jobs"
 MAX_PAYLOAD = 2_000
 REASON = ".reason.json"
+TOO_LONG = "/".join(["ä" * 100] * 4)  # a name that percent-encoded is longer than that
 _BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 LONG = 900.0  # seconds after which nothing can be left to do
 
@@ -218,7 +220,7 @@ class Edge:
         self.log = self._stack.enter_context(structlog.testing.capture_logs())
         put(time, "monotonic", self.clock.monotonic)
         for name, module in list(sys.modules.items()):
-            if name.startswith(("syncdaemon.spool", "syncdaemon.ledger", "syncdaemon.disk")):
+            if name.startswith(tuple(f"syncdaemon.{part}" for part in ("spool", "ledger", "objects", "disk"))):
                 put(module, "ThreadPoolExecutor", self._executor, raising=False)
                 put(module, "os", MortalOs(self), raising=False)
         put(syncdaemon.disk, "_renameat2", self._step("disk", syncdaemon.disk._renameat2))
@@ -388,6 +390,26 @@ class Edge:
         """Every message that was ever stored."""
         return self.hub.streams[STREAM].history if STREAM in self.hub.streams else []
 
+    def contents(self) -> list[bytes]:
+        """What every message stands for that was ever stored."""
+        return list(map(self.content, self.history()))
+
+    def content(self, message: Message) -> bytes:
+        """What a message stands for: its body, or the object that it names, read as any client would."""
+        where = header_fields(message.headers).get("Edge-Object")
+        return message.data if where is None else self.object(where)
+
+    def object(self, where: str) -> bytes:
+        """The content of an object; the test fails where the bucket has not all of it."""
+        bucket, _, name = where.partition("/")
+        stored = self.hub.streams[f"OBJ_{bucket}"].messages.values()
+        subject = f"$O.{bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
+        (meta,) = [json.loads(message.data) for message in stored if message.subject == subject]
+        chunks = [message.data for message in stored if message.subject == f"$O.{bucket}.C.{meta['nuid']}"]
+        whole = b"".join(chunks)
+        assert (meta["chunks"], meta["size"], digest(whole)) == (len(chunks), len(whole), name)
+        return whole
+
     def rows(self, *events: str) -> list[dict[str, Any]]:
         """The ledger's rows of these events."""
         return [row for row in ledger_rows(self.ledger) if row["event"] in events]
@@ -410,17 +432,34 @@ class Edge:
         assert self.surprises == []
         assert self.waiting() == []
         self.check_stream()
+        self.check_bucket()
         self.check_receipts()
         self.check_quarantine()
 
     def check_stream(self) -> None:
         """It holds every content that the server takes, once, and nothing else."""
-        stored = [message.data for message in self.history()]
-        wanted = {data for data in [*self.changed, *(data for _, data in self.dropped)] if not too_large(data)}
+        stored = self.contents()
+        wanted = {*self.changed, *(data for name, data in self.dropped if not refused(name))}
         assert len(stored) == len(set(stored)), "nothing is stored twice"
         assert wanted <= set(stored), "nothing is lost"
         assert set(stored) <= wanted | {data for _, data in self.withdrawn}
         assert set(self.held()) <= set(stored)
+
+    def check_bucket(self) -> None:
+        """It holds what messages need and no more, unless an upload was given up because its file was withdrawn."""
+        if (bucket := self.hub.streams.get("OBJ_edge_replay")) is None:
+            return
+        needed = {
+            header_fields(message.headers).get("Edge-Object", "/").partition("/")[2] for message in self.history()
+        }
+        stored = list(bucket.messages.values())
+        metas = [json.loads(message.data) for message in stored if message.subject.startswith("$O.edge_replay.M.")]
+        chunks = Counter(message.subject for message in stored if message.subject.startswith("$O.edge_replay.C."))
+        wanted = {f"$O.edge_replay.C.{meta['nuid']}": meta["chunks"] for meta in metas}
+        assert wanted.items() <= chunks.items()
+        if not self.withdrawn:
+            assert {meta["name"] for meta in metas} == needed - {""}
+            assert chunks == wanted
 
     def check_receipts(self) -> None:
         """Every file has its row; a receipt names the message that holds the content; the chain holds together."""
@@ -437,14 +476,15 @@ class Edge:
         published: Counter[int] = Counter()
         for row in self.receipts():
             message = messages.get(row["stream_seq"])
-            if message and (row["sha256"], row["subject"]) == (digest(message.data), message.subject):
+            if message and (row["sha256"], row["subject"]) == (digest(self.content(message)), message.subject):
                 published[message.seq] += row["event"] == "published"
+                assert row.get("object") == header_fields(message.headers).get("Edge-Object")
             else:  # lost by the server, after its producer had taken the file back
                 assert self.hub.lossy
                 assert (row["path"], row["sha256"]) in withdrawn
         for seq, message in messages.items():
             path = header_fields(message.headers)["Edge-Path"]
-            file = path.partition("~")[0], digest(message.data)
+            file = path.partition("~")[0], digest(self.content(message))
             # A sequence that the server lost can be another message's, even one with the same content.
             one = published[seq] == 1 or (published[seq] and self.hub.lossy)
             assert one or (not published[seq] and file in withdrawn), (
@@ -455,8 +495,8 @@ class Edge:
     def check_quarantine(self) -> None:
         """It holds the refused files and no others, each beside its reason."""
         contents = self.quarantined()
-        wanted = Counter(data for _, data in self.dropped if too_large(data))
-        withdrawn = Counter(data for _, data in self.withdrawn if too_large(data))
+        wanted = Counter(data for name, data in self.dropped if refused(name))
+        withdrawn = Counter(data for name, data in self.withdrawn if refused(name))
         assert wanted <= Counter(contents.values()) <= wanted + withdrawn
 
 
@@ -465,9 +505,9 @@ def digest(data: bytes) -> str:
     return sha256(data).hexdigest()
 
 
-def too_large(data: bytes) -> bool:
-    """Whether the server takes no message with this body."""
-    return len(data) > MAX_PAYLOAD
+def refused(name: str) -> bool:
+    """Whether no message can carry this name, whatever is in the file."""
+    return len(quote(name)) > MAX_PAYLOAD
 
 
 async def first(task: asyncio.Task[Any], other: Coroutine[Any, Any, Any]) -> None:

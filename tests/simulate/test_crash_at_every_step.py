@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulate.edge import MAX_PAYLOAD, Death, Edge
+from tests.simulate.edge import MAX_PAYLOAD, TOO_LONG, Death, Edge
 
-STEPS = ("scan", "read", "send", "store", "ack", "ledger", "retire", "delete", "quarantine")
+STEPS = ("scan", "read", "large", "objects", "send", "store", "ack", "ledger", "retire", "delete", "quarantine")
 WAYS = {
     "let go of": {"SYNC_HOLD_SECONDS": "0"},
     "held": {"SYNC_HOLD_SECONDS": "150"},
@@ -26,8 +26,10 @@ FILES = {
     "2026/11/ä%20\n.bin": b"in a folder",
     "2026/11/again": b"in a folder",
     "large.bin": b"l" * (MAX_PAYLOAD + 1),
-    "2026/large.bin": b"L" * (MAX_PAYLOAD + 1),
+    "2026/large.bin": b"L" * (2 * MAX_PAYLOAD + 1),
+    "2026/copy of large.bin": b"L" * (2 * MAX_PAYLOAD + 1),
     "nearly too large": b"n" * (MAX_PAYLOAD - 500),
+    TOO_LONG: b"refused",
 }
 
 
