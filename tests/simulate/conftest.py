@@ -4,4 +4,4 @@ import pytest
 
 pytest.register_assert_rewrite("tests.simulate.edge")
 
-from tests.simulate.test_contract import jetstream  # noqa: E402, F401
+from tests.simulate.test_contract import jetstream, kind  # noqa: E402, F401

@@ -18,7 +18,7 @@ from syncdaemon.link import Session, Sink
 from syncdaemon.model import Content, Refusal, Stamp
 from syncdaemon.objects import Objects, ObjectsSettings, janitor, source
 from tests.simulate.fake_jetstream import FakeSession
-from tests.simulate.test_contract import JetStream
+from tests.simulate.test_contract import JetStream, connected
 
 KIB = 1 << 10
 STREAM = "OBJ_edge_replay"
@@ -452,6 +452,17 @@ class TestWhatStopsIt:
         assert await site.store(site.file(b"x")) is False
         assert "replicas > 1 not supported" in site.objects.paused
 
+    @pytest.mark.parametrize("denied", ["$O.>", "$O.*.M.>", f"$JS.API.STREAM.INFO.{STREAM}"])
+    async def test_a_missing_permission_costs_no_connection(
+        self, tmp_path: Path, request: pytest.FixtureRequest, kind: str, denied: str
+    ) -> None:
+        """It would be the small files' connection too."""
+        async with connected(request, kind, (denied,)) as jetstream:
+            site, session = Site(tmp_path, jetstream), await jetstream.session()
+            assert await site.store(site.file(b"x")) is False
+            assert site.objects.paused.startswith("bucket_denied")
+            assert await jetstream.session() is session
+
     @pytest.mark.parametrize(
         ("flaw", "told"),
         [
@@ -603,7 +614,7 @@ class TestTheJanitor:
         assert await chunk_count(site.jetstream) == 60
         assert await read_back(site.jetstream, content.sha256) == data_of(60)
 
-    @pytest.mark.parametrize("jetstream", ["fake"], indirect=True)
+    @pytest.mark.parametrize("kind", ["fake"])
     async def test_it_goes_on_for_two_weeks(self, site: Site) -> None:
         """Long after the server forgot the ids. Only in memory does time pass at will."""
         content = site.file(data_of(60))
