@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 import structlog
 
-from syncdaemon import chunks, pace
+from syncdaemon import chunks
 from syncdaemon.chunks import Meta
 from syncdaemon.errors import LinkDown
 from syncdaemon.link import Session
@@ -26,9 +26,6 @@ from syncdaemon.objects.bucket import Bucket, Halt
 from syncdaemon.objects.janitor import tidy
 from syncdaemon.objects.source import Changed, Source
 from syncdaemon.objects.upload import Kept, Upload
-
-MAX_CHUNKS, MAX_BYTES = 32, 4 << 20
-"""The window: what can be sent twice after a cut."""
 
 _WORTH_LOOKING = 1 << 20  # bytes of a file that may have been begun with another chunk size
 _TIDY_SECONDS = 86_400.0
@@ -71,7 +68,6 @@ class Objects:
     def __init__(self, settings: ObjectsSettings, watcher: Watcher) -> None:
         self._settings = settings
         self._watcher = watcher
-        self._window = pace.Window(MAX_CHUNKS, MAX_BYTES)
         self._thread = ThreadPoolExecutor(1, "objects")
         self._bucket: Bucket | None = None
         self._kept: Kept | None = None
@@ -125,7 +121,7 @@ class Objects:
         kept = self._keep(meta.nuid, content)
         source = await self._in_thread(Source, path, content.stamp, kept.marks)
         try:
-            upload = Upload(bucket, source, meta, size, kept, self._window, self._in_thread, self._stored)
+            upload = Upload(bucket, source, meta, size, kept, self._in_thread, self._stored)
             self._under_way = content, upload
             await upload.run()
         finally:

@@ -5,37 +5,40 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from syncdaemon import pace, verdict
+from syncdaemon import verdict
 from syncdaemon.chunks import Chunk, chunk_subject
 from syncdaemon.errors import LinkDown
 from syncdaemon.link import Session, frame
 
+MAX_BYTES = 4 << 20
+"""Of chunks in flight: what is sent twice after a cut, at most."""
+
 
 class Flight:
-    """Sends chunks from number `index` on, behind the one at sequence `after`, and hears what became of them.
+    """Sends chunks from `number` on, behind the one at sequence `after`, and hears what became of them.
 
-    `next`: every chunk before it is stored, the last one at `seq`. `beyond`: chunks stored behind a gap, by number.
-    `trouble`: the first answer that was none of a stored chunk; nothing more is to be sent then. `cut`: why the
-    connection is gone, and what became of some chunks is not known.
+    `next`: every chunk before it is stored, the last one at `seq`. `trouble`: the first answer that was none of a
+    chunk just stored; nothing more is to be sent then. `cut`: why the connection is gone, and what became of some
+    chunks is not known.
     """
 
-    def __init__(
-        self, session: Session, window: pace.Window, index: int, after: int, stored: Callable[[int], None]
-    ) -> None:
-        self.next = index
+    def __init__(self, session: Session, number: int, after: int, stored: Callable[[int], None]) -> None:
+        self.next = number
         self.seq = after
-        self.beyond: dict[int, int] = {}
         self.trouble: verdict.Verdict | None = None
         self.cut = ""
         self._session = session
-        self._window = window
         self._stored = stored
-        self._pending: dict[int, int] = {}
+        self._beyond: dict[int, int] = {}  # chunks stored behind one that is not, or not yet told of: their sequences
+        self._refused: list[int] = []
+        self._repeated: list[int] = []
+        self._pending: dict[int, int] = {}  # chunks in flight, by number: their bytes
+        self._bytes = 0
         self._stir = asyncio.Event()
 
     async def room(self, size: int) -> bool:
         """Waits until a chunk of this size may go; False: none may any more."""
-        while not self.over and not self._window.fits(1, size):
+        while not self.over and self._pending and self._bytes + size > MAX_BYTES:
             await self._something()
         return not self.over
 
@@ -48,7 +51,7 @@ class Flight:
         """
         headers = chunk.headers(digest, None if self._pending else self.seq)
         self._pending[chunk.number] = len(data)
-        self._window.take(1, len(data))
+        self._bytes += len(data)
         try:
             reply = self._session.expect(self, chunk.number)
             await self._session.send(frame(chunk_subject(chunk.nuid).encode(), reply, headers, data))
@@ -59,6 +62,20 @@ class Flight:
         """Waits until all that was sent is answered, or lost."""
         while self._pending:
             await self._something()
+
+    @property
+    def strays(self) -> list[int]:
+        """The sequences of chunks that are stored behind one that is not: in the way of an upload without a gap.
+
+        Whether one that the server says it had before is there is only clear when all are answered.
+        """
+        missing = self._refused if self.cut else self._refused + self._repeated
+        return [seq for number, seq in self._beyond.items() if missing and number > min(missing)]
+
+    @property
+    def repeated(self) -> bool:
+        """Whether the first answer of trouble was that the server had the chunk before."""
+        return isinstance(self.trouble, verdict.Stored)
 
     @property
     def over(self) -> bool:
@@ -74,28 +91,27 @@ class Flight:
         size = self._pending.pop(key, None)
         if size is None:
             return
-        self._window.give(1, size)
+        self._bytes -= size
         judged = verdict.judge(data, headers)
         if isinstance(judged, verdict.Stored) and not judged.duplicate:
             self._stored(size)
-            self.beyond[key] = judged.seq
+            self._beyond[key] = judged.seq
             self._close_up()
         else:
             self.trouble = self.trouble or judged
+            (self._repeated if isinstance(judged, verdict.Stored) else self._refused).append(key)
         self._stir.set()
 
     def _close_up(self) -> None:
-        while seq := self.beyond.get(self.next):
+        while seq := self._beyond.get(self.next):
             if seq < self.seq:
                 self.trouble = verdict.Again("upload_out_of_order", f"chunk {self.next} is at {seq}", 1.0)
                 return
-            del self.beyond[self.next]
+            del self._beyond[self.next]
             self.next, self.seq = self.next + 1, seq
 
     def lost(self, reason: str) -> None:
         """The connection is gone."""
         self.cut = self.cut or reason
-        for size in self._pending.values():
-            self._window.give(1, size)
         self._pending.clear()
         self._stir.set()

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from syncdaemon import pace, verdict
+from syncdaemon import verdict
 from syncdaemon.chunks import Chunk, GoOn, Meta, decide
 from syncdaemon.errors import LinkDown
 from syncdaemon.model import Stamp
@@ -48,7 +48,6 @@ class Upload:
         meta: Meta,
         size: int,
         kept: Kept,
-        window: pace.Window,
         in_thread: InThread,
         stored: Callable[[int], None],
     ) -> None:
@@ -57,7 +56,6 @@ class Upload:
         self._meta = meta
         self._size = size
         self._kept = kept
-        self._window = window
         self._in_thread = in_thread
         self._stored = stored
         self.at = 0
@@ -129,7 +127,7 @@ class Upload:
         """Sends what is missing; False where the bucket has to be looked at again."""
         self._kept.generation = max(self._kept.generation, plan.generation)
         self.at = plan.number * self._size
-        flight = Flight(self._bucket.session, self._window, plan.number, plan.seq, self._arrived)
+        flight = Flight(self._bucket.session, plan.number, plan.seq, self._arrived)
         try:
             await self._fly(flight)
         except (Changed, OSError) as error:
@@ -141,20 +139,23 @@ class Upload:
 
     async def _fly(self, flight: Flight) -> None:
         """All chunks from the flight's next on, in order; the first alone, to see whether the others are welcome."""
-        first = index = flight.next
+        first = number = flight.next
         reading = self._read(flight)
-        while index < self._meta.chunks and not flight.over:
-            pieces = await reading
-            reading = self._read(flight)
-            for data, so_far in pieces:
-                if not await flight.room(len(data)):
-                    break
-                chunk = Chunk(self._meta.nuid, index, self._kept.generation, so_far)
-                await flight.send(chunk, self._meta.name, data)
-                if index == first:
-                    await flight.landed()
-                index += 1
-        await reading
+        try:
+            while number < self._meta.chunks and not flight.over:
+                pieces = await reading
+                reading = self._read(flight)
+                for data, so_far in pieces:
+                    if not await flight.room(len(data)):
+                        break
+                    chunk = Chunk(self._meta.nuid, number, self._kept.generation, so_far)
+                    await flight.send(chunk, self._meta.name, data)
+                    if number == first:
+                        await flight.landed()
+                    number += 1
+            await reading
+        finally:
+            reading.cancel()
         await flight.landed()
 
     def _read(self, flight: Flight) -> asyncio.Future[list[tuple[bytes, str]]]:
@@ -169,10 +170,10 @@ class Upload:
 
     def _settle(self, flight: Flight, began: int) -> bool:
         """What became of the chunks that were sent."""
-        self._kept.strays += flight.beyond.values()
-        if flight.beyond or (isinstance(flight.trouble, verdict.Stored) and flight.next == began):
-            # Their ids are known to the server for a while, and the chunks are not, or will not be, there.
-            self._kept.generation += 1
+        strays = flight.strays
+        self._kept.strays += strays
+        if strays or (flight.repeated and flight.next == began):
+            self._kept.generation += 1  # their ids are known to the server, and they are not, or will not be, there
         if flight.cut:
             raise LinkDown(flight.cut)
         if isinstance(flight.trouble, verdict.Again | verdict.Stop | verdict.Refuse):
