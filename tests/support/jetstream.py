@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,3 +66,52 @@ def ledger_rows(folder: Path) -> list[dict[str, Any]]:
                 raise ValueError(f"{path}: the last line has no end: {line[:80]!r}")
             rows.append(json.loads(line))
     return rows
+
+
+async def read_object(url: str, bucket: str, name: str, within: float = 60.0) -> str:
+    """The SHA-256 of an object's content, as nats-py's object store reads it; it checks size and digest as well.
+
+    nats-py waits for ever for chunks that are not there, so there is a limit.
+    """
+    digest = _Digest()
+    client = await nats.connect(url, allow_reconnect=False)
+    try:
+        store = await client.jetstream().object_store(bucket)
+        found = await asyncio.wait_for(store.get(name, writeinto=digest), within)  # type: ignore[arg-type]
+        assert found.info.size == digest.size
+        return digest.sha256.hexdigest()
+    finally:
+        await client.close()
+
+
+class _Digest:
+    """Takes what is written into it; keeps nothing of it but the digest."""
+
+    def __init__(self) -> None:
+        self.sha256 = sha256()
+        self.size = 0
+
+    def write(self, data: bytes) -> None:
+        """More of the content."""
+        self.sha256.update(data)
+        self.size += len(data)
+
+
+class Held(NamedTuple):
+    """What a stream holds, and has ever held: `last_seq` counts what was taken out again too."""
+
+    messages: int
+    last_seq: int
+    subjects: dict[str, int]
+
+
+async def held(url: str, stream: str) -> Held:
+    """The state of a stream; nothing where there is none."""
+    client = await nats.connect(url, allow_reconnect=False)
+    try:
+        state = (await client.jetstream().stream_info(stream, subjects_filter=">")).state
+        return Held(state.messages, state.last_seq, state.subjects or {})
+    except NotFoundError:
+        return Held(0, 0, {})
+    finally:
+        await client.close()

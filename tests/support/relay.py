@@ -1,5 +1,7 @@
 """A TCP relay between a daemon and its server, that can hold back what either says, without ending the connection.
 
+It counts what clients send, and can hold it back from a certain byte on.
+
 What is held back is not lost: it arrives when the relay lets go, as with a real network and TCP's repetitions.
 For a real network see `tests.support.network`; this one needs no root.
 """
@@ -17,18 +19,23 @@ import pytest
 from syncdaemon.devserver import HOST, NatsServer, free_port
 
 _RESET = struct.pack("ii", 1, 0)
+_PIECE = 1 << 16
+_NO_LIMIT = 1 << 60
 
 
 class Relay:
     """Listens on a free port; `to_server` and `to_client` are the two directions: clear one to hold it back.
 
-    `mute_after`: as soon as a client sends these bytes, nothing more goes to any client.
+    `mute_after`: as soon as a client sends these bytes, nothing more goes to any client. `sent`: bytes that went to the
+    server.
     """
 
     def __init__(self, port: int, mute_after: bytes = b"") -> None:
         self.to_server, self.to_client = threading.Event(), threading.Event()
         self.mute_after = mute_after
         self._server_port = port
+        self.sent = 0
+        self._most = _NO_LIMIT
         self._ends: set[socket.socket] = set()
         self.port = free_port()
         self._listener = socket.create_server((HOST, self.port))
@@ -45,8 +52,18 @@ class Relay:
         self.to_server.clear()
         self.to_client.clear()
 
+    def hold_after(self, more: int) -> None:
+        """Lets so many more bytes go to the server, and then none until `restore`."""
+        self._most = self.sent + more
+
+    @property
+    def held(self) -> bool:
+        """Whether so many went."""
+        return self.sent >= self._most
+
     def restore(self) -> None:
         """All that was held back arrives."""
+        self._most = _NO_LIMIT
         self.to_server.set()
         self.to_client.set()
 
@@ -82,16 +99,25 @@ class Relay:
 
     def _carry(self, source: socket.socket, target: socket.socket, gate: threading.Event) -> None:
         with suppress(OSError):
-            while data := source.recv(1 << 16):
+            while data := source.recv(self._room(gate)):
                 if gate is self.to_server and self.mute_after and self.mute_after in data:
                     self.to_client.clear()
                 gate.wait()
                 target.sendall(data)
+                self.sent += len(data) if gate is self.to_server else 0
         for end in (source, target):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
             self._ends.discard(end)
+
+
+    def _room(self, gate: threading.Event) -> int:
+        """How many bytes may be taken; waits where none may."""
+        while gate is self.to_server and self.held:
+            gate.clear()
+            gate.wait()
+        return min(_PIECE, self._most - self.sent) if gate is self.to_server else _PIECE
 
 
 MakeRelay = Callable[..., Relay]
