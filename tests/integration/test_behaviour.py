@@ -20,7 +20,7 @@ import pytest
 
 from syncdaemon.devserver import NatsServer
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
-from tests.support.jetstream import Stored, messages
+from tests.support.jetstream import Stored, held, messages, read_object
 from tests.support.server import MakeNatsServer
 
 pytestmark = pytest.mark.integration
@@ -135,12 +135,16 @@ def test_an_absent_server_is_told_by_health_and_link_and_not_by_liveness(
     assert daemon.metric("edge_link_status") == 1
 
 
+UNSPEAKABLE = "/".join(["ä" * 100] * 8)
+"""A name that is longer than 4,096 bytes as a message carries it: percent-encoded."""
+
+
 def test_a_file_in_quarantine_is_told_by_health(make_nats_server: MakeNatsServer, make_daemon: MakeDaemon) -> None:
     """By a restarted daemon too: the operator has to look at it."""
     server = make_nats_server(config="max_payload: 4096")
     server.start()
     daemon = make_daemon(server.url)
-    daemon.drop("large", b"x" * 5_000)
+    daemon.drop(UNSPEAKABLE, b"evidence")
     daemon.start()
     eventually(lambda: daemon.metric("syncdaemon_quarantined_files") == 1, what="the file is set aside")
     assert daemon.metric('syncdaemon_refused_total{reason="too_large"}') == 1
@@ -683,10 +687,10 @@ def header_size(message: Stored) -> int:
     return len("NATS/1.0\r\n\r\n") + sum(len(f"{name}: {value}\r\n") for name, value in message.headers.items())
 
 
-def test_the_largest_file_that_fits_is_delivered_and_one_byte_more_is_not(
+def test_the_largest_file_that_fits_is_a_message_and_one_byte_more_is_an_object(
     make_nats_server: MakeNatsServer, make_daemon: MakeDaemon
 ) -> None:
-    """Headers count; the connection is kept, and the file that is too large waits in quarantine for the operator."""
+    """Headers count, and so does the name; what no message can carry even without its content waits in quarantine."""
     server = make_nats_server(config=f"max_payload: {MAX_PAYLOAD}")
     server.start()
     daemon = make_daemon(server.url)
@@ -694,27 +698,49 @@ def test_the_largest_file_that_fits_is_delivered_and_one_byte_more_is_not(
     daemon.drop("a", b"x" * 10_000)
     delivered(daemon, 1)
     largest = MAX_PAYLOAD - header_size(stored(server)[0])  # sizes of five digits, names of one letter
+    spare = 32  # the limit reckons with sizes and times of more digits
 
-    daemon.drop("b", b"y" * largest)
+    daemon.drop("b", b"y" * (largest - spare))
     daemon.drop("c", b"z" * (largest + 1))
     daemon.drop("d", b"w" * (MAX_PAYLOAD + 1))
-    delivered(daemon, 2)
-    eventually(lambda: len(daemon.rows_so_far("refused")) == 2, what="two files are refused")
-    assert [len(message.data) for message in stored(server)] == [10_000, largest]
-    assert {row["path"]: row["size"] for row in daemon.rows("refused")} == {"c": largest + 1, "d": MAX_PAYLOAD + 1}
-    eventually(lambda: len(below(own(daemon, "quarantine"))) == 4, what="both are set aside, with their reasons")
-    sidecar = json.loads((own(daemon, "quarantine") / "c.reason.json").read_text())
-    assert sidecar["reason"] == "too_large"
-    assert f"{MAX_PAYLOAD + 1} bytes with its headers" in sidecar["error"]
-    assert sidecar["sha256"] == hashlib.sha256(b"z" * (largest + 1)).hexdigest()
+    delivered(daemon, 4)
+    found = {message.headers["Edge-Path"]: message for message in stored(server)}
+    assert {path: len(message.data) for path, message in found.items()} == {
+        "a": 10_000,
+        "b": largest - spare,
+        "c": 0,
+        "d": 0,
+    }
+    for path, data in (("c", b"z" * (largest + 1)), ("d", b"w" * (MAX_PAYLOAD + 1))):
+        name = hashlib.sha256(data).hexdigest()
+        assert found[path].headers["Edge-Object"] == f"edge_replay/{name}"
+        assert asyncio.run(read_object(server.url, "edge_replay", name)) == name
     assert daemon.metric("syncdaemon_link_reconnects_total") == 0
     assert daemon.waiting() == []
+
+
+def test_a_name_that_no_message_can_carry_is_refused(make_nats_server: MakeNatsServer, make_daemon: MakeDaemon) -> None:
+    """Before anything of the file is sent; the connection is kept."""
+    server = make_nats_server(config="max_payload: 4096")
+    server.start()
+    daemon = make_daemon(server.url)
+    daemon.start()
+    daemon.drop(UNSPEAKABLE, b"z" * 10_000)
+    eventually(lambda: daemon.rows_so_far("refused"), what="the file is refused")
+    eventually(lambda: len(below(own(daemon, "quarantine"))) == 2, what="it is set aside, with its reason")
+    (reason,) = [path for path in below(own(daemon, "quarantine")) if path.suffix == ".json"]
+    sidecar = json.loads(reason.read_text())
+    assert sidecar["reason"] == "too_large"
+    assert "bytes of headers alone, the server takes 4096" in sidecar["error"]
+    assert sidecar["sha256"] == hashlib.sha256(b"z" * 10_000).hexdigest()
+    assert asyncio.run(held(server.url, "OBJ_edge_replay")).messages == 0
+    assert daemon.metric("syncdaemon_link_reconnects_total") == 0
 
 
 def test_a_limit_that_shrinks_under_a_running_daemon_costs_one_connection_and_no_file(
     make_nats_server: MakeNatsServer, make_daemon: MakeDaemon
 ) -> None:
-    """The server tells its new limit to new connections only; a file beyond it ends up in quarantine."""
+    """The server tells its new limit to new connections only; a file beyond it goes as an object then."""
     server = make_nats_server(config=f"max_payload: {MAX_PAYLOAD}")
     server.start()
     daemon = make_daemon(server.url)
@@ -729,9 +755,7 @@ def test_a_limit_that_shrinks_under_a_running_daemon_costs_one_connection_and_no
     daemon.drop("large", b"y" * 10_000)
     for number in range(20):
         daemon.drop(f"small{number}", b"%d" % number)
-    eventually(lambda: daemon.rows_so_far("refused"), what="the large file is refused")
-    delivered(daemon, 21)
-    assert [row["path"] for row in daemon.rows("refused")] == ["large"]
-    aside = ["large", "large.reason.json"]
-    eventually(lambda: [path.name for path in below(own(daemon, "quarantine"))] == aside, what="it is set aside")
+    delivered(daemon, 22)
+    assert [row["path"] for row in daemon.rows("published") if "object" in row] == ["large"]
+    assert daemon.rows("refused") == []
     assert daemon.metric("syncdaemon_link_reconnects_total") >= 1

@@ -189,12 +189,16 @@ def test_the_last_row_tells_how_many_rows_a_process_wrote(shell: Shell, nats_ser
         assert rows[-1]["rows"] == len(rows) - first
 
 
-def test_drain_of_a_file_that_no_message_can_hold_exits_1(shell: Shell, make_nats_server: MakeNatsServer) -> None:
+def test_drain_of_a_file_whose_name_no_message_can_carry_exits_1(
+    shell: Shell, make_nats_server: MakeNatsServer
+) -> None:
     """The file is in quarantine with its reason and a `refused` row; the others are delivered."""
-    server = make_nats_server(config="max_payload: 16384")
+    server = make_nats_server(config="max_payload: 4096")
     server.start()
     fill(shell, 3)
-    (shell.replay / "large.bin").write_bytes(b"x" * 20_000)
+    folder = shell.replay.joinpath(*["ä" * 100] * 8)  # percent-encoded, that is longer
+    folder.mkdir(parents=True)
+    (folder / "named.bin").write_bytes(b"x" * 20_000)
     ended = shell("drain", NATS_URL=server.url)
     assert ended.code == 1, ended
     assert ended.said[0].startswith("3 files delivered")
@@ -202,15 +206,15 @@ def test_drain_of_a_file_that_no_message_can_hold_exits_1(shell: Shell, make_nat
     assert shell.files() == []
 
     quarantine = shell.replay / ".syncdaemon" / "quarantine"
-    assert (quarantine / "large.bin").read_bytes() == b"x" * 20_000
-    sidecar = json.loads((quarantine / "large.bin.reason.json").read_text())
+    assert (quarantine / "named.bin").read_bytes() == b"x" * 20_000
+    sidecar = json.loads((quarantine / "named.bin.reason.json").read_text())
     (refused,) = [row for row in ledger_rows(shell.ledger) if row["event"] == "refused"]
     for key in ("reason", "error", "path", "size", "sha256", "attempts"):
         assert sidecar[key] == refused[key]
     assert refused["reason"] == "too_large"
-    assert "16384" in refused["error"]
+    assert "4096" in refused["error"]
     assert sidecar["first"] <= sidecar["last"] == sidecar["last"].strip()
-    assert "large.bin" not in [row.get("path") for row in ledger_rows(shell.ledger) if row["event"] == "published"]
+    assert refused["path"] not in [row.get("path") for row in ledger_rows(shell.ledger) if row["event"] == "published"]
 
 
 def test_drain_without_a_server_gives_up_in_time(shell: Shell) -> None:
