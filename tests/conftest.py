@@ -8,6 +8,7 @@ pytest_plugins = [
         "certificates",
         "clock",
         "daemon",
+        "javascript",
         "matrix",
         "network",
         "receiver",

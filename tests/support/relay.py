@@ -36,6 +36,7 @@ class Relay:
         self._server_port = port
         self.sent = 0
         self._most = _NO_LIMIT
+        self._limit = threading.Condition()
         self._ends: set[socket.socket] = set()
         self.port = free_port()
         self._listener = socket.create_server((HOST, self.port))
@@ -63,7 +64,9 @@ class Relay:
 
     def restore(self) -> None:
         """All that was held back arrives."""
-        self._most = _NO_LIMIT
+        with self._limit:
+            self._most = _NO_LIMIT
+            self._limit.notify_all()
         self.to_server.set()
         self.to_client.set()
 
@@ -111,13 +114,13 @@ class Relay:
             end.close()
             self._ends.discard(end)
 
-
     def _room(self, gate: threading.Event) -> int:
         """How many bytes may be taken; waits where none may."""
-        while gate is self.to_server and self.held:
-            gate.clear()
-            gate.wait()
-        return min(_PIECE, self._most - self.sent) if gate is self.to_server else _PIECE
+        if gate is self.to_client:
+            return _PIECE
+        with self._limit:
+            self._limit.wait_for(lambda: not self.held)
+            return min(_PIECE, self._most - self.sent)
 
 
 MakeRelay = Callable[..., Relay]
