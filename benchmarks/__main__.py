@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import backlog, drain, idle, latency, ledger
+from benchmarks import backlog, drain, idle, latency, ledger, objects
 from benchmarks.measure import BenchmarkFailed
 from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.process import place, say
@@ -19,6 +19,7 @@ from syncdaemon.errors import SettingsError
 
 SECTIONS: dict[str, Callable[[Plan], str]] = {
     "drain": drain.section,
+    "objects": objects.section,
     "backlog": backlog.section,
     "latency": latency.section,
     "idle": idle.section,

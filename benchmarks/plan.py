@@ -11,7 +11,8 @@ from typing import Self
 class Plan:
     """`drain`: bytes of a file to number of files. `script_seconds` ends the script early on a slow disk.
 
-    `repeats`: runs of each contender, and of the short backlogs, whose files are `backlog_small`.
+    `repeats`: runs of each contender, and of the short backlogs, whose files are `backlog_small`. `object_mib`: size
+    of the large file in MiB.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Plan:
     latency: int
     idle_seconds: float
     ledger_rows: int
+    object_mib: int
 
     def with_options(self, files: int | None, repeats: int | None, backlog: int | None) -> Self:
         """This plan, but for what was asked for."""
@@ -47,6 +49,7 @@ FULL = Plan(
     latency=300,
     idle_seconds=60,
     ledger_rows=500_000,
+    object_mib=512,
 )
 QUICK = Plan(
     "quick",
@@ -58,4 +61,5 @@ QUICK = Plan(
     latency=60,
     idle_seconds=10,
     ledger_rows=50_000,
+    object_mib=64,
 )

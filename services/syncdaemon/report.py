@@ -72,7 +72,7 @@ class Report:
         return {
             "link": Check(link.proved(), link.problem or "the server answers"),
             "lane": Check(not self._publisher.lane.paused, self._publisher.lane.paused or "open"),
-            "objects": Check(not self._objects.paused, self._objects.paused or "open"),
+            "objects": Check(not self._large_pause, self._large_pause or "open"),
             "scanned": Check(scanned, self._spool.problem or f"{backlog.depth} files wait"),
             "ledger": Check(not self._ledger.problem, self._ledger.problem or f"row {self._ledger.head.n}"),
             "folders": Check(not self._spool.unread, self._unread() or "all can be read"),
@@ -83,6 +83,12 @@ class Report:
     def _unread(self) -> str:
         spool = self._spool
         return f"{spool.unread} folders or files can't be looked at: {spool.unread_one}" if spool.unread else ""
+
+    @property
+    def _large_pause(self) -> str:
+        """Why the bucket takes nothing, while there is something for it."""
+        waits = self._spool.backlog.any_large or self._objects.progress is not None
+        return self._objects.paused if waits else ""
 
     def _upload(self) -> dict[str, str | int] | None:
         """How far a large file is."""
@@ -104,7 +110,7 @@ class Report:
             },
             "stream": self._settings.sync_stream,
             "dedupe_horizon_seconds": self._publisher.lane.horizon if isfinite(self._publisher.lane.horizon) else "any",
-            "paused": self._publisher.lane.paused or self._objects.paused or self._ledger.problem,
+            "paused": self._publisher.lane.paused or self._large_pause or self._ledger.problem,
             "upload": self._upload(),
             "queue_depth": self._spool.backlog.depth,
             "oldest_file_age_seconds": round(self._spool.oldest_age(), 3),

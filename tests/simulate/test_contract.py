@@ -625,6 +625,19 @@ class TestWhatThePublisherMakesOfIt:
 
         assert told(await publisher.publish([file], await jetstream.session())) == {"a": "subject_taken"}
 
+    async def test_what_fits_into_a_message_is_told_with_its_name(self, jetstream: JetStream) -> None:
+        """To within the digits of sizes and times; the stream's own limit counts too, and one that is set here."""
+        await jetstream.stream(subjects=["edge.>"], max_msg_size=5_000)
+        publisher = await jetstream.publisher()
+        session = await jetstream.session()
+        largest = publisher.largest(session)
+        fits = content("name", b"x" * (largest - len("name")))
+
+        assert told(await publisher.publish([fits], session)) == {"name": ("published", 1)}
+        assert 5_000 - 40 < largest + len(encode(content("", b""), publisher._settings).headers) <= 5_000
+        publisher.threshold = 1_000
+        assert publisher.largest(session) == 1_000
+
     async def test_a_full_stream_keeps_every_file(self, jetstream: JetStream) -> None:
         """No outcome, and the lane pauses."""
         publisher = await jetstream.publisher(SYNC_STREAM_MAX_BYTES="1000")
@@ -828,6 +841,16 @@ class TestWhatIsInDoubtOnAPlainSubject:
         outcomes = told(await publisher.publish(batch, await publisher.ready()))
         assert sorted(outcomes.values()) == [("published", 1), ("published", 2)]
         assert not [row for row in jetstream.noted.rows if row.get("resolved")]
+
+    async def test_who_asks_at_the_same_time_waits_for_the_same_look(self, jetstream: JetStream) -> None:
+        """Batches and large files have one lane: what one of them sends must not be taken for what is looked for."""
+        await jetstream.stream(duplicate_window=WINDOW_NS)
+        publisher = await jetstream.publisher(**PLAIN)
+        await self.cut(jetstream, publisher, [content("a", b"one", 1)])
+
+        sessions = await asyncio.gather(*(publisher.ready() for _ in range(3)))
+        assert len(set(sessions)) == 1
+        assert len([row for row in jetstream.noted.rows if row.get("resolved")]) == 1
 
     async def test_each_batch_is_noted_before_it_leaves(self, jetstream: JetStream) -> None:
         """With the first sequence that it could be stored at, and once only."""

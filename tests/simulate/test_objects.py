@@ -17,6 +17,7 @@ from syncdaemon import chunks
 from syncdaemon.link import Session, Sink
 from syncdaemon.model import Content, Refusal, Stamp
 from syncdaemon.objects import Objects, ObjectsSettings, janitor, source
+from syncdaemon.objects.upload import Upload
 from tests.simulate.fake_jetstream import FakeSession
 from tests.simulate.test_contract import JetStream, connected
 
@@ -305,6 +306,24 @@ class TestHowItGoesOn:
             await site.jetstream.api(f"STREAM.PURGE.{STREAM}", {"filter": "$O.edge_replay.M.>"})
         site.restart()
 
+        await site.stores(content)
+        assert await read_back(site.jetstream, content.sha256) == data_of(20)
+        assert await chunk_count(site.jetstream) == 20
+
+    async def test_chunks_that_vanish_under_way_are_missed_before_the_end(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Every one was acknowledged, and yet there must be no object of those that are left."""
+        check = Upload._check
+        done: list[object] = []
+
+        async def late(upload: Upload) -> None:
+            if not done:
+                done.append(await site.jetstream.api(f"STREAM.MSG.DELETE.{STREAM}", {"seq": 7}))
+            await check(upload)
+
+        monkeypatch.setattr(Upload, "_check", late)
+        content = site.file(data_of(20))
         await site.stores(content)
         assert await read_back(site.jetstream, content.sha256) == data_of(20)
         assert await chunk_count(site.jetstream) == 20

@@ -81,6 +81,8 @@ def drain(
         def progress(daemon: Daemon) -> None:
             report = daemon.report
             done, size = report.delivered + report.refused, report.delivered_bytes
+            if (upload := daemon.objects.progress) is not None:
+                size += upload.stored
             rate = decimal(int(size / max(0.1, time.monotonic() - began)))
             bar.update(files, completed=done, total=done + daemon.spool.backlog.depth, size=decimal(size), rate=rate)
 

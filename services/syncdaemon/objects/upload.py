@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,8 +86,9 @@ class Upload:
         """Whether the object is there, by whomsoever. Then what we have of it ourselves is of no use."""
         if not there.is_of(self._meta) or await self._bucket.count(there.nuid) != there.chunks:
             return False
-        if there.nuid != self._meta.nuid and await self._bucket.count(self._meta.nuid):
-            await self._bucket.purge(self._meta.nuid)
+        if there.nuid != self._meta.nuid:
+            with suppress(Halt):  # the object is whole all the same
+                await self._bucket.purge(self._meta.nuid)
         return True
 
     async def _plan(self) -> GoOn | None:
@@ -107,7 +109,6 @@ class Upload:
         """Takes out every chunk of this upload: it belongs to this site alone."""
         log.warning("upload_begun_again", object=self._meta.name, reason=why)
         await self._bucket.purge(self._meta.nuid)
-        self._kept.generation += 1
         self._kept.strays.clear()
 
     async def _take_out_strays(self) -> None:
@@ -173,7 +174,8 @@ class Upload:
         strays = flight.strays
         self._kept.strays += strays
         if strays or (flight.repeated and flight.next == began):
-            self._kept.generation += 1  # their ids are known to the server, and they are not, or will not be, there
+            # The server knows ids of chunks that are not there, or soon will not be: it would not store them again.
+            self._kept.generation += 1
         if flight.cut:
             raise LinkDown(flight.cut)
         if isinstance(flight.trouble, verdict.Again | verdict.Stop | verdict.Refuse):
