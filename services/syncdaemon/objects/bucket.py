@@ -161,7 +161,8 @@ class Bucket:
     async def _subjects(self, wanted: str) -> tuple[dict[str, int], datetime]:
         """How many messages each of these subjects has, and the server's time."""
         answer = _sound(await self._ask("STREAM.INFO", {"subjects_filter": wanted}))
-        return answer["state"].get("subjects") or {}, _time(answer["ts"])
+        state = answer["state"]
+        return state.get("subjects") or {}, _time(answer.get("ts") or state["last_ts"])  # `ts`: nats-server 2.10
 
     async def _ask(self, call: str, ask: dict[str, Any] | None = None) -> dict[str, Any]:
         return await _ask(self.session, f"{call}.{chunks.STREAM}", ask)

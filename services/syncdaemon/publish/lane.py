@@ -55,7 +55,6 @@ class Lane:
         self._prepared: Session | None = None
         self._resolved: Session | None = None
         self._ever_prepared = False
-        self._opening = asyncio.Lock()  # batches and large files ask at the same time, and one of them finds out
         self._blind = False  # the stream's messages can't be read back
         self._resume_at = 0.0
         self._said: dict[str, float] = {}
