@@ -64,7 +64,9 @@ class Daemon:
             self.spool,
             self.recorded,
             self.delivery.finish_batches,
-            lambda session, held: lost(session, settings.sync_stream, settings.subject_for("*"), held),
+            lambda session, held: lost(
+                session, settings.sync_stream, settings.subject_for("*"), held, self.objects.lost
+            ),
             self.ledger.receipts_of,
             self.ledger.record,
             self.metrics.held_lost,

@@ -116,7 +116,7 @@ class Delivery(Generic[S]):
         self._told = told
         self._attempts: dict[bytes, int] = {}
         self._slots = asyncio.Semaphore(OVERLAP)
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: set[asyncio.Future[None]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Delivers until `stop`, then waits for the batches under way."""
@@ -132,7 +132,7 @@ class Delivery(Generic[S]):
                 self._under_way.add(task)
                 task.add_done_callback(self._landed)
 
-    def _landed(self, batch: asyncio.Task[None]) -> None:
+    def _landed(self, batch: asyncio.Future[None]) -> None:
         self._under_way.discard(batch)
         self._slots.release()
 
@@ -162,7 +162,17 @@ class Delivery(Generic[S]):
             if isinstance(item, Content) and not self._recorded.has(item):
                 item = await self._made_object(session, self._numbered(item), stop)
             if item is not None:
-                await self.deliver(session, [item])  # its message goes like any other
+                await self._deliver_large(session, item)
+
+    async def _deliver_large(self, session: S, item: Content | Refusal) -> None:
+        """Its message goes like any other."""
+        landed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._under_way.add(landed)
+        try:
+            await self.deliver(session, [item])
+        finally:
+            self._under_way.discard(landed)
+            landed.set_result(None)
 
     async def _made_object(self, session: S, content: Content, stop: asyncio.Event) -> Content | Refusal | None:
         """The file, when there is an object that holds it. None: not yet, or not any more; it is taken again."""
@@ -181,7 +191,10 @@ class Delivery(Generic[S]):
         await self._objects.ready(await self._publisher.ready())
         item = await self._spool.read_large()
         await self._ledger.ready()
-        return await self._publisher.ready(), item
+        session = await self._publisher.ready()
+        if self._recorded:
+            await self._publisher.believed()
+        return session, item
 
     async def deliver(self, session: S, batch: Sequence[Content | Refusal]) -> None:
         """One batch, all the way. What has neither receipt nor refusal stays, and is taken again."""

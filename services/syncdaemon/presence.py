@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, suppress
 from hashlib import sha256
 
@@ -20,8 +20,16 @@ _AT_ONCE = 32
 _NO_MESSAGE = 10037  # nats-server's errors.json: "no message found"
 
 
-async def lost(session: Session, stream: str, subject: str, held: Sequence[Held]) -> list[Held]:
-    """Those of these files whose message the stream has no longer, though nobody may have taken it out.
+Place = tuple[int, str]
+"""Sequence and digest of a message."""
+
+Gone = Callable[[Session, Collection[str]], Awaitable[set[str]]]
+"""Which of these objects, as `Edge-Object` names them, are no longer whole."""
+
+
+async def lost(session: Session, stream: str, subject: str, held: Sequence[Held], objects: Gone) -> list[Held]:
+    """Those of these files whose message the stream has no longer, though nobody may have taken it out, or whose
+    message names one of the `objects` that are gone.
 
     Read through on `subject` where many lie together, by their headers alone; what is not seen there is asked for by
     itself. From a work queue or an interest stream a message goes when it is consumed: only what lies beyond the end of
@@ -32,17 +40,18 @@ async def lost(session: Session, stream: str, subject: str, held: Sequence[Held]
         raise PermissionError(f"the stream {stream} can't be seen")
     if info.retention != "limits":
         return [one for one in held if one.seq > info.last_seq]
-    seen: set[tuple[int, str]] = set()
+    there: dict[Place, str] = {}
     for first, last in _runs(sorted(one.seq for one in held)):
         with suppress(PermissionError):  # then all are asked for one by one
-            seen |= await _seen(session, stream, subject, first, last)
-    unseen = [one for one in held if (one.seq, one.sha256) not in seen]
-    gone: list[Held] = []
+            there |= await _seen(session, stream, subject, first, last)
+    unseen = [one for one in held if (one.seq, one.sha256) not in there]
     for start in range(0, len(unseen), _AT_ONCE):
         part = unseen[start : start + _AT_ONCE]
-        found = await asyncio.gather(*(_is_lost(session, info, one) for one in part))
-        gone += [one for one, is_lost in zip(part, found, strict=True) if is_lost]
-    return gone
+        found = await asyncio.gather(*(_asked(session, info, one) for one in part))
+        there |= {(one.seq, one.sha256): named for one, named in zip(part, found, strict=True) if named is not None}
+    named = {there.get((one.seq, one.sha256), "") for one in held} - {""}
+    gone = await objects(session, named) if named else set()
+    return [one for one in held if (where := there.get((one.seq, one.sha256))) is None or where in gone]
 
 
 def _runs(seqs: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -55,25 +64,28 @@ def _runs(seqs: Sequence[int]) -> Iterator[tuple[int, int]]:
             start = end
 
 
-async def _seen(session: Session, stream: str, subject: str, first: int, last: int) -> set[tuple[int, str]]:
-    """Sequence and digest of the messages from `first` to `last`."""
-    seen: set[tuple[int, str]] = set()
+async def _seen(session: Session, stream: str, subject: str, first: int, last: int) -> dict[Place, str]:
+    """The messages from `first` to `last`, each with the object that it names, or nothing."""
+    seen: dict[Place, str] = {}
     async with aclosing(since(session, stream, subject, first)) as messages:
         async for message in messages:
             if message.seq > last:
                 break
-            seen.add((message.seq, message.headers.get("Edge-Sha256", "")))
+            seen[message.seq, message.headers.get("Edge-Sha256", "")] = message.headers.get("Edge-Object", "")
     return seen
 
 
-async def _is_lost(session: Session, info: StreamInfo, held: Held) -> bool:
+async def _asked(session: Session, info: StreamInfo, held: Held) -> str | None:
+    """The object that the file's message names, or nothing; None where the message is lost."""
     answer = await session.request_json(f"$JS.API.STREAM.MSG.GET.{info.name}", {"seq": held.seq})
     if answer is None:
         raise LanePaused(f"stream {info.name}: what it holds can't be read now")
     if "message" not in answer:
         if answer.get("error", {}).get("err_code") != _NO_MESSAGE:
             raise LanePaused(f"stream {info.name}: {answer.get('error')}")
-        return held.seq > info.last_seq or not info.forgets
+        return None if held.seq > info.last_seq or not info.forgets else ""
     stored = Stored.from_api(answer["message"])
     told = (stored.headers.get("Edge-Sha256"), stored.headers.get("Nats-Msg-Id"))
-    return held.sha256 not in told and sha256(stored.data).hexdigest() != held.sha256
+    if held.sha256 not in told and sha256(stored.data).hexdigest() != held.sha256:
+        return None
+    return stored.headers.get("Edge-Object", "")

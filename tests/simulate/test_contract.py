@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from itertools import count
@@ -704,9 +704,19 @@ class TestWhatTheStreamHasLost:
         receipts = await (await jetstream.publisher()).publish(files, await jetstream.session())
         return [Held(b"", b"", one.seq, one.content.sha256) for one in receipts if isinstance(one, Receipt)]
 
-    async def lost(self, jetstream: JetStream, held: Sequence[Held], subject: str = "edge.replay.here.*") -> list[Held]:
-        """Those that it has no longer."""
-        return await lost(await jetstream.session(), "jobs", subject, held)
+    async def lost(
+        self,
+        jetstream: JetStream,
+        held: Sequence[Held],
+        subject: str = "edge.replay.here.*",
+        objects: Collection[str] = (),
+    ) -> list[Held]:
+        """Those that it has no longer, where these objects are gone."""
+
+        async def gone(session: Session, names: Collection[str]) -> set[str]:
+            return set(names) & set(objects)
+
+        return await lost(await jetstream.session(), "jobs", subject, held, gone)
 
     @pytest.mark.parametrize("files", [3, 20])
     async def test_nothing(self, jetstream: JetStream, files: int) -> None:
@@ -741,6 +751,15 @@ class TestWhatTheStreamHasLost:
         held = await self.held(jetstream, ["a", "b"])
         await jetstream.api("STREAM.PURGE.jobs")
         assert await self.lost(jetstream, [*held, Held(b"", b"", 3, "0" * 64)]) == [Held(b"", b"", 3, "0" * 64)]
+
+    @pytest.mark.parametrize("files", [3, 20])
+    async def test_a_message_whose_object_is_gone(self, jetstream: JetStream, files: int) -> None:
+        """It names what nobody can read any more."""
+        batch = [content(str(number), b"%d" % number)._replace(data=None) for number in range(files)]
+        receipts = await (await jetstream.publisher()).publish(batch, await jetstream.session())
+        held = [Held(b"", b"", one.seq, one.content.sha256) for one in receipts if isinstance(one, Receipt)]
+        assert await self.lost(jetstream, held) == []
+        assert await self.lost(jetstream, held, objects=[f"edge_replay/{held[1].sha256}"]) == [held[1]]
 
     async def test_what_was_consumed_from_a_work_queue_is_not_lost(self, jetstream: JetStream) -> None:
         """Unless the queue ends before it."""

@@ -584,6 +584,55 @@ class TestWhatStopsIt:
         assert await stored_in_all(site.jetstream) == 101
 
 
+class TestWhatTheBucketHasLost:
+    """Of what it acknowledged, as it is asked after a server may have lost something."""
+
+    async def lost(self, site: Site, *contents: Content) -> list[bool]:
+        """Which of these objects are gone."""
+        names = [chunks.object_of(content.sha256) for content in contents]
+        gone = await site.objects.lost(await site.jetstream.session(), names)
+        return [name in gone for name in names]
+
+    async def test_whole_objects_are_not_lost_and_others_are(self, site: Site) -> None:
+        """Without a chunk, without its meta, never heard of."""
+        files = [site.file(data_of(3 + number), str(number)) for number in range(4)]
+        for content in files[:3]:
+            await site.stores(content)
+        await site.jetstream.api(f"STREAM.MSG.DELETE.{STREAM}", {"seq": 6})
+        await site.jetstream.api(f"STREAM.PURGE.{STREAM}", {"filter": chunks.meta_subject(files[2].sha256)})
+        assert await self.lost(site, *files) == [False, True, True, True]
+
+    async def test_what_its_owner_deleted_is_not_lost(self, site: Site) -> None:
+        """As any client deletes."""
+        content = site.file(data_of(3))
+        await site.stores(content)
+        deleted = json.dumps({"name": content.sha256, "deleted": True}).encode()
+        await site.jetstream.ask(chunks.meta_subject(content.sha256), deleted, Nats_Rollup="sub")
+        await site.jetstream.api(f"STREAM.PURGE.{STREAM}", {"filter": "$O.edge_replay.C.>"})
+        assert await self.lost(site, content) == [False]
+
+    async def test_with_the_bucket_all_is_lost(self, site: Site) -> None:
+        """It is made anew when they are sent again."""
+        content = site.file(data_of(3))
+        await site.stores(content)
+        await site.jetstream.api(f"STREAM.DELETE.{STREAM}")
+        assert await self.lost(site, content) == [True]
+
+    async def test_what_expired_by_the_buckets_own_rules_is_not_lost(self, site: Site) -> None:
+        """Nobody can tell it from a loss, and its owner wanted it so."""
+        await bucket(site.jetstream, max_age=3_600_000_000_000)
+        assert await self.lost(site, site.file(data_of(3))) == [False]
+
+    async def test_what_may_not_be_looked_at_is_not_known(
+        self, tmp_path: Path, request: pytest.FixtureRequest, kind: str
+    ) -> None:
+        """Neither lost nor there."""
+        async with connected(request, kind, (f"$JS.API.STREAM.INFO.{STREAM}",)) as jetstream:
+            site = Site(tmp_path, jetstream)
+            with pytest.raises(PermissionError):
+                await self.lost(site, site.file(b"x"))
+
+
 class TestTheJanitor:
     """What nobody goes on with."""
 

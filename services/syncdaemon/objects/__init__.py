@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -19,10 +19,10 @@ import structlog
 
 from syncdaemon import chunks
 from syncdaemon.chunks import Meta
-from syncdaemon.errors import LinkDown
+from syncdaemon.errors import LanePaused, LinkDown
 from syncdaemon.link import Session
 from syncdaemon.model import Content, Refusal
-from syncdaemon.objects.bucket import Bucket, Halt
+from syncdaemon.objects.bucket import Bucket, Halt, keeps_all
 from syncdaemon.objects.janitor import tidy
 from syncdaemon.objects.source import Changed, Source
 from syncdaemon.objects.upload import Kept, Upload
@@ -107,6 +107,20 @@ class Objects:
             self.paused = ""
             return stored
         return False
+
+    async def lost(self, session: Session, names: Collection[str]) -> set[str]:
+        """Which of these objects, named as `Edge-Object` does, the bucket no longer has, or not whole.
+
+        Nothing, where objects leave it by its own rules. Raises LinkDown, PermissionError, LanePaused.
+        """
+        try:
+            keeps = await keeps_all(session)
+            if keeps is None:
+                return set(names)
+            found = [await Bucket(session, -1).lost(name.partition("/")[2]) for name in names] if keeps else []
+        except Halt as halt:
+            raise (PermissionError if halt.reason == "bucket_denied" else LanePaused)(str(halt)) from None
+        return {name for name, is_lost in zip(names, found, strict=False) if is_lost}
 
     async def _store(self, content: Content, session: Session) -> bool | Refusal:
         bucket = await self._open(session)

@@ -63,7 +63,7 @@ class Bucket:
                 raise Halt("bucket_missing", detail, _LATER)
             answer = await _ask(session, f"STREAM.CREATE.{chunks.STREAM}", _config(replicas))
             log.info("bucket_created", bucket=chunks.BUCKET)
-        config = _sound(answer)["config"]
+        config: dict[str, Any] = _sound(answer)["config"]
         if flaw := _flaw(config):
             raise Halt("bucket_misconfigured", f"the bucket {chunks.BUCKET} {flaw}", _LATER)
         if config.get("max_age"):
@@ -76,6 +76,11 @@ class Bucket:
     def room(self) -> int:
         """Bytes of the largest message that it takes now, headers counted."""
         return min(self.session.max_payload, self._most) if self._most >= 0 else self.session.max_payload
+
+    async def lost(self, name: str) -> bool:
+        """Whether an object is not there any more, or not whole. One that somebody deleted is not lost."""
+        meta = await self.meta(name)
+        return meta is None or (bool(meta.nuid) and await self.count(meta.nuid) != meta.chunks)
 
     async def count(self, nuid: str) -> int:
         """How many chunks it holds of an upload."""
@@ -206,6 +211,12 @@ def _flaw(config: dict[str, Any]) -> str:
         "keeps only some chunks of a file (max_msgs_per_subject)": config.get("max_msgs_per_subject", -1) > 0,
     }
     return next((flaw for flaw, there in flaws.items() if there), "")
+
+
+async def keeps_all(session: Session) -> bool | None:
+    """Whether nothing leaves the bucket by its own rules; None where there is no bucket."""
+    answer = await _ask(session, f"STREAM.INFO.{chunks.STREAM}")
+    return None if _code(answer) == _NO_STREAM else not _sound(answer)["config"].get("max_age")
 
 
 async def _rehearse(session: Session, subject: str) -> None:
