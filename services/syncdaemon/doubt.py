@@ -134,6 +134,10 @@ class Recent:
             self._seqs.discard(oldest)
             self._floor = max(self._floor, oldest)
 
+    def forget(self, seq: int) -> None:
+        """The row for this message counts no more."""
+        self._seqs.discard(seq)
+
     def forget_beyond(self, last_seq: int) -> None:
         """The stream ends there: what it had beyond is lost, and those sequences will be other messages'."""
         if self._order and max(self._order) > last_seq:

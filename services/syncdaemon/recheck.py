@@ -37,6 +37,7 @@ class LaneLike(Protocol[S_co]):
 
     async def ready(self) -> S_co: ...
     def looked(self, suspicions: int) -> None: ...
+    def void(self, held: Held) -> None: ...
     def believe(self, suspicions: int) -> None: ...
 
 
@@ -126,6 +127,8 @@ class Recheck(Generic[S]):
         receipts = await self._receipts(Counter(map(_place, gone)))
         rows = [(receipts[_place(held)] or [_unknown(held)]).pop() for held in gone]
         await self._record([("held_lost", row) for row in rows])
+        for held in gone:
+            self._lane.void(held)
         self._told(len(gone))
         return rows
 

@@ -131,12 +131,16 @@ class FakeJetStream:
         for stream in self.streams.values():
             stream.restarted(self.clock.now)
 
-    def lose_power(self, seconds: float) -> None:
-        """What was stored in the last seconds is gone; the server comes back without it."""
+    def lose_power(self, seconds: float, only: str = "") -> None:
+        """What was stored in the last seconds is gone; the server comes back without it.
+
+        `only` in one stream: each is brought to disk by itself.
+        """
         self.lossy = True
         self.restart()
-        for stream in self.streams.values():
-            stream.lose(self.clock.now - seconds, self.clock.now)
+        for name, stream in self.streams.items():
+            if only in ("", name):
+                stream.lose(self.clock.now - seconds, self.clock.now)
 
     def _api(self, call: str, data: bytes) -> dict[str, Any]:
         verb, _, name = call.rpartition(".")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from syncdaemon.spool.retire import Hold
-from tests.simulate.edge import LONG, MAX_PAYLOAD, Death, Edge
+from tests.simulate.edge import LONG, MAX_PAYLOAD, TOO_LONG, Death, Edge
 from tests.simulate.fake_jetstream import FakeSession, Fault, Frame
 from tests.simulate.faults import AckLost, ArrivesLate, CutAfter
 
@@ -156,13 +156,13 @@ def test_a_refused_file_that_is_gone_before_it_is_set_aside_is_not_counted(edge:
     async def scene() -> float:
         life = edge.begin()
         await until(lambda: edge.ledger.exists() and edge.rows("refused"))
-        edge.take_back("large")
+        edge.take_back(TOO_LONG)
         await asyncio.sleep(LONG)
         quarantined = life.daemon.metrics.value("syncdaemon_quarantined_files")
         await edge.end()
         return quarantined
 
-    edge.drop("large", LARGE)
+    edge.drop(TOO_LONG, b"refused")
 
     assert edge.do(scene()) == 0
     edge.check()
@@ -170,12 +170,12 @@ def test_a_refused_file_that_is_gone_before_it_is_set_aside_is_not_counted(edge:
 
 def test_a_refused_file_that_is_named_like_a_reason_is_kept_over_a_restart(edge: Edge) -> None:
     """What a crash left in the quarantine is cleared away; this is a producer's file, with a reason of its own."""
-    edge.drop("large.reason.json", LARGE)
+    edge.drop(f"{TOO_LONG}/named.reason.json", b"refused")
     edge.drain()
     edge.drain()
 
     edge.check()
-    assert edge.quarantined() == {"large.reason.json": LARGE}
+    assert edge.quarantined() == {"named.reason.json": b"refused"}
 
 
 def test_a_limit_that_was_raised_holds_for_the_next_file(edge: Edge) -> None:
@@ -194,7 +194,7 @@ def test_a_limit_that_was_raised_holds_for_the_next_file(edge: Edge) -> None:
 
     edge.do(scene())
 
-    assert edge.rows("refused") == []
+    assert "OBJ_edge_replay" not in edge.hub.streams, "a message holds it by now"
     assert [message.data for message in edge.history()] == [LARGE]
 
 
@@ -325,6 +325,26 @@ def test_what_cannot_be_sent_again_now_is_not_deleted(holding_edge: Edge, monkey
     edge.drop("a", b"one")
     edge.do(scene())
     edge.check()
+
+
+@pytest.mark.parametrize("lost", ["OBJ_edge_replay", "swarm_jobs", ""])
+def test_a_large_file_that_the_server_lost_in_part_is_sent_again(holding_edge: Edge, lost: str) -> None:
+    """Its object, or the message that names it, or both."""
+    edge = holding_edge
+
+    async def scene() -> None:
+        edge.begin()
+        await until(edge.held)
+        edge.hub.lose_power(1_000, lost)
+        await asyncio.sleep(20)
+        await edge.end()
+
+    edge.drop("large", LARGE)
+    edge.do(scene())
+
+    edge.check()
+    assert edge.contents() == [LARGE]
+    assert [row["path"] for row in edge.rows("held_lost")] == ["large"]
 
 
 def test_nothing_held_is_deleted_while_the_server_is_away(holding_edge: Edge) -> None:

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.simulate.edge import LONG, MAX_PAYLOAD, TOO_LONG, Death, Edge, Life, digest, first
+from tests.simulate.edge import LONG, MAX_PAYLOAD, STREAM, TOO_LONG, Death, Edge, Life, digest, first
 from tests.simulate.fake_jetstream import Fault
 from tests.simulate.faults import AckLost, ArrivesLate, CutAfter, LostBeforeStored, NoResponders, Slow, StreamFull
 
@@ -302,12 +302,18 @@ class LossyWorld(World):
     def the_machine(self, order: str) -> None:
         super().the_machine("30", "delete", order)
 
-    @rule(name=NAMES, data=CONTENTS, then=st.sampled_from([0.1, 3.0]), seconds=st.sampled_from([1.0, 15.0, 29.0]))
-    def the_server_loses_power(self, name: str, data: bytes, then: float, seconds: float) -> None:
-        """And with it what it stored in the last seconds."""
+    @rule(
+        name=NAMES,
+        data=CONTENTS,
+        then=st.sampled_from([0.1, 3.0]),
+        seconds=st.sampled_from([1.0, 15.0, 29.0]),
+        only=st.sampled_from(["", STREAM, "OBJ_edge_replay"]),
+    )
+    def the_server_loses_power(self, name: str, data: bytes, then: float, seconds: float, only: str) -> None:
+        """And with it what it stored in the last seconds, in all streams or in one."""
         self.a_file_is_dropped(name, data, True, 1)
         self.time_passes(then)
-        self.edge.hub.lose_power(seconds)
+        self.edge.hub.lose_power(seconds, only)
 
 
 @pytest.mark.timeout(400)  # a failure is cut down to its shortest course first

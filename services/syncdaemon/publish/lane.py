@@ -16,7 +16,7 @@ from syncdaemon.errors import LanePaused, LinkDown, SettingsError
 from syncdaemon.history import since
 from syncdaemon.link import Link, Session
 from syncdaemon.message import Message, MessageSettings
-from syncdaemon.model import Row
+from syncdaemon.model import Held, Row
 from syncdaemon.stream import Memory, StreamInfo, StreamSettings, prepare
 
 _CONFIG_RETRY = 30.0  # seconds until a stream that refused us for its configuration is asked again
@@ -144,6 +144,10 @@ class Lane:
             self.belief.clear()
         self._server, self._last_seq = server, stream.last_seq
         self.recorded.forget_beyond(stream.last_seq)
+
+    def void(self, held: Held) -> None:
+        """Its receipt counts no more. Its message may be there still, and only the object that it names be lost."""
+        self.recorded.forget(held.seq)
 
     def believe(self, suspicions: int) -> None:
         """It was looked into when there had been so many suspicions."""
