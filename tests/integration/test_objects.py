@@ -274,6 +274,27 @@ def test_it_ends_in_good_order_in_the_middle_of_an_upload(
     check(nats_server, daemon, data)
 
 
+def test_an_object_that_the_server_lost_is_sent_again_from_the_hold(
+    nats_server: NatsServer, make_daemon: MakeDaemon
+) -> None:
+    """Its message is still there: only who looks at the object as well sees that the file is lost."""
+    daemon, data = make_daemon(nats_server.url), large(5 * MIB)
+    daemon.start()
+    daemon.drop("large.bin", data)
+    receipts(daemon, 1)
+    asyncio.run(delete_chunk(nats_server, 7))
+    nats_server.kill()
+    nats_server.start()
+    eventually(lambda: daemon.rows_so_far("held_lost"), 30, "it is missed")
+    receipts(daemon, 2)
+
+    name = digest(data)
+    assert asyncio.run(read_object(nats_server.url, BUCKET, name)) == name
+    assert [row["event"] for row in daemon.rows("published", "held_lost")] == ["published", "held_lost", "published"]
+    assert {row["stream_seq"] for row in daemon.rows("published", "held_lost")} == {1}
+    assert daemon.metric("syncdaemon_held_lost_total") == 1
+
+
 def test_a_bucket_that_is_denied_holds_up_large_files_only(
     make_nats_server: MakeNatsServer, make_daemon: MakeDaemon
 ) -> None:
@@ -288,7 +309,7 @@ def test_a_bucket_that_is_denied_holds_up_large_files_only(
     eventually(lambda: "objects_paused" in daemon.log(), 20, "it is said")
     daemon.drop("small.bin", b"small")
     eventually(lambda: daemon.rows_so_far("published"), 20, "the small file is delivered")
-    assert [path.name for path in daemon.waiting()] == ["large.bin"]
+    eventually(lambda: [path.name for path in daemon.waiting()] == ["large.bin"], what="and the other one waits")
     assert daemon.metric("syncdaemon_link_reconnects_total") == 0
     assert "bucket_denied" in json.loads(daemon.get("/status"))["paused"]
 
