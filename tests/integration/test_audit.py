@@ -19,6 +19,7 @@ import pytest
 from syncdaemon.devserver import NatsServer
 from tests.support.audit import Audit, File, audit
 from tests.support.daemon import DaemonProcess
+from tests.support.jetstream import refuse_large_files
 
 pytestmark = pytest.mark.integration
 
@@ -44,6 +45,7 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A real delivery, with a duplicate and a refused file."""
     folder = tmp_path_factory.mktemp("scene")
     with NatsServer(folder / "server", config="max_payload: 4096") as server:
+        asyncio.run(refuse_large_files(server.url))
         daemon = DaemonProcess(folder, server.url)
         for name, data in [(b"a", b"one"), (b"b", b"two"), (b"copy of b", b"two"), (b"\xff\n", b"")]:
             daemon.drop(name, data)

@@ -20,6 +20,7 @@ import pytest
 from syncdaemon.devserver import NatsServer
 from tests.support.audit import Audit, File, audit
 from tests.support.daemon import DaemonProcess, eventually
+from tests.support.jetstream import refuse_large_files
 from tests.support.matrix import Matrix
 from tests.support.server import MakeNatsServer
 
@@ -29,7 +30,8 @@ ROOT = Path(__file__).parents[2]
 ROUNDS = int(os.environ.get("ROUNDS", "1"))
 DEATHS_A_ROUND = 16  # so many of all that there are; a long run tries them all
 LARGE = b"x" * (9 << 19)  # 4.5 MiB: it fills a batch, so that there are two, and several sends
-REFUSED = [(b"too large", b"l" * (6 << 20))]
+TOO_LARGE = b"l" * (6 << 20)
+REFUSED = [(b"too large", TOO_LARGE)]
 FILES = [
     (b"plain", b"plain"),
     (b"copy of plain", b"plain"),
@@ -45,31 +47,43 @@ STATIONS = (
     r"write\t.*/evidence-.*",
     r"fdatasync\t.*/evidence-.*",
     r"sendto\t'tcp'",
-    r"write\t.*/quarantine/.*reason\.json\.tmp'",
-    r"rename\t.*/too large .*/quarantine/.*",
 )
+ASIDE = (r"write\t.*/quarantine/.*reason\.json\.tmp'", r"rename\t.*/too large .*/quarantine/.*")
 HOLD = (r"rename\t.*/plain .*/held/.*", r"fsync\t.*/held/.*", r"unlink\t.*/held/.*")
 ARCHIVE = (r"rename\t.*/plain .*/archive/.*", r"mkdir\t.*/archive/.*", r"fsync\t.*/archive/.*")
 
 
 class Way(NamedTuple):
     """What becomes of files, and how they are published. `plain`: a subject for all of them, on a stream that
-    forgets their ids after 0.1 s, before the next process can be there."""
+    forgets their ids after 0.1 s, before the next process can be there. `objects`: what is too large for a message is
+    an object; else there is a bucket that takes nothing, and it is refused."""
 
     settings: dict[str, str]
     stations: tuple[str, ...]
     plain: bool = False
+    objects: bool = False
+
+    def files(self, site: str) -> list[tuple[bytes, bytes]]:
+        """Equal contents are stored as often as they come, on a plain subject after the window.
+
+        Objects are shared, so each site has a content of its own: or only the first would upload anything.
+        """
+        if self.objects:
+            own = site.encode() + TOO_LARGE
+            return [(b"plain", b"plain"), (b"too large", own), (b"copy of it", own), (b"late", b"late")]
+        return [file for file in FILES if not (self.plain and file[0].startswith(b"copy"))]
 
     @property
-    def files(self) -> list[tuple[bytes, bytes]]:
-        """Equal contents are stored as often as they come, on a plain subject after the window."""
-        return [file for file in FILES if not (self.plain and file[0].startswith(b"copy"))]
+    def refused(self) -> list[tuple[bytes, bytes]]:
+        """Those of them that end in quarantine."""
+        return [] if self.objects else REFUSED
 
 
 WAYS = {
-    "deleted": Way({"SYNC_HOLD_SECONDS": "0"}, HOLD),
-    "archived": Way({"SYNC_AFTER": "archive"}, ARCHIVE),
-    "on a plain subject": Way({"SYNC_HOLD_SECONDS": "0"}, HOLD, plain=True),
+    "deleted": Way({"SYNC_HOLD_SECONDS": "0"}, (*HOLD, *ASIDE)),
+    "archived": Way({"SYNC_AFTER": "archive"}, (*ARCHIVE, *ASIDE)),
+    "on a plain subject": Way({"SYNC_HOLD_SECONDS": "0"}, (*HOLD, *ASIDE), plain=True),
+    "as objects": Way({"SYNC_HOLD_SECONDS": "0"}, (*HOLD, r"rename\t.*/too large .*/held/.*"), objects=True),
 }
 
 
@@ -93,7 +107,8 @@ class Site:
         self.daemon.env |= {"PYTHONPATH": ":".join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
         if way.plain:
             asyncio.run(self._make_stream())
-        for name, data in way.files:
+        self.files = way.files(self.stream)
+        for name, data in self.files:
             self.daemon.drop(name, data)
 
     async def _make_stream(self) -> None:
@@ -124,7 +139,7 @@ class Site:
 
     def audit(self) -> Audit:
         """Whether the promises were kept."""
-        files, refused = starmap(File.of, self.way.files), starmap(File.of, REFUSED)
+        files, refused = starmap(File.of, self.files), starmap(File.of, self.way.refused)
         return audit(self.server.url, self.stream, self.daemon.replay, self.daemon.ledger, files, refused)
 
     def calls(self) -> list[str]:
@@ -148,6 +163,8 @@ def test_a_daemon_killed_at_any_call_keeps_the_promises(
     """Each of them in its turn; where ROUNDS is small, every n-th, from a random one on."""
     server = make_nats_server(config="max_payload: 5MB")
     server.start()
+    if not WAYS[way].objects:
+        asyncio.run(refuse_large_files(server.url))
     whole = Site(tmp_path / "whole", server, WAYS[way])
     assert not whole.first_life(Death(0, "never"))
     calls = whole.calls()

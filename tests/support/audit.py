@@ -1,7 +1,8 @@
 """The audit of a delivery: what producers wrote, against what stream, ledger and replay directory hold afterwards.
 
 It takes no word of the daemon's for it, and none of its code: the stream is read with nats-py's documented calls,
-the ledger with the json module, and hashes are computed anew.
+the ledger with the json module, and hashes are computed anew. What a message stands for is its body, or the object
+that it names, as nats-py's object store reads it.
 
     files = [File.of(b"a", b"one"), File.of(b"b", b"two")]
     found = audit(server.url, "swarm_jobs", daemon.replay, daemon.ledger, files)
@@ -21,9 +22,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from tests.support.jetstream import each_message
+import nats
+
+from tests.support.jetstream import each_message, measured_object
 
 _SIDECAR = ".reason.json"
+_PATIENCE = 30.0  # seconds for an object of a test's size
 
 
 class File(NamedTuple):
@@ -93,9 +97,20 @@ async def _read(url: str, stream: str) -> list[Message]:
     stored = []
     async for seq, subject, headers, data in each_message(url, stream):
         told = headers.get("Edge-Sha256"), headers.get("Edge-Size")
-        digest = _digest(data)
-        stored.append(Message(seq, subject, digest, told == (digest, str(len(data)))))
+        digest, size = _digest(data), len(data)
+        if place := headers.get("Edge-Object"):
+            digest, size = await _object(url, place)
+        stored.append(Message(seq, subject, digest, told == (digest, str(size))))
     return stored
+
+
+async def _object(url: str, place: str) -> tuple[str, int]:
+    """Digest and size of an object; those of nothing where it can't be read."""
+    bucket, _, name = place.partition("/")
+    try:
+        return await measured_object(url, bucket, name, _PATIENCE)
+    except (TimeoutError, nats.errors.Error):
+        return "unreadable", 0
 
 
 def _stream(found: Audit, stored: list[Message], wanted: set[str]) -> Iterator[str]:

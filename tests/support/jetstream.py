@@ -69,17 +69,34 @@ def ledger_rows(folder: Path) -> list[dict[str, Any]]:
 
 
 async def read_object(url: str, bucket: str, name: str, within: float = 60.0) -> str:
-    """The SHA-256 of an object's content, as nats-py's object store reads it; it checks size and digest as well.
+    """The SHA-256 of an object's content, as nats-py's object store reads it; it checks the digest as well.
 
-    nats-py waits for ever for chunks that are not there, so there is a limit.
+    nats-py waits for ever for chunks that are not there, so there is a limit: TimeoutError.
     """
+    return (await measured_object(url, bucket, name, within))[0]
+
+
+async def measured_object(url: str, bucket: str, name: str, within: float = 60.0) -> tuple[str, int]:
+    """The same, and its size in bytes."""
     digest = _Digest()
     client = await nats.connect(url, allow_reconnect=False)
     try:
         store = await client.jetstream().object_store(bucket)
         found = await asyncio.wait_for(store.get(name, writeinto=digest), within)  # type: ignore[arg-type]
         assert found.info.size == digest.size
-        return digest.sha256.hexdigest()
+        return digest.sha256.hexdigest(), digest.size
+    finally:
+        await client.close()
+
+
+async def refuse_large_files(url: str) -> None:
+    """Makes a bucket that takes no chunk: a file too large for a message is refused, as the last way out."""
+    client = await nats.connect(url, allow_reconnect=False)
+    try:
+        subjects = ["$O.edge_replay.C.>", "$O.edge_replay.M.>"]
+        config = {"name": "OBJ_edge_replay", "subjects": subjects, "max_msg_size": 1_000, "allow_rollup_hdrs": True}
+        answer = await client.request("$JS.API.STREAM.CREATE.OBJ_edge_replay", json.dumps(config).encode())
+        assert b"error" not in answer.data
     finally:
         await client.close()
 
