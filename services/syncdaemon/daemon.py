@@ -238,7 +238,7 @@ class Daemon:
     async def _expire(self) -> None:
         while True:
             await asyncio.sleep(_EXPIRE_SECONDS)
-            if self.spool.scanned.is_set() and not self.spool.backlog.depth:
+            if self.spool.scanned.is_set() and not self.spool.backlog.depth and self.delivery.idle:
                 self.publisher.nothing_waits()
             due = self.spool.hold.next_expiry()
             if due is not None and due <= time.monotonic() and self.lane.trusted and self.link.proved():

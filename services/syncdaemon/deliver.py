@@ -36,6 +36,7 @@ class PublisherLike(Protocol[S]):
     def largest(self, session: S) -> int: ...
     def refusal(self, content: Content, session: S) -> Refusal | None: ...
     async def publish(self, batch: Sequence[Content], session: S) -> list[Outcome]: ...
+    def recorded(self, receipts: Sequence[Receipt]) -> None: ...
 
 
 class ObjectsLike(Protocol[T_contra]):
@@ -136,6 +137,11 @@ class Delivery(Generic[S]):
         self._under_way.discard(batch)
         self._slots.release()
 
+    @property
+    def idle(self) -> bool:
+        """Whether no batch is under way: what was published is recorded."""
+        return not self._under_way
+
     async def finish_batches(self) -> None:
         """Waits for the batches that are under way now, all the way to the hold."""
         if self._under_way:
@@ -205,6 +211,7 @@ class Delivery(Generic[S]):
         refusals += refused
         self._count(fresh, receipts, refusals)
         await self._ledger.record(rows(receipts, refusals))
+        self._publisher.recorded(receipts)
         await self._retire(known + receipts)
         for refusal in refusals:
             await self._spool.set_aside(refusal, began, self._now_text())

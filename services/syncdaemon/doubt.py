@@ -103,6 +103,11 @@ class Doubt:
         return self._found.get(msg_id)
 
     @property
+    def first_seq(self) -> int:
+        """The first sequence that a message in doubt can have; 0 where none is."""
+        return min((attempt.first_seq for attempt in self._open.values()), default=0)
+
+    @property
     def oldest_row(self) -> int:
         """The first row of the ledger that matters still; 0 where none does."""
         return min((attempt.row for attempt in self._open.values()), default=0)

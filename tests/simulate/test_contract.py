@@ -166,6 +166,11 @@ def content(path: str, data: bytes, mtime_ns: int = 1) -> Content:
     return Content(path.encode(), quote(path), stamp, data, sha256(data).hexdigest(), 1)
 
 
+def receipts(outcomes: Sequence[Outcome]) -> list[Receipt]:
+    """Those that are."""
+    return [outcome for outcome in outcomes if isinstance(outcome, Receipt)]
+
+
 def told(outcomes: Sequence[Outcome]) -> dict[str, tuple[str, int] | str]:
     """What became of each file: its event and sequence, or why it was refused."""
     return {
@@ -808,14 +813,26 @@ class TestWhatIsInDoubtOnAPlainSubject:
         batch = [content("a", b"one", 1), content("b", b"two", 2), content("copy", b"one", 3)]
         await self.cut(jetstream, publisher, batch)
 
-        outcomes = told(await publisher.publish(batch, await publisher.ready()))
+        published = await publisher.publish(batch, await publisher.ready())
+        outcomes = told(published)
         ids = await self.stored_ids(jetstream)
         at = {msg_id: seq for seq, msg_id in enumerate(ids, 1)}
         one, two = at[batch[0].sha256], at[batch[1].sha256]
         assert len(ids) == 3
         assert outcomes == {"a": ("published", one), "b": ("published", two), "copy": ("duplicate", one)}
         assert not publisher.in_doubt
+        publisher.recorded(receipts(published))
         assert publisher.lane.doubt.oldest_row == 0
+
+    async def test_what_was_found_is_named_with_where_it_is(self, jetstream: JetStream) -> None:
+        """By the row after the look: who reads the ledger after a crash would look behind it otherwise."""
+        await jetstream.stream(duplicate_window=WINDOW_NS)
+        publisher = await jetstream.publisher(**PLAIN)
+        one, two = content("a", b"one", 1), content("b", b"two", 2)
+        await self.cut(jetstream, publisher, [one, two])
+        await publisher.ready()
+        row = jetstream.noted.rows[-1]
+        assert (row["resolved"], row["first_seq"], row["count"]) == (True, 1, 2)
 
     async def test_what_did_not_arrive_is_sent(self, jetstream: JetStream) -> None:
         """Only that."""
@@ -877,10 +894,23 @@ class TestWhatIsInDoubtOnAPlainSubject:
         publisher = await jetstream.publisher(**PLAIN)
         session = await jetstream.session()
         for name in "ab":
-            await publisher.publish([content(name, name.encode()), content(name * 2, name.encode() * 2)], session)
+            batch = [content(name, name.encode()), content(name * 2, name.encode() * 2)]
+            publisher.recorded(receipts(await publisher.publish(batch, session)))
         first, second = jetstream.noted.rows
         assert (first["first_seq"], first["count"], first["open_since"]) == (1, 2, 0)
         assert (second["first_seq"], second["count"], second["open_since"]) == (3, 2, 0)
+
+    async def test_an_attempt_is_open_until_its_receipt_is_recorded(self, jetstream: JetStream) -> None:
+        """Stored and not recorded when the process dies: the next one has to know that it was sent."""
+        await jetstream.stream(duplicate_window=WINDOW_NS)
+        publisher = await jetstream.publisher(**PLAIN)
+        session = await jetstream.session()
+        published = await publisher.publish([content("a", b"one")], session)
+        await publisher.publish([content("b", b"two")], session)
+        assert jetstream.noted.rows[-1]["open_since"] == 1
+        publisher.recorded(receipts(published))
+        await publisher.publish([content("c", b"three")], session)
+        assert jetstream.noted.rows[-1]["open_since"] == 2
 
     async def test_on_a_subject_per_digest_nothing_is_noted(self, jetstream: JetStream) -> None:
         """The stream itself knows."""

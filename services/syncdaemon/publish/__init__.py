@@ -141,21 +141,21 @@ class Publisher:
             if answer is None:
                 if flight.handed:
                     self.in_doubt[message.content.path] = message.msg_id
-                elif not self._doubted(message):
-                    self.lane.doubt.answered(message.msg_id)
+                else:
+                    self._not_stored(message)
                 trouble["link_down"] += 1
                 continue
             judged = verdict.judge(*answer)
-            if not self._doubted(message):  # of one that was sent before, this answer does not tell
-                self.lane.doubt.answered(message.msg_id)
             if isinstance(judged, verdict.Stored) and not judged.duplicate:
                 stored += len(message.body)
                 outcomes.append(self._receipt(message, judged.seq, duplicate=False))
             elif isinstance(judged, verdict.Stored | verdict.Known):
                 taken.append((message, judged))
             elif isinstance(judged, verdict.Refuse):
+                self._not_stored(message)
                 outcomes.append(Refusal(message.content, judged.reason, judged.detail))
             else:
+                self._not_stored(message)
                 trouble[judged.reason] += 1
                 self.lane.heed(judged)
         for reason, count in trouble.items():
@@ -163,9 +163,23 @@ class Publisher:
         for start in range(0, len(taken), _READS_AT_ONCE):
             part = taken[start : start + _READS_AT_ONCE]
             found = await asyncio.gather(*(self._read_back(session, message, judged) for message, judged in part))
+            for (message, _), outcome in zip(part, found, strict=True):
+                if not isinstance(outcome, Receipt):
+                    self._not_stored(message)
             outcomes += [outcome for outcome in found if outcome is not None]
         self._watcher.answered(flight.latencies, stored)
         return outcomes
+
+    def recorded(self, receipts: Sequence[Receipt]) -> None:
+        """The ledger has these. Only now are their attempts over: until then, a process that comes after a crash needs
+        to know of them."""
+        for receipt in receipts:
+            self.lane.doubt.answered(receipt.msg_id)
+
+    def _not_stored(self, message: Message) -> None:
+        """By this attempt. What became of an earlier one that was not answered, this does not tell."""
+        if not self._doubted(message):
+            self.lane.doubt.answered(message.msg_id)
 
     def _doubted(self, message: Message) -> bool:
         return self.in_doubt.get(message.content.path) == message.msg_id
@@ -176,8 +190,7 @@ class Publisher:
 
     def _receipt(self, message: Message, seq: int, duplicate: bool, there: Stored | Seen | None = None) -> Receipt:
         """`there`: the message that the stream holds. It may be of another site, with the same content."""
-        if self.in_doubt.pop(message.content.path, None) == message.msg_id:
-            self.lane.doubt.answered(message.msg_id)
+        self.in_doubt.pop(message.content.path, None)
         if not duplicate:
             self.lane.recorded.add(seq)
         self.lane.stored(seq)
@@ -218,8 +231,6 @@ class Publisher:
     def _found(self, message: Message, seen: Seen) -> Receipt:
         """It was in doubt, and the stream holds it."""
         own = self._is_own(message, seen.seq, seen.headers)
-        if not self._doubted(message):  # it was sent by a process that crashed
-            self.lane.doubt.answered(message.msg_id)
         return self._receipt(message, seen.seq, not own, seen)
 
     def _is_own(self, message: Message, seq: int, headers: Mapping[str, str]) -> bool:

@@ -198,7 +198,8 @@ class Lane:
                 read += 1
         if wanted is not None:
             found = self.doubt.looked(self._journal.next_row)
-            await self._journal.record([("attempt", {**self._row(found), "open_since": 0, "resolved": True})])
+            resolved = {"first_seq": self.doubt.first_seq or self._last_seq + 1, "open_since": 0, "resolved": True}
+            await self._journal.record([("attempt", {**self._row(found), **resolved})])
             log.info("doubt_resolved", stored=len(found), messages_read=read)
 
     def _row(self, msg_ids: Sequence[str]) -> Row:
