@@ -713,8 +713,9 @@ def test_a_link_so_slow_that_a_message_takes_longer_than_a_dead_one(
 def test_ten_thousand_files_of_two_sites_arrive_once_whoever_is_killed(
     nats_server: NatsServer, make_daemon: MakeDaemon, make_receiver: MakeReceiver
 ) -> None:
-    """Two daemons, one stream, three workers on one directory; a worker is killed, then the server, on the way."""
-    wanted = {site: files(5_000, 300, site) for site in ("harbour", "lighthouse")}
+    """Two daemons, each with a file for the object store among its own, one stream, three workers on one directory; a
+    worker is killed, then the server, on the way."""
+    wanted = {site: files(4_999, 300, site) | {"large": os.urandom(3 << 20)} for site in ("harbour", "lighthouse")}
     at_server(nats_server.url, make_stream)
     make_consumer(nats_server.url, ack_wait=5_000_000_000, max_ack_pending=4096)  # a minute would be a minute's test
     workers = [make_receiver(nats_server.url) for _ in range(3)]
