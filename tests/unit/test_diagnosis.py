@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from syncdaemon.diagnosis import (
+    BucketFacts,
     Facts,
     Finding,
     Folder,
@@ -54,6 +55,7 @@ GOOD = Facts(
         ),
         stream=StreamFacts(config=CONFIG, state={"messages": 3, "bytes": 1_000}),
         rights=Rights(publish="", read="", consume=""),
+        bucket=BucketFacts("edge_replay"),
         account=(1_000, -1),
         sync=SyncFacts(interval=120.0, server="hub", server_id="NHUB"),
         clock_ahead=0.001,
@@ -94,6 +96,7 @@ CHECKS = [
     "may_publish",
     "may_read",
     "may_consume",
+    "bucket",
     "account",
     "sync",
     "clock",
@@ -200,6 +203,9 @@ def test_where_all_is_well_every_check_says_so() -> None:
         ({"rights": Rights(read="denied")}, "may_read", "failure", "denied"),
         ({"rights": Rights(consume="denied")}, "may_consume", "warning", "denied"),
         ({"rights": Rights(consume="denied"), "per_digest": False}, "may_consume", "warning", "denied"),
+        ({"bucket": BucketFacts("b", missing=True)}, "bucket", "ok", "none yet"),
+        ({"bucket": BucketFacts("b", missing=True), "create": False}, "bucket", "warning", "waits"),
+        ({"bucket": BucketFacts("b", "it is sealed")}, "bucket", "warning", "it is sealed: a file"),
         ({"account": (5, 100)}, "account", "ok", "5 bytes of 100 bytes"),
         ({"account": (95, 100)}, "account", "warning", "95 bytes of 100 bytes"),
         ({"account": (100, 100)}, "account", "failure", "nothing is taken"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from syncdaemon.diagnosis.facts import (
+    BucketFacts,
     Facts,
     Folder,
     LedgerFacts,
@@ -19,9 +20,10 @@ from syncdaemon.diagnosis.facts import (
 from syncdaemon.diagnosis.finding import Finding, Level, ok, warning
 from syncdaemon.diagnosis.link import judge_account, judge_clock, judge_link, judge_rights
 from syncdaemon.diagnosis.machine import judge_folder, judge_replay, judge_work
-from syncdaemon.diagnosis.stream import judge_stream, judge_sync
+from syncdaemon.diagnosis.stream import judge_bucket, judge_stream, judge_sync
 
 __all__ = [
+    "BucketFacts",
     "Facts",
     "Finding",
     "Folder",
@@ -45,6 +47,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
     yield from judge_link(server.link)
     yield from judge_stream(server.stream, server.link, wanted)
     yield from judge_rights(server.rights, wanted)
+    yield from judge_bucket(server.bucket, wanted)
     yield from judge_account(server.account)
     yield from judge_sync(server.sync, server.link, wanted)
     yield from judge_clock(server)

@@ -70,6 +70,15 @@ class Rights:
 
 
 @dataclass(frozen=True)
+class BucketFacts:
+    """The bucket for large files. `problem`: why it can't be used; `missing`: it is not there."""
+
+    name: str
+    problem: str = ""
+    missing: bool = False
+
+
+@dataclass(frozen=True)
 class SyncFacts:
     """What the monitoring URL tells: whether the server syncs before it acknowledges, else how often, in seconds."""
 
@@ -90,6 +99,7 @@ class ServerFacts:
     link: LinkFacts
     stream: StreamFacts | None = None
     rights: Rights = Rights()
+    bucket: BucketFacts | None = None
     account: tuple[int, int] | None = None
     sync: SyncFacts | None = None
     clock_ahead: float | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import isinf
 
-from syncdaemon.diagnosis.facts import LinkFacts, StreamFacts, SyncFacts, Wanted
+from syncdaemon.diagnosis.facts import BucketFacts, LinkFacts, StreamFacts, SyncFacts, Wanted
 from syncdaemon.diagnosis.finding import Finding, failure, ok, warning
 from syncdaemon.units import duration_in_words, size_in_words
 
@@ -192,3 +192,19 @@ def _hold(sync: SyncFacts | None, wanted: Wanted) -> Finding:
         return ok("sync", f"{every}, and a delivered file is held for {duration_in_words(wanted.hold)}{unseen}")
     said = f"{every}, so {hold} is not right: a power cut there can lose acknowledged messages{unseen}"
     return warning("sync", said, f"set SYNC_HOLD_SECONDS={interval + _SPARE:g}, or sync_interval: always at the server")
+
+
+def judge_bucket(bucket: BucketFacts | None, wanted: Wanted) -> Iterator[Finding]:
+    """Whether files too large for a message have where to go."""
+    if bucket is None:
+        return
+    if bucket.missing and wanted.create:
+        yield ok("bucket", "none yet: it is made for the first file that is too large for a message")
+    elif bucket.missing:
+        said = "none, and SYNC_STREAM_CREATE=false: a file that is too large for a message waits"
+        yield warning("bucket", said, f"nats object add {bucket.name}, or SYNC_STREAM_CREATE=true")
+    elif bucket.problem:
+        effect = "a file that is too large for a message waits, or is refused"
+        yield warning("bucket", f"{bucket.problem}: {effect}", f"let the daemon use the stream OBJ_{bucket.name}")
+    else:
+        yield ok("bucket", f"files that are too large for a message become objects of {bucket.name}")

@@ -16,10 +16,11 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from syncdaemon import parts
-from syncdaemon.diagnosis import LinkFacts, Rights, ServerFacts, StreamFacts, SyncFacts
+from syncdaemon import chunks, parts
+from syncdaemon.diagnosis import BucketFacts, LinkFacts, Rights, ServerFacts, StreamFacts, SyncFacts
 from syncdaemon.errors import ConnectTimeout, LanePaused, LinkDown, SettingsError
 from syncdaemon.link import Session, bare, visit
+from syncdaemon.objects.bucket import Bucket, Halt
 from syncdaemon.publish import PROBE_ID
 from syncdaemon.settings import Settings
 from syncdaemon.stream import captured, read_info, rehearse
@@ -82,6 +83,7 @@ async def _look_at(session: Session, settings: Settings) -> ServerFacts:
         link=_link(session, (answer.answered_ns - answer.asked_ns) / 1e9 if not answer.problem else None),
         stream=stream,
         rights=rights,
+        bucket=await _bucket(session),
         account=_account(await _ask(session, "$JS.API.INFO")),
         clock_ahead=clock.ahead if clock else None,
         clock_error=clock.error if clock else 0.0,
@@ -169,6 +171,19 @@ async def _rehearsed(session: Session, settings: Settings) -> str:
     except (SettingsError, LanePaused, LinkDown) as error:
         return str(error)
     return ""
+
+
+async def _bucket(session: Session) -> BucketFacts | None:
+    try:
+        async with asyncio.timeout(_SECONDS):
+            await Bucket.open(session, create=False, replicas=1)
+    except Halt as halt:
+        return BucketFacts(chunks.BUCKET, str(halt), missing=halt.reason == "bucket_missing")
+    except TimeoutError:
+        return BucketFacts(chunks.BUCKET, f"no answer within {_SECONDS:g} seconds")
+    except LinkDown:
+        return None
+    return BucketFacts(chunks.BUCKET)
 
 
 def _account(answer: _Answer) -> tuple[int, int] | None:
