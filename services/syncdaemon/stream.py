@@ -73,8 +73,8 @@ class Memory(Enum):
 class StreamInfo:
     """What matters of a stream as it is. `window` and `max_age` in seconds; a `max_age` of 0: none.
 
-    `forgets`: messages leave it by its own rules; `leader` is empty outside a cluster. `max_msg_size` in bytes, headers
-    counted; below 0: no limit of its own.
+    `forgets`: messages leave it by its own rules; `allow_atomic`: it takes atomic batches (nats-server 2.12);
+    `leader` is empty outside a cluster. `max_msg_size` in bytes, headers counted; below 0: no limit of its own.
     """
 
     name: str
@@ -88,6 +88,7 @@ class StreamInfo:
     no_ack: bool
     sealed: bool
     forgets: bool
+    allow_atomic: bool
     created: str
     leader: str
     max_msg_size: int = -1
@@ -229,6 +230,7 @@ def read_info(answer: Mapping[str, Any]) -> StreamInfo:
         no_ack=config.get("no_ack", False),
         sealed=config.get("sealed", False),
         forgets=_forgets(config),
+        allow_atomic=config.get("allow_atomic", False),
         created=answer.get("created", ""),
         leader=answer.get("cluster", {}).get("leader", ""),
         max_msg_size=config.get("max_msg_size", -1),

@@ -52,6 +52,23 @@ class Refuse(NamedTuple):
 
 Verdict = Stored | Known | Again | Stop | Refuse
 
+
+class Committed(NamedTuple):
+    """An atomic batch of so many messages is stored, the last of them at `last_seq`."""
+
+    stream: str
+    batch: str
+    messages: int
+    last_seq: int
+
+
+class Rejected(NamedTuple):
+    """Nothing of an atomic batch is stored. `barred`: the stream takes no batches at all."""
+
+    detail: str
+    barred: bool
+
+
 NO_RESPONDERS = b"NATS/1.0 503"
 _PLAIN = re.compile(rb'\{"stream":"([^"\\]+)", ?"seq":([1-9]\d*)\}')  # what nearly every answer is
 _SOON, _LATER = 0.1, 5.0
@@ -78,6 +95,7 @@ _STOP = {
     10166: ("ttl_refused", "the stream allows no message TTL"),
     10059: ("no_stream", "the stream is gone"),
 }
+_BATCHES_DISABLED = 10174
 _REFUSE = {
     10054: "too_large",
     10097: "headers_too_large",
@@ -100,6 +118,22 @@ def judge(data: bytes, headers: bytes | None) -> Verdict:
         case {"stream": str(stream), "seq": int(seq)} if seq > 0 and seq is not True and "error" not in answer:
             return Stored(stream, seq, answer.get("duplicate") is True)
     return Again("unreadable_answer", f"the server answered {data[:80]!r}", _LATER)
+
+
+def judge_batch(data: bytes, headers: bytes | None) -> Committed | Rejected | None:
+    """What the answer to a batch's commit (ADR-50) says; None where that is not certain."""
+    if headers is not None and headers.startswith(NO_RESPONDERS):
+        return Rejected("no stream takes this subject now", False)
+    try:
+        answer = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    match answer:
+        case {"error": {"err_code": int(err_code), "description": str(text)}}:
+            return Rejected(f"{text} ({err_code})", err_code == _BATCHES_DISABLED)
+        case {"stream": str(stream), "seq": int(seq), "batch": str(batch), "count": int(count)}:
+            return Committed(stream, batch, count, seq)
+    return None
 
 
 def _judge_error(code: int, err_code: int, text: str) -> Verdict:

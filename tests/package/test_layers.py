@@ -19,6 +19,7 @@ LAYERS = {
     "decisions": {
         "appetite",
         "backlog",
+        "batching",
         "chain",
         "chunks",
         "diagnosis",

@@ -35,6 +35,7 @@ import syncdaemon.daemon
 import syncdaemon.disk
 import syncdaemon.ledger
 import syncdaemon.spool
+from syncdaemon.batching import Choice, Way
 from syncdaemon.daemon import Daemon
 from syncdaemon.settings import Settings
 from syncdaemon.spool import Spool, watch
@@ -85,6 +86,7 @@ class Life:
         self.gone = asyncio.Event()
         self.events: asyncio.Queue[bytes] = asyncio.Queue()
         self.daemon = Daemon(edge.settings)
+        self.daemon.publisher.batches.choice = edge.choice
 
     def passes(self, step: str, when: str) -> None:
         """The process comes by this point. Raises Died where it comes no further."""
@@ -178,13 +180,14 @@ class NoWeb:
 
 
 class Edge:
-    """The machine. `variables` are settings of its daemon.
+    """The machine. `variables` are settings of its daemon; `batches`: it publishes in atomic batches where it may.
 
     `dropped` are the files that are to be delivered, by name and content; `withdrawn` those that producers removed or
     replaced before; `changed` are contents that were written to a file after it had left its place.
     """
 
-    def __init__(self, folder: Path, **variables: str) -> None:
+    def __init__(self, folder: Path, batches: bool = False, **variables: str) -> None:
+        self.choice = Choice(Way.BATCH, least=2) if batches else Choice(Way.SINGLES)
         self.replay, self.ledger = folder / "replay", folder / "ledger"
         self.replay.mkdir(parents=True)
         self.clock = Clock()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ DEFAULTS: Mapping[str, Any] = {
 }
 _LIMITS = ("max_consumers", "max_msgs", "max_bytes", "max_msgs_per_subject", "max_msg_size")  # none is -1
 _MOST_HEADERS = 64 << 10
+_MOST_BATCHED, _LONGEST_BATCH_ID, _BATCH_SECONDS = 1_000, 64, 10.0
 _MOST_SUBJECTS = 100_000  # in one answer
 _WINDOW_NS, _LEAST_WINDOW_NS = 120_000_000_000, 100_000_000
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -65,6 +66,14 @@ class Message(NamedTuple):
         return told | {"time": _time(self.at)}
 
 
+class Batch:
+    """An atomic batch that is not committed yet: what came of it, and when the last of that came."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, bytes, bytes]] = []
+        self.at = 0.0
+
+
 class FakeStream:
     """A stream of this configuration.
 
@@ -79,17 +88,82 @@ class FakeStream:
         self.last_seq = 0
         self.full = False
         self._created = now
+        self._batches: dict[str, Batch] = {}
         self._ids: dict[str, tuple[int, float]] = {}  # message id: where it was stored first, and when
 
     def take(self, subject: str, headers: bytes, data: bytes, now: float) -> bytes:
         """A message arrives; the acknowledgement or the refusal, word for word."""
+        batch = header_fields(headers).get("Nats-Batch-Id", "")
         try:
+            if batch:
+                return self._take_batched(batch, subject, headers, data, now)
             seq, duplicate = self._store(subject, headers, data, now)
         except Refused as refused:
             told: dict[str, Any] = {"error": refused.error, "stream": self.config["name"], "seq": 0}
             return json.dumps(told, separators=(",", ":")).encode()
         mark = ',"duplicate": true' if duplicate else ""
         return f'{{"stream":"{self.config["name"]}","seq":{seq}{mark}}}'.encode()
+
+    def _take_batched(self, name: str, subject: str, headers: bytes, data: bytes, now: float) -> bytes:
+        """A message of a batch: nothing of it is there before the commit, and then all, or nothing."""
+        config, fields = self.config, header_fields(headers)
+        self._batches = {name: one for name, one in self._batches.items() if now - one.at < _BATCH_SECONDS}
+        if not config.get("allow_atomic"):
+            raise Refused(400, 10174, "atomic publish is disabled")
+        if config["sealed"]:
+            raise Refused(400, 10109, "invalid operation on sealed stream")
+        if len(name) > _LONGEST_BATCH_ID:
+            raise Refused(400, 10179, "atomic publish batch ID is invalid")
+        if 0 <= config["max_msg_size"] < len(headers) + len(data):
+            raise Refused(400, 10054, "message size exceeds maximum allowed")
+        number = int(fields["Nats-Batch-Sequence"])
+        batch = self._batches.pop(name, Batch())
+        if number != len(batch.messages) + 1:
+            raise Refused(400, 10176, "atomic publish batch is incomplete")
+        if number > _MOST_BATCHED:
+            raise Refused(400, 10199, f"atomic publish batch is too large: {_MOST_BATCHED}")
+        batch.messages.append((subject, headers, data))
+        batch.at = now
+        if "Nats-Batch-Commit" not in fields:
+            self._batches[name] = batch
+            return b""
+        self._commit(batch.messages, now)
+        told = {"stream": config["name"], "seq": self.last_seq, "batch": name, "count": number}
+        return json.dumps(told, separators=(",", ":")).encode()
+
+    def _commit(self, messages: Sequence[tuple[str, bytes, bytes]], now: float) -> None:
+        """All are looked at before the first is stored."""
+        self._forget(now)
+        ids: set[str] = set()
+        before: list[tuple[str, int]] = []
+        for subject, headers, data in messages:
+            fields = header_fields(headers)
+            msg_id = fields.get("Nats-Msg-Id", "")
+            if fields.get("Nats-Expected-Stream", self.config["name"]) != self.config["name"]:
+                raise Refused(400, 10060, "expected stream does not match")
+            if msg_id and (msg_id in ids or msg_id in self._ids):
+                raise Refused(400, 10201, "atomic publish batch contains duplicate message id")
+            if "Nats-Expected-Last-Subject-Sequence" in fields and subject in dict(before):
+                raise Refused(400, 10164, "wrong last sequence")
+            self._admit(subject, headers, data, fields)
+            self._has_room(before, subject, _size(subject, headers, data))
+            ids.add(msg_id)
+            before.append((subject, _size(subject, headers, data)))
+        for subject, headers, data in messages:
+            self._store(subject, headers, data, now)
+
+    def _has_room(self, before: Sequence[tuple[str, int]], subject: str, size: int) -> None:
+        """Whether a message fits behind those before it in its batch."""
+        config = self.config
+        if config["discard"] != "new":
+            return
+        if 0 < config["max_msgs"] <= len(self.messages) + len(before):
+            raise Refused(503, 10077, "maximum messages exceeded")
+        if self.full or 0 < config["max_bytes"] < self.bytes + sum(size for _, size in before) + size:
+            raise Refused(503, 10077, "maximum bytes exceeded")
+        subjects = [message.subject for message in self.messages.values()] + [subject for subject, _ in before]
+        if config.get("discard_new_per_subject") and config["max_msgs_per_subject"] <= subjects.count(subject):
+            raise Refused(503, 10077, "maximum messages per subject exceeded")
 
     def _store(self, subject: str, headers: bytes, data: bytes, now: float) -> tuple[int, bool]:
         self._forget(now)
@@ -159,6 +233,7 @@ class FakeStream:
     def restarted(self, now: float) -> None:
         """The server came back: it knows the ids of the messages that it still holds, and no others."""
         self._forget(now)
+        self._batches.clear()
         kept = ((header_fields(message.headers).get("Nats-Msg-Id", ""), message) for message in self.messages.values())
         self._ids = {
             msg_id: (message.seq, message.at)

@@ -19,6 +19,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from syncdaemon import parts
+from syncdaemon.batching import SAMPLE, Choice, Way
 from syncdaemon.devserver import NatsServer
 from syncdaemon.doubt import Attempt
 from syncdaemon.errors import LanePaused, LinkDown, SettingsError
@@ -28,10 +29,12 @@ from syncdaemon.message import encode
 from syncdaemon.model import Content, Held, Outcome, Receipt, Refusal, Row, Seen, Stamp
 from syncdaemon.presence import lost
 from syncdaemon.publish import PROBE_ID, Lane, Publisher
+from syncdaemon.publish.atomic import AtomicFlight
+from syncdaemon.publish.batches import SMALL
 from syncdaemon.publish.flight import Flight
 from syncdaemon.settings import Settings
 from syncdaemon.stream import Memory, StreamInfo, prepare
-from syncdaemon.verdict import Again, Known, Refuse, Stop, Stored, Verdict, judge
+from syncdaemon.verdict import Again, Committed, Known, Refuse, Rejected, Stop, Stored, Verdict, judge, judge_batch
 from tests.simulate.fake_jetstream import Answer, FakeJetStream, FakeLink
 from tests.support.server import MakeNatsServer
 
@@ -976,6 +979,350 @@ async def test_reading_back_that_is_denied_pauses_the_lane_and_ends_no_connectio
     assert not session.lost.done()
 
 
+class TestWhatAStreamAnswersToABatch:
+    """ADR-50, word for word."""
+
+    async def test_each_message_arrives_and_the_last_commits_all(self, jetstream: JetStream) -> None:
+        """One acknowledgement, with the last one's sequence; nothing is there before."""
+        await jetstream.stream(allow_atomic=True)
+        assert await jetstream.ask("jobs.a", Nats_Batch_Id="x", Nats_Batch_Sequence=1) == (b"", None)
+        assert await jetstream.ask("jobs.b", Nats_Batch_Id="x", Nats_Batch_Sequence=2) == (b"", None)
+        assert (await jetstream.api("STREAM.INFO.jobs"))["state"]["last_seq"] == 0
+        answer = await jetstream.ask("jobs.c", Nats_Batch_Id="x", Nats_Batch_Sequence=3, Nats_Batch_Commit=1)
+        assert answer == (b'{"stream":"jobs","seq":3,"batch":"x","count":3}', None)
+
+    async def test_what_is_not_committed_is_never_there(self, jetstream: JetStream) -> None:
+        """The connection ends; its messages can be stored by others."""
+        await jetstream.stream(allow_atomic=True)
+        await jetstream.ask("jobs.a", Nats_Batch_Id="x", Nats_Batch_Sequence=1, Nats_Msg_Id="1")
+        (session := await jetstream.session()).fail("cut")
+        await jetstream.next_session(session)
+        assert await jetstream.publish("jobs.a", Nats_Msg_Id="1") == Stored("jobs", 1, False)
+        late = await jetstream.ask("jobs.b", Nats_Batch_Id="x", Nats_Batch_Sequence=2, Nats_Batch_Commit=1)
+        assert judge_batch(*late) == Rejected("atomic publish batch contains duplicate message id (10201)", False)
+
+    async def test_a_stream_that_does_not_allow_it(self, jetstream: JetStream) -> None:
+        """Says so to each message."""
+        await jetstream.stream()
+        answer = await jetstream.ask("jobs.a", Nats_Batch_Id="x", Nats_Batch_Sequence=1, Nats_Batch_Commit=1)
+        assert judge_batch(*answer) == Rejected("atomic publish is disabled (10174)", True)
+
+    async def test_a_thousand_and_not_one_more(self, jetstream: JetStream) -> None:
+        """Nothing of the larger one is stored."""
+        await jetstream.stream(allow_atomic=True)
+        session = await jetstream.session()
+        for most in (1_000, 1_001):
+            asks = (
+                session.request(
+                    "jobs.a", b"", header_block({"Nats_Batch_Id": f"{most}", "Nats_Batch_Sequence": number})
+                )
+                for number in range(1, most)
+            )
+            await asyncio.gather(*asks)
+            fields: dict[str, Any] = {"Nats_Batch_Id": f"{most}", "Nats_Batch_Sequence": most, "Nats_Batch_Commit": 1}
+            answer = judge_batch(*await jetstream.ask("jobs.a", **fields))
+            if most == 1_000:
+                assert answer == Committed("jobs", "1000", 1_000, 1_000)
+            else:
+                assert answer == Rejected("atomic publish batch is too large: 1000 (10199)", False)
+
+
+class TestWhatThePublisherMakesOfABatch:
+    """Many files, one answer, and what is certain of each."""
+
+    async def publisher(self, jetstream: JetStream, **variables: str) -> Publisher:
+        """One that sends batches wherever it may."""
+        publisher = await jetstream.publisher(**variables)
+        publisher.batches.choice = Choice(Way.BATCH, least=2)
+        return publisher
+
+    async def stored(self, jetstream: JetStream, seqs: Iterable[int]) -> list[tuple[bytes, bool]]:
+        """The bodies at these sequences, and whether each came in a batch."""
+        session = await jetstream.session()
+        asked = [session.request_json("$JS.API.STREAM.MSG.GET.jobs", {"seq": seq}) for seq in seqs]
+        found = [answer["message"] for answer in await asyncio.gather(*asked) if answer]
+        return [
+            (base64.b64decode(one.get("data", "")), b"Nats-Batch-Id" in base64.b64decode(one["hdrs"])) for one in found
+        ]
+
+    @pytest.mark.parametrize("subject", ["edge.replay.{site}.{sha256}", "edge.plain"])
+    async def test_each_file_has_its_own_sequence_while_others_write(self, jetstream: JetStream, subject: str) -> None:
+        """Several batches at once, and two others that publish into the stream all the time, singly and in batches."""
+        await jetstream.stream(subjects=["edge.>"], allow_atomic=True)
+        publisher = await self.publisher(jetstream, SYNC_SUBJECT=subject)
+        session = await jetstream.session()
+        busy = True
+
+        async def singly() -> None:
+            while busy:
+                await asyncio.gather(*(jetstream.ask("edge.other", b"single") for _ in range(20)))
+
+        async def in_batches() -> None:
+            for number in count():
+                if not busy:
+                    return
+                name = f"other-{number}"
+                await asyncio.gather(
+                    jetstream.ask("edge.other", Nats_Batch_Id=name, Nats_Batch_Sequence=1),
+                    jetstream.ask("edge.other", Nats_Batch_Id=name, Nats_Batch_Sequence=2, Nats_Batch_Commit=1),
+                )
+
+        others = [asyncio.create_task(singly()), asyncio.create_task(in_batches())]
+        for turn in range(3):
+            batches = [[content(f"{turn}-{n}-{m}", b"%d-%d-%d" % (turn, n, m)) for m in range(200)] for n in range(4)]
+            found = await asyncio.gather(*(publisher.publish(batch, session) for batch in batches))
+            for batch, outcomes in zip(batches, found, strict=True):
+                receipts = [one for one in outcomes if isinstance(one, Receipt)]
+                assert [receipt.content for receipt in receipts] == batch
+                assert not any(receipt.duplicate for receipt in receipts)
+                assert await self.stored(jetstream, (one.seq for one in receipts)) == [
+                    (one.data, True) for one in batch
+                ]
+        busy = False
+        await asyncio.gather(*others)
+        last = (await jetstream.api("STREAM.INFO.jobs"))["state"]["last_seq"]
+        assert last > 2_400, "the others wrote too"
+
+    async def test_a_known_message_makes_singles_of_the_batch_at_once(self, jetstream: JetStream) -> None:
+        """Nothing of it was stored; all is delivered in the same breath, the known one as the duplicate that it is."""
+        publisher = await self.publisher(jetstream)
+        session = await jetstream.session()
+        await publisher.publish([content("known", b"one")], session)
+        batch = [content("a", b"two"), content("again", b"one"), content("b", b"three")]
+        assert told(await publisher.publish(batch, session)) == {
+            "a": ("published", 2),
+            "again": ("duplicate", 1),
+            "b": ("published", 3),
+        }
+        assert [batched for _, batched in await self.stored(jetstream, (1, 2, 3))] == [False] * 3
+        assert publisher.batches.allowed
+        assert jetstream.heard.failures == []
+
+    async def test_copies_within_a_batch_do_not_spoil_it(self, jetstream: JetStream) -> None:
+        """One of them goes with it, the others after it."""
+        publisher = await self.publisher(jetstream)
+        batch = [content("a", b"one"), content("copy", b"one"), content("b", b"two"), content("copy-2", b"two")]
+        assert told(await publisher.publish(batch, await jetstream.session())) == {
+            "a": ("published", 1),
+            "b": ("published", 2),
+            "copy": ("duplicate", 1),
+            "copy-2": ("duplicate", 2),
+        }
+        assert [batched for _, batched in await self.stored(jetstream, (1, 2))] == [True] * 2
+
+    async def test_a_message_that_the_stream_refuses_takes_no_other_with_it(self, jetstream: JetStream) -> None:
+        """It is over the stream's own limit."""
+        await jetstream.stream(subjects=["edge.>"], allow_atomic=True, max_msg_size=700)
+        publisher = await self.publisher(jetstream)
+        batch = [content("a", b"one"), content("large", bytes(700)), content("b", b"two")]
+        assert told(await publisher.publish(batch, await jetstream.session())) == {
+            "a": ("published", 1),
+            "large": "too_large",
+            "b": ("published", 2),
+        }
+
+    async def test_one_that_is_too_large_only_with_a_batchs_headers_goes_by_itself(self, jetstream: JetStream) -> None:
+        """The server would end the connection."""
+        publisher = await self.publisher(jetstream)
+        session = await jetstream.session()
+        headers = encode(content("large", b"x" * session.max_payload), parts.message(settings())).size
+        large = content("large", b"x" * (2 * session.max_payload - headers))
+        batch = [content("a", b"one"), large, content("b", b"two")]
+        assert encode(large, parts.message(settings())).size == session.max_payload
+        assert told(await publisher.publish(batch, session)) == {
+            "a": ("published", 1),
+            "b": ("published", 2),
+            "large": ("published", 3),
+        }
+        assert not session.lost.done()
+
+    async def test_only_small_messages_go_in_a_batch(self, jetstream: JetStream) -> None:
+        """The others of their group go after it, one by one."""
+        publisher = await self.publisher(jetstream)
+        batch = [content(f"{n}", bytes([n]) * (SMALL if n % 2 else 10)) for n in range(6)]
+        assert len(await publisher.publish(batch, await jetstream.session())) == 6
+        stored = await self.stored(jetstream, range(1, 7))
+        assert [(len(data), batched) for data, batched in stored] == [(10, True)] * 3 + [(SMALL, False)] * 3
+
+    async def test_a_full_stream_takes_what_fits(self, jetstream: JetStream) -> None:
+        """The rest stays."""
+        await jetstream.stream(subjects=["edge.>"], allow_atomic=True, discard="new", max_msgs=2)
+        publisher = await self.publisher(jetstream)
+        batch = [content(name, name.encode()) for name in "abc"]
+        outcomes = told(await publisher.publish(batch, await jetstream.session()))
+        assert outcomes == {"a": ("published", 1), "b": ("published", 2)}
+        assert jetstream.heard.failures == [("stream_full", 1)]
+        assert not publisher.in_doubt
+
+    async def test_a_stream_that_allows_it_no_longer_is_asked_once(self, jetstream: JetStream) -> None:
+        """And again when it is prepared anew."""
+        config = (await jetstream.stream(subjects=["edge.>"], allow_atomic=True))["config"]
+        publisher = await self.publisher(jetstream)
+        await jetstream.api("STREAM.UPDATE.jobs", {**config, "allow_atomic": False})
+        session = await jetstream.session()
+        assert publisher.batches.allowed
+        outcomes = await publisher.publish([content("a", b"one"), content("b", b"two")], session)
+        assert told(outcomes) == {"a": ("published", 1), "b": ("published", 2)}
+        assert not publisher.batches.allowed
+
+        await jetstream.api("STREAM.UPDATE.jobs", config)
+        session.fail("cut")
+        await jetstream.next_session(session)
+        await publisher.ready()
+        assert publisher.batches.allowed
+
+    @pytest.mark.parametrize("config", [{}, {"retention": "workqueue", "allow_atomic": True}], ids=str)
+    async def test_where_it_is_not_allowed_or_nobody_could_tell_later_there_are_none(
+        self, jetstream: JetStream, config: dict[str, Any]
+    ) -> None:
+        """They are singles from the start."""
+        await jetstream.stream(subjects=["edge.>"], **config)
+        publisher = await self.publisher(jetstream)
+        assert not publisher.batches.allowed
+        outcomes = await publisher.publish([content("a", b"one"), content("b", b"two")], await jetstream.session())
+        assert told(outcomes) == {"a": ("published", 1), "b": ("published", 2)}
+
+    @pytest.mark.parametrize("subject", ["edge.replay.{site}.{sha256}", "edge.plain"])
+    async def test_a_batch_in_doubt_is_sent_again_as_singles(self, jetstream: JetStream, subject: str) -> None:
+        """It was stored, and the answer lost: each file is published once, at the sequence that it has."""
+        await jetstream.stream(subjects=["edge.>"], allow_atomic=True)
+        publisher = await self.publisher(jetstream, SYNC_SUBJECT=subject)
+        batch = [content(name, name.encode(), number) for number, name in enumerate("abc", 1)]
+        session = await jetstream.lose_answers()
+        assert await publisher.publish(batch, session) == []
+        assert len(publisher.in_doubt) == 3
+        assert jetstream.heard.failures == [("link_down", 3)]
+        await jetstream.next_session(session)
+
+        outcomes = told(await publisher.publish([*batch, content("d", b"new", 4)], await publisher.ready()))
+        assert outcomes == {name: ("published", number) for number, name in enumerate("abcd", 1)}
+        assert await self.stored(jetstream, range(1, 5)) == [(b"a", True), (b"b", True), (b"c", True), (b"new", False)]
+        assert not publisher.in_doubt
+
+    async def test_a_batch_that_was_cut_before_its_commit_is_in_no_doubt(
+        self, jetstream: JetStream, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nothing of it is there, and it may go as a batch again."""
+        publisher = await self.publisher(jetstream)
+        session = await jetstream.session()
+        send, pieces = session.send, count(1)
+
+        async def cut(frames: Sequence[bytes]) -> None:
+            await send(frames)
+            if next(pieces) == 2:
+                session.fail("cut")
+                raise LinkDown("cut")
+
+        monkeypatch.setattr(session, "send", cut)
+        batch = [content(f"{number}", bytes([number]) * 20_000, number) for number in range(8)]
+        assert await publisher.publish(batch, session) == []
+        assert not publisher.in_doubt
+        await jetstream.next_session(session)
+
+        outcomes = told(await publisher.publish(batch, await publisher.ready()))
+        assert outcomes == {f"{number}": ("published", number + 1) for number in range(8)}
+        assert all(batched for _, batched in await self.stored(jetstream, range(1, 9)))
+
+    @pytest.mark.parametrize(
+        "answer", [b'{"stream":"jobs","seq":3}', b'{"stream":"jobs","seq":3,"batch":"other","count":3}', b"?"], ids=str
+    )
+    async def test_an_answer_that_is_not_understood_is_no_receipt(self, jetstream: JetStream, answer: bytes) -> None:
+        """The files are in doubt, and no more batches are sent to a server that answers so."""
+        publisher = await self.publisher(jetstream)
+        session = await jetstream.session()
+        batch = [content(name, name.encode(), number) for number, name in enumerate("abc", 1)]
+        hear = AtomicFlight.answered
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(AtomicFlight, "answered", lambda flight, key, *_: hear(flight, key, answer, None, 0.0))
+            assert await publisher.publish(batch, session) == []
+        assert len(publisher.in_doubt) == 3
+        assert not publisher.batches.allowed
+        outcomes = told(await publisher.publish(batch, session))
+        assert outcomes == {name: ("published", number) for number, name in enumerate("abc", 1)}
+
+    @pytest.mark.parametrize("subject", ["edge.replay.{site}.{sha256}", "edge.plain"])
+    async def test_an_answer_that_names_a_wrong_sequence_is_noticed(self, jetstream: JetStream, subject: str) -> None:
+        """The first message of a connection's first batch is looked at: the batch is in doubt, and none follows."""
+        await jetstream.stream(subjects=["edge.>"], allow_atomic=True)
+        publisher = await self.publisher(jetstream, SYNC_SUBJECT=subject)
+        session = await jetstream.session()
+        await publisher.publish([content("first", b"first")], session)
+        batch = [content(name, name.encode(), number) for number, name in enumerate("abc", 1)]
+        hear = AtomicFlight.answered
+
+        def misheard(flight: AtomicFlight, key: int, data: bytes, headers: bytes | None, latency: float) -> None:
+            hear(flight, key, data.replace(b'"seq":4', b'"seq":3'), headers, latency)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(AtomicFlight, "answered", misheard)
+            assert await publisher.publish(batch, session) == []
+        assert len(publisher.in_doubt) == 3
+        assert not publisher.batches.allowed
+        assert await publisher.ready() is session
+        session.fail("cut")
+        await jetstream.next_session(session)
+        outcomes = told(await publisher.publish(batch, await publisher.ready()))
+        assert outcomes == {name: ("published", number) for number, name in enumerate("abc", 2)}
+
+    async def test_a_link_that_is_cut_before_the_look_leaves_the_batch_in_doubt(self, jetstream: JetStream) -> None:
+        """Stored and answered, and not yet believed."""
+        publisher = await self.publisher(jetstream)
+        session = await jetstream.session()
+        batch = [content(name, name.encode(), number) for number, name in enumerate("abc", 1)]
+        land = AtomicFlight.land
+
+        def cut(flight: AtomicFlight) -> None:
+            land(flight)
+            session.fail("cut")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(AtomicFlight, "land", cut)
+            assert await publisher.publish(batch, session) == []
+        assert len(publisher.in_doubt) == 3
+        await jetstream.next_session(session)
+        outcomes = told(await publisher.publish(batch, await publisher.ready()))
+        assert outcomes == {name: ("published", number) for number, name in enumerate("abc", 1)}
+
+    async def test_a_trial_has_the_link_for_itself(self, jetstream: JetStream, monkeypatch: pytest.MonkeyPatch) -> None:
+        """One message alone, some as singles, as many as a batch: each goes when the one before it has landed, and
+        other groups wait; what it showed is remembered."""
+        await jetstream.stream(subjects=["edge.>"], allow_atomic=True)
+        publisher = await jetstream.publisher()
+        session = await jetstream.session()
+        sent: list[tuple[type[Flight], int, int]] = []
+        flights: list[Flight] = []
+        fly = publisher._fly
+
+        async def noted(over: Session, flight: Flight) -> None:
+            aloft = sum(not one.landed.done() for one in flights)
+            sent.append((type(flight), len(flight.messages), aloft))
+            flights.append(flight)
+            await fly(over, flight)
+
+        monkeypatch.setattr(publisher, "_fly", noted)
+        groups = [[content(f"{n}-{m}", b"%d-%d" % (n, m)) for m in range(200)] for n in range(3)]
+        found = await asyncio.gather(*(publisher.publish(group, session) for group in groups))
+        assert sent[:3] == [(Flight, 1, 0), (Flight, SAMPLE, 0), (AtomicFlight, SAMPLE, 0)]
+        assert sum(size for _, size, _ in sent) == 600
+        for group, outcomes in zip(groups, found, strict=True):
+            receipts = [one for one in outcomes if isinstance(one, Receipt)]
+            assert sorted(receipt.content.path for receipt in receipts) == sorted(one.path for one in group)
+            bodies = [body for body, _ in await self.stored(jetstream, (one.seq for one in receipts))]
+            assert bodies == [one.content.data for one in receipts]
+
+    async def test_every_message_has_a_latency_of_its_own(self, jetstream: JetStream) -> None:
+        """From when it was sent to when the batch was stored."""
+        publisher = await self.publisher(jetstream)
+        session = await jetstream.session()
+        flight = AtomicFlight(
+            [encode(content(f"{n}", b"%d" % n), parts.message(settings())) for n in range(20)], "jobs"
+        )
+        await publisher._fly(session, flight)
+        assert len(flight.latencies) == 20
+        assert flight.latencies == sorted(flight.latencies, reverse=True)
+        assert all(latency >= 0 for latency in flight.latencies)
+
+
 FIELDS = st.fixed_dictionaries(
     {},
     optional={
@@ -1059,6 +1406,62 @@ async def test_any_conversation_has_the_same_answers(
         if what == "STREAM.MSG.DELETE":  # why there is nothing to delete is told in several ways
             return "error" in answer
         return {key: answer.get(key) for key in ("success", "error")}, subjects_and_message(answer)
+
+    fake, real = both
+    assert await answers(fake) == await answers(real)
+
+
+BATCH = st.lists(
+    st.tuples(
+        st.sampled_from("abcd"),
+        st.sampled_from([b"", b"x" * 60]),
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "Nats_Msg_Id": st.sampled_from("1234567"),
+                "Nats_Expected_Stream": st.sampled_from(["{stream}", "{stream}", "{stream}", "other"]),
+                "Nats_Expected_Last_Subject_Sequence": st.just(0),
+            },
+        ),
+    ),
+    min_size=1,
+    max_size=5,
+)
+SKIP = st.sampled_from([0, 0, 0, 0, 1])
+
+
+@pytest.mark.integration
+@hypothesis_settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(LIMITS, st.lists(MESSAGE, max_size=3), st.lists(st.tuples(BATCH, SKIP), max_size=4))
+async def test_any_batches_have_the_same_answers(
+    both: list[JetStream],
+    limits: dict[str, Any],
+    messages: list[tuple[str, bytes, dict[str, Any]]],
+    batches: list[tuple[list[tuple[str, bytes, dict[str, Any]]], int]],
+) -> None:
+    """Into a stream that holds something: the same is stored, or nothing is, with the same words. Some have a gap."""
+    name = f"b{next(NUMBERS)}"
+
+    async def answers(jetstream: JetStream) -> list[object]:
+        config = {"name": name, "subjects": [f"{name}.>"], "allow_atomic": True, **limits}
+        created = await jetstream.api(f"STREAM.CREATE.{name}", config)
+        found: list[object] = [created.get("error")]
+        if "error" in created:
+            return found
+        for token, data, fields in messages:
+            block = {key: str(value).format(stream=name) for key, value in fields.items()}
+            found.append(await jetstream.ask(f"{name}.{token}", data, **block))
+        for number, (batch, skip) in enumerate(batches):
+            for at, (token, data, fields) in enumerate(batch, 1):
+                block = {key: str(value).format(stream=name) for key, value in fields.items()}
+                block |= {"Nats_Batch_Id": f"{number}", "Nats_Batch_Sequence": f"{at + (skip if at > 1 else 0)}"}
+                if at == len(batch):
+                    block["Nats_Batch_Commit"] = "1"
+                found.append(await jetstream.ask(f"{name}.{token}", data, **block))
+        state = (await jetstream.api(f"STREAM.INFO.{name}"))["state"]
+        found.append({key: state.get(key) for key in ("messages", "bytes", "first_seq", "last_seq")})
+        await jetstream.api(f"STREAM.DELETE.{name}")
+        return found
 
     fake, real = both
     assert await answers(fake) == await answers(real)

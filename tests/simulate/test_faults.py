@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from copy import copy
 from pathlib import Path
 
 import pytest
@@ -50,9 +51,13 @@ async def test_the_worked_example_of_the_server_in_memory() -> None:
         pytest.param(NoResponders(), 1, 0, id="no responders"),
     ],
 )
-def test_a_fault_costs_time_and_no_file(tmp_path: Path, fault: Fault, connections: int, by_then: int) -> None:
+@pytest.mark.parametrize("batches", [False, True], ids=["singles", "batches"])
+def test_a_fault_costs_time_and_no_file(
+    tmp_path: Path, fault: Fault, connections: int, by_then: int, batches: bool
+) -> None:
     """It takes so many connections; a fault that does not end by itself lets nothing through until it is over."""
-    with Edge(tmp_path) as edge:
+    fault = copy(fault)
+    with Edge(tmp_path, batches) as edge:
         stored: list[int] = []
 
         def it_is_over() -> None:

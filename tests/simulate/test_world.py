@@ -57,6 +57,7 @@ class World(RuleBasedStateMachine):
     """Producers, a daemon that lives and dies, a link that is cut, a server with its moods."""
 
     VARIABLES: Mapping[str, str] = {}
+    BATCHES = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +74,7 @@ class World(RuleBasedStateMachine):
     )
     def the_machine(self, hold: str, after: str, order: str) -> None:
         variables = {"SYNC_HOLD_SECONDS": hold, "SYNC_AFTER": after, "SYNC_ORDER": order, **self.VARIABLES}
-        self.edge = Edge(Path(self.folder.name) / "edge", **variables)
+        self.edge = Edge(Path(self.folder.name) / "edge", self.BATCHES, **variables)
         self.edge.__enter__()
         self._start(Death())
 
@@ -316,8 +317,26 @@ class LossyWorld(World):
         self.edge.hub.lose_power(seconds, only)
 
 
+class BatchWorld(World):
+    """Whatever can, goes in atomic batches."""
+
+    BATCHES = True
+
+
+class PlainBatchWorld(PlainWorld):
+    """The same on one subject."""
+
+    BATCHES = True
+
+
+class LossyBatchWorld(LossyWorld):
+    """The same at a server that loses what it acknowledged."""
+
+    BATCHES = True
+
+
 @pytest.mark.timeout(400)  # a failure is cut down to its shortest course first
-@pytest.mark.parametrize("world", [World, PlainWorld, LossyWorld])
+@pytest.mark.parametrize("world", [World, PlainWorld, LossyWorld, BatchWorld, PlainBatchWorld, LossyBatchWorld])
 def test_the_promises_hold_whatever_happens(world: type[World]) -> None:
     """Crashes, cuts, lost answers, full streams, names used again, windows that pass, in any order."""
     run_state_machine_as_test(

@@ -382,11 +382,13 @@ class Session:
 def frame(subject: bytes, reply: bytes, headers: bytes, payload: bytes) -> tuple[bytes, bytes, bytes]:
     """One HPUB (or PUB, without headers) of the client protocol, in parts, so that the payload is not copied.
 
-    Subject and headers must be clean.
+    Subject and headers must be clean. Without `reply` nothing answers.
     """
+    if reply:
+        subject = b"%b %b" % (subject, reply)
     if headers:
         size = len(headers)
-        head = b"HPUB %b %b %d %d\r\n%b" % (subject, reply, size, size + len(payload), headers)
+        head = b"HPUB %b %d %d\r\n%b" % (subject, size, size + len(payload), headers)
     else:
-        head = b"PUB %b %b %d\r\n" % (subject, reply, len(payload))
+        head = b"PUB %b %d\r\n" % (subject, len(payload))
     return head, payload, b"\r\n"

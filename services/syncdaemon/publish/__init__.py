@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -18,6 +19,7 @@ from syncdaemon.errors import LinkDown
 from syncdaemon.link import Session
 from syncdaemon.message import Message, MessageSettings, Stored, encode, is_of, overhead
 from syncdaemon.model import Content, Outcome, Receipt, Refusal, Seen
+from syncdaemon.publish.batches import Batches, Trial
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import PROBE_ID, Journal, Lane
 from syncdaemon.stream import Memory
@@ -48,6 +50,7 @@ class Publisher:
         self._window = pace.Window()
         self._sending = asyncio.Lock()
         self._room = asyncio.Event()
+        self.batches = Batches(lane, settings.stream, self._doubted)
         self.threshold = sys.maxsize  # bytes from which on a file goes as an object although a message could hold it
         self.in_doubt: dict[bytes, str] = {}  # by path: the id that was sent for the file, and not answered
 
@@ -98,8 +101,25 @@ class Publisher:
                 outcomes.append(self._found(message, seen))
             else:
                 messages.append(message)
-        for start in range(0, len(messages), self._most):
-            outcomes += await self._exchange(session, messages[start : start + self._most])
+        fresh, rest = self.batches.fresh(messages, session)
+        async with self.batches.trying:
+            if trial := self.batches.trial(fresh):
+                outcomes += await self._try(session, trial)
+                fresh = list(trial.rest)
+        for flight in self.batches.flights(fresh, rest, self._most):
+            outcomes += await self._exchange(session, flight)
+        return outcomes
+
+    async def _try(self, session: Session, trial: Trial) -> list[Outcome]:
+        """Sends it with nothing else of ours under way, so that it takes only its own time."""
+        outcomes: list[Outcome] = []
+        began = time.monotonic()
+        while self._window.messages:
+            self._room.clear()
+            await self._room.wait()
+        for flight in trial.flights:
+            outcomes += await self._exchange(session, flight)
+        trial.ended(began)
         return outcomes
 
     @property
@@ -107,11 +127,14 @@ class Publisher:
         """How many messages may be in flight, and so in doubt, at once."""
         return MOST_UNKNOWABLE if self.lane.memory is Memory.WINDOW else pace.MAX_MESSAGES
 
-    async def _exchange(self, session: Session, messages: Sequence[Message]) -> list[Outcome]:
-        """Sends, and judges the answers."""
-        flight = Flight(messages)
-        await self.lane.note([message for message in messages if not self._noted(message)])
+    async def _exchange(self, session: Session, flight: Flight) -> list[Outcome]:
+        """Sends, and judges the answers. Of a rejected batch nothing is stored: its messages go one by one at once."""
+        await self.lane.note([message for message in flight.messages if not self._noted(message)])
         await self._fly(session, flight)
+        if instead := self.batches.landed(flight):
+            await self._fly(session, instead)
+            flight = instead
+        await self.batches.check(flight, session)
         return await self._judge(session, flight)
 
     async def _fly(self, session: Session, flight: Flight) -> None:

@@ -1,0 +1,91 @@
+"""Atomic batches: many messages, stored as a whole or not at all, with one sync at the server and one answer.
+
+The rules are those of ADR-50, as nats-server 2.12 and later keep them: a stream has to allow it (`allow_atomic`); each
+message carries the batch's id and its own number, the last one a commit. What was not committed is never stored. Of
+a batch with a message that the stream knows, or that is wrong in any way, nothing is stored, and the answer does not
+tell which one it was. An answer to a message before the last is empty: it has arrived.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from uuid import uuid4
+
+from syncdaemon import verdict
+from syncdaemon.link import Session, frame
+from syncdaemon.message import Message
+from syncdaemon.publish.flight import Flight
+
+MOST = 1_000  # messages of a batch: the server's limit (10199)
+MORE_BYTES = 128  # more than what a message of a batch has in its headers in addition
+_PIECE_BYTES = 32 << 10  # sent at once; each piece is answered, so that a slow link shows its progress
+
+
+class AtomicFlight(Flight):
+    """The messages of a batch; `answers` are as if each had been answered by itself.
+
+    `handed`: whether the commit may have left, without which nothing is stored. `rejected`: nothing is stored for
+    certain; `unclear`: it was answered, and that means nothing that is known.
+    """
+
+    def __init__(self, messages: Sequence[Message], stream: str) -> None:
+        super().__init__(messages)
+        self.rejected: verdict.Rejected | None = None
+        self.unclear = False
+        self.first_seq = 0
+        self._stream = stream
+        self._id = uuid4().hex
+        self._left: list[float] = []  # when each message did
+
+    async def send(self, session: Session) -> None:
+        """Sends all. Raises LinkDown where the connection goes in between."""
+        self.began = time.monotonic()
+        frames: list[bytes] = []
+        size = 0
+        for number, message in enumerate(self.messages, 1):
+            size += message.size
+            commits = number == len(self.messages)
+            ends = commits or size >= _PIECE_BYTES
+            reply = session.expect(self, number) if ends else b""
+            headers = self._headers(message, number, commits)
+            frames += frame(message.subject.encode(), reply, headers, message.body)
+            if ends:
+                self._left += [time.monotonic()] * (number - len(self._left))
+                self.handed = commits
+                await session.send(frames)
+                frames, size = [], 0
+
+    def _headers(self, message: Message, number: int, commits: bool) -> bytes:
+        commit = b"Nats-Batch-Commit: 1\r\n" if commits else b""
+        block = message.headers[:-2]
+        return b"%bNats-Batch-Id: %b\r\nNats-Batch-Sequence: %d\r\n%b\r\n" % (block, self._id.encode(), number, commit)
+
+    def answered(self, key: int, data: bytes, headers: bytes | None, latency: float) -> None:
+        """The server's answer to the end of a piece, or to the batch."""
+        if key < len(self.messages) or self.landed.done():
+            return
+        match verdict.judge_batch(data, headers):
+            case verdict.Committed() as committed:
+                self._settle(committed, latency)
+            case verdict.Rejected() as rejected:
+                self.rejected = rejected
+            case None:
+                self.unclear = True
+        self.land()
+
+    def _settle(self, committed: verdict.Committed, latency: float) -> None:
+        """A batch's messages have the sequences up to its last one's, without a gap."""
+        count = len(self.messages)
+        if committed[:3] != (self._stream, self._id, count) or committed.last_seq < count:
+            self.unclear = True
+            return
+        self.first_seq = committed.last_seq - count + 1
+        form = b'{"stream":"%b","seq":%%d}' % self._stream.encode()
+        self.answers = [(form % seq, None) for seq in range(self.first_seq, committed.last_seq + 1)]
+        answered_at = self._left[-1] + latency
+        self.latencies = [answered_at - left for left in self._left]
+
+    def doubt(self) -> None:
+        """Its answer is not believed."""
+        self.answers, self.latencies = [None] * len(self.messages), []

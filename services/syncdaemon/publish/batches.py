@@ -1,0 +1,163 @@
+"""Which messages go as an atomic batch: those that can, where the stream takes batches and they are the better way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import structlog
+
+from syncdaemon.batching import Choice, Seen, Way
+from syncdaemon.errors import LinkDown
+from syncdaemon.link import Session
+from syncdaemon.message import Message, Stored
+from syncdaemon.publish.atomic import MORE_BYTES, MOST, AtomicFlight
+from syncdaemon.publish.flight import Flight
+from syncdaemon.publish.lane import Lane
+from syncdaemon.stream import Memory, StreamInfo
+
+SMALL = 64 << 10  # bytes: larger messages cost the server more in a batch than one by one, however it syncs
+
+log = structlog.get_logger(__name__)
+
+
+class Batches:
+    """Decides which messages go as a batch. `doubted` tells of a message whether it was sent before, unanswered.
+
+    Who has `trying` may send; so nobody begins while a trial is under way.
+    """
+
+    def __init__(self, lane: Lane, stream: str, doubted: Callable[[Message], bool]) -> None:
+        self.choice = Choice()
+        self.trying = asyncio.Lock()
+        self._lane = lane
+        self._stream = stream
+        self._doubted = doubted
+        self._barred: StreamInfo | None = None
+        self._checked: Session | None = None
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the stream takes batches, as far as is known, and can tell later what became of one in doubt."""
+        stream = self._lane.stream
+        if stream is None or stream is self._barred:
+            return False
+        return stream.allow_atomic and self._lane.memory is not Memory.WINDOW
+
+    def fresh(self, messages: Sequence[Message], session: Session) -> tuple[list[Message], list[Message]]:
+        """Those that can be in a batch, and the rest.
+
+        The stream may know those that were sent before, or have another's id; large ones gain nothing; and with a
+        batch's headers none may be too large for the server.
+        """
+        if not self.allowed:
+            return [], list(messages)
+        found: dict[str, Message] = {}
+        rest = []
+        most = min(SMALL, session.max_payload - MORE_BYTES)
+        for message in messages:
+            if message.size > most or message.msg_id in found or self._doubted(message):
+                rest.append(message)
+            else:
+                found[message.msg_id] = message
+        return list(found.values()), rest
+
+    def trial(self, messages: Sequence[Message]) -> Trial | None:
+        """The first of these messages, as singles and as a batch, where it is time to compare them."""
+        if not messages or not self.allowed:
+            return None
+        count = self.choice.trial(len(messages), _size(messages), time.monotonic())
+        if not count:
+            return None
+        singles, end = 1 + count, 1 + 2 * count
+        batch = AtomicFlight(messages[singles:end], self._stream)
+        return Trial(self.choice, messages, Flight(messages[:1]), Flight(messages[1:singles]), batch)
+
+    def flights(self, fresh: Sequence[Message], rest: Sequence[Message], most: int) -> list[Flight]:
+        """The better way for those that can be in a batch; the rest as singles. None is of more than `most`."""
+        if fresh and self.allowed and self.choice.way(len(fresh), _size(fresh)) is Way.BATCH:
+            batches = [AtomicFlight(part, self._stream) for part in _parts(fresh, min(MOST, most))]
+            return [*batches, *_singly(rest, most)]
+        return _singly([*fresh, *rest], most)
+
+    def landed(self, flight: Flight) -> Flight | None:
+        """A flight is over. Where it was a batch and nothing of it is stored: the same messages as singles."""
+        if not isinstance(flight, AtomicFlight):
+            return None
+        if flight.unclear or (flight.rejected and flight.rejected.barred):
+            self._bar()
+        if flight.rejected:
+            self.choice.refused()
+            return Flight(flight.messages)
+        if flight.whole:
+            self.choice.stored()
+        return None
+
+    async def check(self, flight: Flight, session: Session) -> None:
+        """Of the first batch over a connection: is its first message where the one answer to all says it is?
+
+        If not, or if nobody can tell, the batch is in doubt. Where it may not be looked at, the answer alone counts.
+        """
+        if not isinstance(flight, AtomicFlight) or not flight.whole or session is self._checked:
+            return
+        try:
+            answer = await session.request_json(f"$JS.API.STREAM.MSG.GET.{self._stream}", {"seq": flight.first_seq})
+        except PermissionError:
+            self._checked = session
+            return
+        except LinkDown:
+            flight.doubt()
+            return
+        there = Stored.from_api(answer["message"]) if answer and "message" in answer else None
+        if there and there.headers.get("Nats-Msg-Id") == flight.messages[0].msg_id:
+            self._checked = session
+            return
+        log.error("batch_misnumbered", seq=flight.first_seq, effect="its files are in doubt, and go one by one")
+        self._bar()
+        flight.doubt()
+
+    def _bar(self) -> None:
+        """No more batches until the stream is prepared again."""
+        self._barred = self._lane.stream
+
+
+class Trial(NamedTuple):
+    """The first messages of a group: one alone, some as singles, and as many as a batch."""
+
+    choice: Choice
+    group: Sequence[Message]
+    alone: Flight
+    singles: Flight
+    batch: AtomicFlight
+
+    @property
+    def flights(self) -> tuple[Flight, ...]:
+        """One after another."""
+        return self.alone, self.singles, self.batch
+
+    @property
+    def rest(self) -> Sequence[Message]:
+        """What of the group is in none of them."""
+        return self.group[sum(len(flight.messages) for flight in self.flights) :]
+
+    def ended(self, began: float) -> None:
+        """It began then, and is over now; where all was stored, it tells which way is the better one."""
+        size = _size(self.group)
+        if all(flight.whole for flight in self.flights):
+            self.choice.tried(len(self.group), size, Seen(*(flight.seconds for flight in self.flights)))
+        self.choice.ended(len(self.group), size, began, time.monotonic())
+
+
+def _singly(messages: Sequence[Message], most: int) -> list[Flight]:
+    """Flights of no more than `most` messages, each stored by itself."""
+    return [Flight(part) for part in _parts(messages, most)]
+
+
+def _parts(messages: Sequence[Message], most: int) -> list[Sequence[Message]]:
+    return [messages[start : start + most] for start in range(0, len(messages), most)]
+
+
+def _size(messages: Sequence[Message]) -> int:
+    return sum(message.size for message in messages)
