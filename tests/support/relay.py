@@ -96,6 +96,8 @@ class Relay:
                 except OSError:
                     client.close()
                     continue
+                for end in (client, server):  # else small pieces wait for the peer's delayed acknowledgements
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._ends |= {client, server}
                 for pair in ((client, server, self.to_server), (server, client, self.to_client)):
                     threading.Thread(target=self._carry, args=pair, daemon=True).start()
