@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import backlog, drain, idle, latency, ledger, objects, stream
+from benchmarks import backlog, batches, drain, idle, latency, ledger, objects, stream
 from benchmarks.measure import BenchmarkFailed
 from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.process import place, say
@@ -19,6 +19,7 @@ from syncdaemon.errors import SettingsError
 
 SECTIONS: dict[str, Callable[[Plan], str]] = {
     "drain": drain.section,
+    "batches": batches.section,
     "objects": objects.section,
     "backlog": backlog.section,
     "latency": latency.section,
@@ -39,7 +40,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--only", choices=SECTIONS, action="append", help="this section; may be given several times")
     parser.add_argument("--files", type=_count, metavar="N", help="drain: files of 1 and 4 KiB; of 64 KiB a fifth")
     parser.add_argument(
-        "--repeats", type=_count, metavar="N", help="drain: runs of each contender; backlog: of the short ones"
+        "--repeats", type=_count, metavar="N", help="drain, batches: runs of each contender; backlog: of the short ones"
     )
     parser.add_argument("--backlog", type=_count, metavar="N", help="backlog: how many files wait")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the report there as well")

@@ -59,8 +59,8 @@ def ours(folder: Path, server: NatsServer, workload: Workload, plan: Plan) -> Ru
     return drained(folder, server, workload, _WITHIN)
 
 
-def drained(folder: Path, server: NatsServer, workload: Workload, within: float) -> Run:
-    """Drains what was made in `folder`/replay, and checks stream, ledger and directory after it."""
+def drained(folder: Path, server: NatsServer, workload: Workload, within: float, way: str = "") -> Run:
+    """Drains what was made in `folder`/replay, and checks stream, ledger and directory after it. `way`: see `ours`."""
     ledger = folder / "ledger"
     job = {
         "url": server.url,
@@ -68,6 +68,7 @@ def drained(folder: Path, server: NatsServer, workload: Workload, within: float)
         "ledger": str(ledger),
         "files": workload.files,
         "within": within,
+        "way": way,
     }
     run = watched(server, "ours", job, within + 60)
     check_stream(server.url, workload.files)

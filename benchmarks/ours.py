@@ -6,6 +6,8 @@ the others. CPU is that of the whole process in these two spans, all its threads
 
 Whenever the drain reports its progress, depth + acknowledged files must be the number of files, to the file. The
 acknowledged ones are counted where delivery tells the replay directory of them.
+
+The job's `way` has all messages go as singles, or as atomic batches, instead of what the daemon finds out to be faster.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import structlog
 
 from benchmarks.measure import BenchmarkFailed, Cost, Memory, Result
 from benchmarks.process import settings
+from syncdaemon.batching import Choice, Way
 from syncdaemon.daemon import Daemon
 from syncdaemon.link import Session
 from syncdaemon.model import Receipt
@@ -104,6 +107,8 @@ def main() -> None:
     given = settings(NATS_URL=job["url"], SYNC_REPLAY_DIR=job["replay"], SYNC_LEDGER_DIR=job["ledger"])
     began = Cost.now()
     daemon = Daemon(given)
+    if job["way"]:
+        daemon.publisher.batches.choice = Choice(Way(job["way"]))
     witness = Witness(daemon, job["files"])
     asyncio.run(daemon.drain(job["within"], witness.progress))
     witness.result(began).tell()

@@ -9,7 +9,7 @@ from typing import Self
 
 @dataclass(frozen=True)
 class Plan:
-    """`drain`: bytes of a file to number of files. `script_seconds` ends the script early on a slow disk.
+    """`drain` and `batches`: bytes of a file to number of files. `script_seconds` ends the script early on a slow disk.
 
     `repeats`: runs of each contender, and of the short backlogs, whose files are `backlog_small`. `object_mib`: size
     of the large file in MiB.
@@ -17,6 +17,7 @@ class Plan:
 
     name: str
     drain: Mapping[int, int]
+    batches: Mapping[int, int]
     repeats: int
     script_seconds: float
     backlog: int
@@ -42,6 +43,7 @@ class Plan:
 FULL = Plan(
     "full",
     drain={1 << 10: 20_000, 4 << 10: 20_000, 64 << 10: 4_000},
+    batches={1 << 10: 20_000, 16 << 10: 8_000, 256 << 10: 1_000},
     repeats=3,
     script_seconds=30,
     backlog=1_000_000,
@@ -54,6 +56,7 @@ FULL = Plan(
 QUICK = Plan(
     "quick",
     drain={1 << 10: 2_000, 4 << 10: 2_000, 64 << 10: 400},
+    batches={1 << 10: 4_000, 16 << 10: 2_000, 256 << 10: 200},
     repeats=1,
     script_seconds=5,
     backlog=50_000,
