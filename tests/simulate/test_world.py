@@ -235,7 +235,7 @@ class World(RuleBasedStateMachine):
     def all_settles(self) -> None:
         """Every fault is over, and there is time: everything is delivered and let go of, and every number is right."""
         edge = self.edge
-        edge.write_late(b"at last")
+        edge.write_late(self.content(b"at last"))
         edge.hub.fault, edge.hub.running = Fault(), True
         edge.hub.read_late()
         if self.work is None:
