@@ -24,7 +24,7 @@ from syncdaemon.doubt import Attempt
 from syncdaemon.errors import LanePaused, LinkDown, SettingsError
 from syncdaemon.history import since
 from syncdaemon.link import Link, LinkSettings, Session, Sink
-from syncdaemon.message import encode
+from syncdaemon.message import Message, encode
 from syncdaemon.model import Content, Held, Outcome, Receipt, Refusal, Row, Seen, Stamp
 from syncdaemon.presence import lost
 from syncdaemon.publish import PROBE_ID, Lane, Publisher
@@ -103,10 +103,16 @@ class JetStream:
         return Publisher(lane, parts.message(wanted), self.heard)
 
     async def lose_answers(self) -> Session:
-        """The connection, which from here on ends before the first answer is heard."""
+        """The connection, which from here on ends before the first answer is heard.
+
+        What a connection can carry is known by then, so that it is not the first message alone that is sent.
+        """
         session = await self.session()
+        flight = Flight([Message(content("any", b"", 1), "", "nobody.listens", header_block({}))])
+        await flight.send(session)
+        await flight.landed
         expect = session.expect
-        session.expect = lambda sink, key: expect(Deaf(session, sink), key)  # type: ignore[method-assign]
+        session.expect = lambda sink, key, size=0: expect(Deaf(session, sink), key, size)  # type: ignore[method-assign]
         return session
 
 

@@ -21,13 +21,25 @@ import structlog
 from syncdaemon import pace
 from syncdaemon.errors import ConnectTimeout
 from syncdaemon.link.options import LinkSettings
-from syncdaemon.link.session import CONNECT_SECONDS, STOPPED, Conversation, Heard, Session, Sink, frame
+from syncdaemon.link.session import CONNECT_SECONDS, FRAME_BYTES, STOPPED, Conversation, Heard, Session, Sink, frame
 
 PROVED_SECONDS = 5.0  # how long a proof of life counts
 _CANCEL_AGAIN = 0.1
 STABLE_SECONDS = 5.0  # a connection that lived so long ends a row of failures
 
-__all__ = ["STOPPED", "Conversation", "Heard", "Link", "LinkSettings", "Session", "Sink", "bare", "frame", "visit"]
+__all__ = [
+    "FRAME_BYTES",
+    "STOPPED",
+    "Conversation",
+    "Heard",
+    "Link",
+    "LinkSettings",
+    "Session",
+    "Sink",
+    "bare",
+    "frame",
+    "visit",
+]
 
 log = structlog.get_logger(__name__)
 

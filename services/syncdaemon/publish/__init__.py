@@ -26,6 +26,7 @@ __all__ = ["PROBE_ID", "Journal", "Lane", "Publisher", "Watcher"]
 
 MOST_UNKNOWABLE = 64  # messages in flight where nobody could tell later which of them were stored
 _READS_AT_ONCE = 16
+_AHEAD = 2  # batches of which not all is sent: the next stay in the directory, where newer files can overtake them
 
 
 class Watcher(Protocol):
@@ -39,20 +40,23 @@ class Watcher(Protocol):
 
 
 class Publisher:
-    """Publishes batches over the link, as far as the window lets it."""
+    """Publishes batches over the link, as fast as it takes them."""
 
     def __init__(self, lane: Lane, settings: MessageSettings, watcher: Watcher) -> None:
         self.lane = lane
         self._settings = settings
         self._watcher = watcher
-        self._window = pace.Window()
         self._sending = asyncio.Lock()
-        self._room = asyncio.Event()
+        self._sent = asyncio.Event()
+        self._unsent = 0  # batches that are not on their way yet, or not wholly
         self.threshold = sys.maxsize  # bytes from which on a file goes as an object although a message could hold it
         self.in_doubt: dict[bytes, str] = {}  # by path: the id that was sent for the file, and not answered
 
     async def ready(self) -> Session:
         """Waits until something can be sent, over the session that is returned. Raises SettingsError (`Lane`)."""
+        while self._unsent >= _AHEAD:
+            self._sent.clear()
+            await self._sent.wait()
         return await self.lane.ready()
 
     async def believed(self) -> None:
@@ -78,6 +82,10 @@ class Publisher:
             return None
         detail = f"{size} bytes of headers alone, the server takes {session.max_payload} (max_payload)"
         return Refusal(content, "too_large", detail)
+
+    def most(self, session: Session) -> int:
+        """How many bytes of files are best read for one batch: what the link takes in a moment."""
+        return session.window.batch
 
     async def publish(self, batch: Sequence[Content], session: Session) -> list[Outcome]:
         """Sends a batch and waits for the answers: the receipts and refusals that are certain.
@@ -115,31 +123,27 @@ class Publisher:
         return await self._judge(session, flight)
 
     async def _fly(self, session: Session, flight: Flight) -> None:
-        """Sends all as soon as the window lets it, and waits until all is answered or lost."""
-        async with self._sending:
-            self._window.max_messages = self._most
-            while not self._window.fits(len(flight.messages), flight.size):
-                self._room.clear()
-                await self._room.wait()
-            self._window.take(len(flight.messages), flight.size)
-            try:
-                await flight.send(session)
-            except LinkDown as error:
-                flight.lost(str(error))
+        """Sends all as fast as the link takes it, and waits until all is answered or lost."""
+        self._unsent += 1
         try:
-            await flight.landed
+            async with self._sending:
+                session.window.max_messages = self._most
+                await flight.send(session)
+        except LinkDown as error:
+            flight.lost(str(error))
         finally:
-            self._window.give(len(flight.messages), flight.size)
-            self._room.set()
+            self._unsent -= 1
+            self._sent.set()
+        await flight.landed
 
     async def _judge(self, session: Session, flight: Flight) -> list[Outcome]:
         outcomes: list[Outcome] = []
         taken: list[tuple[Message, verdict.Stored | verdict.Known]] = []
         trouble: Counter[str] = Counter()
         stored = 0
-        for message, answer in zip(flight.messages, flight.answers, strict=True):
+        for key, (message, answer) in enumerate(zip(flight.messages, flight.answers, strict=True)):
             if answer is None:
-                if flight.handed:
+                if key < flight.handed:
                     self.in_doubt[message.content.path] = message.msg_id
                 else:
                     self._not_stored(message)

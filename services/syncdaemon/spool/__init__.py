@@ -32,6 +32,7 @@ from syncdaemon.spool.scan import files, scan
 
 BATCH_FILES = 256
 BATCH_BYTES = 4 << 20
+_SMALL = 1 << 10  # bytes that a file counts at least: about what a message has beside it
 _SCAN_RETRY = 2.0  # seconds between scans while the directory can't be read
 _SAY_AGAIN = 60.0  # seconds until the same trouble is logged once more
 _MIND = 1.0  # seconds between two looks at whether the directory is still the one that was locked
@@ -80,6 +81,7 @@ class Spool:
         self._taken: deque[Candidate] = deque()
         self._any_large = asyncio.Event()
         self._hasher = Hasher()
+        self._typical = _SMALL  # bytes that a file of the last batch had
         self._folders: set[bytes] = set()
         # One thread reads and retires by turns: two of them, with their short system calls, hand the interpreter
         # lock to and fro at each, which costs a quarter more CPU for a small file.
@@ -232,14 +234,18 @@ class Spool:
                 self._scan_wanted.set()
             await self._something_due()
 
-    async def read(self, largest: int) -> list[Content | Refusal]:
-        """The next batch: waits until there is one. Files over `largest` (see `Reader`) are left to `read_large`."""
+    async def read(self, largest: int, most: int = BATCH_BYTES) -> list[Content | Refusal]:
+        """The next batch: waits until there is one. Files over `largest` (see `Reader`) are left to `read_large`.
+
+        It ends with the file that makes it `most` bytes.
+        """
         while True:
             if not self._taken:
-                self._taken.extend(self.backlog.take(BATCH_FILES, self._clock()))
+                files = min(BATCH_FILES, 1 + most // self._typical)  # what is taken has its turn before all newer ones
+                self._taken.extend(self.backlog.take(files, self._clock()))
             if self.backlog.wants_scan:
                 self._scan_wanted.set()
-            if self._taken and (batch := await self._read_taken(largest)):
+            if self._taken and (batch := await self._read_taken(largest, most)):
                 return batch
             if not self._taken:
                 await self._something_due()
@@ -255,11 +261,11 @@ class Spool:
         except TimeoutError:
             pass
 
-    async def _read_taken(self, largest: int) -> list[Content | Refusal]:
+    async def _read_taken(self, largest: int, most: int) -> list[Content | Refusal]:
         reader = Reader(self.settings.replay_dir, self.settings.quiet, largest)
         candidates, now_ns = list(self._taken), self.now_ns()
         try:
-            looks = await self._at_home(self._files, lambda: list(_up_to_bytes(reader.look(candidates, now_ns))))
+            looks = await self._at_home(self._files, lambda: list(_up_to(most, reader.look(candidates, now_ns))))
         except Away as error:
             self._trouble(error)
             self._scan_wanted.set()
@@ -274,6 +280,8 @@ class Spool:
                 self._any_large.set()
             elif (found := self._found(look)) is not None:
                 batch.append(found)
+        if batch:
+            self._typical = max(_SMALL, sum(_size(found) for found in batch) // len(batch))
         return batch
 
     def _found(self, look: Content | Refusal | NotYet | Gone) -> Content | Refusal | None:
@@ -443,11 +451,15 @@ class Spool:
         self._look_at(back)
 
 
-def _up_to_bytes(looks: Iterable[Look]) -> Iterable[Look]:
+def _size(look: Look) -> int:
+    return look.stamp.size if isinstance(look, Content) else 0
+
+
+def _up_to(most: int, looks: Iterable[Look]) -> Iterable[Look]:
     size = 0
     for look in looks:
         yield look
         if isinstance(look, Content):
             size += len(look.data or b"")
-        if size >= BATCH_BYTES:
+        if size >= min(most, BATCH_BYTES):
             return

@@ -1,0 +1,58 @@
+"""The way onto one connection: pieces go as fast as the link takes them, in the order in which room was asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from math import inf
+
+from syncdaemon.errors import LinkDown
+from syncdaemon.link.kernel import Gap
+from syncdaemon.pace import Window
+
+_ASK_SECONDS = 0.02
+
+
+class Gate:
+    """Lets whoever has messages send a piece at a time.
+
+    `lost`: the connection's end, which nobody waits beyond; `gap`: asks the kernel for one.
+    """
+
+    def __init__(self, lost: asyncio.Future[str], gap: Callable[[], Gap | None]) -> None:
+        self.window = Window()
+        self._lost = lost
+        self._gap = gap
+        self._turn = asyncio.Lock()
+        self._opened: asyncio.Future[None] | None = None
+
+    async def room(self) -> int:
+        """Waits until more may be sent; how many bytes are best sent now, at once. A single message may be larger.
+
+        Raises LinkDown where the connection goes before that.
+        """
+        async with self._turn:
+            while (wait := self._wait()) and not self._lost.done():
+                self._opened = asyncio.get_running_loop().create_future()
+                within = None if wait == inf else wait
+                await asyncio.wait((self._opened, self._lost), timeout=within, return_when=asyncio.FIRST_COMPLETED)
+            if self._lost.done():
+                raise LinkDown(self._lost.result())
+            return self.window.piece
+
+    def _wait(self) -> float:
+        """Seconds; what the kernel knows is asked for again and again, since nobody tells of a change."""
+        window, now = self.window, time.monotonic()
+        wait = window.wait(now)
+        if not wait or not window.stretches:
+            return wait
+        if gap := self._gap():
+            wait = window.wait(now, window.gap(now, *gap))
+        return min(wait, max(_ASK_SECONDS, window.round_trip / 8))
+
+    def answered(self, now: float, size: int) -> None:
+        """A message of so many bytes has its answer."""
+        self.window.answered(now, size)
+        if self._opened is not None and not self._opened.done() and not self.window.wait(now):
+            self._opened.set_result(None)
