@@ -182,7 +182,9 @@ class Session:
             )
             connecting = False
             self._prefix = await self._client.open_inbox()
+            began = time.monotonic()
             await self._client.flush(SILENT_SECONDS)  # type: ignore[arg-type]
+            self.window.measured(time.monotonic(), time.monotonic() - began)
         writer = self._client.writer
         writer.transport.set_write_buffer_limits(high=_BUFFER)
         self._writer = writer
@@ -262,15 +264,19 @@ class Session:
         if self.lost.done():
             raise LinkDown(self.lost.result())
 
-    async def request(self, subject: str, payload: bytes = b"", headers: bytes = b"") -> tuple[bytes, bytes | None]:
+    async def request(
+        self, subject: str, payload: bytes = b"", headers: bytes = b"", counted: bool = False
+    ) -> tuple[bytes, bytes | None]:
         """Sends a request; the answer's body, and its header block if it has one.
 
+        `counted`: as in flight, and so in what is known of the link.
         Raises LinkDown, or PermissionError where the server does not let us.
         """
         reply, alike = _Reply(), self._alike(subject)
         alike.add(reply)
         try:
-            await self.send(frame(subject.encode(), self.expect(reply, 0), headers, payload))
+            size = len(subject) + len(headers) + len(payload) + FRAME_BYTES if counted else 0
+            await self.send(frame(subject.encode(), self.expect(reply, 0, size), headers, payload))
             return await reply.future
         finally:
             alike.discard(reply)

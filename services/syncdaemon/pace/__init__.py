@@ -2,6 +2,7 @@
 
 from syncdaemon.pace.patience import ANSWER_SECONDS, overdue, retry_delay
 from syncdaemon.pace.rate import RATE_SECONDS, Rate
+from syncdaemon.pace.steps import Step
 from syncdaemon.pace.window import MAX_BYTES, MAX_MESSAGES, Window
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "MAX_MESSAGES",
     "RATE_SECONDS",
     "Rate",
+    "Step",
     "Window",
     "overdue",
     "retry_delay",

@@ -35,6 +35,7 @@ _ROUNDS = 4  # round trips that a rate counts
 _JITTER = 0.1  # of a round trip: a difference below it says nothing
 _TRIP_MEMORY = 30.0  # seconds after which the shortest round trip is measured anew
 _LONG = 0.02  # seconds of a round trip; what is shorter matters little beside the queue
+_GROWTH = 2.0  # a burst's speed is believed up to so many times what was delivered: a shaper lets a short one through
 _LATE = 1.25  # times what the bytes in flight take at the rate that is known: later than that, it is no more so
 _STALL = 1.0  # seconds that an answer may be late all the same, or two round trips: what was lost is sent again
 
@@ -199,7 +200,7 @@ class Window:
             self._rates.clear()  # the link became slower, or longer
             self._dry, self._dry_at = self._trip > _LONG, inf
         else:
-            rate = max(rate, self._burst_rate(now, mark))
+            rate = max(rate, min(self._burst_rate(now, mark), _GROWTH * rate))
         if not gap and now - self._trip_at > _TRIP_MEMORY and self._trip > _LONG and mark.size < rate / 2:
             self._dry = True
         memory = _MEMORY if mark.idle or gap else min(_MEMORY, max(_SHORTEST_MEMORY, _ROUNDS * self._trip))
