@@ -37,6 +37,7 @@ def link(settings: Settings) -> LinkSettings:
         tls_ca=settings.nats_tls_ca,
         tls_cert=settings.nats_tls_cert,
         tls_key=settings.nats_tls_key,
+        bwlimit=settings.sync_bwlimit,
     )
 
 

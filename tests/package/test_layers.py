@@ -29,6 +29,7 @@ LAYERS = {
         "reconcile",
         "settings",
         "settle",
+        "timetable",
         "verdict",
     },
     "ground": {"disk", "lease"},
@@ -82,6 +83,7 @@ MAY_IMPORT_TOO = {
     "presence": {"history", "link", "stream"},
     "publish": {"history", "link", "stream"},  # the lane opens when the stream is prepared
     "receive": {"disk", "parts", "tasks"},
+    "settings": {"timetable"},  # one value that is a small language
     "stream": {"link"},
     "verify": {"ledger"},  # reads what it wrote
 }

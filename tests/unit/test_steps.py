@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon.pace import Step
+from syncdaemon.pace import Step, batch
 
 SMALLEST, LARGEST = 2 << 10, 1 << 20
 rates = st.floats(1, 1e10)
@@ -56,3 +56,9 @@ def test_some_links(kbit: int, chunk: int, largest: int | None) -> None:
     step = Step().after(kbit * 125.0)
     assert step.chunk == chunk << 10
     assert step.largest == (None if largest is None else largest << 10)
+
+
+def test_a_batch_is_what_the_link_takes_in_a_moment() -> None:
+    """Of an unknown link little, of a slow one less, of a fast one much."""
+    assert batch(None) == 16 << 10
+    assert [batch(rate) for rate in (1e3, 1e6, 1e300)] == [500, 500_000, 1 << 30]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from math import inf
 
-import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -138,15 +137,6 @@ def test_answers_that_a_gap_delays_do_not_slow_the_window_down() -> None:
             window.answered(14.0, 1000)
         limits.append(window.limit)
     assert limits[0] < limits[1] / 2
-
-
-def test_a_batch_is_what_the_link_takes_in_a_moment() -> None:
-    """Of an unknown link little, of a slow one less, of a fast one much."""
-    assert Window().batch == 16 << 10
-    for bandwidth in (1e3, 1e5, 1e7):
-        window = Window()
-        transmit(window, Link([(0.0, bandwidth)], 0.05), 1000, 10.0)
-        assert window.batch == pytest.approx(bandwidth / 2, rel=0.2)
 
 
 def test_little_traffic_tells_what_a_link_carries_at_least() -> None:

@@ -20,6 +20,7 @@ import structlog
 
 from syncdaemon import pace
 from syncdaemon.errors import ConnectTimeout
+from syncdaemon.link.limit import Limit
 from syncdaemon.link.options import LinkSettings
 from syncdaemon.link.session import CONNECT_SECONDS, FRAME_BYTES, STOPPED, Conversation, Heard, Session, Sink, frame
 
@@ -50,6 +51,7 @@ class Link:
     def __init__(self, settings: LinkSettings, changed: Callable[[Session | None, str], None]) -> None:
         self._settings = settings
         self._changed = changed
+        self.limit = Limit(settings.bwlimit)
         self._up = asyncio.Event()
         self._failures = 0
         self._refusals: dict[str, str] = {}  # by URL: the last reason that was told
@@ -79,7 +81,7 @@ class Link:
         while True:
             url = self._settings.urls[turn % len(self._settings.urls)]
             turn += 1
-            sent_away = await self._live(Session(url))
+            sent_away = await self._live(Session(url, self.limit))
             await asyncio.sleep(pace.retry_delay(self._failures, sent_away, random.random()))
 
     async def _live(self, session: Session) -> bool:

@@ -9,6 +9,7 @@ from math import inf
 
 from syncdaemon.errors import LinkDown
 from syncdaemon.link.kernel import Gap
+from syncdaemon.link.limit import Limit
 from syncdaemon.pace import Window
 
 _ASK_SECONDS = 0.02
@@ -20,12 +21,19 @@ class Gate:
     `lost`: the connection's end, which nobody waits beyond; `gap`: asks the kernel for one.
     """
 
-    def __init__(self, lost: asyncio.Future[str], gap: Callable[[], Gap | None]) -> None:
+    def __init__(self, lost: asyncio.Future[str], gap: Callable[[], Gap | None], limit: Limit) -> None:
         self.window = Window()
         self._lost = lost
         self._gap = gap
+        self._limit = limit
         self._turn = asyncio.Lock()
         self._opened: asyncio.Future[None] | None = None
+
+    @property
+    def rate(self) -> float | None:
+        """Bytes a second that may leave, as far as is known: what the link carries, and the limit lets through."""
+        known, limit = self.window.rate, self._limit.rate
+        return known if limit == inf else min(limit, known or inf)
 
     async def room(self) -> int:
         """Waits until more may be sent; how many bytes are best sent now, at once. A single message may be larger.
@@ -39,17 +47,24 @@ class Gate:
                 await asyncio.wait((self._opened, self._lost), timeout=within, return_when=asyncio.FIRST_COMPLETED)
             if self._lost.done():
                 raise LinkDown(self._lost.result())
-            return self.window.piece
+            return self._limit.piece(self.window.piece)
 
     def _wait(self) -> float:
         """Seconds; what the kernel knows is asked for again and again, since nobody tells of a change."""
         window, now = self.window, time.monotonic()
         wait = window.wait(now)
-        if not wait or not window.stretches:
+        if not wait:
+            return self._limit.wait(now)
+        if not window.stretches:
             return wait
-        if gap := self._gap():
-            wait = window.wait(now, window.gap(now, *gap))
+        if (gap := self._gap()) and not (wait := window.wait(now, window.gap(now, *gap))):
+            return self._limit.wait(now)
         return min(wait, max(_ASK_SECONDS, window.round_trip / 8))
+
+    def sent(self, now: float, size: int, messages: int) -> None:
+        """A piece leaves: so many messages, together of so many bytes."""
+        self.window.sent(now, size, messages)
+        self._limit.take(now, size)
 
     def answered(self, now: float, size: int) -> None:
         """A message of so many bytes has its answer."""

@@ -15,7 +15,9 @@ from syncdaemon.errors import LinkDown
 from syncdaemon.link import kernel
 from syncdaemon.link.client import Client, Listener, in_words
 from syncdaemon.link.gate import Gate
+from syncdaemon.link.limit import Limit
 from syncdaemon.link.options import LinkSettings
+from syncdaemon.timetable import OFF
 
 CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 0.5
@@ -128,13 +130,14 @@ class Conversation:
 class Session:
     """One connection, from connect to the first trouble."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, limit: Limit | None = None) -> None:
+        """`limit`: what bounds all that is sent, over this connection and those before it."""
         self.url = url
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.sent_away = False
         self.proved_at = 0.0
         self._client = Client(self._answered, self._alive)
-        self._gate = Gate(self.lost, self._gap)
+        self._gate = Gate(self.lost, self._gap, limit or Limit(OFF))
         self._waiting: dict[int, tuple[Sink, int, float, int]] = {}
         self._requests: defaultdict[str, set[_Reply | Conversation]] = defaultdict(set)
         self._token = 0
@@ -215,6 +218,11 @@ class Session:
         """What is in flight, and what is known of the link."""
         return self._gate.window
 
+    @property
+    def rate(self) -> float | None:
+        """Bytes a second that may be sent, as far as is known; None where nothing is."""
+        return self._gate.rate
+
     async def room(self) -> int:
         """Waits until the link takes more; how many bytes of messages are best sent now, at once.
 
@@ -248,7 +256,7 @@ class Session:
             raise LinkDown(self.lost.result())
         (messages, size), self._piece = self._piece, (0, 0)
         if messages:
-            self.window.sent(time.monotonic(), size, messages)
+            self._gate.sent(time.monotonic(), size, messages)
         await self._write(frames)
 
     async def _write(self, frames: Sequence[bytes]) -> None:

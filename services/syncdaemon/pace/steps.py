@@ -1,4 +1,4 @@
-"""Which file is cut into chunks on a link of this speed, and into how large ones. Pure.
+"""How much is read at once on a link of this speed, which file is cut into chunks, and how large they are. Pure.
 
 Sizes are powers of two, few of them, and what is chosen is kept while it fits: an upload that was cut off goes on only
 with the chunks that it began with. One that is begun already goes on with its own size, whatever the link is by now.
@@ -11,7 +11,19 @@ from typing import NamedTuple
 
 LARGEST_CHUNK = 128 << 10  # ADR-20's default
 _SMALLEST, _LARGEST = 2 << 10, 1 << 20
+_LARGEST_BATCH = 1 << 30
 _TOO_LONG, _SHORT = 1.5, 0.7  # seconds that a step may take; and its double, before that is chosen
+
+
+BATCH_SECONDS, FIRST_BATCH = 0.5, 16 << 10
+
+
+def batch(rate: float | None) -> int:
+    """How many bytes of files are best read at once: more would wait in memory, and for their receipts.
+
+    `rate`: what the link takes in a second; None: that is not known.
+    """
+    return FIRST_BATCH if rate is None else int(min(_LARGEST_BATCH, rate * BATCH_SECONDS))
 
 
 class Step(NamedTuple):

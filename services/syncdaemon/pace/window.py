@@ -26,7 +26,6 @@ stream, nats-server 2.15)."""
 
 LONGEST_QUEUE, SHORTEST_QUEUE = 1.0, 0.6  # seconds of the link; the less, the longer the round trip
 LONGEST_BURST = 1.0  # seconds of the link that are sent before one answer comes
-BATCH_SECONDS, FIRST_BATCH = 0.5, 16 << 10
 MAX_PIECE = 128 << 10
 _PIECES = 16  # of a window
 _MEMORY = 10.0  # seconds that a measurement counts at most
@@ -103,12 +102,6 @@ class Window:
     def piece(self) -> int:
         """How many bytes are best sent at once: more would come in bursts, fewer make more work."""
         return min(MAX_PIECE, self.limit // _PIECES)
-
-    @property
-    def batch(self) -> int:
-        """How many bytes of files are best read at once: more would wait in memory, and for their receipts."""
-        rate = self._rates.value
-        return FIRST_BATCH if rate is None else int(rate * BATCH_SECONDS)
 
     @property
     def stretches(self) -> bool:

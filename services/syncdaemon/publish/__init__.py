@@ -85,7 +85,7 @@ class Publisher:
 
     def most(self, session: Session) -> int:
         """How many bytes of files are best read for one batch: what the link takes in a moment."""
-        return session.window.batch
+        return pace.batch(session.rate)
 
     async def publish(self, batch: Sequence[Content], session: Session) -> list[Outcome]:
         """Sends a batch and waits for the answers: the receipts and refusals that are certain.
