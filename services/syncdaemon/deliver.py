@@ -264,6 +264,7 @@ def rows(receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> list[tuple
 def _receipt_row(receipt: Receipt) -> tuple[str, Row]:
     content = receipt.content
     elsewhere = {"object": receipt.object} if receipt.object else {}
+    packed = {"sent_bytes": len(content.data or b"")} if content.packed and not receipt.duplicate else {}
     return "duplicate" if receipt.duplicate else "published", {
         **elsewhere,
         "path": content.name,
@@ -275,6 +276,7 @@ def _receipt_row(receipt: Receipt) -> tuple[str, Row]:
         "stream_seq": receipt.seq,
         "mtime_ns": content.stamp.mtime_ns,
         "attempts": content.attempts,
+        **packed,
     }
 
 

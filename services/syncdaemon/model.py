@@ -28,7 +28,7 @@ class Content(NamedTuple):
 
     `path` is relative to the replay directory, in the raw bytes of the file system; `name` is the same,
     percent-encoded, as headers, ledger and logs carry it. `data` is None where the file is too large for a
-    message: its digest is known all the same.
+    message: its digest is known all the same. `packed`: it is not the bytes of the file, but a zstd frame of them.
     """
 
     path: bytes
@@ -37,6 +37,7 @@ class Content(NamedTuple):
     data: bytes | None
     sha256: str
     attempts: int
+    packed: bool = False
 
 
 class Receipt(NamedTuple):

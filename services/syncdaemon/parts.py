@@ -21,6 +21,7 @@ def spool(settings: Settings) -> SpoolSettings:
         hold=settings.sync_hold_seconds,
         archive=settings.sync_after == "archive",
         newest_first=settings.sync_order == "newest",
+        compress=settings.sync_compress == "zstd",
     )
 
 

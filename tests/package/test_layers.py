@@ -15,7 +15,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "services" / "syncdaemon"
 
 LAYERS = {
-    "values": {"errors", "model", "units"},
+    "values": {"errors", "model", "packing", "units"},
     "decisions": {
         "appetite",
         "backlog",
@@ -94,7 +94,7 @@ HOMES = {
     "prometheus_client": {"metrics", "receive"},
     "signal": {"daemon", "devserver"},
     "watchfiles": {"spool"},
-    "zstandard": {"fetch", "receive"},
+    "zstandard": {"packing", "receive"},
 }
 # Time and the outside come to a decision as arguments: so it can be tested with neither sleep nor mock.
 NOT_IN_DECISIONS = {"asyncio", "os", "socket", "time"}

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from syncdaemon import lease
 from syncdaemon.backlog import Candidate
 from syncdaemon.model import Content, Refusal, Stamp
+from syncdaemon.packing import Packer, digest
 from syncdaemon.settle import recheck_wait
 from syncdaemon.spool.moves import stamp_of
 from syncdaemon.spool.read import Gone, Hashing, Large, Look, NotYet, Reader
@@ -497,3 +498,26 @@ def rewrite(path: Path, data: bytes) -> None:
     """Other bytes in the same place."""
     with path.open("r+b") as file:
         file.write(data)
+
+
+def test_a_file_is_packed_after_it_was_hashed(tmp_path: Path) -> None:
+    """Where that makes it smaller; a large one is left as it is."""
+    for name, data in (
+        ("file", b"line\n" * 100),
+        ("noise", os.urandom(500)),
+        ("none", b""),
+        ("large", bytes(LARGEST + 1)),
+    ):
+        (tmp_path / name).write_bytes(data)
+    reader = Reader(os.fsencode(tmp_path), QUIET, LARGEST, Packer().pack)
+    names = (b"file", b"noise", b"none", b"large")
+    found = [content(one) for one in reader.look(map(Candidate, names), later())]
+
+    assert [one.packed for one in found] == [True, False, False, False]
+    assert [one.sha256 for one in found] == [
+        sha256((tmp_path / os.fsdecode(name)).read_bytes()).hexdigest() for name in names
+    ]
+    assert found[0].stamp.size == 500
+    assert found[0].data is not None
+    assert len(found[0].data) < 100
+    assert digest(found[0].data, 500) == found[0].sha256

@@ -20,6 +20,7 @@ from syncdaemon import settle
 from syncdaemon.backlog import WINDOW, Backlog, Candidate
 from syncdaemon.errors import SettingsError
 from syncdaemon.model import Content, Held, Receipt, Refusal
+from syncdaemon.packing import Packer
 from syncdaemon.spool import requeue, watch
 from syncdaemon.spool.home import Away, Home
 from syncdaemon.spool.large import Hasher
@@ -55,6 +56,7 @@ class SpoolSettings:
     hold: float
     archive: bool
     newest_first: bool
+    compress: bool = False
     window: int = WINDOW
 
 
@@ -81,6 +83,7 @@ class Spool:
         self._taken: deque[Candidate] = deque()
         self._any_large = asyncio.Event()
         self._hasher = Hasher()
+        self._pack = Packer().pack if settings.compress else None
         self._typical = _SMALL  # bytes that a file of the last batch had
         self._folders: set[bytes] = set()
         # One thread reads and retires by turns: two of them, with their short system calls, hand the interpreter
@@ -262,7 +265,7 @@ class Spool:
             pass
 
     async def _read_taken(self, largest: int, most: int) -> list[Content | Refusal]:
-        reader = Reader(self.settings.replay_dir, self.settings.quiet, largest)
+        reader = Reader(self.settings.replay_dir, self.settings.quiet, largest, self._pack)
         candidates, now_ns = list(self._taken), self.now_ns()
         try:
             looks = await self._at_home(self._files, lambda: list(_up_to(most, reader.look(candidates, now_ns))))
@@ -452,7 +455,7 @@ class Spool:
 
 
 def _size(look: Look) -> int:
-    return look.stamp.size if isinstance(look, Content) else 0
+    return len(look.data or b"") if isinstance(look, Content) else 0
 
 
 def _up_to(most: int, looks: Iterable[Look]) -> Iterable[Look]:

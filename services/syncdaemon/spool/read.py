@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes
@@ -66,12 +66,14 @@ class _Opened(NamedTuple):
 class Reader(NamedTuple):
     """How files are read: below `root`, quiet for `quiet` seconds.
 
-    `largest`: bytes that a file and its percent-encoded name may have together to be read as a whole.
+    `largest`: bytes that a file and its percent-encoded name may have together to be read as a whole. `pack` makes
+    them smaller, or returns None where it can't.
     """
 
     root: bytes
     quiet: float
     largest: int
+    pack: Callable[[bytes], bytes | None] | None = None
 
     def look(self, candidates: Iterable[Candidate], now_ns: int) -> Iterator[Look]:
         """Each candidate as it was found, a large one without having read it. `now_ns` is the file system's now."""
@@ -89,7 +91,9 @@ class Reader(NamedTuple):
             data = _whole(fd, stamp.size)
             if not _is_still(fd, stamp):
                 return self.again(candidate, 0)
-            return Content(candidate.path, name, stamp, data, sha256(data).hexdigest(), 1)
+            packed = self.pack(data) if self.pack and data else None
+            digest = sha256(data).hexdigest()
+            return Content(candidate.path, name, stamp, packed or data, digest, 1, packed is not None)
         except OSError as error:
             return self.failed(candidate, error)
         finally:
