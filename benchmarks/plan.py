@@ -23,6 +23,7 @@ class Plan:
     backlog_small: int
     latency: int
     idle_seconds: float
+    link_seconds: float
     ledger_rows: int
     object_mib: int
 
@@ -48,6 +49,7 @@ FULL = Plan(
     backlog_small=10_000,
     latency=300,
     idle_seconds=60,
+    link_seconds=60,
     ledger_rows=500_000,
     object_mib=512,
 )
@@ -60,6 +62,7 @@ QUICK = Plan(
     backlog_small=10_000,
     latency=60,
     idle_seconds=10,
+    link_seconds=20,
     ledger_rows=50_000,
     object_mib=64,
 )
