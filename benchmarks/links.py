@@ -232,7 +232,7 @@ def section(plan: Plan) -> str:
         [
             "## Links",
             f"{plan.link_seconds:g} s for each contender, the last two thirds of them measured; rates by `tc tbf`, "
-            "round trips and losses by a relay between two network namespaces. `tcp/rate`: what one plain TCP connection "
+            "round trips and losses by a relay between two network namespaces. `tcp/rate`: what one TCP connection "
             "delivers, of the nominal rate. `naive`: nats-py, 64 publishes at once, each with a time-out of 5 s and "
             "repeated. `naive/tcp`, `ours/tcp`: payload acknowledged, of what the TCP connection delivered; messages "
             "have headers of about 500 bytes beside that. `sent twice`: messages that came to the server, beyond those "

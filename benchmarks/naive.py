@@ -1,7 +1,8 @@
 """Contender `naive`: the publisher that many would write for a link like any other.
 
 64 messages at a time, each `js.publish` with a time-out of five seconds, and again after that, until it is
-acknowledged. nats-py as it comes. It prints a line of JSON for each acknowledgement: when, and how many bytes of payload.
+acknowledged. nats-py as it comes. It prints a line of JSON for each acknowledgement: when, and how many bytes of
+payload.
 """
 
 from __future__ import annotations

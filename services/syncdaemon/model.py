@@ -23,6 +23,18 @@ class Stamp(NamedTuple):
     ctime_ns: int
 
 
+class Fit(NamedTuple):
+    """How much is read, in bytes.
+
+    `message`: what a file and its percent-encoded name may have together for a message to hold them; `link`: what of
+    them may go in one piece over the link as it is; `batch`: after so many a batch is full.
+    """
+
+    message: int
+    link: int
+    batch: int
+
+
 class Content(NamedTuple):
     """A complete file as it was read.
 

@@ -637,17 +637,17 @@ class TestWhatThePublisherMakesOfIt:
         assert told(await publisher.publish([file], await jetstream.session())) == {"a": "subject_taken"}
 
     async def test_what_fits_into_a_message_is_told_with_its_name(self, jetstream: JetStream) -> None:
-        """To within the digits of sizes and times; the stream's own limit counts too, and one that is set here."""
+        """To within the digits of sizes and times; the stream's own limit counts too."""
         await jetstream.stream(subjects=["edge.>"], max_msg_size=5_000)
         publisher = await jetstream.publisher()
         session = await jetstream.session()
-        largest = publisher.largest(session)
+        fit = publisher.fit(session)
+        largest = fit.message
         fits = content("name", b"x" * (largest - len("name")))
 
         assert told(await publisher.publish([fits], session)) == {"name": ("published", 1)}
         assert 5_000 - 40 < largest + len(encode(content("", b""), publisher._settings).headers) <= 5_000
-        publisher.threshold = 1_000
-        assert publisher.largest(session) == 1_000
+        assert fit.link == fit.message, "of this link, which is fast"
 
     async def test_a_full_stream_keeps_every_file(self, jetstream: JetStream) -> None:
         """No outcome, and the lane pauses."""

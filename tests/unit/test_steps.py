@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,13 +51,19 @@ def test_nothing_known_changes_nothing(now: Step) -> None:
 
 @pytest.mark.parametrize(
     ("kbit", "chunk", "largest"),
-    [(8, 2, 4), (32, 2, 4), (64, 4, 8), (512, 32, 64), (1_000, 64, 128), (4_000, 128, 512), (10_000, 128, None)],
+    [(8, 2, 4), (32, 4, 8), (64, 8, 16), (512, 64, 128), (1_000, 128, 256), (4_000, 128, 1024), (10_000, 128, None)],
 )
 def test_some_links(kbit: int, chunk: int, largest: int | None) -> None:
     """In kbit/s and KiB: 900 kB over 32 kbit/s go as hundreds of chunks, over 10 Mbit/s as one message."""
     step = Step().after(kbit * 125.0)
     assert step.chunk == chunk << 10
     assert step.largest == (None if largest is None else largest << 10)
+
+
+def test_a_limit_makes_chunks_of_a_quarter_of_a_second() -> None:
+    """Where the link itself would carry more; without one, and on a link that is slower still, it changes nothing."""
+    assert [Step().chunk_within(limit) >> 10 for limit in (1e3, 64e3, 256e3, 1e6, inf)] == [2, 16, 64, 128, 128]
+    assert Step(4 << 10).chunk_within(1e6) == 4 << 10
 
 
 def test_a_batch_is_what_the_link_takes_in_a_moment() -> None:

@@ -154,3 +154,45 @@ def test_little_traffic_tells_what_a_link_carries_at_least() -> None:
         window.sent(second, 1000)
         window.answered(second + 0.06, 1000)
     assert window.rate == fast
+
+
+def test_what_is_not_full_says_nothing_of_a_slow_link() -> None:
+    """Small messages over a long link take a round trip each, however fast it is: files are not cut up for that."""
+    window = Window()
+    window.measured(0.0, 0.3)
+    for second in range(1, 10):
+        window.sent(second, 1000)
+        window.answered(second + 0.305, 1000)
+    assert window.rate is not None
+    assert window.rate < 50_000
+    assert window.capacity is None
+
+
+def test_the_first_few_kilobytes_tell_of_a_slow_link() -> None:
+    """4 KiB that take a second longer than nothing does; and a link that is full tells better."""
+    window = Window()
+    window.measured(0.0, 0.1)
+    window.sent(1.0, 4 << 10)
+    window.answered(2.1, 4 << 10)
+    assert window.capacity is not None
+    assert 2_000 <= window.capacity <= 5_000
+
+    transmit(full := Window(), Link([(0.0, 1e5)], 0.1), 1000, 10.0)
+    assert full.capacity is not None
+    assert 0.9e5 <= full.capacity <= 1.1e5
+
+
+@given(st.permutations(range(12)), st.lists(st.sampled_from([100, 5_000, 100_000]), min_size=12, max_size=12))
+def test_answers_out_of_order_leave_nothing_behind(order: list[int], sizes: list[int]) -> None:
+    """As from two streams: all is answered in the end, and what comes after it is measured by itself."""
+    window = Window()
+    for at, size in enumerate(sizes):
+        window.sent(at / 100, size)
+    for at, which in enumerate(order):
+        window.answered(1 + at / 100, sizes[which])
+    assert (window.messages, window.bytes) == (0, 0)
+
+    window.sent(100.0, 5_000)
+    window.answered(100.5, 5_000)
+    assert window.round_trip <= 0.5
+    assert not window._marks

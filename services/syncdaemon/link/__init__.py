@@ -52,6 +52,7 @@ class Link:
         self._settings = settings
         self._changed = changed
         self.limit = Limit(settings.bwlimit)
+        self._step = pace.Step()
         self._up = asyncio.Event()
         self._failures = 0
         self._refusals: dict[str, str] = {}  # by URL: the last reason that was told
@@ -81,7 +82,9 @@ class Link:
         while True:
             url = self._settings.urls[turn % len(self._settings.urls)]
             turn += 1
-            sent_away = await self._live(Session(url, self.limit))
+            session = Session(url, self.limit, self._step)
+            sent_away = await self._live(session)
+            self._step = session.step
             await asyncio.sleep(pace.retry_delay(self._failures, sent_away, random.random()))
 
     async def _live(self, session: Session) -> bool:

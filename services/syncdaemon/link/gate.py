@@ -10,7 +10,8 @@ from math import inf
 from syncdaemon.errors import LinkDown
 from syncdaemon.link.kernel import Gap
 from syncdaemon.link.limit import Limit
-from syncdaemon.pace import Window
+from syncdaemon.link.shares import Shares
+from syncdaemon.pace import Step, Window
 
 _ASK_SECONDS = 0.02
 
@@ -27,6 +28,7 @@ class Gate:
         self._gap = gap
         self._limit = limit
         self._turn = asyncio.Lock()
+        self._shares = Shares()
         self._opened: asyncio.Future[None] | None = None
 
     @property
@@ -35,12 +37,12 @@ class Gate:
         known, limit = self.window.rate, self._limit.rate
         return known if limit == inf else min(limit, known or inf)
 
-    async def room(self) -> int:
+    async def room(self, bulk: bool = False) -> int:
         """Waits until more may be sent; how many bytes are best sent now, at once. A single message may be larger.
 
-        Raises LinkDown where the connection goes before that.
+        `bulk`: for a part of a large file. Raises LinkDown where the connection goes before that.
         """
-        async with self._turn:
+        async with self._shares.turn(bulk, self._lost), self._turn:
             while (wait := self._wait()) and not self._lost.done():
                 self._opened = asyncio.get_running_loop().create_future()
                 within = None if wait == inf else wait
@@ -48,6 +50,15 @@ class Gate:
             if self._lost.done():
                 raise LinkDown(self._lost.result())
             return self._limit.piece(self.window.piece)
+
+    def step(self, now: Step) -> Step:
+        """The step for the link as it is, and for the limit, after the one until now."""
+        capacity, limit = self.window.capacity, self._limit.rate
+        return now.after(capacity if limit == inf else min(limit, capacity or inf))
+
+    def chunk(self, step: Step) -> int:
+        """The size of a chunk."""
+        return step.chunk_within(self._limit.rate)
 
     def _wait(self) -> float:
         """Seconds; what the kernel knows is asked for again and again, since nobody tells of a change."""
@@ -64,6 +75,7 @@ class Gate:
     def sent(self, now: float, size: int, messages: int) -> None:
         """A piece leaves: so many messages, together of so many bytes."""
         self.window.sent(now, size, messages)
+        self._shares.sent(size)
         self._limit.take(now, size)
 
     def answered(self, now: float, size: int) -> None:

@@ -130,14 +130,15 @@ class Conversation:
 class Session:
     """One connection, from connect to the first trouble."""
 
-    def __init__(self, url: str, limit: Limit | None = None) -> None:
-        """`limit`: what bounds all that is sent, over this connection and those before it."""
+    def __init__(self, url: str, limit: Limit | None = None, step: pace.Step | None = None) -> None:
+        """`limit`: what bounds all that is sent, over this connection and those before it; `step`: the last one's."""
         self.url = url
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.sent_away = False
         self.proved_at = 0.0
         self._client = Client(self._answered, self._alive)
         self._gate = Gate(self.lost, self._gap, limit or Limit(OFF))
+        self._step = step or pace.Step()
         self._waiting: dict[int, tuple[Sink, int, float, int]] = {}
         self._requests: defaultdict[str, set[_Reply | Conversation]] = defaultdict(set)
         self._token = 0
@@ -223,13 +224,25 @@ class Session:
         """Bytes a second that may be sent, as far as is known; None where nothing is."""
         return self._gate.rate
 
-    async def room(self) -> int:
+    @property
+    def step(self) -> pace.Step:
+        """How much the link takes in about a second."""
+        self._step = self._gate.step(self._step)
+        return self._step
+
+    @property
+    def chunk(self) -> int:
+        """Into how large parts a file is best cut now, in bytes."""
+        return self._gate.chunk(self.step)
+
+    async def room(self, bulk: bool = False) -> int:
         """Waits until the link takes more; how many bytes of messages are best sent now, at once.
 
         For everything that is more than a request or two: `room`, then `expect` for each message, and `send`, with
-        nothing awaited in between. A single message may be larger. Raises LinkDown.
+        nothing awaited in between. A single message may be larger. `bulk`: for a part of a large file, that leaves half
+        of the link to messages. Raises LinkDown.
         """
-        return await self._gate.room()
+        return await self._gate.room(bulk)
 
     def expect(self, sink: Sink, key: int, size: int = 0) -> bytes:
         """A reply subject whose answer goes to `sink` as `key`. The message must be sent at once.

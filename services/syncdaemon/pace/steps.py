@@ -6,10 +6,11 @@ with the chunks that it began with. One that is begun already goes on with its o
 
 from __future__ import annotations
 
-from math import log2
+from math import inf, log2
 from typing import NamedTuple
 
 LARGEST_CHUNK = 128 << 10  # ADR-20's default
+_LIMIT_STEPS = 4  # chunks a second, where it is SYNC_BWLIMIT that makes them small: it is to be kept to the second
 _SMALLEST, _LARGEST = 2 << 10, 1 << 20
 _LARGEST_BATCH = 1 << 30
 _TOO_LONG, _SHORT = 1.5, 0.7  # seconds that a step may take; and its double, before that is chosen
@@ -36,6 +37,10 @@ class Step(NamedTuple):
         """The size of a chunk."""
         return min(self.size, LARGEST_CHUNK)
 
+    def chunk_within(self, limit: float) -> int:
+        """The size of a chunk where no more than `limit` bytes a second are to leave."""
+        return self.chunk if limit == inf else min(self.chunk, Step().after(limit / _LIMIT_STEPS).chunk)
+
     @property
     def largest(self) -> int | None:
         """The size of the largest file that is still a single message; None: as large as the server takes.
@@ -51,4 +56,4 @@ class Step(NamedTuple):
         """
         if rate is None or (self.size / rate <= _TOO_LONG and (self.size == _LARGEST or 2 * self.size / rate > _SHORT)):
             return self
-        return Step(int(min(_LARGEST, max(_SMALLEST, 2.0 ** int(log2(max(1.0, rate)))))))
+        return Step(int(min(_LARGEST, max(_SMALLEST, 2.0 ** round(log2(max(1.0, rate)))))))

@@ -35,6 +35,7 @@ _JITTER = 0.1  # of a round trip: a difference below it says nothing
 _TRIP_MEMORY = 30.0  # seconds after which the shortest round trip is measured anew
 _LONG = 0.02  # seconds of a round trip; what is shorter matters little beside the queue
 _GROWTH = 2.0  # a burst's speed is believed up to so many times what was delivered: a shaper lets a short one through
+_SOUND = 4 << 10  # bytes that a lone piece needs for its time to tell how fast the link is
 _LATE = 1.25  # times what the bytes in flight take at the rate that is known: later than that, it is no more so
 _STALL = 1.0  # seconds that an answer may be late all the same, or two round trips: what was lost is sent again
 
@@ -60,7 +61,8 @@ class Mark(NamedTuple):
 class Window:
     """Messages and bytes in flight on one connection, and how many more there may be.
 
-    A single message always fits into an empty window. Answers count in the order of sending, as a stream gives them.
+    A single message always fits into an empty window. Answers count in the order of sending, as a stream gives them;
+    that those of two streams come in about that order is enough.
     """
 
     def __init__(self, max_messages: int = MAX_MESSAGES, max_bytes: int = MAX_BYTES) -> None:
@@ -69,6 +71,7 @@ class Window:
         self.messages = 0
         self.bytes = 0
         self.limit = 1  # in bytes, now
+        self.capacity: float | None = None  # bytes a second that the link carries, by what had to wait for it
         self._rates = Highest()
         self._trip = inf
         self._trip_at = -inf
@@ -92,6 +95,11 @@ class Window:
     def round_trip(self) -> float:
         """The shortest one of late, in seconds; infinite where none is known."""
         return self._trip
+
+    @property
+    def on_the_way(self) -> float:
+        """Bytes that the link itself holds when it is full, beside any queue."""
+        return self._rates.value * self._trip if self._rates.value is not None and self._trip < inf else 0.0
 
     @property
     def queue(self) -> float:
@@ -168,7 +176,7 @@ class Window:
         self._delivered += size
         self._delivered_at = now
         self._burst = 0
-        if self._delivered >= self._marks[0].end:
+        while self._marks and self._delivered >= self._marks[0].end:
             mark = self._marks.popleft()
             self._measure(now, mark)
             self._before_at = mark.sent_at
@@ -199,6 +207,10 @@ class Window:
         memory = _MEMORY if mark.idle or gap else min(_MEMORY, max(_SHORTEST_MEMORY, _ROUNDS * self._trip))
         self._rates.add(now, rate, memory, mark.idle)
         self._adapt()
+        if not mark.idle or (mark.size >= _SOUND and trip - self._trip > max(_LONG, self._trip / 2)):
+            self.capacity = self._rates.value
+        elif self.capacity is not None:
+            self.capacity = max(self.capacity, self._rates.value or 0.0)
 
     def _delivered_since(self, now: float, mark: Mark) -> float:
         """Bytes a second while this piece was on its way: the rate sample of BBR."""

@@ -7,7 +7,6 @@ refuses the second copy.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -17,7 +16,7 @@ from syncdaemon.chunks import object_of
 from syncdaemon.errors import LinkDown
 from syncdaemon.link import Session
 from syncdaemon.message import Message, MessageSettings, Stored, encode, is_of, overhead
-from syncdaemon.model import Content, Outcome, Receipt, Refusal, Seen
+from syncdaemon.model import Content, Fit, Outcome, Receipt, Refusal, Seen
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import PROBE_ID, Journal, Lane
 from syncdaemon.stream import Memory
@@ -49,15 +48,17 @@ class Publisher:
         self._sending = asyncio.Lock()
         self._sent = asyncio.Event()
         self._unsent = 0  # batches that are not on their way yet, or not wholly
-        self.threshold = sys.maxsize  # bytes from which on a file goes as an object although a message could hold it
         self.in_doubt: dict[bytes, str] = {}  # by path: the id that was sent for the file, and not answered
 
     async def ready(self) -> Session:
         """Waits until something can be sent, over the session that is returned. Raises SettingsError (`Lane`)."""
+        return await self.lane.ready()
+
+    async def caught_up(self) -> None:
+        """Waits until little of what it was given is still to be sent."""
         while self._unsent >= _AHEAD:
             self._sent.clear()
             await self._sent.wait()
-        return await self.lane.ready()
 
     async def believed(self) -> None:
         """Waits until it is known whether the server has what it acknowledged."""
@@ -68,12 +69,14 @@ class Publisher:
         self.in_doubt.clear()
         self.lane.doubt.forget()
 
-    def largest(self, session: Session) -> int:
-        """The bytes that a file and its percent-encoded name may have together to be a message of this session."""
+    def fit(self, session: Session) -> Fit:
+        """How much is best read for this session."""
         limits = [session.max_payload]
         if self.lane.stream is not None and self.lane.stream.max_msg_size >= 0:
             limits.append(self.lane.stream.max_msg_size)
-        return min(self.threshold, min(limits) - overhead(self._settings))
+        message = min(limits) - overhead(self._settings)
+        slow = session.step.largest
+        return Fit(message, message if slow is None else min(slow, message), pace.batch(session.rate))
 
     def refusal(self, content: Content, session: Session) -> Refusal | None:
         """Why no message of this session can stand for the file, not even one that names an object; None: one can."""
@@ -82,10 +85,6 @@ class Publisher:
             return None
         detail = f"{size} bytes of headers alone, the server takes {session.max_payload} (max_payload)"
         return Refusal(content, "too_large", detail)
-
-    def most(self, session: Session) -> int:
-        """How many bytes of files are best read for one batch: what the link takes in a moment."""
-        return pace.batch(session.rate)
 
     async def publish(self, batch: Sequence[Content], session: Session) -> list[Outcome]:
         """Sends a batch and waits for the answers: the receipts and refusals that are certain.

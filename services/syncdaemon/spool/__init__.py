@@ -19,7 +19,7 @@ import structlog
 from syncdaemon import settle
 from syncdaemon.backlog import WINDOW, Backlog, Candidate
 from syncdaemon.errors import SettingsError
-from syncdaemon.model import Content, Held, Receipt, Refusal
+from syncdaemon.model import Content, Fit, Held, Receipt, Refusal
 from syncdaemon.packing import Packer
 from syncdaemon.spool import requeue, watch
 from syncdaemon.spool.home import Away, Home
@@ -237,18 +237,17 @@ class Spool:
                 self._scan_wanted.set()
             await self._something_due()
 
-    async def read(self, largest: int, most: int = BATCH_BYTES) -> list[Content | Refusal]:
-        """The next batch: waits until there is one. Files over `largest` (see `Reader`) are left to `read_large`.
-
-        It ends with the file that makes it `most` bytes.
-        """
+    async def read(self, fit: Fit) -> list[Content | Refusal]:
+        """The next batch: waits until there is one. Files that are too large are left to `read_large`."""
         while True:
             if not self._taken:
-                files = min(BATCH_FILES, 1 + most // self._typical)  # what is taken has its turn before all newer ones
+                files = min(
+                    BATCH_FILES, 1 + fit.batch // self._typical
+                )  # what is taken has its turn before all newer ones
                 self._taken.extend(self.backlog.take(files, self._clock()))
             if self.backlog.wants_scan:
                 self._scan_wanted.set()
-            if self._taken and (batch := await self._read_taken(largest, most)):
+            if self._taken and (batch := await self._read_taken(fit)):
                 return batch
             if not self._taken:
                 await self._something_due()
@@ -264,11 +263,11 @@ class Spool:
         except TimeoutError:
             pass
 
-    async def _read_taken(self, largest: int, most: int) -> list[Content | Refusal]:
-        reader = Reader(self.settings.replay_dir, self.settings.quiet, largest, self._pack)
+    async def _read_taken(self, fit: Fit) -> list[Content | Refusal]:
+        reader = Reader(self.settings.replay_dir, self.settings.quiet, fit, self._pack)
         candidates, now_ns = list(self._taken), self.now_ns()
         try:
-            looks = await self._at_home(self._files, lambda: list(_up_to(most, reader.look(candidates, now_ns))))
+            looks = await self._at_home(self._files, lambda: list(_up_to(fit.batch, reader.look(candidates, now_ns))))
         except Away as error:
             self._trouble(error)
             self._scan_wanted.set()
@@ -322,7 +321,7 @@ class Spool:
 
     def _begin(self, candidate: Candidate) -> Hashing | Look:
         self.home.check()
-        begun = Reader(self.settings.replay_dir, self.settings.quiet, 0).begin(candidate, self.now_ns())
+        begun = Reader(self.settings.replay_dir, self.settings.quiet).begin(candidate, self.now_ns())
         try:
             self.home.check()
         except Away:
@@ -421,7 +420,11 @@ class Spool:
         """These files were not delivered: they are ready again."""
         contents = list(contents)
         for content in contents:
-            self.backlog.put_back(content.path, content.stamp.mtime_ns)
+            if content.data is None:  # the link may have become faster: what was begun as an object ends as one
+                self.backlog.defer(content.path, content.stamp.mtime_ns)
+                self._any_large.set()
+            else:
+                self.backlog.put_back(content.path, content.stamp.mtime_ns)
         self._hasher.remember(contents)
         self._stir.set()
 
