@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import backlog, drain, idle, latency, ledger, links, objects, stream
+from benchmarks import backlog, drain, idle, latency, ledger, links, objects, order, stream
 from benchmarks.measure import BenchmarkFailed
 from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.process import place, say
@@ -25,6 +25,7 @@ SECTIONS: dict[str, Callable[[Plan], str]] = {
     "idle": idle.section,
     "ledger": ledger.section,
     "stream": stream.section,
+    "order": order.section,
     "links": links.section,
 }
 

@@ -12,7 +12,7 @@ class Plan:
     """`drain`: bytes of a file to number of files. `script_seconds` ends the script early on a slow disk.
 
     `repeats`: runs of each contender, and of the short backlogs, whose files are `backlog_small`. `object_mib`: size
-    of the large file in MiB.
+    of the large file in MiB. `order`: files that wait for the order. `link_seconds`: of each contender on each link.
     """
 
     name: str
@@ -23,6 +23,7 @@ class Plan:
     backlog_small: int
     latency: int
     idle_seconds: float
+    order: int
     link_seconds: float
     ledger_rows: int
     object_mib: int
@@ -49,6 +50,7 @@ FULL = Plan(
     backlog_small=10_000,
     latency=300,
     idle_seconds=60,
+    order=600,
     link_seconds=60,
     ledger_rows=500_000,
     object_mib=512,
@@ -62,6 +64,7 @@ QUICK = Plan(
     backlog_small=10_000,
     latency=60,
     idle_seconds=10,
+    order=200,
     link_seconds=20,
     ledger_rows=50_000,
     object_mib=64,
