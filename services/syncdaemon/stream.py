@@ -19,7 +19,7 @@ _NOT_FOUND = 10059
 _JETSTREAM_OFF = (10039, 10076)
 _IMPOSSIBLE = "no.stream"  # no stream's name has a dot, so a message that expects this one is never stored
 
-_SOUNDING = 4 << 10  # bytes: over 32 kbit/s they take a second
+_SOUNDINGS = (4 << 10, 16 << 10, 64 << 10)  # bytes: over 32 kbit/s the first take a second, or the next some seconds
 
 log = structlog.get_logger(__name__)
 
@@ -121,14 +121,18 @@ async def prepare(
 ) -> StreamInfo | None:
     """Makes sure that the stream is there and takes our subject; what the server tells of it, None if nothing.
 
-    `sound`: a few kilobytes are sent on the way, so that it is known how fast the link is before a file goes over it.
+    `sound`: some kilobytes are sent on the way, and more where those were quick, so that it is known how slow the link
+    is before a file goes over it.
     Raises SettingsError where only an operator can help, LanePaused where it passes, LinkDown.
     """
     info = await _ensure(session, settings)
     if info is not None:
         _accept(info, settings)
-    body = bytes(min(_SOUNDING, session.max_payload // 2) if sound else 0)
-    await rehearse(session, settings, probe_subject, seen=info is not None, body=body)
+    await rehearse(session, settings, probe_subject, seen=info is not None)
+    taken = info.max_msg_size if info is not None and info.max_msg_size >= 0 else session.max_payload
+    for size in _SOUNDINGS if sound else ():
+        if session.window.capacity is None and size <= min(taken, session.max_payload) // 2:
+            await rehearse(session, settings, probe_subject, seen=info is not None, body=bytes(size))
     return info
 
 

@@ -196,3 +196,19 @@ def test_answers_out_of_order_leave_nothing_behind(order: list[int], sizes: list
     window.answered(100.5, 5_000)
     assert window.round_trip <= 0.5
     assert not window._marks
+
+
+def test_what_a_shaper_lets_through_at_once_floods_no_slow_link() -> None:
+    """The first kilobytes pass in no time; what follows them is little, and shows how slow the link is."""
+    window = Window()
+    window.measured(0.0, 0.001)
+    window.sent(1.0, 4 << 10)
+    window.answered(1.001, 4 << 10)
+    assert window.rate is not None
+    assert window.rate > 1e6
+    assert window.limit <= 16 << 10
+
+    window.sent(1.1, 16 << 10)
+    window.answered(1.6, 16 << 10)
+    assert window.capacity == window.rate
+    assert 30_000 <= window.rate <= 80_000

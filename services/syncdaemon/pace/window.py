@@ -6,7 +6,8 @@ answers:
     window = highest delivery rate of late x (shortest round trip of late + the queue that is allowed)
 
 A link can't deliver more than it carries, so what is measured is a lower bound, and the queue can't exceed what is
-allowed, also while the window still grows. And since there is always a little queue, the link is never idle, so
+allowed, also while the window still grows. What a shaper lets through at once says nothing of the link, so the window
+grows with what was delivered all the same. And since there is always a little queue, the link is never idle, so
 that it is seen at once when it gets faster. TCP has a window of its own below this one, for what is between the hosts'
 kernels; this one decides how much waits before that, in our buffers and in the kernel's.
 """
@@ -36,6 +37,7 @@ _TRIP_MEMORY = 30.0  # seconds after which the shortest round trip is measured a
 _LONG = 0.02  # seconds of a round trip; what is shorter matters little beside the queue
 _GROWTH = 2.0  # a burst's speed is believed up to so many times what was delivered: a shaper lets a short one through
 _SOUND = 4 << 10  # bytes that a lone piece needs for its time to tell how fast the link is
+_FIRST, _TIMES = 16 << 10, 4  # bytes in flight to begin with, and times what has been delivered since then
 _LATE = 1.25  # times what the bytes in flight take at the rate that is known: later than that, it is no more so
 _STALL = 1.0  # seconds that an answer may be late all the same, or two round trips: what was lost is sent again
 
@@ -78,6 +80,7 @@ class Window:
         self._trip_size = 0  # what it was measured with: a part of the time is that of those bytes
         self._marks: deque[Mark] = deque()
         self._sent = self._delivered = 0
+        self._proved = 0  # bytes delivered since nothing was known
         self._before_at = self._delivered_at = -inf
         self._burst, self._burst_at = 0, 0.0
         self._full = False  # somebody waits for room
@@ -153,6 +156,8 @@ class Window:
         if not self.messages:
             self._before_at = self._delivered_at = now
             self._rates.forget(now - _MEMORY)
+            if self._rates.value is None:
+                self._proved = 0
             self._adapt()
             if not self._full:
                 self._idle_to = self._sent + size
@@ -174,6 +179,7 @@ class Window:
         self.messages -= 1
         self.bytes -= size
         self._delivered += size
+        self._proved += size
         self._delivered_at = now
         self._burst = 0
         while self._marks and self._delivered >= self._marks[0].end:
@@ -197,17 +203,20 @@ class Window:
         self.measured(now, trip, mark.size)
         gap = now - self._gap_at < _MEMORY
         rate = self._delivered_since(now, mark)
+        lone = mark.idle and mark.size >= _SOUND and trip - self._trip > max(_LONG, self._trip / 2)
         if not gap and not mark.idle and self._is_late(trip, mark):
             self._rates.clear()  # the link became slower, or longer
             self._dry, self._dry_at = self._trip > _LONG, inf
+        elif lone and rate < (self._rates.value or 0.0) / _TIMES:
+            self._rates.clear()  # a shaper let what came before through at once
         else:
             rate = max(rate, min(self._burst_rate(now, mark), _GROWTH * rate))
         if not gap and now - self._trip_at > _TRIP_MEMORY and self._trip > _LONG and mark.size < rate / 2:
             self._dry = True
         memory = _MEMORY if mark.idle or gap else min(_MEMORY, max(_SHORTEST_MEMORY, _ROUNDS * self._trip))
-        self._rates.add(now, rate, memory, mark.idle)
+        self._rates.add(now, rate, memory, mark.idle and not lone)
         self._adapt()
-        if not mark.idle or (mark.size >= _SOUND and trip - self._trip > max(_LONG, self._trip / 2)):
+        if lone or not mark.idle:
             self.capacity = self._rates.value
         elif self.capacity is not None:
             self.capacity = max(self.capacity, self._rates.value or 0.0)
@@ -232,4 +241,4 @@ class Window:
             self.limit = 1
             return
         wanted = rate * self._trip - self._trip_size if self._dry else rate * (self._trip + self.queue)
-        self.limit = max(1, int(min(self.max_bytes, wanted)))
+        self.limit = max(1, int(min(self.max_bytes, wanted, max(_FIRST, _TIMES * self._proved))))
