@@ -70,6 +70,7 @@ LINES = (
     Line(1_000, 0.6, 0.02, 32 << 10),
     Line(100_000, 0.02, 0.0, 64 << 10),
     Line(100_000, 0.6, 0.0, 64 << 10),
+    Line(100_000, 0.6, 0.02, 64 << 10),
 )
 
 
@@ -213,7 +214,7 @@ def section(plan: Plan) -> str:
     if os.geteuid() != 0:
         raise BenchmarkFailed("links: network namespaces need root")
     rows = []
-    for line in LINES:
+    for line in (line for line in LINES if line.kbit in plan.link_kbit or not plan.link_kbit):
         found = measure(line, plan.link_seconds)
         carried, our, their = found["tcp"], found["ours"], found["naive"]
         rows.append(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 
@@ -12,7 +12,8 @@ class Plan:
     """`drain`: bytes of a file to number of files. `script_seconds` ends the script early on a slow disk.
 
     `repeats`: runs of each contender, and of the short backlogs, whose files are `backlog_small`. `object_mib`: size
-    of the large file in MiB. `order`: files that wait for the order. `link_seconds`: of each contender on each link.
+    of the large file in MiB. `order`: files that wait for the order. `link_seconds`: of each contender on
+    each link; of the links, only those of `link_kbit`, if there is any.
     """
 
     name: str
@@ -25,10 +26,13 @@ class Plan:
     idle_seconds: float
     order: int
     link_seconds: float
+    link_kbit: tuple[int, ...] = field(default=(), kw_only=True)
     ledger_rows: int
     object_mib: int
 
-    def with_options(self, files: int | None, repeats: int | None, backlog: int | None) -> Self:
+    def with_options(
+        self, files: int | None, repeats: int | None, backlog: int | None, link_kbit: list[int] | None
+    ) -> Self:
         """This plan, but for what was asked for."""
         plan = self
         if files is not None:
@@ -36,6 +40,8 @@ class Plan:
             plan = replace(plan, drain=drain, name=f"{plan.name}, {files} files")
         if repeats is not None:
             plan = replace(plan, repeats=repeats)
+        if link_kbit:
+            plan = replace(plan, link_kbit=tuple(link_kbit))
         if backlog is not None:
             plan = replace(plan, backlog=backlog, backlog_small=min(plan.backlog_small, backlog))
         return plan
