@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks import backlog, batches, drain, idle, latency, ledger, objects, stream
+from benchmarks import backlog, batches, drain, idle, latency, ledger, links, objects, order, stream
 from benchmarks.measure import BenchmarkFailed
 from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.process import place, say
@@ -26,6 +26,8 @@ SECTIONS: dict[str, Callable[[Plan], str]] = {
     "idle": idle.section,
     "ledger": ledger.section,
     "stream": stream.section,
+    "order": order.section,
+    "links": links.section,
 }
 
 
@@ -43,6 +45,7 @@ def options() -> argparse.Namespace:
         "--repeats", type=_count, metavar="N", help="drain, batches: runs of each contender; backlog: of the short ones"
     )
     parser.add_argument("--backlog", type=_count, metavar="N", help="backlog: how many files wait")
+    parser.add_argument("--link", type=_count, action="append", metavar="KBIT", help="links: those of this rate alone")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the report there as well")
     return parser.parse_args()
 
@@ -68,7 +71,7 @@ def main() -> int:
     """The exit code: 0, or 1 where something did not do its work."""
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # so that all is cleaned up
     asked = options()
-    plan = (QUICK if asked.quick else FULL).with_options(asked.files, asked.repeats, asked.backlog)
+    plan = (QUICK if asked.quick else FULL).with_options(asked.files, asked.repeats, asked.backlog, asked.link)
     if asked.out:
         asked.out.write_text("")
     try:

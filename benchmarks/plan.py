@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 
@@ -12,7 +12,8 @@ class Plan:
     """`drain` and `batches`: bytes of a file to number of files. `script_seconds` ends the script early on a slow disk.
 
     `repeats`: runs of each contender, and of the short backlogs, whose files are `backlog_small`. `object_mib`: size
-    of the large file in MiB.
+    of the large file in MiB. `order`: files that wait for the order. `link_seconds`: of each contender on
+    each link; of the links, only those of `link_kbit`, if there is any.
     """
 
     name: str
@@ -24,10 +25,15 @@ class Plan:
     backlog_small: int
     latency: int
     idle_seconds: float
+    order: int
+    link_seconds: float
+    link_kbit: tuple[int, ...] = field(default=(), kw_only=True)
     ledger_rows: int
     object_mib: int
 
-    def with_options(self, files: int | None, repeats: int | None, backlog: int | None) -> Self:
+    def with_options(
+        self, files: int | None, repeats: int | None, backlog: int | None, link_kbit: list[int] | None
+    ) -> Self:
         """This plan, but for what was asked for."""
         plan = self
         if files is not None:
@@ -35,6 +41,8 @@ class Plan:
             plan = replace(plan, drain=drain, name=f"{plan.name}, {files} files")
         if repeats is not None:
             plan = replace(plan, repeats=repeats)
+        if link_kbit:
+            plan = replace(plan, link_kbit=tuple(link_kbit))
         if backlog is not None:
             plan = replace(plan, backlog=backlog, backlog_small=min(plan.backlog_small, backlog))
         return plan
@@ -50,6 +58,8 @@ FULL = Plan(
     backlog_small=10_000,
     latency=300,
     idle_seconds=60,
+    order=600,
+    link_seconds=60,
     ledger_rows=500_000,
     object_mib=512,
 )
@@ -63,6 +73,8 @@ QUICK = Plan(
     backlog_small=10_000,
     latency=60,
     idle_seconds=10,
+    order=200,
+    link_seconds=20,
     ledger_rows=50_000,
     object_mib=64,
 )

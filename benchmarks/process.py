@@ -100,7 +100,7 @@ def contend(module: str, job: Mapping[str, Any], within: float) -> Result:
 class DaemonProcess:
     """`syncdaemon run` with its directories in `folder`, running and connected from enter to exit."""
 
-    def __init__(self, folder: Path, url: str) -> None:
+    def __init__(self, folder: Path, url: str, **settings: str) -> None:
         self.replay = folder / "replay"
         self.ledger = folder / "ledger"
         self._folder = folder
@@ -111,6 +111,7 @@ class DaemonProcess:
             SYNC_REPLAY_DIR=str(self.replay),
             SYNC_LEDGER_DIR=str(self.ledger),
             SYNC_HTTP_ADDR=self._http,
+            **settings,
         )
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -127,7 +128,7 @@ class DaemonProcess:
             return found
 
     def __enter__(self) -> Self:
-        self.replay.mkdir()
+        self.replay.mkdir(exist_ok=True)
         with (self._folder / "daemon.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "syncdaemon", "run"],

@@ -85,6 +85,7 @@ class Daemon:
             held=lambda: self.spool.hold.count,
             quarantined=lambda: self.spool.quarantine.count,
             oldest_age=self.spool.oldest_age,
+            bwlimit=lambda: self.link.limit.rate,
             horizon=lambda: self.lane.horizon,
             ledger_free=self._ledger_free,
             ledger_min_free=lambda: self.settings.sync_min_free_bytes,

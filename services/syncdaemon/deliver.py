@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from syncdaemon.model import Content, Held, Outcome, Receipt, Refusal, Row
+from syncdaemon.model import Content, Fit, Held, Outcome, Receipt, Refusal, Row
 
 OVERLAP = 8  # batches between reading and retiring; the publisher's window bounds them in bytes
 
@@ -19,7 +19,7 @@ class SpoolLike(Protocol):
     """What delivery asks of the replay directory."""
 
     async def some(self) -> None: ...
-    async def read(self, largest: int) -> list[Content | Refusal]: ...
+    async def read(self, fit: Fit) -> list[Content | Refusal]: ...
     async def large_waits(self) -> None: ...
     async def read_large(self) -> Content | Refusal | None: ...
     async def retire(self, receipts: Sequence[Receipt]) -> list[Receipt]: ...
@@ -33,7 +33,8 @@ class PublisherLike(Protocol[S]):
 
     async def ready(self) -> S: ...
     async def believed(self) -> None: ...
-    def largest(self, session: S) -> int: ...
+    async def caught_up(self) -> None: ...
+    def fit(self, session: S) -> Fit: ...
     def refusal(self, content: Content, session: S) -> Refusal | None: ...
     async def publish(self, batch: Sequence[Content], session: S) -> list[Outcome]: ...
     def recorded(self, receipts: Sequence[Receipt]) -> None: ...
@@ -155,9 +156,10 @@ class Delivery(Generic[S]):
         """
         await self._spool.some()
         await self._ledger.ready()
+        await self._publisher.caught_up()
         session = await self._publisher.ready()
         await self._publisher.believed()
-        return session, await self._spool.read(self._publisher.largest(session))
+        return session, await self._spool.read(self._publisher.fit(session))
 
     async def _run_large(self, stop: asyncio.Event) -> None:
         """Large files, one after another, beside the batches: nobody waits for them."""
@@ -198,8 +200,7 @@ class Delivery(Generic[S]):
         item = await self._spool.read_large()
         await self._ledger.ready()
         session = await self._publisher.ready()
-        if self._recorded:
-            await self._publisher.believed()
+        await self._publisher.believed()
         return session, item
 
     async def deliver(self, session: S, batch: Sequence[Content | Refusal]) -> None:
@@ -263,6 +264,7 @@ def rows(receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> list[tuple
 def _receipt_row(receipt: Receipt) -> tuple[str, Row]:
     content = receipt.content
     elsewhere = {"object": receipt.object} if receipt.object else {}
+    packed = {"sent_bytes": len(content.data or b"")} if content.packed and not receipt.duplicate else {}
     return "duplicate" if receipt.duplicate else "published", {
         **elsewhere,
         "path": content.name,
@@ -274,6 +276,7 @@ def _receipt_row(receipt: Receipt) -> tuple[str, Row]:
         "stream_seq": receipt.seq,
         "mtime_ns": content.stamp.mtime_ns,
         "attempts": content.attempts,
+        **packed,
     }
 
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 from collections.abc import Mapping
 from contextlib import aclosing
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-import zstandard
-
+from syncdaemon import packing
 from syncdaemon.errors import LanePaused
 from syncdaemon.history import contents
 from syncdaemon.link import Session
 from syncdaemon.message import Stored
 
 _NO_MESSAGE, _NO_STREAM = 10037, 10059
-_CHUNK = 1 << 20
 
 
 async def message(session: Session, stream: str, seq: int) -> Stored | None:
@@ -48,19 +45,8 @@ async def digest(session: Session, headers: Mapping[str, str], body: bytes) -> s
     if name := headers.get("Edge-Object"):
         return await _object_digest(session, name)
     if headers.get("Content-Encoding") == "zstd":
-        return _decoded_digest(body)
+        return packing.digest(body, int(size)) if (size := headers.get("Edge-Size", "")).isdecimal() else None
     return sha256(body).hexdigest()
-
-
-def _decoded_digest(body: bytes) -> str | None:
-    found = sha256()
-    try:
-        with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(body)) as reader:
-            while piece := reader.read(_CHUNK):
-                found.update(piece)
-    except zstandard.ZstdError:
-        return None
-    return found.hexdigest()
 
 
 async def _object_digest(session: Session, place: str) -> str | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from syncdaemon import packing
 from syncdaemon.model import Content, Stamp
 
 
@@ -55,13 +56,14 @@ def encode(content: Content, settings: MessageSettings, object: str = "") -> Mes
     where the subject holds a message already, this year or next (nats-server 2.15).
     """
     msg_id = message_id(content, settings.site, settings.identity)
+    encoding = packing.HEADER if content.packed else ""
     once = "Nats-Expected-Last-Subject-Sequence: 0\r\n" if settings.per_digest else ""
     elsewhere = f"Edge-Object: {object}\r\n" if object else ""
     headers = (
         f"NATS/1.0\r\nNats-Msg-Id: {msg_id}\r\nNats-Expected-Stream: {settings.stream}\r\n{once}"
         f"Edge-Site: {settings.site}\r\nEdge-Path: {content.name}\r\nEdge-Sha256: {content.sha256}\r\n"
         f"Edge-Size: {content.stamp.size}\r\nEdge-Mtime-Ns: {content.stamp.mtime_ns}\r\n"
-        f"{elsewhere}\r\n"
+        f"{encoding}{elsewhere}\r\n"
     ).encode()
     return Message(content, msg_id, settings.subject_for(msg_id), headers, object)
 
@@ -100,8 +102,11 @@ class Stored(NamedTuple):
 
     def holds(self, message: Message) -> bool:
         """Whether this is that message, or at least its content."""
-        same_id = self.headers.get("Nats-Msg-Id") == message.msg_id
-        return same_id or sha256(self.data).hexdigest() == message.content.sha256
+        if self.headers.get("Nats-Msg-Id") == message.msg_id:
+            return True
+        if self.headers.get("Content-Encoding") == "zstd":
+            return packing.digest(self.data, message.content.stamp.size) == message.content.sha256
+        return sha256(self.data).hexdigest() == message.content.sha256
 
 
 def is_of(headers: Mapping[str, str], content: Content, site: str) -> bool:

@@ -32,6 +32,7 @@ class Live:
     horizon: Callable[[], float]
     ledger_free: Callable[[], float]
     ledger_min_free: Callable[[], float]
+    bwlimit: Callable[[], float]
 
 
 class Histogram(Collector):
@@ -86,6 +87,9 @@ class Metrics:
         self._gauge("syncdaemon_ledger_free_bytes", "Free on the ledger's disk, NaN if it is gone", live.ledger_free)
         self._gauge(
             "syncdaemon_ledger_min_free_bytes", "Below so much (SYNC_MIN_FREE_BYTES) it pauses", live.ledger_min_free
+        )
+        self._gauge(
+            "syncdaemon_bwlimit_bytes_per_second", "Bytes a second that may be sent now; +Inf: any", live.bwlimit
         )
         self._files = self._counter("syncdaemon_published_files", "Files stored by the stream")
         self._bytes = self._counter("syncdaemon_published_bytes", "Bytes of payload stored by the stream")

@@ -23,12 +23,24 @@ class Stamp(NamedTuple):
     ctime_ns: int
 
 
+class Fit(NamedTuple):
+    """How much is read, in bytes.
+
+    `message`: what a file and its percent-encoded name may have together for a message to hold them; `link`: what of
+    them may go in one piece over the link as it is; `batch`: after so many a batch is full.
+    """
+
+    message: int
+    link: int
+    batch: int
+
+
 class Content(NamedTuple):
     """A complete file as it was read.
 
     `path` is relative to the replay directory, in the raw bytes of the file system; `name` is the same,
     percent-encoded, as headers, ledger and logs carry it. `data` is None where the file is too large for a
-    message: its digest is known all the same.
+    message: its digest is known all the same. `packed`: it is not the bytes of the file, but a zstd frame of them.
     """
 
     path: bytes
@@ -37,6 +49,7 @@ class Content(NamedTuple):
     data: bytes | None
     sha256: str
     attempts: int
+    packed: bool = False
 
 
 class Receipt(NamedTuple):

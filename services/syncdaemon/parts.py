@@ -21,6 +21,7 @@ def spool(settings: Settings) -> SpoolSettings:
         hold=settings.sync_hold_seconds,
         archive=settings.sync_after == "archive",
         newest_first=settings.sync_order == "newest",
+        compress=settings.sync_compress == "zstd",
     )
 
 
@@ -37,6 +38,7 @@ def link(settings: Settings) -> LinkSettings:
         tls_ca=settings.nats_tls_ca,
         tls_cert=settings.nats_tls_cert,
         tls_key=settings.nats_tls_key,
+        bwlimit=settings.sync_bwlimit,
     )
 
 

@@ -115,6 +115,7 @@ class Report:
             "queue_depth": self._spool.backlog.depth,
             "oldest_file_age_seconds": round(self._spool.oldest_age(), 3),
             "bandwidth_bps": round(self._bandwidth()),
+            "bwlimit_bytes_per_second": self._link.limit.rate if isfinite(self._link.limit.rate) else "off",
             "published_files": self.delivered - self.duplicates,
             "published_bytes": self.published_bytes,
             "duplicates": self.duplicates,

@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from syncdaemon import units
 from syncdaemon.errors import SettingsError
+from syncdaemon.timetable import OFF, Timetable, timetable
 from syncdaemon.units import MASK, Wrong
 
 Source = Literal["flag", "environment", ".env", "default"]
@@ -113,11 +114,11 @@ class Settings(BaseSettings):
     sync_order: Annotated[Literal["oldest", "newest"], _word] = Field(
         "oldest", description="which waiting file goes first: oldest or newest"
     )
-    sync_bwlimit: Annotated[Literal["off"], _read(units.only("off", "a bandwidth limit"))] = Field(
-        "off", description="bandwidth limit; this version has only off"
+    sync_bwlimit: Annotated[Timetable, _read(timetable)] = Field(
+        OFF, description="bytes a second that may be sent, or a timetable such as 08:00,512k 18:00,off"
     )
-    sync_compress: Annotated[Literal["none"], _read(units.only("none", "compression"))] = Field(
-        "none", description="compression of messages; this version has only none"
+    sync_compress: Annotated[Literal["none", "zstd"], _word] = Field(
+        "none", description="compression of messages: none or zstd"
     )
     sync_http_addr: Annotated[str, _read(units.listen_address)] = Field(
         "0.0.0.0:8080", description="host:port for metrics, health and status; port 0: any free one"

@@ -19,6 +19,8 @@ _NOT_FOUND = 10059
 _JETSTREAM_OFF = (10039, 10076)
 _IMPOSSIBLE = "no.stream"  # no stream's name has a dot, so a message that expects this one is never stored
 
+_SOUNDINGS = (4 << 10, 16 << 10, 64 << 10)  # bytes: over 32 kbit/s the first take a second, or the next some seconds
+
 log = structlog.get_logger(__name__)
 
 
@@ -115,15 +117,23 @@ async def look(session: Session, name: str) -> StreamInfo | None:
     return read_info(answer) if answer and "config" in answer else None
 
 
-async def prepare(session: Session, settings: StreamSettings, probe_subject: str) -> StreamInfo | None:
+async def prepare(
+    session: Session, settings: StreamSettings, probe_subject: str, sound: bool = False
+) -> StreamInfo | None:
     """Makes sure that the stream is there and takes our subject; what the server tells of it, None if nothing.
 
+    `sound`: some kilobytes are sent on the way, and more where those were quick, so that it is known how slow the link
+    is before a file goes over it.
     Raises SettingsError where only an operator can help, LanePaused where it passes, LinkDown.
     """
     info = await _ensure(session, settings)
     if info is not None:
         _accept(info, settings)
     await rehearse(session, settings, probe_subject, seen=info is not None)
+    taken = info.max_msg_size if info is not None and info.max_msg_size >= 0 else session.max_payload
+    for size in _SOUNDINGS if sound else ():
+        if session.window.capacity is None and size <= min(taken, session.max_payload) // 2:
+            await rehearse(session, settings, probe_subject, seen=info is not None, body=bytes(size))
     return info
 
 
@@ -176,7 +186,9 @@ async def _create(session: Session, settings: StreamSettings) -> dict[str, Any]:
     return answer
 
 
-async def rehearse(session: Session, settings: StreamSettings, subject: str, seen: bool = False) -> None:
+async def rehearse(
+    session: Session, settings: StreamSettings, subject: str, seen: bool = False, body: bytes = b""
+) -> None:
     """Publishes a message that no stream can store, since it expects one of an impossible name.
 
     The answer proves the whole way and leaves nothing behind: that we may publish there, that a stream captures
@@ -187,7 +199,7 @@ async def rehearse(session: Session, settings: StreamSettings, subject: str, see
     """
     headers = f"NATS/1.0\r\nNats-Expected-Stream: {_IMPOSSIBLE}\r\n\r\n".encode()
     try:
-        data, status = await session.request(subject, b"", headers)
+        data, status = await session.request(subject, body, headers, counted=bool(body))
     except PermissionError as error:
         raise SettingsError(f"SYNC_SUBJECT: these credentials may not publish to {settings.own}: {error}") from None
     if status is not None and status.startswith(b"NATS/1.0 503"):

@@ -128,7 +128,7 @@ def test_small_files_do_not_wait_for_a_large_one(
     nats_server: NatsServer, make_daemon: MakeDaemon, make_relay: MakeRelay
 ) -> None:
     """They are delivered while it is held up in the middle of its upload, and while its digest is taken."""
-    relay, data = make_relay(nats_server), large(40 * MIB)
+    relay, data = make_relay(nats_server), large(100 * MIB)
     daemon = make_daemon(relay.url, SYNC_SETTLE_SECONDS="0")
     daemon.start()
     daemon.drop("large.bin", data)

@@ -30,7 +30,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from syncdaemon import pace
-from syncdaemon.errors import LinkDown
 from syncdaemon.link import Link, LinkSettings, Session
 from syncdaemon.link.session import PROBE_SECONDS
 from tests.simulate.clock import Clock
@@ -256,10 +255,8 @@ class FakeSession(Session):
         """The server's own words on who it is."""
         return {"server_name": "fake", "server_id": f"FAKE{self.hub.restarts}", "version": self.hub.version}
 
-    async def send(self, frames: Sequence[bytes]) -> None:
+    async def _write(self, frames: Sequence[bytes]) -> None:
         """Puts the parts of protocol frames on the wire, which is never full."""
-        if self.lost.done():
-            raise LinkDown(self.lost.result())
         idle = not self.arrived
         self._bytes += b"".join(frames)
         while frame := self._next_frame():

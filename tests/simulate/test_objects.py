@@ -157,10 +157,10 @@ async def cut_after(jetstream: JetStream, chunks_heard: int) -> Session:
     expect = session.expect
     wrapped: dict[int, Cutting] = {}
 
-    def cutting(sink: Sink, key: int) -> bytes:
+    def cutting(sink: Sink, key: int, size: int = 0) -> bytes:
         if type(sink).__name__ == "Flight":
             sink = wrapped.setdefault(id(sink), Cutting(session, sink))
-        return expect(sink, key)
+        return expect(sink, key, size)
 
     Cutting.left = chunks_heard
     session.expect = cutting  # type: ignore[method-assign]

@@ -16,6 +16,7 @@ from syncdaemon.errors import LinkDown
 from syncdaemon.link import Session, Sink
 from syncdaemon.objects import flight as module
 from syncdaemon.objects.flight import Flight
+from syncdaemon.pace import Window
 from syncdaemon.verdict import Again
 
 DIGEST = "0" * 64
@@ -27,8 +28,16 @@ class Wire:
     def __init__(self) -> None:
         self.sent: list[bytes] = []
         self.up = True
+        self.window = Window()
 
-    def expect(self, sink: Sink, key: int) -> bytes:
+    async def room(self, bulk: bool) -> int:
+        """Always, or the link is down."""
+        assert bulk
+        if not self.up:
+            raise LinkDown("cut")
+        return 1
+
+    def expect(self, sink: Sink, key: int, size: int) -> bytes:
         """Who waits is known to the test."""
         return b"reply"
 
@@ -107,6 +116,14 @@ async def test_the_first_chunk_carries_what_is_expected_and_so_does_one_after_a_
         flight.answered(number, stored(200 + number), None, 0.1)
     await flight.send(chunk(7), DIGEST, b"data")
     assert b"Nats-Expected-Last-Subject-Sequence: 206\r\n" in wire.sent[2]
+
+
+async def test_a_link_that_goes_while_a_chunk_waits_for_room_is_a_cut() -> None:
+    """Nothing was sent, and nothing more is."""
+    flight, wire, _ = await flying(0)
+    wire.up = False
+    assert not await flight.room(1000)
+    assert (flight.cut, wire.sent) == ("cut", [])
 
 
 async def test_no_more_than_a_window_is_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon.message import MessageSettings, Stored, encode, is_of, message_id
+from syncdaemon.message import MessageSettings, Stored, encode, header_fields, is_of, message_id
 from syncdaemon.model import Content, Stamp
+from syncdaemon.packing import Packer
 
 CONTENT = Content(
     b"a b/\xff", "a%20b/%FF", Stamp(1, 2, 3, 1_767_225_600_123_456_789, 5), b"abc", sha256(b"abc").hexdigest(), 1
@@ -111,3 +112,30 @@ def test_a_message_of_another_file_is_not_ours(header: str, value: str) -> None:
 def test_a_message_without_headers_is_not_ours() -> None:
     """Somebody else's message on the subject has none of them."""
     assert not is_of(stored({}).headers, CONTENT, "edge-1")
+
+
+def test_a_packed_message_says_so_and_is_all_else_of_the_original() -> None:
+    """Id, digest and size are those of the file."""
+    data = b"abc" * 1_000
+    packed = Packer().pack(data)
+    assert packed is not None
+    plain = CONTENT._replace(stamp=CONTENT.stamp._replace(size=len(data)), data=data, sha256=sha256(data).hexdigest())
+    message = encode(plain._replace(data=packed, packed=True), settings())
+
+    ours = header_fields(message.headers)
+    assert ours == header_fields(encode(plain, settings()).headers) | {"Content-Encoding": "zstd"}
+    assert message.body == packed
+    assert message.size == len(message.headers) + len(packed)
+
+
+def test_a_packed_message_in_the_stream_is_known_by_what_it_holds() -> None:
+    """Under another id, as with SYNC_MSG_ID=path; not one that holds more than the file has."""
+    packed = Packer().pack(bytes(5_000))
+    assert packed is not None
+    zeros = CONTENT._replace(stamp=CONTENT.stamp._replace(size=5_000), sha256=sha256(bytes(5_000)).hexdigest())
+    headers = {"Nats-Msg-Id": "another", "Content-Encoding": "zstd"}
+
+    assert stored(headers, packed).holds(encode(zeros, settings()))
+    assert not stored(headers, packed).holds(encode(CONTENT, settings()))
+    assert not stored(headers, b"no zstd").holds(encode(zeros, settings()))
+    assert not stored({"Nats-Msg-Id": "another"}, packed).holds(encode(zeros, settings()))

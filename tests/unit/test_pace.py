@@ -1,4 +1,4 @@
-"""How much is under way, how much arrives, when an answer is overdue, and when to connect again."""
+"""How much arrives, when an answer is overdue, and when to connect again."""
 
 from __future__ import annotations
 
@@ -7,57 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncdaemon import pace
-from syncdaemon.pace import ANSWER_SECONDS, Rate, Window, overdue, retry_delay
+from syncdaemon.pace import ANSWER_SECONDS, Rate, overdue, retry_delay
 
 seconds = st.floats(0, 1e6)
-
-
-@given(st.integers(0, 1 << 40))
-def test_a_single_message_always_fits_into_an_empty_window(size: int) -> None:
-    """A message larger than the window goes alone, rather than never."""
-    assert Window(max_messages=10, max_bytes=1000).fits(1, size)
-
-
-@pytest.mark.parametrize(
-    ("messages", "size", "fits"),
-    [(1, 1, True), (5, 600, True), (6, 1, False), (1, 601, False), (5, 601, False), (6, 600, False), (1, 0, True)],
-)
-def test_both_limits_hold_once_something_is_under_way(messages: int, size: int, fits: bool) -> None:
-    """Up to the limit and not one more, in messages and in bytes."""
-    window = Window(max_messages=10, max_bytes=1000)
-    window.take(5, 400)
-
-    assert window.fits(messages, size) is fits
-
-
-@given(st.lists(st.tuples(st.integers(1, 20), st.integers(0, 3000)), max_size=50), st.data())
-def test_the_window_never_overflows_and_is_empty_again_at_the_end(
-    batches: list[tuple[int, int]], data: st.DataObject
-) -> None:
-    """Whatever goes in and out: the limits hold unless one batch goes alone, and nothing is left over."""
-    window = Window(max_messages=20, max_bytes=3000)
-    flying: list[tuple[int, int]] = []
-    for batch in batches:
-        while not window.fits(*batch):
-            assert flying, "an empty window takes anything"
-            window.give(*flying.pop(data.draw(st.integers(0, len(flying) - 1))))
-        window.take(*batch)
-        flying.append(batch)
-        assert len(flying) == 1 or (window.messages <= 20 and window.bytes <= 3000)
-        assert window.messages == sum(messages for messages, _ in flying)
-        assert window.bytes == sum(size for _, size in flying)
-    for batch in flying:
-        window.give(*batch)
-    assert (window.messages, window.bytes) == (0, 0)
-
-
-def test_the_window_is_far_below_what_a_server_buffers() -> None:
-    """Beyond 128 MB or 100,000 messages nats-server 2.15 answers 429; the window keeps well away from that."""
-    window = Window()
-    window.take(1, 0)
-
-    assert not window.fits(100_000 // 4, 0)
-    assert not window.fits(1, (128 << 20) // 2)
 
 
 def test_nothing_arrived_is_zero() -> None:

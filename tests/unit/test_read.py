@@ -19,18 +19,25 @@ from hypothesis import strategies as st
 
 from syncdaemon import lease
 from syncdaemon.backlog import Candidate
-from syncdaemon.model import Content, Refusal, Stamp
+from syncdaemon.model import Content, Fit, Refusal, Stamp
+from syncdaemon.packing import Packer, digest
 from syncdaemon.settle import recheck_wait
 from syncdaemon.spool.moves import stamp_of
 from syncdaemon.spool.read import Gone, Hashing, Large, Look, NotYet, Reader
 
 QUIET = 0.25
 LARGEST = 1 << 20
+FIT = Fit(LARGEST, LARGEST, 0)
 
 
 def later() -> int:
     """A minute from now, so that every file has been quiet for long enough."""
     return time.time_ns() + 60_000_000_000
+
+
+def fit(largest: int) -> Fit:
+    """A link that takes in one piece whatever a message may be."""
+    return Fit(largest, largest, 0)
 
 
 def look(root: Path, path: bytes = b"file", largest: int = LARGEST, **fields: Any) -> Look:
@@ -40,7 +47,7 @@ def look(root: Path, path: bytes = b"file", largest: int = LARGEST, **fields: An
 
 def look_as(root: Path, candidate: Candidate, largest: int = LARGEST) -> Look:
     """One look at a candidate, after its quiet time; a large one is read through."""
-    reader = Reader(os.fsencode(root), QUIET, largest)
+    reader = Reader(os.fsencode(root), QUIET, fit(largest))
     (found,) = reader.look([candidate], later())
     return hashed(reader.begin(candidate, later())) if isinstance(found, Large) else found
 
@@ -202,7 +209,7 @@ def test_a_large_file_is_not_read_by_the_first_look(tmp_path: Path, monkeypatch:
     """Others wait for that look. Its name counts as a message carries it, percent-encoded."""
     (tmp_path / "ü").write_bytes(b"x" * 10)
     unreadable(monkeypatch, "read", errno.EIO)
-    reader = Reader(os.fsencode(tmp_path), QUIET, 10 + len("%C3%BC") - 1)
+    reader = Reader(os.fsencode(tmp_path), QUIET, fit(10 + len("%C3%BC") - 1))
 
     mtime_ns = (tmp_path / "ü").stat().st_mtime_ns
     assert list(reader.look([Candidate("ü".encode())], later())) == [Large("ü".encode(), mtime_ns)]
@@ -214,7 +221,7 @@ def test_a_large_file_is_read_a_piece_at_a_time(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "file").write_bytes(data)
     real = os.read
     monkeypatch.setattr(os, "read", lambda fd, size: real(fd, 1))
-    begun = Reader(os.fsencode(tmp_path), QUIET, 0).begin(Candidate(b"file"), later())
+    begun = Reader(os.fsencode(tmp_path), QUIET).begin(Candidate(b"file"), later())
     assert isinstance(begun, Hashing)
     assert begun.step() is None
     begun.close()
@@ -318,7 +325,7 @@ def test_a_writer_that_comes_while_a_large_file_is_read_does_not_wait(
 def test_a_file_waits_out_its_quiet_time(tmp_path: Path, file: Path) -> None:
     """Changed right now: the whole quiet time. Changed a while ago: the rest of it. No look is counted for that."""
     ctime_ns = os.stat(file).st_ctime_ns
-    reader = Reader(os.fsencode(tmp_path), QUIET, LARGEST)
+    reader = Reader(os.fsencode(tmp_path), QUIET, FIT)
 
     (now,) = reader.look([Candidate(b"file", 3)], ctime_ns)
     assert now == NotYet(Candidate(b"file", 3, ctime_ns), QUIET)
@@ -331,7 +338,7 @@ def test_a_file_waits_out_its_quiet_time(tmp_path: Path, file: Path) -> None:
 
 def test_a_file_from_the_future_waits_for_one_quiet_time(tmp_path: Path, file: Path) -> None:
     """The clock was set back: the second look at an untouched file takes it."""
-    reader, past = Reader(os.fsencode(tmp_path), QUIET, LARGEST), os.stat(file).st_ctime_ns - 10**15
+    reader, past = Reader(os.fsencode(tmp_path), QUIET, FIT), os.stat(file).st_ctime_ns - 10**15
 
     (first,) = reader.look([Candidate(b"file")], past)
     assert isinstance(first, NotYet)
@@ -342,7 +349,7 @@ def test_a_file_from_the_future_waits_for_one_quiet_time(tmp_path: Path, file: P
 
 def test_without_a_quiet_time_a_file_is_read_at_once(tmp_path: Path, file: Path) -> None:
     """`SYNC_SETTLE_SECONDS=0` leaves it to the writers' check alone."""
-    (found,) = Reader(os.fsencode(tmp_path), 0.0, LARGEST).look([Candidate(b"file")], os.stat(file).st_ctime_ns)
+    (found,) = Reader(os.fsencode(tmp_path), 0.0, FIT).look([Candidate(b"file")], os.stat(file).st_ctime_ns)
 
     assert content(found).data == b"evidence"
 
@@ -478,7 +485,7 @@ def test_files_are_opened_one_after_the_other_as_they_are_asked_for(tmp_path: Pa
     """Who takes only the first files of a batch leaves the others untouched, and the order is kept."""
     for name in (b"c", b"a", b"b"):
         (tmp_path / os.fsdecode(name)).write_bytes(name)
-    looks = Reader(os.fsencode(tmp_path), QUIET, LARGEST).look(map(Candidate, (b"c", b"a", b"b")), later())
+    looks = Reader(os.fsencode(tmp_path), QUIET, FIT).look(map(Candidate, (b"c", b"a", b"b")), later())
 
     assert content(next(looks)).data == b"c"
     (tmp_path / "a").unlink()
@@ -497,3 +504,35 @@ def rewrite(path: Path, data: bytes) -> None:
     """Other bytes in the same place."""
     with path.open("r+b") as file:
         file.write(data)
+
+
+def test_a_file_is_packed_after_it_was_hashed(tmp_path: Path) -> None:
+    """Where that makes it smaller."""
+    for name, data in (("file", b"line\n" * 100), ("noise", os.urandom(500)), ("none", b"")):
+        (tmp_path / name).write_bytes(data)
+    reader = Reader(os.fsencode(tmp_path), QUIET, FIT, Packer().pack)
+    names = (b"file", b"noise", b"none")
+    found = [content(one) for one in reader.look(map(Candidate, names), later())]
+
+    assert [one.packed for one in found] == [True, False, False]
+    assert [one.sha256 for one in found] == [
+        sha256((tmp_path / os.fsdecode(name)).read_bytes()).hexdigest() for name in names
+    ]
+    assert found[0].stamp.size == 500
+    assert found[0].data is not None
+    assert len(found[0].data) < 100
+    assert digest(found[0].data, 500) == found[0].sha256
+
+
+def test_what_goes_over_a_slow_link_in_one_piece_is_judged_by_what_is_sent(tmp_path: Path) -> None:
+    """A file that packing makes small enough is a message; what no message could hold is not read for that."""
+    for name, data in (("text", b"line\n" * 1_000), ("noise", os.urandom(5_000)), ("large", bytes(LARGEST + 1))):
+        (tmp_path / name).write_bytes(data)
+    slow = Reader(os.fsencode(tmp_path), QUIET, Fit(LARGEST, 2_000, 0), Packer().pack)
+    text, noise, large = slow.look(map(Candidate, (b"text", b"noise", b"large")), later())
+
+    assert content(text).packed
+    assert isinstance(noise, Large)
+    assert isinstance(large, Large)
+    (unpacked,) = slow._replace(pack=None).look([Candidate(b"text")], later())
+    assert isinstance(unpacked, Large)

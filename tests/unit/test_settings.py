@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from syncdaemon import units
 from syncdaemon.errors import SettingsError
 from syncdaemon.settings import VARIABLES, Loaded, Settings
+from syncdaemon.timetable import OFF
 
 SEED = "SUAOTBNEUSAMPLESEEDFORTESTSONLYABCDEFGHIJKLMNOPQRSTUVWXYZ2"
 
@@ -508,13 +510,24 @@ def test_words_in_capital_letters_are_taken() -> None:
     assert (settings.sync_log_level, settings.sync_log_format) == ("info", "json")
 
 
-def test_what_this_version_lacks_is_refused() -> None:
-    assert complaint(SYNC_BWLIMIT="08:00,512k 18:00,off", SYNC_COMPRESS="zstd") == (
-        "SYNC_BWLIMIT: this version does not have a bandwidth limit yet ('08:00,512k 18:00,off'), leave it at off; "
-        "SYNC_COMPRESS: this version does not have compression yet ('zstd'), leave it at none"
+def test_a_bandwidth_limit() -> None:
+    """Read by `timetable`, shown as it was written; what is wrong with it is told in one line."""
+    assert load().sync_bwlimit == OFF
+    settings = load(SYNC_BWLIMIT="08:00,512k 18:00,off")
+    assert settings.sync_bwlimit.limit_at(datetime(2026, 11, 24, 9)) == 512 << 10
+    assert settings.sync_bwlimit.limit_at(datetime(2026, 11, 24, 19)) is None
+    assert (
+        shown(Settings.load({}, {"SYNC_BWLIMIT": "08:00,512k 18:00,off"}, {}))["SYNC_BWLIMIT"] == "08:00,512k 18:00,off"
     )
-    settings = load(SYNC_BWLIMIT="OFF", SYNC_COMPRESS="none")
-    assert (settings.sync_bwlimit, settings.sync_compress) == ("off", "none")
+    assert complaint(SYNC_BWLIMIT="10M:1M") == (
+        "SYNC_BWLIMIT: '10M:1M' is a limit for each direction ('10M:1M'), write one; only uploads are limited"
+    )
+
+
+def test_compression() -> None:
+    assert load().sync_compress == "none"
+    assert load(SYNC_COMPRESS="ZSTD").sync_compress == "zstd"
+    assert complaint(SYNC_COMPRESS="gzip") == "SYNC_COMPRESS: not 'none' or 'zstd' ('gzip'), write one of these"
 
 
 @pytest.mark.parametrize(

@@ -20,14 +20,27 @@ import structlog
 
 from syncdaemon import pace
 from syncdaemon.errors import ConnectTimeout
+from syncdaemon.link.limit import Limit
 from syncdaemon.link.options import LinkSettings
-from syncdaemon.link.session import CONNECT_SECONDS, STOPPED, Conversation, Heard, Session, Sink, frame
+from syncdaemon.link.session import CONNECT_SECONDS, FRAME_BYTES, STOPPED, Conversation, Heard, Session, Sink, frame
 
 PROVED_SECONDS = 5.0  # how long a proof of life counts
 _CANCEL_AGAIN = 0.1
 STABLE_SECONDS = 5.0  # a connection that lived so long ends a row of failures
 
-__all__ = ["STOPPED", "Conversation", "Heard", "Link", "LinkSettings", "Session", "Sink", "bare", "frame", "visit"]
+__all__ = [
+    "FRAME_BYTES",
+    "STOPPED",
+    "Conversation",
+    "Heard",
+    "Link",
+    "LinkSettings",
+    "Session",
+    "Sink",
+    "bare",
+    "frame",
+    "visit",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +51,8 @@ class Link:
     def __init__(self, settings: LinkSettings, changed: Callable[[Session | None, str], None]) -> None:
         self._settings = settings
         self._changed = changed
+        self.limit = Limit(settings.bwlimit)
+        self._step = pace.Step()
         self._up = asyncio.Event()
         self._failures = 0
         self._refusals: dict[str, str] = {}  # by URL: the last reason that was told
@@ -67,7 +82,9 @@ class Link:
         while True:
             url = self._settings.urls[turn % len(self._settings.urls)]
             turn += 1
-            sent_away = await self._live(Session(url))
+            session = Session(url, self.limit, self._step)
+            sent_away = await self._live(session)
+            self._step = session.step
             await asyncio.sleep(pace.retry_delay(self._failures, sent_away, random.random()))
 
     async def _live(self, session: Session) -> bool:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from syncdaemon.timetable import OFF, Timetable
+
 
 @dataclass(frozen=True)
 class LinkSettings:
@@ -22,6 +24,7 @@ class LinkSettings:
     tls_ca: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    bwlimit: Timetable = OFF
 
     def options(self) -> dict[str, Any]:
         """The options of nats-py's connect for these settings. Files are read at each connect."""

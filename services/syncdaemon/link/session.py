@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import json
-import socket
-import struct
-import termios
 import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Sequence
@@ -16,8 +12,12 @@ from typing import Any, NamedTuple, Protocol
 
 from syncdaemon import pace
 from syncdaemon.errors import LinkDown
+from syncdaemon.link import kernel
 from syncdaemon.link.client import Client, Listener, in_words
+from syncdaemon.link.gate import Gate
+from syncdaemon.link.limit import Limit
 from syncdaemon.link.options import LinkSettings
+from syncdaemon.timetable import OFF
 
 CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 0.5
@@ -26,7 +26,7 @@ STOPPED = "stopped"  # the reason of a loss that is our own doing
 _FULL_SECONDS = 0.01  # between two looks at a buffer that nobody tells of
 _SOME_PAYLOAD = 1 << 10  # bytes: more than all probes that can wait
 _REMEMBERED = 1_000  # subjects of requests
-_BUFFER = 1 << 20  # bytes that the kernel, and we ourselves, keep for a peer that is slow to take them
+_BUFFER = 1 << 20  # bytes that wait in this process for the kernel to take them, beside its own buffer
 
 
 class Sink(Protocol):
@@ -130,15 +130,19 @@ class Conversation:
 class Session:
     """One connection, from connect to the first trouble."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, limit: Limit | None = None, step: pace.Step | None = None) -> None:
+        """`limit`: what bounds all that is sent, over this connection and those before it; `step`: the last one's."""
         self.url = url
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.sent_away = False
         self.proved_at = 0.0
         self._client = Client(self._answered, self._alive)
-        self._waiting: dict[int, tuple[Sink, int, float]] = {}
+        self._gate = Gate(self.lost, self._gap, limit or Limit(OFF))
+        self._step = step or pace.Step()
+        self._waiting: dict[int, tuple[Sink, int, float, int]] = {}
         self._requests: defaultdict[str, set[_Reply | Conversation]] = defaultdict(set)
         self._token = 0
+        self._piece = (0, 0)  # messages and bytes that are expected to leave with the next `send`
         self._prefix = b""
         self._writer: asyncio.StreamWriter
         self._answered_at = 0.0
@@ -182,10 +186,11 @@ class Session:
             )
             connecting = False
             self._prefix = await self._client.open_inbox()
+            began = time.monotonic()
             await self._client.flush(SILENT_SECONDS)  # type: ignore[arg-type]
+            self.window.measured(time.monotonic(), time.monotonic() - began)
         writer = self._client.writer
         writer.transport.set_write_buffer_limits(high=_BUFFER)
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
         self._writer = writer
         self._progress_at = self._answered_at = self.proved_at = time.monotonic()
 
@@ -209,10 +214,46 @@ class Session:
         """TLS's version, and until when the server's certificate is valid, as `ssl` writes that; None without TLS."""
         return self._client.tls
 
-    def expect(self, sink: Sink, key: int) -> bytes:
-        """A reply subject whose answer goes to `sink` as `key`. The message must be sent at once."""
+    @property
+    def window(self) -> pace.Window:
+        """What is in flight, and what is known of the link."""
+        return self._gate.window
+
+    @property
+    def rate(self) -> float | None:
+        """Bytes a second that may be sent, as far as is known; None where nothing is."""
+        return self._gate.rate
+
+    @property
+    def step(self) -> pace.Step:
+        """How much the link takes in about a second."""
+        self._step = self._gate.step(self._step)
+        return self._step
+
+    @property
+    def chunk(self) -> int:
+        """Into how large parts a file is best cut now, in bytes."""
+        return self._gate.chunk(self.step)
+
+    async def room(self, bulk: bool = False) -> int:
+        """Waits until the link takes more; how many bytes of messages are best sent now, at once.
+
+        For everything that is more than a request or two: `room`, then `expect` for each message, and `send`, with
+        nothing awaited in between. A single message may be larger. `bulk`: for a part of a large file, that leaves half
+        of the link to messages. Raises LinkDown.
+        """
+        return await self._gate.room(bulk)
+
+    def expect(self, sink: Sink, key: int, size: int = 0) -> bytes:
+        """A reply subject whose answer goes to `sink` as `key`. The message must be sent at once.
+
+        `size`: its bytes on the way; 0 for a request, which is not counted as in flight.
+        """
         self._token += 1
-        self._waiting[self._token] = (sink, key, time.monotonic())
+        self._waiting[self._token] = (sink, key, time.monotonic(), size)
+        if size:
+            messages, total = self._piece
+            self._piece = (messages + 1, total + size)
         return b"%b%d" % (self._prefix, self._token)
 
     def release(self, sink: Sink) -> None:
@@ -226,6 +267,12 @@ class Session:
         """
         if self.lost.done():
             raise LinkDown(self.lost.result())
+        (messages, size), self._piece = self._piece, (0, 0)
+        if messages:
+            self._gate.sent(time.monotonic(), size, messages)
+        await self._write(frames)
+
+    async def _write(self, frames: Sequence[bytes]) -> None:
         try:
             self._written += sum(map(len, frames))
             self._writer.writelines(frames)
@@ -238,15 +285,19 @@ class Session:
         if self.lost.done():
             raise LinkDown(self.lost.result())
 
-    async def request(self, subject: str, payload: bytes = b"", headers: bytes = b"") -> tuple[bytes, bytes | None]:
+    async def request(
+        self, subject: str, payload: bytes = b"", headers: bytes = b"", counted: bool = False
+    ) -> tuple[bytes, bytes | None]:
         """Sends a request; the answer's body, and its header block if it has one.
 
+        `counted`: as in flight, and so in what is known of the link.
         Raises LinkDown, or PermissionError where the server does not let us.
         """
         reply, alike = _Reply(), self._alike(subject)
         alike.add(reply)
         try:
-            await self.send(frame(subject.encode(), self.expect(reply, 0), headers, payload))
+            size = len(subject) + len(headers) + len(payload) + FRAME_BYTES if counted else 0
+            await self.send(frame(subject.encode(), self.expect(reply, 0, size), headers, payload))
             return await reply.future
         finally:
             alike.discard(reply)
@@ -314,7 +365,11 @@ class Session:
         self.proved_at = self._answered_at = now
         waiting = self._waiting.pop(token, None)
         if waiting is not None:
-            sink, key, sent = waiting
+            sink, key, sent, size = waiting
+            if size:
+                self._gate.answered(now, size)
+            else:
+                self.window.measured(now, now - sent)
             self._newest_answered = max(sent, self._newest_answered)
             sink.answered(key, data, headers, now - sent)
 
@@ -363,20 +418,25 @@ class Session:
         self._taken, self._waited = taken, unsent > _SOME_PAYLOAD
 
     def _unsent(self) -> int:
-        """Bytes that the peer's kernel has not acknowledged yet: SIOCOUTQ of tcp(7), plus our own buffer."""
+        """Bytes that the peer's kernel has not acknowledged yet, and those in our own buffer."""
         raw = self._client.socket
-        if raw is None or raw.fileno() < 0:
-            return 0
-        (queued,) = struct.unpack("i", fcntl.ioctl(raw.fileno(), termios.TIOCOUTQ, b"\0" * 4))
-        return int(queued) + self._client.buffered
+        return 0 if raw is None or raw.fileno() < 0 else kernel.unacknowledged(raw) + self._client.buffered
+
+    def _gap(self) -> kernel.Gap | None:
+        raw = self._client.socket
+        return None if raw is None or raw.fileno() < 0 else kernel.gap(raw)
 
     async def abort(self) -> None:
         """Ends the connection so that nothing that is still buffered is ever sent, and tells all who wait."""
         self.fail(STOPPED)
         waiting, self._waiting = self._waiting, {}
-        for sink in {id(sink): sink for sink, _, _ in waiting.values()}.values():
+        for sink in {id(sink): sink for sink, _, _, _ in waiting.values()}.values():
             sink.lost(self.lost.result())
         await self._client.discard()
+
+
+FRAME_BYTES = 64
+"""About how many bytes a frame has beside subject, headers and payload."""
 
 
 def frame(subject: bytes, reply: bytes, headers: bytes, payload: bytes) -> tuple[bytes, bytes, bytes]:

@@ -27,7 +27,7 @@ from syncdaemon.objects.janitor import tidy
 from syncdaemon.objects.source import Changed, Source
 from syncdaemon.objects.upload import Kept, Upload
 
-_WORTH_LOOKING = 1 << 20  # bytes of a file that may have been begun with another chunk size
+_WORTH_LOOKING = 1 << 16  # bytes of a file that may have been begun with another chunk size
 _TIDY_SECONDS = 86_400.0
 _SAY_AGAIN = 60.0  # seconds between two warnings about the same pause
 
@@ -63,7 +63,7 @@ class Progress(NamedTuple):
 
 
 class Objects:
-    """Makes objects of files. `chunk`: the largest chunk to cut them into; a slow link wants smaller ones."""
+    """Makes objects of files. `chunk`: the largest chunk to cut them into; a slow link makes them smaller."""
 
     def __init__(self, settings: ObjectsSettings, watcher: Watcher) -> None:
         self._settings = settings
@@ -124,7 +124,7 @@ class Objects:
 
     async def _store(self, content: Content, session: Session) -> bool | Refusal:
         bucket = await self._open(session)
-        size = chunks.size_within(bucket.room, self.chunk)
+        size = chunks.size_within(bucket.room, min(self.chunk, session.chunk))
         if size is None:
             return Refusal(
                 content, "too_large", f"the server takes messages of {bucket.room} bytes, too few for a chunk"
@@ -132,7 +132,7 @@ class Objects:
         size = await self._begun(bucket, content, size)
         meta = Meta.of(content.sha256, content.stamp.size, size, self._settings.site)
         path = os.path.join(self._settings.root, content.path)
-        kept = self._keep(meta.nuid, content)
+        kept = self._keep(meta.nuid, size, content)
         source = await self._in_thread(Source, path, content.stamp, kept.marks)
         try:
             upload = Upload(bucket, source, meta, size, kept, self._in_thread, self._stored)
@@ -152,18 +152,26 @@ class Objects:
         return self._bucket
 
     async def _begun(self, bucket: Bucket, content: Content, wanted: int) -> int:
-        """The chunk size that most of the file is stored with already, by an earlier attempt; else the wanted one."""
+        """The chunk size that most of the file is stored with already, by an earlier attempt; else the wanted one.
+
+        Only chunks of the size that it was begun with are of use, however fast the link is by now. The process
+        remembers that size; the next one asks for it, which takes a few kilobytes.
+        """
+        kept, site = self._kept, self._settings.site
+        known = kept is not None and kept.nuid == chunks.nuid_of(content.sha256, kept.size, site)
+        if kept is not None and known and kept.size + chunks.HEADERS <= bucket.room:
+            return kept.size
         if content.stamp.size < _WORTH_LOOKING:
             return wanted
         sizes = [wanted, *(size for size in chunks.SIZES if size != wanted and size + chunks.HEADERS <= bucket.room)]
-        nuids = (chunks.nuid_of(content.sha256, size, self._settings.site) for size in sizes)
+        nuids = (chunks.nuid_of(content.sha256, size, site) for size in sizes)
         counts = await asyncio.gather(*map(bucket.count, nuids))
         return max(zip(sizes, counts, strict=True), key=lambda begun: begun[0] * begun[1])[0]
 
-    def _keep(self, nuid: str, content: Content) -> Kept:
+    def _keep(self, nuid: str, size: int, content: Content) -> Kept:
         """What is remembered of this upload, as far as it is of this version of the file."""
         if self._kept is None or self._kept.nuid != nuid:
-            self._kept = Kept(nuid, content.stamp)
+            self._kept = Kept(nuid, size, content.stamp)
         elif self._kept.stamp != content.stamp:
             self._kept.stamp = content.stamp
             self._kept.marks.clear()

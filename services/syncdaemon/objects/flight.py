@@ -8,10 +8,10 @@ from collections.abc import Callable
 from syncdaemon import verdict
 from syncdaemon.chunks import Chunk, chunk_subject
 from syncdaemon.errors import LinkDown
-from syncdaemon.link import Session, frame
+from syncdaemon.link import FRAME_BYTES, Session, frame
 
 MAX_BYTES = 4 << 20
-"""Of chunks in flight: what is sent twice after a cut, at most."""
+"""Of chunks in flight: what is sent twice after a cut, at most; on a long and fast link what twice fills it."""
 
 
 class Flight:
@@ -37,10 +37,19 @@ class Flight:
         self._stir = asyncio.Event()
 
     async def room(self, size: int) -> bool:
-        """Waits until a chunk of this size may go; False: none may any more."""
-        while not self.over and self._pending and self._bytes + size > MAX_BYTES:
+        """Waits until a chunk of this size may go, at once; False: none may any more."""
+        while not self.over and self._pending and self._bytes + size > self._most:
             await self._something()
+        if not self.over:
+            try:
+                await self._session.room(bulk=True)
+            except LinkDown as error:
+                self.lost(str(error))
         return not self.over
+
+    @property
+    def _most(self) -> float:
+        return max(MAX_BYTES, 2 * self._session.window.on_the_way)
 
     async def send(self, chunk: Chunk, digest: str, data: bytes) -> None:
         """Sends the next chunk.
@@ -53,8 +62,9 @@ class Flight:
         self._pending[chunk.number] = len(data)
         self._bytes += len(data)
         try:
-            reply = self._session.expect(self, chunk.number)
-            await self._session.send(frame(chunk_subject(chunk.nuid).encode(), reply, headers, data))
+            subject = chunk_subject(chunk.nuid).encode()
+            reply = self._session.expect(self, chunk.number, len(subject) + len(headers) + len(data) + FRAME_BYTES)
+            await self._session.send(frame(subject, reply, headers, data))
         except LinkDown as error:
             self.lost(str(error))
 

@@ -30,9 +30,10 @@ InThread = Callable[..., Awaitable[Any]]
 
 @dataclass
 class Kept:
-    """What the process remembers of an upload between two attempts: all of it can be lost."""
+    """What the process remembers of an upload between two attempts: all of it can be lost. `size`: of a chunk."""
 
     nuid: str
+    size: int
     stamp: Stamp
     marks: Marks = field(default_factory=dict)
     generation: int = 0

@@ -7,7 +7,6 @@ refuses the second copy.
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from syncdaemon.chunks import object_of
 from syncdaemon.errors import LinkDown
 from syncdaemon.link import Session
 from syncdaemon.message import Message, MessageSettings, Stored, encode, is_of, overhead
-from syncdaemon.model import Content, Outcome, Receipt, Refusal, Seen
+from syncdaemon.model import Content, Fit, Outcome, Receipt, Refusal, Seen
 from syncdaemon.publish.batches import Batches, Trial
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import PROBE_ID, Journal, Lane
@@ -28,6 +27,7 @@ __all__ = ["PROBE_ID", "Journal", "Lane", "Publisher", "Watcher"]
 
 MOST_UNKNOWABLE = 64  # messages in flight where nobody could tell later which of them were stored
 _READS_AT_ONCE = 16
+_AHEAD = 2  # batches of which not all is sent: the next stay in the directory, where newer files can overtake them
 
 
 class Watcher(Protocol):
@@ -41,22 +41,28 @@ class Watcher(Protocol):
 
 
 class Publisher:
-    """Publishes batches over the link, as far as the window lets it."""
+    """Publishes batches over the link, as fast as it takes them."""
 
     def __init__(self, lane: Lane, settings: MessageSettings, watcher: Watcher) -> None:
         self.lane = lane
         self._settings = settings
         self._watcher = watcher
-        self._window = pace.Window()
         self._sending = asyncio.Lock()
-        self._room = asyncio.Event()
+        self._moved = asyncio.Event()  # a flight is sent, or landed
+        self._unsent = 0  # flights that are not on their way yet, or not wholly
+        self._under_way = 0  # those and the ones that are not answered yet
         self.batches = Batches(lane, settings.stream, self._doubted)
-        self.threshold = sys.maxsize  # bytes from which on a file goes as an object although a message could hold it
         self.in_doubt: dict[bytes, str] = {}  # by path: the id that was sent for the file, and not answered
 
     async def ready(self) -> Session:
         """Waits until something can be sent, over the session that is returned. Raises SettingsError (`Lane`)."""
         return await self.lane.ready()
+
+    async def caught_up(self) -> None:
+        """Waits until little of what it was given is still to be sent."""
+        while self._unsent >= _AHEAD:
+            self._moved.clear()
+            await self._moved.wait()
 
     async def believed(self) -> None:
         """Waits until it is known whether the server has what it acknowledged."""
@@ -67,12 +73,14 @@ class Publisher:
         self.in_doubt.clear()
         self.lane.doubt.forget()
 
-    def largest(self, session: Session) -> int:
-        """The bytes that a file and its percent-encoded name may have together to be a message of this session."""
+    def fit(self, session: Session) -> Fit:
+        """How much is best read for this session."""
         limits = [session.max_payload]
         if self.lane.stream is not None and self.lane.stream.max_msg_size >= 0:
             limits.append(self.lane.stream.max_msg_size)
-        return min(self.threshold, min(limits) - overhead(self._settings))
+        message = min(limits) - overhead(self._settings)
+        slow = session.step.largest
+        return Fit(message, message if slow is None else min(slow, message), pace.batch(session.rate))
 
     def refusal(self, content: Content, session: Session) -> Refusal | None:
         """Why no message of this session can stand for the file, not even one that names an object; None: one can."""
@@ -114,9 +122,9 @@ class Publisher:
         """Sends it with nothing else of ours under way, so that it takes only its own time."""
         outcomes: list[Outcome] = []
         began = time.monotonic()
-        while self._window.messages:
-            self._room.clear()
-            await self._room.wait()
+        while self._under_way:
+            self._moved.clear()
+            await self._moved.wait()
         for flight in trial.flights:
             outcomes += await self._exchange(session, flight)
         trial.ended(began)
@@ -138,31 +146,35 @@ class Publisher:
         return await self._judge(session, flight)
 
     async def _fly(self, session: Session, flight: Flight) -> None:
-        """Sends all as soon as the window lets it, and waits until all is answered or lost."""
-        async with self._sending:
-            self._window.max_messages = self._most
-            while not self._window.fits(len(flight.messages), flight.size):
-                self._room.clear()
-                await self._room.wait()
-            self._window.take(len(flight.messages), flight.size)
-            try:
-                await flight.send(session)
-            except LinkDown as error:
-                flight.lost(str(error))
+        """Sends all as fast as the link takes it, and waits until all is answered or lost."""
+        self._under_way += 1
         try:
+            await self._send(session, flight)
             await flight.landed
         finally:
-            self._window.give(len(flight.messages), flight.size)
-            self._room.set()
+            self._under_way -= 1
+            self._moved.set()
+
+    async def _send(self, session: Session, flight: Flight) -> None:
+        self._unsent += 1
+        try:
+            async with self._sending:
+                session.window.max_messages = self._most
+                await flight.send(session)
+        except LinkDown as error:
+            flight.lost(str(error))
+        finally:
+            self._unsent -= 1
+            self._moved.set()
 
     async def _judge(self, session: Session, flight: Flight) -> list[Outcome]:
         outcomes: list[Outcome] = []
         taken: list[tuple[Message, verdict.Stored | verdict.Known]] = []
         trouble: Counter[str] = Counter()
         stored = 0
-        for message, answer in zip(flight.messages, flight.answers, strict=True):
+        for key, (message, answer) in enumerate(zip(flight.messages, flight.answers, strict=True)):
             if answer is None:
-                if flight.handed:
+                if key < flight.handed:
                     self.in_doubt[message.content.path] = message.msg_id
                 else:
                     self._not_stored(message)

@@ -15,7 +15,7 @@ from uuid import uuid4
 from syncdaemon import verdict
 from syncdaemon.link import Session, frame
 from syncdaemon.message import Message
-from syncdaemon.publish.flight import Flight
+from syncdaemon.publish.flight import Flight, length
 
 MOST = 1_000  # messages of a batch: the server's limit (10199)
 MORE_BYTES = 128  # more than what a message of a batch has in its headers in addition
@@ -25,8 +25,8 @@ _PIECE_BYTES = 32 << 10  # sent at once; each piece is answered, so that a slow 
 class AtomicFlight(Flight):
     """The messages of a batch; `answers` are as if each had been answered by itself.
 
-    `handed`: whether the commit may have left, without which nothing is stored. `rejected`: nothing is stored for
-    certain; `unclear`: it was answered, and that means nothing that is known.
+    `handed`: none of them until the commit may have left, without which nothing is stored. `rejected`: nothing is
+    stored for certain; `unclear`: it was answered, and that means nothing that is known.
     """
 
     def __init__(self, messages: Sequence[Message], stream: str) -> None:
@@ -38,23 +38,20 @@ class AtomicFlight(Flight):
         self._id = uuid4().hex
         self._left: list[float] = []  # when each message did
 
-    async def send(self, session: Session) -> None:
-        """Sends all. Raises LinkDown where the connection goes in between."""
-        self.began = time.monotonic()
+    def _piece(self, session: Session, most: int) -> list[bytes]:
+        keys = self._take(min(most, _PIECE_BYTES))
+        commits = keys.stop == len(self.messages)
+        size = sum(length(self.messages[key]) + MORE_BYTES for key in keys)
+        reply = session.expect(self, keys.stop, size)
         frames: list[bytes] = []
-        size = 0
-        for number, message in enumerate(self.messages, 1):
-            size += message.size
-            commits = number == len(self.messages)
-            ends = commits or size >= _PIECE_BYTES
-            reply = session.expect(self, number) if ends else b""
-            headers = self._headers(message, number, commits)
-            frames += frame(message.subject.encode(), reply, headers, message.body)
-            if ends:
-                self._left += [time.monotonic()] * (number - len(self._left))
-                self.handed = commits
-                await session.send(frames)
-                frames, size = [], 0
+        for key in keys:
+            message, ends = self.messages[key], key == keys[-1]
+            headers = self._headers(message, key + 1, commits and ends)
+            frames += frame(message.subject.encode(), reply if ends else b"", headers, message.body)
+        self._left += [time.monotonic()] * len(keys)
+        if commits:
+            self.handed = len(self.messages)
+        return frames
 
     def _headers(self, message: Message, number: int, commits: bool) -> bytes:
         commit = b"Nats-Batch-Commit: 1\r\n" if commits else b""

@@ -6,45 +6,53 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from syncdaemon.link import Session, frame
+from syncdaemon.link import FRAME_BYTES, Session, frame
 from syncdaemon.message import Message
-
-_SEND_BYTES = 128 << 10  # handed to the connection at once, before it is asked whether it is full
 
 
 class Flight:
     """The messages that go together, and their answers as they come; a sink of the session.
 
-    `handed`: whether any of their bytes may have left; `landed` is done when all are answered, or lost; `began` and
-    `ended`: when the first was sent, and when that was.
+    `handed`: how many of them may have left, or a part of them; `landed` is done when all are answered, or lost;
+    `began` and `ended`: when the first was to be sent, and when that was.
     """
 
     def __init__(self, messages: Sequence[Message]) -> None:
         self.messages = messages
         self.answers: list[tuple[bytes, bytes | None] | None] = [None] * len(messages)
         self.latencies: list[float] = []
-        self.size = sum(len(message.body) for message in messages)
         self.began = self.ended = 0.0
-        self.handed = False
+        self.handed = 0
+        self._next = 0  # the first message that is in no piece yet
         self.landed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._missing = len(messages)
 
     async def send(self, session: Session) -> None:
-        """Sends all. Raises LinkDown where the connection goes in between."""
+        """Sends all, a piece at a time, as the link takes them. Raises LinkDown where it goes in between."""
         self.began = time.monotonic()
+        while self._next < len(self.messages):
+            most = await session.room()
+            await session.send(self._piece(session, most))
+
+    def _piece(self, session: Session, most: int) -> list[bytes]:
+        """The frames of the next messages."""
         frames: list[bytes] = []
-        size = 0
-        for key, message in enumerate(self.messages):
-            reply = session.expect(self, key)
+        for key in self._take(most):
+            message = self.messages[key]
+            reply = session.expect(self, key, length(message))
             frames += frame(message.subject.encode(), reply, message.headers, message.body)
-            size += message.size
-            if size >= _SEND_BYTES:
-                self.handed = True
-                await session.send(frames)
-                frames, size = [], 0
-        if frames:
-            self.handed = True
-            await session.send(frames)
+            self.handed = key + 1
+        return frames
+
+    def _take(self, most: int) -> range:
+        """The next messages: at least one, and no more than so many bytes together."""
+        first, size = self._next, 0
+        while self._next < len(self.messages):
+            size += length(self.messages[self._next])
+            if size > most and self._next > first:
+                break
+            self._next += 1
+        return range(first, self._next)
 
     def answered(self, key: int, data: bytes, headers: bytes | None, latency: float) -> None:
         """The server's answer to one of them."""
@@ -73,3 +81,8 @@ class Flight:
     def seconds(self) -> float:
         """How long it took."""
         return self.ended - self.began
+
+
+def length(message: Message) -> int:
+    """About how many bytes of the link a message takes."""
+    return message.size + len(message.subject) + FRAME_BYTES

@@ -116,7 +116,8 @@ class Lane:
 
     async def _prepare(self, session: Session) -> None:
         try:
-            self.stream = await prepare(session, self._stream, self._settings.subject_for(PROBE_ID))
+            subject, first = self._settings.subject_for(PROBE_ID), not self._ever_prepared
+            self.stream = await prepare(session, self._stream, subject, sound=first)
         except LinkDown:
             await asyncio.wait((session.lost,))
         except LanePaused as error:

@@ -19,7 +19,8 @@ import structlog
 from syncdaemon import settle
 from syncdaemon.backlog import WINDOW, Backlog, Candidate
 from syncdaemon.errors import SettingsError
-from syncdaemon.model import Content, Held, Receipt, Refusal
+from syncdaemon.model import Content, Fit, Held, Receipt, Refusal
+from syncdaemon.packing import Packer
 from syncdaemon.spool import requeue, watch
 from syncdaemon.spool.home import Away, Home
 from syncdaemon.spool.large import Hasher
@@ -32,6 +33,7 @@ from syncdaemon.spool.scan import files, scan
 
 BATCH_FILES = 256
 BATCH_BYTES = 4 << 20
+_SMALL = 1 << 10  # bytes that a file counts at least: about what a message has beside it
 _SCAN_RETRY = 2.0  # seconds between scans while the directory can't be read
 _SAY_AGAIN = 60.0  # seconds until the same trouble is logged once more
 _MIND = 1.0  # seconds between two looks at whether the directory is still the one that was locked
@@ -54,6 +56,7 @@ class SpoolSettings:
     hold: float
     archive: bool
     newest_first: bool
+    compress: bool = False
     window: int = WINDOW
 
 
@@ -80,6 +83,8 @@ class Spool:
         self._taken: deque[Candidate] = deque()
         self._any_large = asyncio.Event()
         self._hasher = Hasher()
+        self._pack = Packer().pack if settings.compress else None
+        self._typical = _SMALL  # bytes that a file of the last batch had
         self._folders: set[bytes] = set()
         # One thread reads and retires by turns: two of them, with their short system calls, hand the interpreter
         # lock to and fro at each, which costs a quarter more CPU for a small file.
@@ -232,14 +237,17 @@ class Spool:
                 self._scan_wanted.set()
             await self._something_due()
 
-    async def read(self, largest: int) -> list[Content | Refusal]:
-        """The next batch: waits until there is one. Files over `largest` (see `Reader`) are left to `read_large`."""
+    async def read(self, fit: Fit) -> list[Content | Refusal]:
+        """The next batch: waits until there is one. Files that are too large are left to `read_large`."""
         while True:
             if not self._taken:
-                self._taken.extend(self.backlog.take(BATCH_FILES, self._clock()))
+                files = min(
+                    BATCH_FILES, 1 + fit.batch // self._typical
+                )  # what is taken has its turn before all newer ones
+                self._taken.extend(self.backlog.take(files, self._clock()))
             if self.backlog.wants_scan:
                 self._scan_wanted.set()
-            if self._taken and (batch := await self._read_taken(largest)):
+            if self._taken and (batch := await self._read_taken(fit)):
                 return batch
             if not self._taken:
                 await self._something_due()
@@ -255,11 +263,11 @@ class Spool:
         except TimeoutError:
             pass
 
-    async def _read_taken(self, largest: int) -> list[Content | Refusal]:
-        reader = Reader(self.settings.replay_dir, self.settings.quiet, largest)
+    async def _read_taken(self, fit: Fit) -> list[Content | Refusal]:
+        reader = Reader(self.settings.replay_dir, self.settings.quiet, fit, self._pack)
         candidates, now_ns = list(self._taken), self.now_ns()
         try:
-            looks = await self._at_home(self._files, lambda: list(_up_to_bytes(reader.look(candidates, now_ns))))
+            looks = await self._at_home(self._files, lambda: list(_up_to(fit.batch, reader.look(candidates, now_ns))))
         except Away as error:
             self._trouble(error)
             self._scan_wanted.set()
@@ -274,6 +282,8 @@ class Spool:
                 self._any_large.set()
             elif (found := self._found(look)) is not None:
                 batch.append(found)
+        if batch:
+            self._typical = max(_SMALL, sum(_size(found) for found in batch) // len(batch))
         return batch
 
     def _found(self, look: Content | Refusal | NotYet | Gone) -> Content | Refusal | None:
@@ -311,7 +321,7 @@ class Spool:
 
     def _begin(self, candidate: Candidate) -> Hashing | Look:
         self.home.check()
-        begun = Reader(self.settings.replay_dir, self.settings.quiet, 0).begin(candidate, self.now_ns())
+        begun = Reader(self.settings.replay_dir, self.settings.quiet).begin(candidate, self.now_ns())
         try:
             self.home.check()
         except Away:
@@ -410,7 +420,11 @@ class Spool:
         """These files were not delivered: they are ready again."""
         contents = list(contents)
         for content in contents:
-            self.backlog.put_back(content.path, content.stamp.mtime_ns)
+            if content.data is None:  # the link may have become faster: what was begun as an object ends as one
+                self.backlog.defer(content.path, content.stamp.mtime_ns)
+                self._any_large.set()
+            else:
+                self.backlog.put_back(content.path, content.stamp.mtime_ns)
         self._hasher.remember(contents)
         self._stir.set()
 
@@ -443,11 +457,15 @@ class Spool:
         self._look_at(back)
 
 
-def _up_to_bytes(looks: Iterable[Look]) -> Iterable[Look]:
+def _size(look: Look) -> int:
+    return len(look.data or b"") if isinstance(look, Content) else 0
+
+
+def _up_to(most: int, looks: Iterable[Look]) -> Iterable[Look]:
     size = 0
     for look in looks:
         yield look
         if isinstance(look, Content):
             size += len(look.data or b"")
-        if size >= BATCH_BYTES:
+        if size >= min(most, BATCH_BYTES):
             return

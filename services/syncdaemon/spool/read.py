@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes
 
 from syncdaemon import lease, settle
 from syncdaemon.backlog import Candidate
-from syncdaemon.model import Content, Refusal, Stamp
+from syncdaemon.model import Content, Fit, Refusal, Stamp
 
 _PIECE = 1 << 20
 _STEP = 32  # pieces: a tenth of a second or so
@@ -66,12 +66,14 @@ class _Opened(NamedTuple):
 class Reader(NamedTuple):
     """How files are read: below `root`, quiet for `quiet` seconds.
 
-    `largest`: bytes that a file and its percent-encoded name may have together to be read as a whole.
+    `fit`: what is read as a whole; with no room in it, nothing is. `pack` makes them smaller, or returns None where it
+    can't.
     """
 
     root: bytes
     quiet: float
-    largest: int
+    fit: Fit = Fit(0, 0, 0)
+    pack: Callable[[bytes], bytes | None] | None = None
 
     def look(self, candidates: Iterable[Candidate], now_ns: int) -> Iterator[Look]:
         """Each candidate as it was found, a large one without having read it. `now_ns` is the file system's now."""
@@ -84,12 +86,16 @@ class Reader(NamedTuple):
             return opened
         fd, name, stamp = opened
         try:
-            if stamp.size + len(name) > self.largest:
+            if stamp.size + len(name) > (self.fit.message if self.pack else self.fit.link):
                 return Large(candidate.path, stamp.mtime_ns)
             data = _whole(fd, stamp.size)
             if not _is_still(fd, stamp):
                 return self.again(candidate, 0)
-            return Content(candidate.path, name, stamp, data, sha256(data).hexdigest(), 1)
+            packed = self.pack(data) if self.pack and data else None
+            if len(packed or data) + len(name) > self.fit.link:
+                return Large(candidate.path, stamp.mtime_ns)
+            digest = sha256(data).hexdigest()
+            return Content(candidate.path, name, stamp, packed or data, digest, 1, packed is not None)
         except OSError as error:
             return self.failed(candidate, error)
         finally:

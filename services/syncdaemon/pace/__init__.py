@@ -1,0 +1,21 @@
+"""How much may be under way on the link, how much arrives, and how long to wait. Pure; the time is an argument."""
+
+from syncdaemon.pace.bucket import Bucket
+from syncdaemon.pace.patience import ANSWER_SECONDS, overdue, retry_delay
+from syncdaemon.pace.rate import RATE_SECONDS, Rate
+from syncdaemon.pace.steps import Step, batch
+from syncdaemon.pace.window import MAX_BYTES, MAX_MESSAGES, Window
+
+__all__ = [
+    "ANSWER_SECONDS",
+    "MAX_BYTES",
+    "MAX_MESSAGES",
+    "RATE_SECONDS",
+    "Bucket",
+    "Rate",
+    "Step",
+    "Window",
+    "batch",
+    "overdue",
+    "retry_delay",
+]
