@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from itertools import starmap
@@ -49,7 +50,8 @@ class Kind(NamedTuple):
 PER_DIGEST = Kind({"subjects": ["edge.replay.*.*"]}, "edge.replay.{site}.{sha256}")
 PLAIN = Kind({"subjects": ["plain.>"]}, "plain.{site}")
 WORK_QUEUE = Kind({"subjects": ["plain.>"], "retention": "workqueue"}, "plain.{site}")
-FILES = [(b"%d/f%d" % (number % 7, number), b"evidence %d" % number) for number in range(500)]
+FILES = [(b"all/%d/f%d" % (number % 7, number), b"evidence %d" % number) for number in range(500)]
+FIRST = (b"first", bytes(256 << 10))  # delivered before: then the daemon knows how much the link takes
 
 
 class Cut(NamedTuple):
@@ -61,17 +63,25 @@ class Cut(NamedTuple):
 
 @pytest.fixture
 def cut(nats_server: NatsServer, make_daemon: MakeDaemon, make_relay: MakeRelay) -> Callable[..., Cut]:
-    """Makes one, on a kind of stream, with `count` of the files stored."""
+    """Makes one, on a kind of stream, with the first file delivered and `count` others stored."""
 
     def make(kind: Kind, count: int, **settings: str) -> Cut:
         asyncio.run(make_stream(nats_server.url, **kind.stream))
-        relay = make_relay(nats_server, mute_after=b"Nats-Msg-Id")
+        relay = make_relay(nats_server)
         daemon = make_daemon(relay.url, SYNC_SUBJECT=kind.subject, **settings)
-        for name, data in FILES:
-            daemon.drop(name, data)
+        daemon.drop(*FIRST)
         daemon.launch()
-        eventually(lambda: len(stored(nats_server)) == count, 30, f"{count} are stored")
-        assert not daemon.rows_so_far("published")
+        eventually(lambda: daemon.rows_so_far("published") and not daemon.waiting(), 30, "the first is delivered")
+        relay.mute_after = b"Nats-Msg-Id"
+        for name, data in FILES:
+            path = daemon.replay.parent / os.fsdecode(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        quiet = time.monotonic() + 1.0
+        eventually(lambda: time.monotonic() > quiet, what="all are complete")
+        (daemon.replay.parent / "all").rename(daemon.replay / "all")  # at once, or they are many small batches
+        eventually(lambda: len(stored(nats_server)) == 1 + count, 30, f"{count} are stored")
+        assert len(daemon.rows_so_far("published")) == 1
         daemon.kill()
         forgotten = time.monotonic() + WINDOW + 0.2
         eventually(lambda: time.monotonic() > forgotten, what="the server forgets the ids")
@@ -101,11 +111,11 @@ def test_500_files_stored_and_not_acknowledged_are_stored_once_after_the_window(
     """No acknowledgement gets through, the daemon is killed, the window passes: receipts name the first sequences."""
     daemon, first = cut(kind, 500)
     recovery = delivered(daemon)
-    found = audit(nats_server.url, STREAM, daemon.replay, daemon.ledger, starmap(File.of, FILES))
+    found = audit(nats_server.url, STREAM, daemon.replay, daemon.ledger, starmap(File.of, [FIRST, *FILES]))
     what = "subject per digest" if kind is PER_DIGEST else "plain subject"
     matrix.add(f"acks cut, daemon killed, window passed: {what}", 1, found, recovery)
     assert found.problems == []
-    assert len(stored(nats_server)) == 500
+    assert len(stored(nats_server)) == 501
     assert {row["sha256"]: row["stream_seq"] for row in daemon.rows("published")} == first
 
 
@@ -113,10 +123,10 @@ def test_on_a_work_queue_the_limit_is_said_and_kept(nats_server: NatsServer, cut
     """Nobody can tell there what was stored: at most 64 files are in flight, so at most 64 are stored twice."""
     daemon, _ = cut(WORK_QUEUE, 64)
     delivered(daemon)
-    found = audit(nats_server.url, STREAM, daemon.replay, daemon.ledger, starmap(File.of, FILES))
+    found = audit(nats_server.url, STREAM, daemon.replay, daemon.ledger, starmap(File.of, [FIRST, *FILES]))
     assert found.lost == 0
     assert found.doubled <= 64
-    assert len(daemon.rows("published", "duplicate")) == 500
+    assert len(daemon.rows("published", "duplicate")) == 501
     assert [line["horizon_seconds"] for line in daemon.logged("weaker_promise")] == [WINDOW, WINDOW]
 
 
@@ -129,5 +139,5 @@ def test_a_clock_that_is_set_meanwhile_makes_no_second_copy(
     daemon, first = cut(PLAIN, 500, **clock.environment)
     clock.set(step)
     delivered(daemon)
-    assert audit(nats_server.url, STREAM, daemon.replay, daemon.ledger, starmap(File.of, FILES)).problems == []
+    assert audit(nats_server.url, STREAM, daemon.replay, daemon.ledger, starmap(File.of, [FIRST, *FILES])).problems == []
     assert {row["sha256"]: row["stream_seq"] for row in daemon.rows("published")} == first
