@@ -25,8 +25,11 @@ def write_config(profile: str, folder: Path, replace: dict[str, str] | None = No
     return folder / "nats.conf"
 
 
-def server_environment(profile: str, secrets: dict[str, str]) -> dict[str, str]:
-    """What the pod's server has in its environment: as the manifest says, Secrets and fields filled in."""
+def server_environment(profile: str, secrets: dict[str, str], **settings: str) -> dict[str, str]:
+    """What the pod's server has in its environment: as the manifest says, Secrets and fields filled in.
+
+    `settings` stand in for those of the daemon's ConfigMap.
+    """
     (server,) = (it for _, it in containers(profile) if it["name"] == "nats")
     found = {}
     for variable in server["env"]:
@@ -36,7 +39,7 @@ def server_environment(profile: str, secrets: dict[str, str]) -> dict[str, str]:
         elif "secretKeyRef" in source:
             found[variable["name"]] = secrets[variable["name"]]
         elif "configMapKeyRef" in source:
-            data = named(profile, "ConfigMap", "syncdaemon")["data"]
+            data = {**named(profile, "ConfigMap", "syncdaemon")["data"], **settings}
             found[variable["name"]] = data[source["configMapKeyRef"]["key"]]
         else:
             found[variable["name"]] = variable["value"]

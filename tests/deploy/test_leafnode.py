@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +22,28 @@ from syncdaemon.devserver import find_binary, free_port
 from tests.deploy.manifests import K8S, named
 from tests.deploy.nats_config import SECRETS, server_environment, write_config
 from tests.support.daemon import MakeDaemon, eventually
-from tests.support.jetstream import messages
+from tests.support.jetstream import held, messages, read_object
+from tests.support.receiver import MakeReceiver, received
 
-pytestmark = [pytest.mark.manifests, pytest.mark.integration]
+pytestmark = [pytest.mark.manifests, pytest.mark.integration, pytest.mark.timeout(300)]
 
-STREAM = json.loads((K8S / "components/leafnode/hub/stream.json").read_text(encoding="utf-8"))
+HUB = K8S / "components/leafnode/hub"
+STREAM = json.loads((HUB / "stream.json").read_text(encoding="utf-8"))
+BUCKET = json.loads((HUB / "bucket.json").read_text(encoding="utf-8"))
+MIB = 1 << 20
 
 
 class Server:
     """nats-server with the configuration of a profile; ports and store are this test's."""
 
-    def __init__(self, profile: str, folder: Path, leaf_port: int) -> None:
+    def __init__(self, profile: str, folder: Path, leaf_port: int, **settings: str) -> None:
         self.folder = folder
         self.port = free_port()
         self._config = write_config(
             profile, folder, {"port: 7422": f"listen: 127.0.0.1:{leaf_port}", "/lib/nats": str(folder)}
         )
         secrets = {**SECRETS, "LEAFNODE_URL": SECRETS["LEAFNODE_URL"].replace("7422", str(leaf_port))}
-        self._environment = {**os.environ, **server_environment(profile, secrets)}
+        self._environment = {**os.environ, **server_environment(profile, secrets, **settings)}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -78,32 +85,43 @@ class Server:
         state = self.ask("$JS.API.STREAM.INFO.swarm_jobs").get("state", {})
         return int(state.get("messages", -1))
 
+    def make(self, stream: dict[str, Any], *sites: str) -> None:
+        """A stream of the hub, with what its file says of the site `edge-1` said of each of these."""
+        (one,) = (json.dumps(source) for source in stream["sources"])
+        sources = [json.loads(one.replace("edge-1", site)) for site in sites]
+        created = self.ask(f"$JS.API.STREAM.CREATE.{stream['name']}", {**stream, "sources": sources})
+        assert "error" not in created, created
+
 
 @pytest.fixture
-def servers(tmp_path: Path) -> Iterator[tuple[Server, Server]]:
+def servers(tmp_path: Path) -> Iterator[tuple[Server, Server, Server]]:
+    """Two sites and a hub."""
     leaf_port = free_port()
     made = []
-    for profile in ("edge-leafnode", "staging-leafnode"):
-        (tmp_path / profile).mkdir()
-        made.append(Server(profile, tmp_path / profile, leaf_port))
+    for name, profile in (("edge-1", "edge-leafnode"), ("edge-2", "edge-leafnode"), ("hub", "staging-leafnode")):
+        (tmp_path / name).mkdir()
+        made.append(Server(profile, tmp_path / name, leaf_port, SITE=name))
     try:
-        yield made[0], made[1]
+        yield made[0], made[1], made[2]
     finally:
         for server in made:
             server.kill()
 
 
+def site_settings(site: str) -> dict[str, str]:
+    """The daemon's, as rendered, but for what a site has for itself."""
+    settings = named("edge-leafnode", "ConfigMap", "syncdaemon")["data"]
+    return {**{name: value for name, value in settings.items() if name != "NATS_URL"}, "SITE": site}
+
+
 def test_the_hub_fetches_what_the_site_has_stored_also_after_an_outage(
-    servers: tuple[Server, Server], make_daemon: MakeDaemon
+    servers: tuple[Server, Server, Server], make_daemon: MakeDaemon
 ) -> None:
-    edge, hub = servers
+    edge, _, hub = servers
     edge.start()
     hub.start()
-    created = hub.ask("$JS.API.STREAM.CREATE.swarm_jobs", STREAM)
-    assert "error" not in created, created
-
-    settings = named("edge-leafnode", "ConfigMap", "syncdaemon")["data"]
-    daemon = make_daemon(edge.url, **{name: value for name, value in settings.items() if name != "NATS_URL"})
+    hub.make(STREAM, "edge-1")
+    daemon = make_daemon(edge.url, **site_settings("edge-1"))
     daemon.start()
     for number in range(50):
         daemon.drop(f"before-{number}", b"before %d" % number)
@@ -122,3 +140,44 @@ def test_the_hub_fetches_what_the_site_has_stored_also_after_an_outage(
     assert [it.headers["Edge-Path"] for it in here] == [it.headers["Edge-Path"] for it in there]
     assert len({it.subject for it in here}) == 100
     assert daemon.rows("duplicate") == []
+
+
+def test_large_files_of_two_sites_reach_a_worker_at_the_hub(
+    servers: tuple[Server, Server, Server], make_daemon: MakeDaemon, make_receiver: MakeReceiver, tmp_path: Path
+) -> None:
+    """Also one that both have, and those that were dropped while the hub was away: each object is fetched whole."""
+    *sites, hub = servers
+    for server in servers:
+        server.start()
+    hub.make(STREAM, "edge-1", "edge-2")
+    hub.make(BUCKET, "edge-1", "edge-2")
+    worker = make_receiver(hub.url)
+    worker.start()
+    both = random.Random(0).randbytes(3 * MIB)
+    wanted: dict[str, bytes] = {}
+    daemons = [make_daemon(server.url, f"edge-{n}", **site_settings(f"edge-{n}")) for n, server in enumerate(sites, 1)]
+    for number, daemon in enumerate(daemons, 1):
+        daemon.start()
+        own = random.Random(number).randbytes(5 * MIB)
+        daemon.drop("own.bin", own)
+        daemon.drop("both.bin", both)
+        wanted |= {f"edge-{number}/own.bin": own, f"edge-{number}/both.bin": both}
+    eventually(lambda: received(tmp_path / "received") == wanted, 180, f"all is received; {worker.log()[-2000:]}")
+
+    hub.kill()
+    for number, daemon in enumerate(daemons, 1):
+        late = random.Random(10 + number).randbytes(4 * MIB)
+        daemon.drop("late.bin", late)
+        wanted[f"edge-{number}/late.bin"] = late
+    eventually(lambda: not any(daemon.waiting() for daemon in daemons), 60, "the sites go on by themselves")
+    hub.start()
+    eventually(lambda: received(tmp_path / "received") == wanted, 180, f"the rest too; {worker.log()[-2000:]}")
+    assert hub.stored() == 6
+    assert not list((tmp_path / "received" / ".rejected").glob("*"))
+    for data in wanted.values():
+        name = sha256(data).hexdigest()
+        assert asyncio.run(read_object(hub.url, "edge_replay", name)) == name
+    everywhere = Counter[str]()
+    for site in sites:
+        everywhere |= Counter(asyncio.run(held(site.url, "OBJ_edge_replay")).subjects)
+    assert asyncio.run(held(hub.url, "OBJ_edge_replay")).subjects == everywhere, "each chunk once, by the source alone"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -82,6 +83,39 @@ def test_a_full_stream_is_waited_for(nats_server: NatsServer, make_daemon: MakeD
     assert len(daemon.logged("lane_paused")) == 1
     asyncio.run(widen(nats_server.url))
     assert audited(nats_server.url, daemon).problems == []
+
+
+async def limit_bucket(url: str, most: int) -> None:
+    """Makes the bucket of large files, or gives it another limit."""
+    client = await nats.connect(url, allow_reconnect=False)
+    try:
+        subjects = ["$O.edge_replay.C.>", "$O.edge_replay.M.>"]
+        config = {"name": "OBJ_edge_replay", "subjects": subjects, "discard": "new", "max_bytes": most}
+        for call in ("CREATE", "UPDATE"):
+            told = json.dumps({**config, "allow_rollup_hdrs": True, "allow_direct": True}).encode()
+            answer = await client.request(f"$JS.API.STREAM.{call}.OBJ_edge_replay", told)
+        assert b'"error"' not in answer.data
+    finally:
+        await client.close()
+
+
+def test_a_full_bucket_holds_up_large_files_only(nats_server: NatsServer, make_daemon: MakeDaemon) -> None:
+    """Health, status and metrics say so, for as long as there is such a file; with room the upload goes on."""
+    asyncio.run(limit_bucket(nats_server.url, 1 << 20))
+    daemon = make_daemon(nats_server.url)
+    daemon.start()
+    files = [(b"large.bin", os.urandom(3 << 20)), (b"small.bin", b"small")]
+    drop_all(daemon, files)
+    eventually(lambda: daemon.ailment("objects").startswith("bucket_full: bucket edge_replay: maximum bytes"))
+    eventually(lambda: [path.name for path in daemon.waiting()] == ["large.bin"], what="the small file is delivered")
+    assert json.loads(daemon.get("/status"))["paused"].startswith("bucket_full: ")
+    errors = 'syncdaemon_publish_errors_total{reason="bucket_full"}'
+    tried = daemon.metric(errors)
+    eventually(lambda: daemon.metric(errors) > tried, what="it tries again, and the counter says so")
+    asyncio.run(limit_bucket(nats_server.url, -1))
+    eventually(lambda: not daemon.waiting(), 60, "it goes on")
+    assert daemon.ailment("objects") == ""
+    assert audited(nats_server.url, daemon, files).problems == []
 
 
 def account(limit: str) -> str:

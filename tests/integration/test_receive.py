@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -256,6 +258,26 @@ def test_permissions_that_are_missing_are_said(make_nats_server: MakeNatsServer,
     blind.start()
     eventually(lambda: received(blind.target) == expected(wanted), what="the files are there")
     assert blind.events("consumer_unseen")
+
+
+def test_the_permissions_on_the_page_are_enough(make_nats_server: MakeNatsServer, make_receiver: MakeReceiver) -> None:
+    """To make the consumer, and for small and large files; none is refused."""
+    page = (Path(__file__).parents[2] / "docs/RECEIVE.md").read_text()
+    allowed = re.findall(r"`(\$JS\.[^`]+)`", page)
+    assert len(allowed) == 8
+    permissions = f"{{publish: {{allow: {json.dumps(allowed)}}}, subscribe: {{allow: ['_INBOX.>']}}}}"
+    users = f"{{user: admin, password: p}}, {{user: worker, password: p, permissions: {permissions}}}"
+    server = make_nats_server(config=f"authorization {{ users: [{users}] }}")
+    server.start()
+    admin = server.url.replace("://", "://admin:p@")
+    wanted, data = files(5), os.urandom(3 << 20)
+    put(admin, "large", data)
+    feed(admin, [*messages_of(wanted), object_message("large.bin", data, "large")])
+    worker = make_receiver(server.url.replace("://", "://worker:p@"))
+    worker.start()
+    eventually(lambda: received(worker.target) == expected(wanted | {"large.bin": data}), what="all is there")
+    eventually(lambda: consumer(admin).get("num_ack_pending") == 0, what="all is acknowledged")
+    assert "iolation" not in server.log_path.read_text() + worker.log()
 
 
 # Several, and again.
@@ -537,6 +559,34 @@ def test_chunks_that_are_missing_do_not_hang_it(nats_server: NatsServer, make_re
     wanted = files(5)
     feed(nats_server.url, messages_of(wanted))
     eventually(lambda: received(receiver.target) == expected(wanted), what="others go on")
+
+
+def test_chunks_that_the_site_took_out_and_sent_anew_are_told_by_their_ids(
+    nats_server: NatsServer, make_receiver: MakeReceiver
+) -> None:
+    """A hub that sources a site's bucket keeps both: of an upload begun again, and of chunks behind a gap."""
+    pieces = [os.urandom(50_000) for _ in range(6)]
+    data = b"".join(pieces)
+    subject, nuid = "$O.edge_replay.C.", "A" * 22
+
+    async def upload(js: JetStreamContext) -> None:
+        await js.create_object_store("edge_replay")
+        for generation, numbers in enumerate([(0, 1, 3), (0, 1, 2, 4, 5), (3, 4, 5)]):
+            for number in numbers:
+                so_far = hashlib.sha256(b"".join(pieces[: number + 1])).hexdigest()[:32]
+                fields = {"Nats-Msg-Id": f"{nuid}.{number}.{generation}.{so_far}"}
+                await js.publish(subject + nuid, pieces[number], headers=fields)
+        sha256 = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).decode()
+        meta = {"name": "it", "bucket": "edge_replay", "nuid": nuid, "size": len(data), "chunks": len(pieces)}
+        name = base64.urlsafe_b64encode(b"it").decode()
+        await js.publish(f"$O.edge_replay.M.{name}", json.dumps({**meta, "digest": f"SHA-256={sha256}"}).encode())
+
+    at_server(nats_server.url, upload)
+    feed(nats_server.url, [object_message("it.bin", data, "it")])
+    receiver = make_receiver(nats_server.url)
+    receiver.start()
+    eventually(lambda: received(receiver.target) == {"edge-1/it.bin": data}, what="it is whole")
+    assert rejected(receiver) == {}
 
 
 def test_a_large_file_survives_the_server_being_killed(nats_server: NatsServer, make_receiver: MakeReceiver) -> None:

@@ -6,15 +6,16 @@ import os
 import re
 import shlex
 
-import pytest
 import yaml
 
+from syncdaemon import verdict
 from syncdaemon.cli import app
 from syncdaemon.settings import VARIABLES
 from tests.support import runbook
 from tests.support.runbook import ROOT
 
 # What may stand in a block that no test runs: what needs a cluster, and what has tests of its own.
+LOGGED = {"bucket_created", "bucket_not_tidied", "upload_begun_again"}  # events of the log
 UNRUN = {"kubectl", "make", "scripts/measure_backlog_drain.sh", "export"}
 
 
@@ -78,7 +79,35 @@ def test_every_alert_has_a_section_and_every_section_an_alert() -> None:
     assert sorted(re.findall(r"^### (.+)$", chapter[1], re.MULTILINE)) == sorted(alerts)
 
 
-@pytest.mark.parametrize("check", ["link", "lane", "scanned", "ledger", "quarantine"])
-def test_every_check_of_healthz_is_explained(check: str) -> None:
+def source(part: str) -> str:
+    """All code of a module or a package."""
+    paths = (ROOT / "services/syncdaemon").glob(f"{part}*")
+    return "".join(file.read_text() for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path]))
+
+
+def explained(section: str) -> set[str]:
+    """What stands alone, or with others, at the beginning of a row in this section."""
+    text = re.split(rf"^### {section}$", runbook.PAGE, flags=re.MULTILINE)[1].partition("\n##")[0]
+    return {name for row in re.findall(r"^\| (`[^|]+) \|", text, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+
+
+def test_every_check_of_healthz_is_explained() -> None:
     """One row each."""
-    assert re.search(rf"^\| `{check}` \|", runbook.PAGE, re.MULTILINE)
+    checks = set(re.findall(r'"(\w+)": Check\(', source("report")))
+    assert len(checks) > 5
+    assert explained("The queue stands still") == checks
+
+
+def test_every_reason_why_the_bucket_takes_nothing_is_explained() -> None:
+    """Those of the bucket and of an upload; the others are the stream's too."""
+    reasons = set(re.findall(r'"((?:bucket|upload)_[a-z_]+)"', source("objects"))) - LOGGED
+    assert len(reasons) > 5
+    assert reasons <= explained("LargeFilesStalled") <= reasons | {"account_limit", "server_storage_full"}
+
+
+def test_every_reason_for_quarantine_is_explained() -> None:
+    """Each is given where a file is refused."""
+    given = source("publish") + source("objects") + source("spool")
+    reasons = set(re.findall(r'Refusal\(\s*\w+(?:\.\w+)?, "(\w+)"', given)) | set(verdict._REFUSE.values())
+    assert reasons >= {"too_large", "unreadable", "subject_taken"}
+    assert explained("EvidenceQuarantined") == reasons

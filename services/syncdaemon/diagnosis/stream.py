@@ -131,7 +131,7 @@ def _max_msg_size(stream: StreamFacts, link: LinkFacts) -> Finding:
     if most <= 0 or most >= link.max_payload:
         return ok("max_msg_size", "no lower than the server's max_payload")
     said = f"the stream takes messages of up to {size_in_words(most)}, the server {size_in_words(link.max_payload)}"
-    return warning("max_msg_size", said, "raise or remove max_msg_size: larger files are refused")
+    return warning("max_msg_size", said, "raise or remove max_msg_size: larger files go as objects, which costs more")
 
 
 def _storage(stream: StreamFacts) -> Finding:

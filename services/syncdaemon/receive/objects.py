@@ -12,10 +12,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from syncdaemon.appetite import Appetite
+from syncdaemon.chunks import Chunk
 from syncdaemon.errors import LanePaused, LinkDown
 from syncdaemon.fetch import Chunks, chunks
 from syncdaemon.incoming import delivery
 from syncdaemon.link import Conversation, Heard, Link, Session
+from syncdaemon.message import header_fields
 from syncdaemon.receive.consumer import pull, pull_subject
 
 _NO_MESSAGES = 404
@@ -126,7 +128,22 @@ class _Reader:
                 raise LanePaused(f"{self._chunks.subject}: {told}")
 
     async def _hand_on(self) -> None:
-        chunks, self._arrived[:] = list(self._arrived), []
-        await self._take([chunk.data for chunk in chunks])
-        self.done += len(chunks)
-        self._next_seq = delivery(chunks[-1].reply).seq + 1
+        arrived, self._arrived[:] = list(self._arrived), []
+        pieces: list[bytes] = []
+        for heard in arrived:
+            number = _number(heard)
+            if number is None or number == self.done + len(pieces):
+                pieces.append(heard.data)
+        if pieces:
+            await self._take(pieces)
+        self.done += len(pieces)
+        self._next_seq = delivery(arrived[-1].reply).seq + 1
+
+
+def _number(heard: Heard) -> int | None:
+    """Which chunk of its object this is; None where it does not say.
+
+    A hub that sources a site's bucket also has what the site took out again and sent anew: a number twice, or early.
+    """
+    chunk = Chunk.from_id(header_fields(heard.headers or b"").get("Nats-Msg-Id", ""))
+    return chunk.number if chunk else None
