@@ -139,5 +139,6 @@ def test_a_clock_that_is_set_meanwhile_makes_no_second_copy(
     daemon, first = cut(PLAIN, 500, **clock.environment)
     clock.set(step)
     delivered(daemon)
-    assert audit(nats_server.url, STREAM, daemon.replay, daemon.ledger, starmap(File.of, [FIRST, *FILES])).problems == []
+    files = starmap(File.of, [FIRST, *FILES])
+    assert audit(nats_server.url, STREAM, daemon.replay, daemon.ledger, files).problems == []
     assert {row["sha256"]: row["stream_seq"] for row in daemon.rows("published")} == first
