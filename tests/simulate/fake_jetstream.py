@@ -352,11 +352,12 @@ class FakeSession(Session):
         self.fail(reason)
 
     async def watch(self) -> str:
-        """Every probe is answered while the server reads; that the connection is gone needs none."""
+        """Every probe is answered while the server reads; what it does not answer is given up in time."""
         while not self.lost.done():
             if not self.silent:
                 self._alive()
             await asyncio.wait((self.lost,), timeout=PROBE_SECONDS)
+            self._look_for_overdue(self.loop.time())
         return self.lost.result()
 
     async def abort(self) -> None:

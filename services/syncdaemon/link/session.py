@@ -396,6 +396,9 @@ class Session:
             self._written += 6
         if now - max(self.proved_at, self._progress_at) > SILENT_SECONDS:
             self.fail(f"the server has been silent for {SILENT_SECONDS:g} seconds")
+        self._look_for_overdue(now)
+
+    def _look_for_overdue(self, now: float) -> None:
         if self._waiting:
             sent = next(iter(self._waiting.values()))[2]
             if pace.overdue(now, sent, max(self._answered_at, self._progress_at), self._newest_answered):
