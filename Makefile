@@ -15,7 +15,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test test-deps test-deploy test-container test-container-deps torture edge drain bench lint format \
+.PHONY: help run test test-lengthy test-deps test-deploy test-container test-container-deps torture edge drain bench lint format \
     lock rules image
 
 help: ## this list
@@ -25,7 +25,10 @@ run: $(VENV)/.installed-dev ## the daemon with a server of its own and a folder 
 	@$(BIN)/syncdaemon dev $(ARGS)
 
 test: $(VENV)/.installed-test ## the tests, but for the slow ones; ARGS="-k name" picks
-	@$(BIN)/python -m pytest -m "not slow and not manifests and not container" $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow and not lengthy and not manifests and not container" $(ARGS)
+
+test-lengthy: $(VENV)/.installed-test ## other tests that take minutes: the other end, slow links, the runbook, the alerts
+	@$(BIN)/python -m pytest tests/integration -m lengthy $(ARGS)
 
 test-deps: $(PROMETHEUS)/.unpacked ## the system packages that a few tests need (Debian; as root, or with sudo)
 	@$(call install_missing,$(SYSTEM_PACKAGES))
@@ -52,7 +55,7 @@ $(PROMETHEUS)/.unpacked:
 	rm prometheus_*.deb
 	@mkdir -p $(@D) && touch $@
 
-torture: $(VENV)/.installed-test ## the slow tests, that kill and cut, and the crash matrix; ROUNDS=n goes on for longer
+torture: $(VENV)/.installed-test ## the fault laboratory, which kills and cuts, and its matrix; ROUNDS=n goes on for longer
 	@ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/integration -m "slow or matrix" $(ARGS)
 
 edge: $(VENV)/.installed-test ## edge mode on a real server: store, disconnect, reconnect; the ledgers stay in build/edge

@@ -25,7 +25,7 @@ from tests.support.daemon import eventually
 from tests.support.jetstream import messages
 from tests.support.prometheus import need
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.integration, pytest.mark.lengthy, pytest.mark.timeout(600)]
 
 SCRIPT = Path(__file__).parents[2] / "scripts/measure_backlog_drain.sh"
 
@@ -102,7 +102,7 @@ def test_a_small_backlog_is_drained_by_local_workers(script: Script) -> None:
     assert script.left() == []
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_three_runs_of_4000_meet_the_objective(script: Script) -> None:
     """What the script measures when nobody tells it otherwise."""
     ended = script("--local")

@@ -124,7 +124,7 @@ def edge(make_daemon: MakeDaemon) -> Iterator[Edge]:
         yield edge
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_the_objective_is_at_risk_while_workers_pause_and_not_after_it(edge: Edge) -> None:
     """A real backlog, from files at the edge; the rules see it grow, stand still, shrink and end."""
     eventually(lambda: edge.api.value("sum(nats_worker_processed_total)") == 10, 60, "the first files are received")
@@ -155,7 +155,7 @@ def test_the_objective_is_at_risk_while_workers_pause_and_not_after_it(edge: Edg
     assert all(path.read_bytes() == b"evidence %d" % int(path.stem) for path in received)
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 def test_a_server_and_an_exporter_that_are_gone_are_told_apart(edge: Edge) -> None:
     """Without the server the edge has no link and the exporter's page is empty; without the exporter `up` is 0."""
     rests(edge.api)

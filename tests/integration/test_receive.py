@@ -26,7 +26,7 @@ from tests.support.proxy import Proxy
 from tests.support.receiver import STREAM, MakeReceiver, Receiver, drafts, headers, make_stream, publish, received
 from tests.support.server import MakeNatsServer
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.lengthy]
 
 CONSUMER = "worker-staging"
 QUICK = {"durable_name": CONSUMER, "name": CONSUMER, "ack_policy": "explicit", "deliver_policy": "all"}
@@ -738,7 +738,7 @@ def test_a_server_that_is_frozen_and_one_that_is_killed(nats_server: NatsServer,
     assert drafts(receiver.target) == []
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 @pytest.mark.timeout(300)
 def test_a_link_so_slow_that_a_message_takes_longer_than_a_dead_one(
     nats_server: NatsServer, make_receiver: MakeReceiver
@@ -758,7 +758,7 @@ def test_a_link_so_slow_that_a_message_takes_longer_than_a_dead_one(
 # From one end to the other.
 
 
-@pytest.mark.slow
+@pytest.mark.lengthy
 @pytest.mark.timeout(600)
 def test_ten_thousand_files_of_two_sites_arrive_once_whoever_is_killed(
     nats_server: NatsServer, make_daemon: MakeDaemon, make_receiver: MakeReceiver

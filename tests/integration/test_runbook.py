@@ -18,7 +18,7 @@ from tests.support import runbook
 from tests.support.daemon import DaemonProcess, eventually
 from tests.support.prometheus import need
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.lengthy, pytest.mark.timeout(300)]
 
 SECTIONS = list(dict.fromkeys(block.section for block in runbook.blocks() if block.runs))
 

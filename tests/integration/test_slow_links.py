@@ -17,7 +17,7 @@ from tests.support.jetstream import Stored, held, messages, read_object
 from tests.support.network import HUB, Network
 from tests.support.server import MakeNatsServer
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.lengthy]
 
 PORT = 4222
 BUCKET, STREAM = "edge_replay", "OBJ_edge_replay"

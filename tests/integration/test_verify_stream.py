@@ -24,7 +24,7 @@ from tests.support.daemon import MakeDaemon, eventually
 from tests.support.server import MakeNatsServer
 from tests.support.shell import PROGRAM, Ended, Shell, one_line
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.lengthy]
 
 SITE, STREAM = "test-site", "swarm_jobs"
 PLAIN = {"SYNC_SUBJECT": "edge.replay.{site}"}
