@@ -21,7 +21,7 @@ from syncdaemon.devserver import NatsServer
 from tests.support import needs
 from tests.support.audit import Audit, File, audit
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
-from tests.support.jetstream import each_message
+from tests.support.jetstream import each_message, read_object, refuse_large_files
 from tests.support.server import MakeNatsServer
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -142,7 +142,7 @@ def test_times_that_can_not_be(nats_server: NatsServer, make_daemon: MakeDaemon,
 
 
 def test_holes_are_nothing_but_zeros(make_nats_server: MakeNatsServer, make_daemon: MakeDaemon) -> None:
-    """A sparse file is delivered with all its zeros, or refused by its size as it reads, not as it lies there."""
+    """A sparse file is delivered with all its zeros, in a message or as an object, by its size as it reads."""
     server = make_nats_server(config="max_payload: 1MB")
     server.start()
     daemon = make_daemon(server.url)
@@ -158,10 +158,13 @@ def test_holes_are_nothing_but_zeros(make_nats_server: MakeNatsServer, make_daem
     digest = sha256()
     for _ in range(300):
         digest.update(b"\0" * (1 << 20)) if _ < 299 else digest.update(b"\0" * ((1 << 20) - 3) + b"end")
-    (refused,) = daemon.rows("refused")
-    assert (refused["path"], refused["size"], refused["sha256"]) == ("large", 300 << 20, digest.hexdigest())
-    (published,) = daemon.rows("published")
-    assert published["sha256"] == sha256(small).hexdigest()
+    rows = {row["path"]: row for row in daemon.rows("published")}
+    assert {path: (row["size"], row["sha256"]) for path, row in rows.items()} == {
+        "small": (len(small), sha256(small).hexdigest()),
+        "large": (300 << 20, digest.hexdigest()),
+    }
+    bucket, _, name = str(rows["large"]["object"]).partition("/")
+    assert asyncio.run(read_object(server.url, bucket, name)) == digest.hexdigest()
 
 
 NAMES = [
@@ -184,6 +187,7 @@ def test_refused_files_of_any_name_are_set_aside(make_nats_server: MakeNatsServe
     """Each under its own name, as far as that fits, with its reason, path and digest beside it."""
     server = make_nats_server(config="max_payload: 4096")
     server.start()
+    asyncio.run(refuse_large_files(server.url))
     daemon = make_daemon(server.url)
     files = [(name, name + b"x" * 5_000) for name in NAMES]
     for name, data in files:
