@@ -117,6 +117,7 @@ class Delivery(Generic[S]):
         self._now_text = now_text
         self._told = told
         self._attempts: dict[bytes, int] = {}
+        self._no_objects = False  # the bucket took no chunk
         self._slots = asyncio.Semaphore(OVERLAP)
         self._under_way: set[asyncio.Future[None]] = set()
 
@@ -159,7 +160,8 @@ class Delivery(Generic[S]):
         await self._publisher.caught_up()
         session = await self._publisher.ready()
         await self._publisher.believed()
-        return session, await self._spool.read(self._publisher.fit(session))
+        fit = self._publisher.fit(session)
+        return session, await self._spool.read(fit._replace(link=fit.message) if self._no_objects else fit)
 
     async def _run_large(self, stop: asyncio.Event) -> None:
         """Large files, one after another, beside the batches: nobody waits for them."""
@@ -188,8 +190,14 @@ class Delivery(Generic[S]):
             return refusal
         stored = await _unless(stop, self._objects.store(content, session))
         if isinstance(stored, Refusal):
-            return stored
-        if not stored:
+            if content.stamp.size + len(content.name) > self._publisher.fit(session).message:
+                return stored
+            self._no_objects = True  # only the link made it an object: it goes as a message, however slowly
+            self._count([content._replace(data=b"")], [], [])
+            return None
+        if stored:
+            self._no_objects = False
+        else:
             self._count([content], [], [])
         return content if stored else None
 
