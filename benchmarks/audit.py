@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import nats
 
 from benchmarks.measure import BenchmarkFailed
-from benchmarks.process import SITE, STREAM, environment
+from benchmarks.process import SITE, STREAM, command, environment
 
 _VERIFY_SECONDS = 180.0
 
@@ -37,17 +35,7 @@ def check_ledger(ledger: Path, files: int) -> None:
             rows += sum(b'"event":"published"' in line for line in lines)
     if rows != files:
         raise BenchmarkFailed(f"{rows} published rows in the ledger, {files} files")
-    verify = subprocess.run(
-        [sys.executable, "-m", "syncdaemon", "verify"],
-        cwd=ledger,
-        env=environment(SITE=SITE, SYNC_LEDGER_DIR=str(ledger)),
-        capture_output=True,
-        text=True,
-        timeout=_VERIFY_SECONDS,
-        check=False,
-    )
-    if verify.returncode:
-        raise BenchmarkFailed(f"syncdaemon verify ended with {verify.returncode}: {verify.stdout}{verify.stderr}")
+    command(ledger, environment(SITE=SITE, SYNC_LEDGER_DIR=str(ledger)), "verify", within=_VERIFY_SECONDS)
 
 
 def check_gone(replay: Path) -> None:

@@ -7,19 +7,18 @@ operator runs it, its start included.
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 from benchmarks.measure import BenchmarkFailed
 from benchmarks.plan import Plan
-from benchmarks.process import SITE, STREAM, environment, place, say
+from benchmarks.process import SITE, STREAM, command, environment, place, say
 from benchmarks.report import table
 from syncdaemon import chain
 from syncdaemon.model import Row
 
 _DAYS = 3
+_WITHIN = 600.0  # seconds
 
 
 def make(folder: Path, rows: int) -> int:
@@ -51,17 +50,10 @@ def section(plan: Plan) -> str:
         size = make(folder, plan.ledger_rows)
         say(f"ledger: {plan.ledger_rows:,} rows made")
         began = time.perf_counter()
-        verify = subprocess.run(
-            [sys.executable, "-m", "syncdaemon", "verify"],
-            cwd=folder,
-            env=environment(SITE=SITE, SYNC_LEDGER_DIR=str(folder)),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        told = command(folder, environment(SITE=SITE, SYNC_LEDGER_DIR=str(folder)), "verify", within=_WITHIN)
         seconds = time.perf_counter() - began
-        if verify.returncode or f"{plan.ledger_rows} rows" not in verify.stdout:
-            raise BenchmarkFailed(f"syncdaemon verify ended with {verify.returncode}: {verify.stdout}{verify.stderr}")
+        if f"{plan.ledger_rows} rows" not in told:
+            raise BenchmarkFailed(f"syncdaemon verify said: {told}")
     say(f"ledger: verified in {seconds:.1f} s")
     rows = [[f"{plan.ledger_rows:,}", f"{size / 1e6:.0f}", f"{seconds:.2f}", f"{plan.ledger_rows / seconds:,.0f}"]]
     return "\n\n".join(

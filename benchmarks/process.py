@@ -80,6 +80,25 @@ def environment(**given: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(own)} | given
 
 
+def command(folder: Path, environ: Mapping[str, str], *arguments: str, within: float) -> str:
+    """What a command of ours prints, run in `folder`. Raises BenchmarkFailed where it does not end well in time."""
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-m", "syncdaemon", *arguments],
+            cwd=folder,
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=within,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise BenchmarkFailed(f"syncdaemon {arguments[0]} was not done within {within:g} s") from None
+    if ended.returncode:
+        raise BenchmarkFailed(f"syncdaemon {arguments[0]} ended with {ended.returncode}: {ended.stdout}{ended.stderr}")
+    return ended.stdout
+
+
 def contend(module: str, job: Mapping[str, Any], within: float) -> Result:
     """Runs a contender as a process of its own; what it says of itself. It is ended after `within` seconds.
 

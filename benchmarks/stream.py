@@ -6,14 +6,11 @@ and the same with `--content`, as an operator runs them, their start included.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
-from benchmarks.measure import BenchmarkFailed
 from benchmarks.plan import Plan
-from benchmarks.process import SITE, environment, place, say, server
+from benchmarks.process import SITE, command, environment, place, say, server
 from benchmarks.report import table
 from benchmarks.workload import Workload
 
@@ -24,17 +21,7 @@ _WITHIN = 600.0  # seconds for a command
 def timed(folder: Path, environ: dict[str, str], *arguments: str) -> float:
     """The seconds that a command of ours took."""
     began = time.perf_counter()
-    ended = subprocess.run(
-        [sys.executable, "-m", "syncdaemon", *arguments],
-        cwd=folder,
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=_WITHIN,
-        check=False,
-    )
-    if ended.returncode:
-        raise BenchmarkFailed(f"syncdaemon {arguments[0]} ended with {ended.returncode}: {ended.stdout}{ended.stderr}")
+    command(folder, environ, *arguments, within=_WITHIN)
     return time.perf_counter() - began
 
 

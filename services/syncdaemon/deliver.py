@@ -192,7 +192,8 @@ class Delivery(Generic[S]):
         if isinstance(stored, Refusal):
             if content.stamp.size + len(content.name) > self._publisher.fit(session).message:
                 return stored
-            self._no_objects = True  # only the link made it an object: it goes as a message, however slowly
+            # Only the link made it an object: it is read again, whole this time, and goes as a message, however slowly.
+            self._no_objects = True
             self._count([content._replace(data=b"")], [], [])
             return None
         if stored:

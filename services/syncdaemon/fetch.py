@@ -14,8 +14,7 @@ from syncdaemon.errors import LanePaused
 from syncdaemon.history import contents
 from syncdaemon.link import Session
 from syncdaemon.message import Stored
-
-_NO_MESSAGE, _NO_STREAM = 10037, 10059
+from syncdaemon.verdict import NO_MESSAGE, NO_STREAM
 
 
 async def message(session: Session, stream: str, seq: int) -> Stored | None:
@@ -32,7 +31,7 @@ async def _get(session: Session, stream: str, ask: dict[str, Any]) -> Stored | N
         raise LanePaused(f"stream {stream}: nobody answers")
     if "message" in answer:
         return Stored.from_api(answer["message"])
-    if answer.get("error", {}).get("err_code") in (_NO_MESSAGE, _NO_STREAM):
+    if answer.get("error", {}).get("err_code") in (NO_MESSAGE, NO_STREAM):
         return None
     raise LanePaused(f"stream {stream}: {answer.get('error', {}).get('description')}")
 

@@ -18,8 +18,8 @@ from syncdaemon.errors import LanePaused
 from syncdaemon.link import Conversation, Heard, Session
 from syncdaemon.message import Stored, header_fields
 from syncdaemon.model import Seen
+from syncdaemon.verdict import NO_MESSAGE
 
-_NO_MESSAGE = 10037
 _BATCH = 1_000
 _BODIES = 32  # messages at once with their bodies: each may be as large as the server takes
 _FORGET_SECONDS = 60
@@ -53,7 +53,7 @@ async def one_by_one(
     while True:
         ask = {"seq": seq, "next_by_subj": subject}
         answer = await session.request_json(f"$JS.API.STREAM.MSG.GET.{stream}", ask)
-        if answer is not None and answer.get("error", {}).get("err_code") == _NO_MESSAGE:
+        if answer is not None and answer.get("error", {}).get("err_code") == NO_MESSAGE:
             return
         if answer is None or "message" not in answer:
             raise LanePaused(f"stream {stream}: its messages can't be read: {answer}")

@@ -87,6 +87,10 @@ class Seen(NamedTuple):
     size: int
 
 
+Place = tuple[int, str, int]
+"""What a held file and its receipt have in common: the message's sequence, the content's digest, the file's mtime."""
+
+
 class Held(NamedTuple):
     """A file in the hold: where it lies, where the stream had it, what it holds, and when it was modified."""
 
@@ -95,3 +99,8 @@ class Held(NamedTuple):
     seq: int
     sha256: str
     mtime_ns: int = 0
+
+    @property
+    def place(self) -> Place:
+        """By which its receipt is found."""
+        return self.seq, self.sha256, self.mtime_ns

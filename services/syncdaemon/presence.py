@@ -13,11 +13,11 @@ from syncdaemon.link import Session
 from syncdaemon.message import Stored
 from syncdaemon.model import Held
 from syncdaemon.stream import StreamInfo, look
+from syncdaemon.verdict import NO_MESSAGE
 
 _NEAR = 100_000  # sequences; what is further apart is not read through
 _FEW = 8  # so many are asked for one by one
 _AT_ONCE = 32
-_NO_MESSAGE = 10037  # nats-server's errors.json: "no message found"
 
 
 Place = tuple[int, str]
@@ -81,7 +81,7 @@ async def _asked(session: Session, info: StreamInfo, held: Held) -> str | None:
     if answer is None:
         raise LanePaused(f"stream {info.name}: what it holds can't be read now")
     if "message" not in answer:
-        if answer.get("error", {}).get("err_code") != _NO_MESSAGE:
+        if answer.get("error", {}).get("err_code") != NO_MESSAGE:
             raise LanePaused(f"stream {info.name}: {answer.get('error')}")
         return None if held.seq > info.last_seq or not info.forgets else ""
     stored = Stored.from_api(answer["message"])

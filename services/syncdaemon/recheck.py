@@ -16,15 +16,13 @@ from urllib.parse import unquote_to_bytes
 import structlog
 
 from syncdaemon.errors import LanePaused, LinkDown
-from syncdaemon.model import Held, Row
+from syncdaemon.model import Held, Place, Row
 
 _RETRY = 1.0  # seconds
 _STUCK = 60.0  # seconds until a file that could not be put back is tried again: each try is a row
 
 S = TypeVar("S")
 S_co = TypeVar("S_co", covariant=True)
-Place = tuple[int, str, int]
-"""Sequence, digest and mtime: what a held file and its receipt have in common."""
 
 log = structlog.get_logger(__name__)
 
@@ -124,8 +122,8 @@ class Recheck(Generic[S]):
         """A row that makes the receipt void, for each; before a file moves, so that no crash finds it delivered."""
         if not gone:
             return []
-        receipts = await self._receipts(Counter(map(_place, gone)))
-        rows = [(receipts[_place(held)] or [_unknown(held)]).pop() for held in gone]
+        receipts = await self._receipts(Counter(held.place for held in gone))
+        rows = [(receipts[held.place] or [_unknown(held)]).pop() for held in gone]
         await self._record([("held_lost", row) for row in rows])
         for held in gone:
             self._lane.void(held)
@@ -142,10 +140,6 @@ class Recheck(Generic[S]):
                 log.error("not_sent_again", path=row["path"], error=str(error), effect="it stays in the hold")
                 stuck += 1
         return stuck
-
-
-def _place(held: Held) -> Place:
-    return held.seq, held.sha256, held.mtime_ns
 
 
 def _unknown(held: Held) -> Row:

@@ -22,10 +22,10 @@ from syncdaemon.link import Session
 from syncdaemon.model import Seen
 from syncdaemon.reconcile import Comparison, Fetched, Problem, Receipts, second_look
 from syncdaemon.stream import captured
+from syncdaemon.verdict import NO_STREAM
 
 _AT_ONCE = 64  # messages that are fetched at the same time
 _TELL_EVERY = 500  # messages between two calls of `progress`
-_NO_STREAM = 10059
 _PATIENCE = 15.0  # seconds: more than a daemon waits for an answer
 _LOOK_SECONDS = 0.5
 _RECEIPTS = ("published", "duplicate")
@@ -136,7 +136,7 @@ class Stocktake:
     async def _info(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Configuration and state of the stream; nothing where there is none."""
         answer = await self._session.request_json(f"$JS.API.STREAM.INFO.{self.stock.stream}")
-        if answer is None or ("config" not in answer and answer.get("error", {}).get("err_code") != _NO_STREAM):
+        if answer is None or ("config" not in answer and answer.get("error", {}).get("err_code") != NO_STREAM):
             raise LanePaused(f"stream {self.stock.stream} can't be looked at: {answer and answer.get('error')}")
         return answer.get("config", {}), answer.get("state", {})
 

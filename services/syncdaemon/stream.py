@@ -14,8 +14,8 @@ import structlog
 
 from syncdaemon.errors import LanePaused, SettingsError
 from syncdaemon.link import Session
+from syncdaemon.verdict import NO_STREAM
 
-_NOT_FOUND = 10059
 _JETSTREAM_OFF = (10039, 10076)
 _IMPOSSIBLE = "no.stream"  # no stream's name has a dot, so a message that expects this one is never stored
 
@@ -160,7 +160,7 @@ async def _ensure(session: Session, settings: StreamSettings) -> StreamInfo | No
     if refusal := answer.get("error"):
         if refusal.get("err_code") in _JETSTREAM_OFF:
             raise LanePaused(f"JetStream: {refusal.get('description')}")
-        if refusal.get("err_code") != _NOT_FOUND:
+        if refusal.get("err_code") != NO_STREAM:
             raise LanePaused(f"stream {settings.name}: {_told(refusal)}")
         if not settings.create:
             raise SettingsError(

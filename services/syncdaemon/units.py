@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -51,17 +50,6 @@ def boolean(text: str) -> bool:
     if (value := _BOOLEANS.get(text.lower())) is None:
         raise Wrong("not a yes or no", "write true or false")
     return value
-
-
-def only(legal: str, feature: str) -> Callable[[str], str]:
-    """A reader of the one word that asks for nothing, where this version lacks the `feature`."""
-
-    def read(text: str) -> str:
-        if text.lower() != legal:
-            raise Wrong(f"this version does not have {feature} yet", f"leave it at {legal}")
-        return legal
-
-    return read
 
 
 def size(text: str) -> int:

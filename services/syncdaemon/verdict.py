@@ -13,6 +13,9 @@ import json
 import re
 from typing import NamedTuple
 
+NO_MESSAGE, NO_STREAM = 10037, 10059
+"""That something asked for is not there; as an answer to a message the second is in the table."""
+
 
 class Stored(NamedTuple):
     """The stream holds the message at `seq`; `duplicate`: the server knew its id already."""
@@ -93,7 +96,7 @@ _STOP = {
     10060: ("wrong_stream", "the subject belongs to another stream than SYNC_STREAM"),
     10111: ("rollup_refused", "the stream allows no roll-up header"),
     10166: ("ttl_refused", "the stream allows no message TTL"),
-    10059: ("no_stream", "the stream is gone"),
+    NO_STREAM: ("no_stream", "the stream is gone"),
 }
 _BATCHES_DISABLED = 10174
 _REFUSE = {

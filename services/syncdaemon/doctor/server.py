@@ -24,9 +24,9 @@ from syncdaemon.objects.bucket import Bucket, Halt
 from syncdaemon.publish import PROBE_ID
 from syncdaemon.settings import Settings
 from syncdaemon.stream import captured, read_info, rehearse
+from syncdaemon.verdict import NO_STREAM
 
 _SECONDS = 5.0  # for each answer
-_NOT_FOUND = 10059
 _NOT_JSON = b"{"
 
 
@@ -128,7 +128,7 @@ def _link(session: Session, rtt: float | None) -> LinkFacts:
 
 
 def _stream(answer: _Answer, settings: Settings) -> StreamFacts:
-    if answer.error.get("err_code") == _NOT_FOUND:
+    if answer.error.get("err_code") == NO_STREAM:
         return StreamFacts(missing=True)
     if answer.problem or answer.error:
         return StreamFacts(problem=answer.problem or str(answer.error.get("description")))

@@ -37,8 +37,8 @@ from syncdaemon.ledger.files import (
     sites,
     torn_end,
 )
-from syncdaemon.ledger.receipts import Place, receipts_of
-from syncdaemon.model import Row
+from syncdaemon.ledger.receipts import receipts_of
+from syncdaemon.model import Place, Row
 
 __all__ = [
     "Damage",

@@ -8,10 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from syncdaemon.ledger.files import files
-from syncdaemon.model import Row
-
-Place = tuple[int, str, int]
-"""What a held file and its receipt have in common: the message's sequence, the content's digest, the file's mtime."""
+from syncdaemon.model import Place, Row
 
 _LOST = "held_lost"
 _EVENTS = tuple(b'"event":"%b"' % event for event in (b"published", b"duplicate", _LOST.encode()))

@@ -15,7 +15,6 @@ from syncdaemon.chunks import Chunk, Found, Meta
 from syncdaemon.link import Session
 from syncdaemon.message import Stored
 
-_NO_MESSAGE, _NO_STREAM = 10037, 10059
 _IMPOSSIBLE = "no.stream"  # no stream's name has a dot
 _SOON, _LATER = 1.0, 30.0
 _MOST_SUBJECTS = 10_000  # whose names fit into an answer that a slow link brings
@@ -57,7 +56,7 @@ class Bucket:
     async def open(cls, session: Session, create: bool, replicas: int) -> Self:
         """Makes sure that it is there and takes what we send."""
         answer = await _ask(session, f"STREAM.INFO.{chunks.STREAM}")
-        if _code(answer) == _NO_STREAM:
+        if _code(answer) == verdict.NO_STREAM:
             if not create:
                 detail = f"there is no bucket {chunks.BUCKET} at the server, and SYNC_STREAM_CREATE=false"
                 raise Halt("bucket_missing", detail, _LATER)
@@ -119,7 +118,7 @@ class Bucket:
 
     async def _last(self, subject: str) -> dict[str, Any] | None:
         answer = await self._ask("STREAM.MSG.GET", {"last_by_subj": subject})
-        if _code(answer) == _NO_MESSAGE:
+        if _code(answer) == verdict.NO_MESSAGE:
             return None
         found: dict[str, Any] = _sound(answer)["message"]
         return found
@@ -216,7 +215,7 @@ def _flaw(config: dict[str, Any]) -> str:
 async def keeps_all(session: Session) -> bool | None:
     """Whether nothing leaves the bucket by its own rules; None where there is no bucket."""
     answer = await _ask(session, f"STREAM.INFO.{chunks.STREAM}")
-    return None if _code(answer) == _NO_STREAM else not _sound(answer)["config"].get("max_age")
+    return None if _code(answer) == verdict.NO_STREAM else not _sound(answer)["config"].get("max_age")
 
 
 async def _rehearse(session: Session, subject: str) -> None:

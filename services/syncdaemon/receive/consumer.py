@@ -15,10 +15,11 @@ import structlog
 from syncdaemon.appetite import EXPIRES, GRACE, Ask, Status, status
 from syncdaemon.errors import LanePaused, SettingsError
 from syncdaemon.link import Conversation, Heard, Session
+from syncdaemon.verdict import NO_STREAM
 
 ACK_WAIT = 60.0  # seconds that a created consumer gives us until it delivers again
 MAX_ACK_PENDING = 4096  # messages of a created consumer that may be in work, at all workers together
-_NO_CONSUMER, _NO_STREAM = 10014, 10059
+_NO_CONSUMER = 10014
 
 log = structlog.get_logger(__name__)
 
@@ -98,7 +99,7 @@ def _error_code(answer: dict[str, Any] | None) -> int:
 def _config(answer: dict[str, Any] | None, settings: ConsumerSettings) -> dict[str, Any]:
     if answer is None:
         raise LanePaused("the server has no JetStream, or it is not available now")
-    if _error_code(answer) == _NO_STREAM:
+    if _error_code(answer) == NO_STREAM:
         raise LanePaused(f"there is no stream {settings.stream} at the server yet")
     if refusal := answer.get("error"):
         raise LanePaused(f"consumer {settings.name}: {refusal.get('description')} ({refusal.get('err_code')})")
