@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from syncdaemon.errors import LinkDown
-from tests.simulate.edge import Edge
+from syncdaemon.pace import Step
+from tests.simulate.edge import MAX_PAYLOAD, Edge
 from tests.simulate.fake_jetstream import FakeJetStream, FakeLink, Fault
+from tests.simulate.fake_stream import FakeStream
 from tests.simulate.faults import AckLost, ArrivesLate, CutAfter, LostBeforeStored, NoResponders, Slow, StreamFull
 
 FILES = 7
@@ -73,3 +75,21 @@ def test_a_fault_costs_time_and_no_file(
         edge.check()
         assert (stored or [FILES]) == [by_then]
         assert sum(row["up"] for row in edge.rows("link")) == connections
+
+
+def test_what_only_a_slow_link_makes_an_object_is_a_message_where_the_bucket_takes_no_chunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not refused: a message can hold it. What no message can hold is."""
+    monkeypatch.setattr(Step, "largest", 1_000)
+    with Edge(tmp_path) as edge:
+        config = {"name": "OBJ_edge_replay", "subjects": ["$O.edge_replay.>"], "max_msg_size": 1_000}
+        edge.hub.streams["OBJ_edge_replay"] = FakeStream({**config, "allow_rollup_hdrs": True}, edge.clock.now)
+        edge.drop("small", b"s" * 10)
+        edge.drop("middling", b"m" * 1_200)
+        edge.drop("large", b"l" * (MAX_PAYLOAD + 1))
+        edge.drain()
+
+        assert sorted(edge.contents()) == [b"m" * 1_200, b"s" * 10]
+        assert [(row["path"], row["reason"]) for row in edge.rows("refused")] == [("large", "too_large")]
+        assert edge.waiting() == []
