@@ -134,7 +134,8 @@ class Daemon:
         """The newest receipts; and those of them whose file is still there: a crash came before it was retired."""
         receipts = _valid(rows)
         published = [row["stream_seq"] for row in receipts if row["event"] == "published"]
-        self.lane.recorded = Recent(published, whole=not rows or rows[0]["n"] == 1)
+        void = (row["stream_seq"] for row in rows if row["event"] == "held_lost")
+        self.lane.recorded = Recent(published, whole=not rows or rows[0]["n"] == 1, void=void)
         for row in receipts:
             path = unquote_to_bytes(row["path"])
             try:

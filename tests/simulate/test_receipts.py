@@ -347,6 +347,32 @@ def test_a_large_file_that_the_server_lost_in_part_is_sent_again(holding_edge: E
     assert [row["path"] for row in edge.rows("held_lost")] == ["large"]
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_message_whose_object_was_lost_has_its_receipt_again(holding_edge: Edge, killed: bool) -> None:
+    """Though its file is delivered from beside its old place, whose name was used again."""
+    edge = holding_edge
+
+    async def scene() -> None:
+        edge.begin()
+        await until(edge.held)
+        edge.hub.lose_power(1_000, "OBJ_edge_replay")
+        edge.drop("large", b"another")
+        while not edge.rows("held_lost"):
+            await asyncio.sleep(0.01)
+        if killed:
+            await edge.bury()
+            edge.begin()
+        await asyncio.sleep(40)
+        await edge.end()
+
+    edge.drop("large", LARGE)
+    edge.do(scene())
+
+    edge.check()
+    published = {"large~2": "published", "large": "published"}
+    assert {row["path"]: row["event"] for row in edge.receipts()} == published
+
+
 def test_nothing_held_is_deleted_while_the_server_is_away(holding_edge: Edge) -> None:
     """However long that takes: it may come back without it."""
     edge = holding_edge

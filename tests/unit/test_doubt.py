@@ -223,6 +223,19 @@ def test_the_newest_receipts_are_known_and_older_ones_are_not() -> None:
     assert not Recent([], whole=False).lacks(3)
 
 
+def test_a_row_that_counts_no_more_is_known_until_another_comes() -> None:
+    """Or until the stream is known to end before its message."""
+    recent = Recent([1, 2, 3, 4], void=[2, 9])
+    assert [recent.is_void(seq) for seq in (1, 2, 9)] == [False, False, True]
+    recent.forget(3)
+    recent.forget(4)
+    assert recent.lacks(3) and recent.is_void(3)
+    recent.add(3)
+    assert recent.has(3) and not recent.is_void(3)
+    recent.forget_beyond(3)
+    assert not recent.is_void(4) and not recent.is_void(9)
+
+
 def test_old_receipts_are_forgotten() -> None:
     """So that memory is bounded."""
     recent = Recent()

@@ -270,7 +270,11 @@ class Publisher:
 
     def _is_own(self, message: Message, seq: int, headers: Mapping[str, str]) -> bool:
         """Whether the message at `seq` was sent for this very file, by us or by a process that crashed, and that is
-        not yet recorded."""
+        not yet recorded; or whether it is ours and its row counts no more: the file has come back from the hold, perhaps
+        to another place.
+        """
+        if self.lane.recorded.is_void(seq):
+            return headers.get("Edge-Site") == self._settings.site
         crashed = self.lane.recorded.lacks(seq)
         unrecorded = crashed or (self._doubted(message) and not self.lane.recorded.has(seq))
         return unrecorded and is_of(headers, message.content, self._settings.site)
