@@ -11,7 +11,7 @@ Every file is in exactly one of these places; `take` and its counterparts move i
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 WINDOW = 196_608  # files held by name: about 40 MB
@@ -49,16 +49,52 @@ class Listing(NamedTuple):
     unread_one: str = ""
 
 
+class Line:
+    """Files in order of their keys. What comes all at once is sorted once, which is far cheaper than a heap of it."""
+
+    def __init__(self) -> None:
+        self._sorted: list[tuple[int, bytes]] = []  # the first one last
+        self._heap: list[tuple[int, bytes]] = []
+
+    def push(self, file: tuple[int, bytes]) -> None:
+        """One more."""
+        heappush(self._heap, file)
+
+    def extend(self, files: Iterable[tuple[int, bytes]]) -> None:
+        """Many more."""
+        self._sorted += files
+        self._sorted.sort(reverse=True)
+
+    def first(self) -> tuple[int, bytes] | None:
+        """The first of them, which stays."""
+        if self._heap and (not self._sorted or self._heap[0] < self._sorted[-1]):
+            return self._heap[0]
+        return self._sorted[-1] if self._sorted else None
+
+    def pop(self) -> tuple[int, bytes]:
+        """Takes out the first of them. Raises IndexError where there is none."""
+        if self._heap and (not self._sorted or self._heap[0] < self._sorted[-1]):
+            return heappop(self._heap)
+        return self._sorted.pop()
+
+    def last(self) -> tuple[int, bytes] | None:
+        """The last of them; looks at all that came singly."""
+        return max([*self._sorted[:1], *self._heap], default=None)
+
+    def __bool__(self) -> bool:
+        return bool(self._sorted or self._heap)
+
+
 class Backlog:
     """The files of the replay directory that are not yet acknowledged."""
 
     def __init__(self, newest_first: bool = False, window: int = WINDOW) -> None:
         self.window = window
         self._sign = -1 if newest_first else 1
-        self._ready: list[tuple[int, bytes]] = []
+        self._ready = Line()
         self._due: list[tuple[float, bytes]] = []
         self._waiting: dict[bytes, Candidate] = {}
-        self._large: list[tuple[int, bytes]] = []
+        self._large = Line()
         self._deferred: set[bytes] = set()  # the paths of _large
         self._held: set[bytes] = set()  # the paths of _ready, _waiting and _large
         self._flying: set[bytes] = set()
@@ -121,18 +157,16 @@ class Backlog:
         return bool(self._deferred)
 
     def _forget_taken(self) -> None:
-        while self._ready and self._ready[0][1] not in self._held:
-            heappop(self._ready)
-        while self._large and self._large[0][1] not in self._deferred:
-            heappop(self._large)
+        for line, files in ((self._ready, self._held), (self._large, self._deferred)):
+            while (first := line.first()) and first[1] not in files:
+                line.pop()
 
     def oldest(self) -> int | None:
         """The mtime of the oldest file that is ready and known by name, in ns."""
         self._forget_taken()
-        heaps = [heap for heap in (self._ready, self._large) if heap]
-        if self._sign > 0:
-            return min((heap[0][0] for heap in heaps), default=None)
-        return min((-max(heap)[0] for heap in heaps), default=None)
+        lines = (self._ready, self._large)
+        found = [line.first() if self._sign > 0 else line.last() for line in lines]
+        return min((self._sign * file[0] for file in found if file), default=None)
 
     def hint(self, path: bytes, key: int, due: float, ctime_ns: int) -> None:
         """An event says that there is a file at `path`, to be looked at when `due`."""
@@ -162,7 +196,7 @@ class Backlog:
 
     def wait(self, candidate: Candidate, due: float) -> None:
         """The file is not complete: look at it again when `due`."""
-        self.landed(candidate.path)
+        self.landed([candidate.path])
         self._held.add(candidate.path)
         self._waiting[candidate.path] = candidate
         heappush(self._due, (due, candidate.path))
@@ -181,7 +215,7 @@ class Backlog:
                 held.discard(path)
                 taken.append(candidate)
         while self._ready and len(taken) < limit:
-            path = heappop(self._ready)[1]
+            path = self._ready.pop()[1]
             if path in held and path not in self._waiting and path not in self._deferred:
                 held.discard(path)
                 taken.append(Candidate(path))
@@ -195,16 +229,16 @@ class Backlog:
 
     def defer(self, path: bytes, mtime_ns: int) -> None:
         """The file in flight is a large one: it is `take_large`'s."""
-        self.landed(path)
+        self.landed([path])
         if path not in self._held:
             self._held.add(path)
             self._deferred.add(path)
-            heappush(self._large, (self.key(mtime_ns), path))
+            self._large.push((self.key(mtime_ns), path))
 
     def take_large(self) -> Candidate | None:
         """The next large file; it is in flight from here on. None where there is none."""
         while self._large:
-            path = heappop(self._large)[1]
+            path = self._large.pop()[1]
             if path in self._deferred:
                 self._deferred.discard(path)
                 self._held.discard(path)
@@ -216,21 +250,20 @@ class Backlog:
         """These files in flight are stored, or refused for good: they count no more."""
         self._acknowledged.update(paths)
 
-    def landed(self, path: bytes) -> bool:
-        """The file in flight has left its path. True: something new is there, to be looked at."""
-        self._flying.discard(path)
-        self._acknowledged.discard(path)
-        if path in self._again:
-            self._again.discard(path)
-            return True
-        return False
+    def landed(self, paths: Sequence[bytes]) -> Iterable[bytes]:
+        """The files in flight have left their paths. Where something new is, to be looked at."""
+        self._flying.difference_update(paths)
+        self._acknowledged.difference_update(paths)
+        again = self._again.intersection(paths)
+        self._again -= again
+        return again
 
     def put_back(self, path: bytes, mtime_ns: int) -> None:
         """The file in flight was not delivered: it is ready again."""
-        self.landed(path)
+        self.landed([path])
         if path not in self._held:
             self._held.add(path)
-            heappush(self._ready, (self.key(mtime_ns), path))
+            self._ready.push((self.key(mtime_ns), path))
 
     @property
     def room(self) -> int:
@@ -248,11 +281,8 @@ class Backlog:
         self._scanning = False
         for path in listing.missing - self._touched:
             self.gone(path)
-        for key, path in listing.first:
-            if path not in self._held:
-                self._held.add(path)
-                self._ready.append((key, path))
-        heapify(self._ready)
+        self._ready.extend(file for file in listing.first if file[1] not in self._held)
+        self._held.update(path for _, path in listing.first)
         self._beyond = listing.beyond
         self._newcomers.clear()
         if not listing.beyond:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from syncdaemon.model import Content, Fit, Held, Outcome, Receipt, Refusal, Row
+from syncdaemon.model import AsObject, Content, Fit, Held, Outcome, Receipt, Refusal, Row
 
 OVERLAP = 8  # batches between reading and retiring; the publisher's window bounds them in bytes
 
@@ -25,6 +25,7 @@ class SpoolLike(Protocol):
     async def retire(self, receipts: Sequence[Receipt]) -> list[Receipt]: ...
     async def set_aside(self, refusal: Refusal, first: str, last: str) -> None: ...
     def put_back(self, contents: Iterable[Content]) -> None: ...
+    def put_back_large(self, contents: Sequence[Content]) -> None: ...
     def acknowledged(self, paths: Iterable[bytes]) -> None: ...
 
 
@@ -118,6 +119,7 @@ class Delivery(Generic[S]):
         self._told = told
         self._attempts: dict[bytes, int] = {}
         self._no_objects = False  # the bucket took no chunk
+        self._as_object: set[str] = set()  # digests of what the stream has as an object, and so can't be a message
         self._slots = asyncio.Semaphore(OVERLAP)
         self._under_way: set[asyncio.Future[None]] = set()
 
@@ -155,13 +157,15 @@ class Delivery(Generic[S]):
         The connection is the last to be asked for, so that it is not an old one after a quiet time. What the server has
         lost is known before anything else is sent: a receipt for it counts for nothing, and its sequence is free again.
         """
-        await self._spool.some()
-        await self._ledger.ready()
-        await self._publisher.caught_up()
-        session = await self._publisher.ready()
-        await self._publisher.believed()
-        fit = self._publisher.fit(session)
-        return session, await self._spool.read(fit._replace(link=fit.message) if self._no_objects else fit)
+        while True:
+            await self._spool.some()
+            await self._ledger.ready()
+            await self._publisher.caught_up()
+            session = await self._publisher.ready()
+            await self._publisher.believed()
+            fit = self._publisher.fit(session)
+            if batch := await self._spool.read(fit._replace(link=fit.message) if self._no_objects else fit):
+                return session, batch
 
     async def _run_large(self, stop: asyncio.Event) -> None:
         """Large files, one after another, beside the batches: nobody waits for them."""
@@ -190,16 +194,19 @@ class Delivery(Generic[S]):
             return refusal
         stored = await _unless(stop, self._objects.store(content, session))
         if isinstance(stored, Refusal):
-            if content.stamp.size + len(content.name) > self._publisher.fit(session).message:
+            size, most = content.stamp.size + len(content.name), self._publisher.fit(session).message
+            if size > most or content.sha256 in self._as_object:
                 return stored
             # Only the link made it an object: it is read again, whole this time, and goes as a message, however slowly.
             self._no_objects = True
-            self._count([content._replace(data=b"")], [], [])
+            self._attempts[content.path] = content.attempts
+            self._spool.put_back([content])
             return None
         if stored:
             self._no_objects = False
+            self._as_object.discard(content.sha256)
         else:
-            self._count([content], [], [])
+            self._put_back([content])
         return content if stored else None
 
     async def _take_large(self) -> tuple[S, Content | Refusal | None]:
@@ -217,9 +224,9 @@ class Delivery(Generic[S]):
         began = self._now_text()
         known, fresh, refusals = self._sort(batch)
 
-        receipts, refused = _split(await self._publisher.publish(fresh, session))
+        receipts, refused, objects = _split(await self._publisher.publish(fresh, session))
         refusals += refused
-        self._count(fresh, receipts, refusals)
+        self._count(fresh, receipts, refusals, objects)
         await self._ledger.record(rows(receipts, refusals))
         self._publisher.recorded(receipts)
         await self._retire(known + receipts)
@@ -246,23 +253,43 @@ class Delivery(Generic[S]):
         attempts = self._attempts.pop(content.path, 0)
         return content._replace(attempts=attempts + 1) if attempts else content
 
-    def _count(self, fresh: Sequence[Content], receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> None:
+    def _count(
+        self,
+        fresh: Sequence[Content],
+        receipts: Sequence[Receipt],
+        refusals: Sequence[Refusal],
+        objects: Sequence[Content],
+    ) -> None:
         """What is settled leaves the queue and is counted, in one step; the rest goes back into the queue."""
         settled = {receipt.content.path for receipt in receipts} | {refusal.content.path for refusal in refusals}
         self._spool.acknowledged(settled)
         self._told(receipts, refusals)
-        left = [content for content in fresh if content.path not in settled]
+        self._as_object.update(content.sha256 for content in objects)
+        if left := [content for content in fresh if content.path not in settled]:
+            self._put_back(left)
+
+    def _put_back(self, left: Sequence[Content]) -> None:
+        """These are taken again: as what they were read for, or as an object where the stream has them as one."""
         self._attempts.update((content.path, content.attempts) for content in left)
-        self._spool.put_back(left)
+        messages: list[Content] = []
+        objects: list[Content] = []
+        for content in left:
+            if content.data is None or content.sha256 in self._as_object:
+                objects.append(content._replace(data=None, packed=False))
+            else:
+                messages.append(content)
+        self._spool.put_back(messages)
+        self._spool.put_back_large(objects)
 
     async def _retire(self, receipts: list[Receipt]) -> None:
         for kept in await self._spool.retire(receipts):
             self._recorded.add(kept)
 
 
-def _split(outcomes: Sequence[Outcome]) -> tuple[list[Receipt], list[Refusal]]:
+def _split(outcomes: Sequence[Outcome]) -> tuple[list[Receipt], list[Refusal], list[Content]]:
     receipts = [outcome for outcome in outcomes if isinstance(outcome, Receipt)]
-    return receipts, [outcome for outcome in outcomes if isinstance(outcome, Refusal)]
+    refusals = [outcome for outcome in outcomes if isinstance(outcome, Refusal)]
+    return receipts, refusals, [outcome.content for outcome in outcomes if isinstance(outcome, AsObject)]
 
 
 def rows(receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> list[tuple[str, Row]]:

@@ -30,23 +30,18 @@ class MessageSettings:
 
 
 class Message(NamedTuple):
-    """What is sent for a file. `object`: what has the content, where the message itself has not."""
+    """What is sent for a file. `object`: what has the content, where the message itself has not.
+
+    `size`: bytes with the headers: what the server holds against its `max_payload`.
+    """
 
     content: Content
     msg_id: str
     subject: str
     headers: bytes
+    body: bytes
+    size: int
     object: str = ""
-
-    @property
-    def body(self) -> bytes:
-        """The payload: the content's data, or nothing."""
-        return b"" if self.object else self.content.data or b""
-
-    @property
-    def size(self) -> int:
-        """Bytes with the headers: what the server holds against its `max_payload`."""
-        return len(self.headers) + len(self.body)
 
 
 def encode(content: Content, settings: MessageSettings, object: str = "") -> Message:
@@ -65,7 +60,8 @@ def encode(content: Content, settings: MessageSettings, object: str = "") -> Mes
         f"Edge-Size: {content.stamp.size}\r\nEdge-Mtime-Ns: {content.stamp.mtime_ns}\r\n"
         f"{encoding}{elsewhere}\r\n"
     ).encode()
-    return Message(content, msg_id, settings.subject_for(msg_id), headers, object)
+    body = b"" if object else content.data or b""
+    return Message(content, msg_id, settings.subject_for(msg_id), headers, body, len(headers) + len(body), object)
 
 
 def overhead(settings: MessageSettings) -> int:

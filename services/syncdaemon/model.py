@@ -75,7 +75,13 @@ class Refusal(NamedTuple):
     detail: str
 
 
-Outcome = Receipt | Refusal
+class AsObject(NamedTuple):
+    """The stream's message for this content names an object, which may be lost: the file has to be one as well."""
+
+    content: Content
+
+
+Outcome = Receipt | Refusal | AsObject
 
 
 class Seen(NamedTuple):

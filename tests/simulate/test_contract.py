@@ -26,7 +26,7 @@ from syncdaemon.errors import LanePaused, LinkDown, SettingsError
 from syncdaemon.history import since
 from syncdaemon.link import Link, LinkSettings, Session, Sink
 from syncdaemon.message import Message, encode
-from syncdaemon.model import Content, Held, Outcome, Receipt, Refusal, Row, Seen, Stamp
+from syncdaemon.model import AsObject, Content, Held, Outcome, Receipt, Refusal, Row, Seen, Stamp
 from syncdaemon.presence import lost
 from syncdaemon.publish import PROBE_ID, Lane, Publisher
 from syncdaemon.publish.atomic import AtomicFlight
@@ -111,7 +111,8 @@ class JetStream:
         What a connection can carry is known by then, so that it is not the first message alone that is sent.
         """
         session = await self.session()
-        flight = Flight([Message(content("any", b"", 1), "", "nobody.listens", header_block({}))])
+        headers = header_block({})
+        flight = Flight([Message(content("any", b"", 1), "", "nobody.listens", headers, b"", len(headers))])
         await flight.send(session)
         await flight.landed
         expect = session.expect
@@ -182,12 +183,16 @@ def receipts(outcomes: Sequence[Outcome]) -> list[Receipt]:
 
 def told(outcomes: Sequence[Outcome]) -> dict[str, tuple[str, int] | str]:
     """What became of each file: its event and sequence, or why it was refused."""
-    return {
-        one.content.name: one.reason
-        if isinstance(one, Refusal)
-        else ("duplicate" if one.duplicate else "published", one.seq)
-        for one in outcomes
-    }
+    return {one.content.name: _told(one) for one in outcomes}
+
+
+def _told(outcome: Outcome) -> tuple[str, int] | str:
+    match outcome:
+        case Refusal():
+            return outcome.reason
+        case AsObject():
+            return "as an object"
+    return "duplicate" if outcome.duplicate else "published", outcome.seq
 
 
 KINDS = ["fake", pytest.param("real", marks=pytest.mark.integration)]

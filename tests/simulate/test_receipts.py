@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -347,18 +348,47 @@ def test_a_large_file_that_the_server_lost_in_part_is_sent_again(holding_edge: E
     assert [row["path"] for row in edge.rows("held_lost")] == ["large"]
 
 
+@pytest.mark.parametrize("subject", ["", "edge.plain"])
+@pytest.mark.parametrize("again", ["large", "same"])
+def test_a_file_that_the_stream_has_as_an_object_does_not_become_a_message(
+    tmp_path: Path, subject: str, again: str
+) -> None:
+    """However small it is for the server by now: its message names an object, which the server may have lost."""
+    variables: dict[str, Any] = {"SYNC_SUBJECT": subject} if subject else {}
+    with Edge(tmp_path / "edge", SYNC_HOLD_SECONDS="30", **variables) as edge:
+
+        async def scene() -> None:
+            edge.begin()
+            await until(edge.held)
+            edge.hub.max_payload = 10 * MAX_PAYLOAD  # now it would fit into a message
+            if again != "large":
+                await asyncio.sleep(50)
+                assert edge.held() == []
+                edge.drop(again, LARGE)
+                edge.life.events.put_nowait(again.encode())
+            edge.hub.lose_power(1_000, "OBJ_edge_replay")
+            await asyncio.sleep(100)
+            await edge.end()
+
+        edge.drop("large", LARGE)
+        edge.do(scene())
+
+        edge.check()
+        assert edge.contents() == [LARGE]
+        assert edge.receipts()[-1]["object"].startswith("edge_replay/")
+
+
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_message_whose_object_was_lost_has_its_receipt_again(holding_edge: Edge, killed: bool) -> None:
     """Though its file is delivered from beside its old place, whose name was used again."""
     edge = holding_edge
 
     async def scene() -> None:
-        edge.begin()
+        life = edge.begin()
         await until(edge.held)
         edge.hub.lose_power(1_000, "OBJ_edge_replay")
         edge.drop("large", b"another")
-        while not edge.rows("held_lost"):
-            await asyncio.sleep(0.01)
+        await life.daemon.lane.belief.wait()
         if killed:
             await edge.bury()
             edge.begin()

@@ -48,7 +48,7 @@ def deliver(backlog: Backlog, taken: Iterable[Candidate], directory: dict[bytes,
     for path in paths(taken):
         backlog.acknowledged([path])
         del directory[path]
-        assert not backlog.landed(path)
+        assert not backlog.landed([path])
 
 
 def files(count: int) -> dict[bytes, int]:
@@ -116,7 +116,7 @@ def test_what_is_put_back_takes_its_old_place(directory: dict[bytes, int], data:
         assert backlog.depth == len(left) + len(taken) - back
         for path in taken[back:]:
             backlog.acknowledged([path])
-            backlog.landed(path)
+            backlog.landed([path])
         assert backlog.depth == len(left)
 
 
@@ -148,7 +148,7 @@ def test_depth_falls_with_the_acknowledgement_not_with_the_landing() -> None:
     assert backlog.depth == 2
     backlog.acknowledged([b"a"])
     assert backlog.depth == 1
-    assert not backlog.landed(b"a")
+    assert not backlog.landed([b"a"])
     assert backlog.depth == 1
     assert not backlog.idle
 
@@ -246,9 +246,9 @@ def test_a_name_that_was_used_again_in_flight_is_looked_at() -> None:
     backlog.hint(b"a", 3, 0.0, 0)
 
     assert backlog.depth == 2
-    assert backlog.landed(b"a")
-    assert not backlog.landed(b"b")
-    assert not backlog.landed(b"a")
+    assert backlog.landed([b"a"])
+    assert not backlog.landed([b"b"])
+    assert not backlog.landed([b"a"])
 
 
 def test_an_event_in_flight_is_settled_by_the_next_look() -> None:
@@ -262,8 +262,8 @@ def test_an_event_in_flight_is_settled_by_the_next_look() -> None:
     backlog.put_back(b"b", 2)
 
     assert paths(backlog.take(9, 0.0)) == [b"a", b"b"]
-    assert not backlog.landed(b"a")
-    assert not backlog.landed(b"b")
+    assert not backlog.landed([b"a"])
+    assert not backlog.landed([b"b"])
 
 
 def test_an_acknowledged_file_that_could_not_be_moved_counts_again() -> None:
@@ -279,7 +279,7 @@ def test_an_acknowledged_file_that_could_not_be_moved_counts_again() -> None:
     assert backlog.depth == 1
     backlog.acknowledged([b"a"])
     assert backlog.depth == 0
-    backlog.landed(b"a")
+    backlog.landed([b"a"])
     assert backlog.depth == 0
 
 
@@ -400,7 +400,7 @@ def test_small_files_behind_many_large_ones_are_looked_for(large: int, wanted: b
             large -= 1
         else:
             backlog.acknowledged([candidate.path])
-            backlog.landed(candidate.path)
+            backlog.landed([candidate.path])
 
     assert backlog.wants_scan == wanted
 
@@ -722,7 +722,7 @@ class ReplayDirectory(RuleBasedStateMachine):
         file = self.flying[path] = self.disk.get(path)
         if file is None:
             del self.flying[path]
-            if self.backlog.landed(path):
+            if self.backlog.landed([path]):
                 self._look_at(path)
         elif delay:
             del self.flying[path]
@@ -766,7 +766,7 @@ class ReplayDirectory(RuleBasedStateMachine):
             self._put(path, None)
         else:
             self.disturbed = True  # the scan took the new file for the one in flight; the next one sees it
-        if self.backlog.landed(path):
+        if self.backlog.landed([path]):
             self._look_at(path)
         if moved:
             self._happened(path, fate)
@@ -821,7 +821,7 @@ class ReplayDirectory(RuleBasedStateMachine):
         del self.flying[path]
         if path in self.disk:
             self._put(path, None)
-        self.backlog.landed(path)
+        self.backlog.landed([path])
 
 
 def test_no_file_is_lost_or_taken_twice_whatever_happens_in_the_directory() -> None:

@@ -229,11 +229,14 @@ def test_a_row_that_counts_no_more_is_known_until_another_comes() -> None:
     assert [recent.is_void(seq) for seq in (1, 2, 9)] == [False, False, True]
     recent.forget(3)
     recent.forget(4)
-    assert recent.lacks(3) and recent.is_void(3)
+    assert recent.lacks(3)
+    assert recent.is_void(3)
     recent.add(3)
-    assert recent.has(3) and not recent.is_void(3)
+    assert recent.has(3)
+    assert not recent.is_void(3)
     recent.forget_beyond(3)
-    assert not recent.is_void(4) and not recent.is_void(9)
+    assert not recent.is_void(4)
+    assert not recent.is_void(9)
 
 
 def test_old_receipts_are_forgotten() -> None:

@@ -17,7 +17,7 @@ from syncdaemon.chunks import object_of
 from syncdaemon.errors import LinkDown
 from syncdaemon.link import Session
 from syncdaemon.message import Message, MessageSettings, Stored, encode, is_of, overhead
-from syncdaemon.model import Content, Fit, Outcome, Receipt, Refusal, Seen
+from syncdaemon.model import AsObject, Content, Fit, Outcome, Receipt, Refusal, Seen
 from syncdaemon.publish.batches import Batches, Trial
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import PROBE_ID, Journal, Lane
@@ -172,15 +172,14 @@ class Publisher:
         taken: list[tuple[Message, verdict.Stored | verdict.Known]] = []
         trouble: Counter[str] = Counter()
         stored = 0
-        for key, (message, answer) in enumerate(zip(flight.messages, flight.answers, strict=True)):
-            if answer is None:
+        for key, (message, judged) in enumerate(zip(flight.messages, flight.answers, strict=True)):
+            if judged is None:
                 if key < flight.handed:
                     self.in_doubt[message.content.path] = message.msg_id
                 else:
                     self._not_stored(message)
                 trouble["link_down"] += 1
                 continue
-            judged = verdict.judge(*answer)
             if isinstance(judged, verdict.Stored) and not judged.duplicate:
                 stored += len(message.body)
                 outcomes.append(self._receipt(message, judged.seq, duplicate=False))
@@ -260,18 +259,21 @@ class Publisher:
         if not stored.holds(message):
             detail = f"message {stored.seq} of the stream has this subject, and is another's: {message.subject}"
             return Refusal(content, "subject_taken", detail)
-        own = self._is_own(message, stored.seq, stored.headers)
-        return self._receipt(message, stored.seq, not own, stored)
+        return self._found(message, stored)
 
-    def _found(self, message: Message, seen: Seen) -> Receipt:
-        """It was in doubt, and the stream holds it."""
-        own = self._is_own(message, seen.seq, seen.headers)
-        return self._receipt(message, seen.seq, not own, seen)
+    def _found(self, message: Message, there: Stored | Seen) -> Receipt | AsObject:
+        """The stream holds it. Where that is a message that names an object, only who sends such a one has seen to it
+        that the object is there: the server may have lost it alone.
+        """
+        if there.headers.get("Edge-Object") and not message.object:
+            return AsObject(message.content)
+        own = self._is_own(message, there.seq, there.headers)
+        return self._receipt(message, there.seq, not own, there)
 
     def _is_own(self, message: Message, seq: int, headers: Mapping[str, str]) -> bool:
         """Whether the message at `seq` was sent for this very file, by us or by a process that crashed, and that is
-        not yet recorded; or whether it is ours and its row counts no more: the file has come back from the hold, perhaps
-        to another place.
+        not yet recorded; or whether it is ours and its row counts no more: the file came back from the hold, perhaps to
+        another place.
         """
         if self.lane.recorded.is_void(seq):
             return headers.get("Edge-Site") == self._settings.site

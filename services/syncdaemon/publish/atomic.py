@@ -19,7 +19,6 @@ from syncdaemon.publish.flight import Flight, length
 
 MOST = 1_000  # messages of a batch: the server's limit (10199)
 MORE_BYTES = 128  # more than what a message of a batch has in its headers in addition
-_PIECE_BYTES = 32 << 10  # sent at once; each piece is answered, so that a slow link shows its progress
 
 
 class AtomicFlight(Flight):
@@ -39,7 +38,7 @@ class AtomicFlight(Flight):
         self._left: list[float] = []  # when each message did
 
     def _piece(self, session: Session, most: int) -> list[bytes]:
-        keys = self._take(min(most, _PIECE_BYTES))
+        keys = self._take(most)
         commits = keys.stop == len(self.messages)
         size = sum(length(self.messages[key]) + MORE_BYTES for key in keys)
         reply = session.expect(self, keys.stop, size)
@@ -78,8 +77,8 @@ class AtomicFlight(Flight):
             self.unclear = True
             return
         self.first_seq = committed.last_seq - count + 1
-        form = b'{"stream":"%b","seq":%%d}' % self._stream.encode()
-        self.answers = [(form % seq, None) for seq in range(self.first_seq, committed.last_seq + 1)]
+        sequences = range(self.first_seq, committed.last_seq + 1)
+        self.answers = [verdict.Stored(self._stream, seq, False) for seq in sequences]
         answered_at = self._left[-1] + latency
         self.latencies = [answered_at - left for left in self._left]
 

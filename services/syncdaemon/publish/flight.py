@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+from syncdaemon import verdict
 from syncdaemon.link import FRAME_BYTES, Session, frame
 from syncdaemon.message import Message
 
@@ -19,7 +20,7 @@ class Flight:
 
     def __init__(self, messages: Sequence[Message]) -> None:
         self.messages = messages
-        self.answers: list[tuple[bytes, bytes | None] | None] = [None] * len(messages)
+        self.answers: list[verdict.Verdict | None] = [None] * len(messages)
         self.latencies: list[float] = []
         self.began = self.ended = 0.0
         self.handed = 0
@@ -56,7 +57,7 @@ class Flight:
 
     def answered(self, key: int, data: bytes, headers: bytes | None, latency: float) -> None:
         """The server's answer to one of them."""
-        self.answers[key] = (data, headers)
+        self.answers[key] = verdict.judge(data, headers)
         self.latencies.append(latency)
         self._missing -= 1
         if not self._missing:

@@ -31,7 +31,7 @@ from syncdaemon.spool.requeue import Order
 from syncdaemon.spool.retire import Archive, Hold, Retired
 from syncdaemon.spool.scan import files, scan
 
-BATCH_FILES = 256
+BATCH_FILES = 512
 BATCH_BYTES = 4 << 20
 _SMALL = 1 << 10  # bytes that a file counts at least: about what a message has beside it
 _SCAN_RETRY = 2.0  # seconds between scans while the directory can't be read
@@ -238,19 +238,13 @@ class Spool:
             await self._something_due()
 
     async def read(self, fit: Fit) -> list[Content | Refusal]:
-        """The next batch: waits until there is one. Files that are too large are left to `read_large`."""
-        while True:
-            if not self._taken:
-                files = min(
-                    BATCH_FILES, 1 + fit.batch // self._typical
-                )  # what is taken has its turn before all newer ones
-                self._taken.extend(self.backlog.take(files, self._clock()))
-            if self.backlog.wants_scan:
-                self._scan_wanted.set()
-            if self._taken and (batch := await self._read_taken(fit)):
-                return batch
-            if not self._taken:
-                await self._something_due()
+        """The next batch, which may be empty. Files that are too large are left to `read_large`."""
+        if not self._taken:  # what is taken has its turn before all newer ones
+            files = min(BATCH_FILES, 1 + fit.batch // self._typical)
+            self._taken.extend(self.backlog.take(files, self._clock()))
+        if self.backlog.wants_scan:
+            self._scan_wanted.set()
+        return await self._read_taken(fit) if self._taken else []
 
     async def _something_due(self) -> None:
         self._stir.clear()
@@ -292,7 +286,7 @@ class Spool:
             self.backlog.wait(look.candidate, self._clock() + look.wait)
             self._stir.set()
         elif isinstance(look, Gone):
-            self._land(look.path)
+            self._land([look.path])
         else:
             return look
         return None
@@ -339,9 +333,9 @@ class Spool:
         if not self.settings.archive and not self.settings.hold:
             await self.expire()
         kept = {receipt.content.path for receipt, _ in retired.kept}
-        landed = [receipt.content.path for receipt in receipts if receipt.content.path not in kept]
-        for path in landed:
-            self._land(path)
+        paths = [receipt.content.path for receipt in receipts]
+        landed = [path for path in paths if path not in kept] if kept else paths
+        self._land(landed)
         if retired.moved < len(landed):  # gone, or another version by now, which nobody may have told of
             self._look_at(landed)
         self._tell_kept(retired.kept)
@@ -380,7 +374,7 @@ class Spool:
             self.backlog.wait(Candidate(path, 1), self._clock() + _STUCK)
         else:
             log.error("quarantined", path=name, reason=refusal.reason, error=str(refusal.detail))
-            self._land(path)
+            self._land([path])
 
     async def put_back_asked(self, wait: bool = False) -> list[Order]:
         """Puts back what the operator asked for; the orders are to be recorded, and then forgotten.
@@ -411,22 +405,23 @@ class Spool:
         if orders:
             await self._in(self._files, lambda: requeue.forget(self.home, orders))
 
-    def _land(self, path: bytes) -> None:
-        """A file in flight has left its path; if something came there since, it is looked at."""
-        if self.backlog.landed(path):
+    def _land(self, paths: Sequence[bytes]) -> None:
+        """Files in flight have left their paths; if something came there since, it is looked at."""
+        for path in self.backlog.landed(paths):
             self._look_at_one(path)
 
     def put_back(self, contents: Iterable[Content]) -> None:
-        """These files were not delivered: they are ready again."""
-        contents = list(contents)
+        """These files were not delivered: they are ready again, for `read`."""
         for content in contents:
-            if content.data is None:  # the link may have become faster: what was begun as an object ends as one
-                self.backlog.defer(content.path, content.stamp.mtime_ns)
-                self._any_large.set()
-            else:
-                self.backlog.put_back(content.path, content.stamp.mtime_ns)
-        self._hasher.remember(contents)
+            self.backlog.put_back(content.path, content.stamp.mtime_ns)
         self._stir.set()
+
+    def put_back_large(self, contents: Sequence[Content]) -> None:
+        """The same for `read_large`: however fast the link is by now, what was begun as an object ends as one."""
+        for content in contents:
+            self.backlog.defer(content.path, content.stamp.mtime_ns)
+            self._any_large.set()
+        self._hasher.remember(contents)
 
     async def held(self) -> AsyncIterator[list[Held]]:
         """The files in the hold, a bucket at a time. Raises OSError."""

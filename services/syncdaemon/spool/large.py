@@ -39,9 +39,7 @@ class Hasher:
 
     def remember(self, contents: Iterable[Content]) -> None:
         """These were put back: the links that large files go over are not always up for as long as they take."""
-        for content in contents:
-            if content.data is None:
-                self._known[content.path] = content
+        self._known.update((content.path, content) for content in contents)
         while len(self._known) > _MOST:
             del self._known[next(iter(self._known))]
 
