@@ -11,6 +11,7 @@ import json
 import re
 from functools import cache
 from hashlib import sha256
+from json.encoder import encode_basestring_ascii
 from typing import Any, NamedTuple
 
 from syncdaemon.errors import SyncError
@@ -22,7 +23,7 @@ EVENTS = frozenset(
 )
 FIRST_PREV = "0" * 64
 
-_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode  # quick for a string
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 
@@ -65,6 +66,8 @@ def _form(keys: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
 
 
 def _value(value: int | str | bool) -> int | str:
+    if type(value) is str:
+        return encode_basestring_ascii(value)  # what the encoder comes to, at half its cost
     return value if type(value) is int else _encode(value)
 
 

@@ -177,8 +177,9 @@ class Objects:
             self._kept.marks.clear()
         return self._kept
 
-    async def _in_thread(self, call: Any, *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
+    def _in_thread(self, call: Any, *arguments: Any) -> asyncio.Future[Any]:
+        """It begins at once, whether or not anybody waits for it."""
+        return asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
 
     def _stored(self, size: int) -> None:
         self._watcher.answered((), size)

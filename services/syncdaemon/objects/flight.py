@@ -10,7 +10,7 @@ from syncdaemon.chunks import Chunk, chunk_subject
 from syncdaemon.errors import LinkDown
 from syncdaemon.link import FRAME_BYTES, Session, frame
 
-MAX_BYTES = 4 << 20
+MAX_BYTES = 8 << 20
 """Of chunks in flight: what is sent twice after a cut, at most; on a long and fast link what twice fills it."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +25,7 @@ _PASS_BYTES = 64 << 20  # read at once where nothing is sent
 
 log = structlog.get_logger(__name__)
 
-InThread = Callable[..., Awaitable[Any]]
+InThread = Callable[..., asyncio.Future[Any]]
 
 
 @dataclass
@@ -164,7 +164,7 @@ class Upload:
         """The next chunks, read ahead."""
         count = max(1, min(_READ_CHUNKS, _READ_BYTES // self._size))
         needed = flight.next * self._size
-        return asyncio.ensure_future(self._in_thread(self._source.chunks, self._size, count, needed))
+        return self._in_thread(self._source.chunks, self._size, count, needed)
 
     def _arrived(self, size: int) -> None:
         self.at += size
