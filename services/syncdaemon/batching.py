@@ -18,6 +18,7 @@ from typing import NamedTuple
 LEAST = 20  # messages from which on a batch can be worth its own price
 SAMPLE = 64  # messages each way that are enough to see what they cost
 _NEWEST = 3  # trials that count
+_ENOUGH = 2  # to leave batches: a server's first one takes it longer than all others
 _BETTER = 0.8  # of what singles take: a batch that takes more is not worth that it is refused, or cut, as a whole
 _PAUSE = 1.0  # seconds, at least, between two trials of a kind that is known
 _FIRST_SHARE = 0.1  # of the time, at most, passes in trials
@@ -59,6 +60,8 @@ class Kind:
         self._newest.append(seen)
         before = self.way
         self.way = _better(before, Seen(*map(min, zip(*self._newest, strict=True))))
+        if self.way is Way.SINGLES and len(self._newest) < _ENOUGH:
+            self.way = None
         self._surprised = _better(before, seen) is not self.way  # perhaps the server is another one by now
 
     def pause(self, began: float, ended: float) -> None:

@@ -250,8 +250,9 @@ class Delivery(Generic[S]):
 
     def _numbered(self, content: Content) -> Content:
         """The content, with the number of this attempt."""
-        attempts = self._attempts.pop(content.path, 0)
-        return content._replace(attempts=attempts + 1) if attempts else content
+        if self._attempts and (attempts := self._attempts.pop(content.path, 0)):
+            return content._replace(attempts=attempts + 1)
+        return content
 
     def _count(
         self,
@@ -299,10 +300,7 @@ def rows(receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> list[tuple
 
 def _receipt_row(receipt: Receipt) -> tuple[str, Row]:
     content = receipt.content
-    elsewhere = {"object": receipt.object} if receipt.object else {}
-    packed = {"sent_bytes": len(content.data or b"")} if content.packed and not receipt.duplicate else {}
-    return "duplicate" if receipt.duplicate else "published", {
-        **elsewhere,
+    row: dict[str, int | str | bool] = {
         "path": content.name,
         "size": content.stamp.size,
         "sha256": content.sha256,
@@ -312,8 +310,12 @@ def _receipt_row(receipt: Receipt) -> tuple[str, Row]:
         "stream_seq": receipt.seq,
         "mtime_ns": content.stamp.mtime_ns,
         "attempts": content.attempts,
-        **packed,
     }
+    if receipt.object:
+        row["object"] = receipt.object
+    if content.packed and not receipt.duplicate:
+        row["sent_bytes"] = len(content.data or b"")
+    return "duplicate" if receipt.duplicate else "published", row
 
 
 def _refusal_row(refusal: Refusal) -> tuple[str, Row]:

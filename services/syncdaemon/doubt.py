@@ -120,6 +120,9 @@ class Doubt:
     def __contains__(self, msg_id: str) -> bool:
         return msg_id in self._open
 
+    def __bool__(self) -> bool:
+        return bool(self._open)
+
 
 class Recent:
     """The sequences of the newest `published` rows: those that the ledger had at the start, and those since."""

@@ -144,6 +144,15 @@ def test_a_loss_in_the_first_trial_is_made_good_by_the_next() -> None:
     assert simulation.seconds_until(Way.SINGLES, DEFAULT) < 2.0
 
 
+def test_one_slow_batch_is_not_enough_to_leave_them() -> None:
+    """A server's first one takes it longer than those that follow."""
+    choice = Choice()
+    choice.tried(256, 256 * KIB, Seen(0.001, 0.013, 0.014))
+    assert choice.way(256, 256 * KIB) is Way.BATCH
+    choice.tried(256, 256 * KIB, Seen(0.001, 0.013, 0.014))
+    assert choice.way(256, 256 * KIB) is Way.SINGLES
+
+
 @pytest.mark.parametrize(
     ("before", "after", "way"), [(DEFAULT, ALWAYS, Way.BATCH), (ALWAYS, DEFAULT, Way.SINGLES)], ids=["slower", "faster"]
 )

@@ -121,10 +121,10 @@ class Publisher:
     async def _try(self, session: Session, trial: Trial) -> list[Outcome]:
         """Sends it with nothing else of ours under way, so that it takes only its own time."""
         outcomes: list[Outcome] = []
-        began = time.monotonic()
         while self._under_way:
             self._moved.clear()
             await self._moved.wait()
+        began = time.monotonic()
         for flight in trial.flights:
             outcomes += await self._exchange(session, flight)
         trial.ended(began)
@@ -137,7 +137,8 @@ class Publisher:
 
     async def _exchange(self, session: Session, flight: Flight) -> list[Outcome]:
         """Sends, and judges the answers. Of a rejected batch nothing is stored: its messages go one by one at once."""
-        await self.lane.note([message for message in flight.messages if not self._noted(message)])
+        if self.lane.memory is Memory.HISTORY:
+            await self.lane.note([message for message in flight.messages if not self._noted(message)])
         await self._fly(session, flight)
         if instead := self.batches.landed(flight):
             await self._fly(session, instead)
@@ -207,8 +208,9 @@ class Publisher:
     def recorded(self, receipts: Sequence[Receipt]) -> None:
         """The ledger has these. Only now are their attempts over: until then, a process that comes after a crash needs
         to know of them."""
-        for receipt in receipts:
-            self.lane.doubt.answered(receipt.msg_id)
+        if self.lane.doubt:
+            for receipt in receipts:
+                self.lane.doubt.answered(receipt.msg_id)
 
     def _not_stored(self, message: Message) -> None:
         """By this attempt. What became of an earlier one that was not answered, this does not tell."""

@@ -47,13 +47,12 @@ class Flight:
 
     def _take(self, most: int) -> range:
         """The next messages: at least one, and no more than so many bytes together."""
-        first, size = self._next, 0
-        while self._next < len(self.messages):
-            size += length(self.messages[self._next])
-            if size > most and self._next > first:
-                break
-            self._next += 1
-        return range(first, self._next)
+        first, size = self._next, length(self.messages[self._next])
+        end = first + 1
+        while end < len(self.messages) and (size := size + length(self.messages[end])) <= most:
+            end += 1
+        self._next = end
+        return range(first, end)
 
     def answered(self, key: int, data: bytes, headers: bytes | None, latency: float) -> None:
         """The server's answer to one of them."""

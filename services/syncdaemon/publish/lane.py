@@ -213,8 +213,8 @@ class Lane:
         }
 
     async def note(self, messages: Sequence[Message]) -> None:
-        """These messages will leave now: it is in the ledger before they do, where the stream can't tell by itself."""
-        if messages and self.memory is Memory.HISTORY:
+        """These messages will leave now: it is in the ledger before they do, since the stream can't tell by itself."""
+        if messages:
             msg_ids = [message.msg_id for message in messages]
             row = self._row(msg_ids)
             self.doubt.sent(msg_ids, self._last_seq + 1, self._journal.next_row, _now())

@@ -6,7 +6,6 @@ import asyncio
 import os
 import stat
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -80,7 +79,7 @@ class Spool:
         self._offset_ns = 0
         self._stir = asyncio.Event()
         self._scan_wanted = asyncio.Event()
-        self._taken: deque[Candidate] = deque()
+        self._taken: list[Candidate] = []
         self._any_large = asyncio.Event()
         self._hasher = Hasher()
         self._pack = Packer().pack if settings.compress else None
@@ -241,7 +240,7 @@ class Spool:
         """The next batch, which may be empty. Files that are too large are left to `read_large`."""
         if not self._taken:  # what is taken has its turn before all newer ones
             files = min(BATCH_FILES, 1 + fit.batch // self._typical)
-            self._taken.extend(self.backlog.take(files, self._clock()))
+            self._taken = self.backlog.take(files, self._clock())
         if self.backlog.wants_scan:
             self._scan_wanted.set()
         return await self._read_taken(fit) if self._taken else []
@@ -267,11 +266,12 @@ class Spool:
             self._scan_wanted.set()
             await asyncio.sleep(_SCAN_RETRY)
             return []
-        for _ in looks:
-            self._taken.popleft()
+        del self._taken[: len(looks)]
         batch: list[Content | Refusal] = []
         for look in looks:
-            if isinstance(look, Large):
+            if isinstance(look, Content):
+                batch.append(look)
+            elif isinstance(look, Large):
                 self.backlog.defer(look.path, look.mtime_ns)
                 self._any_large.set()
             elif (found := self._found(look)) is not None:

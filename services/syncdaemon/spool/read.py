@@ -108,7 +108,7 @@ class Reader(NamedTuple):
 
     def _open(self, candidate: Candidate, now_ns: int) -> _Opened | Look:
         try:
-            fd = os.open(os.path.join(self.root, candidate.path), lease.READ)
+            fd = os.open(b"%b/%b" % (self.root, candidate.path), lease.READ)
         except OSError as error:
             return self.failed(candidate, error)
         look: Look | None = None
