@@ -237,16 +237,16 @@ def test_a_file_that_is_written_to_under_way_settles_again(
     nats_server: NatsServer, make_daemon: MakeDaemon, make_relay: MakeRelay
 ) -> None:
     """Only what it is in the end is delivered, and nothing is left of what it was."""
-    relay, data = make_relay(nats_server), bytearray(large(16 * MIB))
+    relay, data = make_relay(nats_server), bytearray(large(40 * MIB))
     daemon = make_daemon(relay.url)
     daemon.start()
     relay.hold_after(8 * MIB)
     path = daemon.drop("large.bin", bytes(data))
-    eventually(lambda: relay.held, 30, "half of it is sent")
+    eventually(lambda: relay.held, 30, "a part of it is sent")
     with path.open("r+b") as file:
-        file.seek(15 * MIB)
+        file.seek(39 * MIB)  # far beyond what is in flight, and in buffers
         file.write(b"another end")
-    data[15 * MIB : 15 * MIB + 11] = b"another end"
+    data[39 * MIB : 39 * MIB + 11] = b"another end"
     relay.restore()
     receipts(daemon, 1)
 
