@@ -102,15 +102,18 @@ def write_durably(path: bytes, data: bytes) -> None:
     fsync_dir(os.path.dirname(path))
 
 
-def make_dirs(path: bytes) -> None:
-    """Makes a folder and what is missing above it, each durable in its parent. One that is there is fine.
+def make_dirs(path: bytes, root: bytes = b"/") -> None:
+    """Makes a folder and what is missing between it and `root`, each durable in its parent. One that is there is fine.
 
-    Raises OSError; FileExistsError or NotADirectoryError where a name on the way is a file's.
+    Raises OSError; FileExistsError or NotADirectoryError where a name on the way is a file's, FileNotFoundError where
+    `root` is missing.
     """
     if os.path.isdir(path):
         return
+    if path == root:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
     parent = os.path.dirname(path)
-    make_dirs(parent)
+    make_dirs(parent, root)
     os.mkdir(path, 0o750)
     fsync_dir(parent)
 

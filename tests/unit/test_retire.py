@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from syncdaemon import disk
 from syncdaemon.disk import fsync_dir, write_durably
@@ -275,6 +276,38 @@ def test_held_files_are_deleted_when_their_time_is_over(home: Home, hold: Hold) 
     assert hold.count == 1
     assert hold.expire(expiry) == []
     assert (held(home), os.listdir(home.held), hold.count, hold.next_expiry()) == ([], [], 0, None)
+
+
+def test_nothing_is_made_where_the_directory_is_gone(home: Home, hold: Hold) -> None:
+    """Neither the directory nor anything in another one that is at its path: the files stay counted."""
+    done = [delivered(home)]
+    os.rename(home.replay_dir, home.replay_dir + b" moved away")
+    assert hold.retire(done, 0.0) == Retired(0, [(done[0], os.strerror(errno.ENOENT))])
+    assert not os.path.exists(home.replay_dir)
+
+    os.mkdir(home.replay_dir)
+    assert hold.retire(done, 0.0) == Retired(0, [(done[0], os.strerror(errno.ENOENT))])
+    assert Archive(home).retire(done) == Retired(0, [(done[0], os.strerror(errno.ENOENT))])
+    assert os.listdir(home.replay_dir) == []
+
+
+def test_a_directory_that_goes_away_between_move_and_sync(
+    home: Home, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files are moved and counted; that they may not be on the disk yet is told, and ends nothing."""
+    done = [delivered(home)]
+
+    def gone(folder: bytes) -> None:
+        monkeypatch.undo()
+        os.rename(home.replay_dir, home.replay_dir + b" moved away")
+        fsync_dir(folder)
+
+    monkeypatch.setattr(module, "fsync_dir", gone)
+    with capture_logs() as logs:
+        assert hold.retire(done, 0.0) == Retired(1, [])
+    assert [entry["event"] for entry in logs] == ["not_synced"]
+    os.rename(home.replay_dir + b" moved away", home.replay_dir)
+    assert (held(home), hold.count) == ([b"evidence"], 1)
 
 
 @settings(max_examples=25)

@@ -10,15 +10,15 @@ from syncdaemon.model import Stamp
 NAME_MAX = 255  # bytes of a file's name
 
 
-def move(source: bytes, target: bytes, stamp: Stamp) -> bool:
-    """Renames the file if it is the version of `stamp`. A file that is not there any more needs nothing."""
+def move(source: bytes, target: bytes, stamp: Stamp, root: bytes) -> bool:
+    """Renames the file, to below `root`, if it is the version of `stamp`. One that is there no more needs nothing."""
     try:
         os.rename(source, target)
     except FileNotFoundError:
         if os.path.isdir(os.path.dirname(target)):
             return False
-        make_dirs(os.path.dirname(target))
-        return move(source, target, stamp)
+        make_dirs(os.path.dirname(target), root)
+        return move(source, target, stamp, root)
     found = os.lstat(target)
     if (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns) == stamp[:4]:
         return True

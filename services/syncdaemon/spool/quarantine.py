@@ -88,7 +88,7 @@ class Quarantine:
         known = content.stamp if content.stamp.ino else stamp_of(source)
         moved = False
         try:
-            moved = known is not None and move(source, target, known)
+            moved = known is not None and move(source, target, known, self._home.path)
         finally:
             if not moved:
                 os.unlink(target + SIDECAR)

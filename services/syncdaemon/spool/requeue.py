@@ -152,7 +152,7 @@ def _move(home: Home, order: Order) -> Order:
     while os.path.lexists(source):
         place = os.path.join(home.replay_dir, order.to)
         try:
-            make_dirs(os.path.dirname(place))
+            make_dirs(os.path.dirname(place), home.replay_dir)
             rename_new(source, place)
         except FileNotFoundError:  # the file or its new folder went away this very moment
             continue

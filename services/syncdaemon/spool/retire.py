@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+import structlog
+
 from syncdaemon.disk import fsync_dir, make_dirs
 from syncdaemon.model import Held, Receipt
 from syncdaemon.spool.home import Home
@@ -20,6 +22,8 @@ from syncdaemon.spool.moves import free_name, move, move_beside
 
 _BUCKET_SECONDS = 10.0
 _BUCKET_FILES = 4_096  # more make a folder that is slow to rename into, and to bring to disk
+
+log = structlog.get_logger(__name__)
 
 
 class Retired(NamedTuple):
@@ -36,14 +40,14 @@ class Archive:
         self._home = home
 
     def retire(self, receipts: Sequence[Receipt]) -> Retired:
-        """Moves the files of these receipts; durable when it returns."""
+        """Moves the files of these receipts; durable when it returns, unless it says otherwise in the log."""
         day = os.path.join(self._home.archive, time.strftime("%Y%m%d", time.gmtime()).encode())
         return _move_all(self._home, receipts, lambda receipt: self._place(day, receipt.content.path))
 
     def _place(self, day: bytes, path: bytes) -> bytes:
         place = os.path.join(day, path)
         try:
-            make_dirs(os.path.dirname(place))
+            make_dirs(os.path.dirname(place), self._home.path)
         except (FileExistsError, NotADirectoryError):  # the name of its folder was a file's earlier that day
             place = os.path.join(day, path.replace(b"/", b"%2F")[-200:])
         return free_name(place)
@@ -78,7 +82,7 @@ class Hold:
                 self.count += sum(1 for _ in entries)
 
     def retire(self, receipts: Sequence[Receipt], now: float) -> Retired:
-        """Moves the files of these receipts into the hold; durable when it returns."""
+        """Moves the files of these receipts into the hold; durable when it returns, as in the archive."""
         with self._lock:
             try:
                 bucket = self._bucket(now) + b"/"
@@ -103,7 +107,7 @@ class Hold:
     def _make(self, bucket: bytes) -> None:
         """On a full disk there is no room for another folder: the spare one is renamed, which takes none."""
         try:
-            make_dirs(bucket)
+            make_dirs(bucket, self._home.path)
         except OSError:
             with suppress(FileNotFoundError):
                 os.rename(self._spare, bucket)
@@ -164,7 +168,7 @@ class Hold:
 
     def _put_back(self, source: bytes, path: bytes) -> bytes:
         target = os.path.join(self._home.replay_dir, path)
-        make_dirs(os.path.dirname(target))
+        make_dirs(os.path.dirname(target), self._home.replay_dir)
         target = move_beside(source, target)
         fsync_dir(os.path.dirname(target))
         return target
@@ -220,11 +224,14 @@ def _move_all(home: Home, receipts: Iterable[Receipt], target_of: Callable[[Rece
         source = home.replay_dir + b"/" + receipt.content.path
         try:
             target = target_of(receipt)
-            if move(source, target, receipt.content.stamp):
+            if move(source, target, receipt.content.stamp, home.path):
                 moved += 1
                 folders.add(target[: target.rindex(b"/")])
         except OSError as error:
             kept.append((receipt, error.strerror or str(error)))
-    for folder in folders:  # a source entry that comes back after a power cut is known by its row
-        fsync_dir(folder)
+    for folder in folders:
+        try:
+            fsync_dir(folder)
+        except OSError as error:  # a file that comes back after a power cut is known by its row
+            log.error("not_synced", folder=os.fsdecode(folder), error=error.strerror or str(error))
     return Retired(moved, kept)
