@@ -30,7 +30,7 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from syncdaemon.devserver import HOST, NatsServer, free_port
 from syncdaemon.errors import ConnectTimeout, LinkDown
-from syncdaemon.link import STOPPED, Link, LinkSettings, Session, _explain, visit
+from syncdaemon.link import STOPPED, Link, LinkSettings, Session, _explain, frame, visit
 from syncdaemon.tasks import background
 from tests.support.certificates import Certificates
 from tests.support.daemon import MakeDaemon, eventually
@@ -410,6 +410,46 @@ async def test_nothing_is_flushed_after_an_abort(make_nats_server: MakeNatsServe
     assert len(stored) < sent
     assert sum(len(message.data) for message in stored) <= arrived
     assert [message.subject for message in stored] == [f"frozen.{n}" for n in range(len(stored))]
+
+
+async def test_nothing_is_sent_on_a_connection_that_is_closing(make_nats_server: MakeNatsServer) -> None:
+    """Its socket is open for a moment yet: what went there could be stored, or be behind half a message."""
+    server = make_nats_server(monitor_port=0)
+    server.start()
+    async with running(server.url) as link:
+        session = await works(link)
+        assert await session.request_json("$JS.API.STREAM.CREATE.frozen", {"name": "frozen", "subjects": ["frozen.*"]})
+        session._writer.close()
+        with pytest.raises(LinkDown):
+            await session.send(frames(session, Sink(), 1))
+        await until(lambda: link.session not in (None, session), what="it is back")
+        await until(lambda: gone(server, 1), what="the server has read the old connection to its end")
+    assert await messages(server.url, "frozen") == []
+
+
+@pytest.mark.parametrize("scheme", ["nats", "tls"])
+async def test_what_the_kernel_takes_in_parts_arrives_whole(
+    make_nats_server: MakeNatsServer, certificates: Certificates, scheme: str
+) -> None:
+    """More at once than all buffers hold, the payloads slices of something larger: each message as it was sent."""
+    server = make_nats_server(config=certificates.tls() if scheme == "tls" else "")
+    server.start()
+    whole, size, count = memoryview(os.urandom(32 << 20)), 512 << 10, 64
+    async with running(tls_url(server, scheme), tls_ca=certificates.ca if scheme == "tls" else None) as link:
+        session = await works(link)
+        assert await session.request_json("$JS.API.STREAM.CREATE.parts", {"name": "parts", "subjects": ["parts"]})
+        sink, parts = Sink(), [whole[at * size : (at + 1) * size] for at in range(count)]
+        pieces = [frame(b"parts", session.expect(sink, at), b"", part) for at, part in enumerate(parts)]
+        server.freeze()
+        sending = asyncio.create_task(session.send([piece for message in pieces for piece in message]))
+        await until(lambda: session._client.buffered, what="the kernel takes no more")
+        server.thaw()
+        await sending
+        await until(lambda: len(sink.answers) == count, what="all are stored")
+        for at, part in enumerate(parts, 1):
+            answer = await session.request_json("$JS.API.STREAM.MSG.GET.parts", {"seq": at})
+            assert answer is not None
+            assert base64.b64decode(answer["message"]["data"]) == part
 
 
 def gone(server: NatsServer, count: int) -> bool:

@@ -30,7 +30,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from syncdaemon import pace
-from syncdaemon.link import Link, LinkSettings, Session
+from syncdaemon.link import Buffer, Link, LinkSettings, Session
 from syncdaemon.link.session import PROBE_SECONDS
 from tests.simulate.clock import Clock
 from tests.simulate.fake_stream import FakeStream, Message, Refused, completed, header_fields, matches, overlap
@@ -255,7 +255,7 @@ class FakeSession(Session):
         """The server's own words on who it is."""
         return {"server_name": "fake", "server_id": f"FAKE{self.hub.restarts}", "version": self.hub.version}
 
-    async def _write(self, frames: Sequence[bytes]) -> None:
+    async def _write(self, frames: Sequence[Buffer]) -> None:
         """Puts the parts of protocol frames on the wire, which is never full."""
         idle = not self.arrived
         self._bytes += b"".join(frames)

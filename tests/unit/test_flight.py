@@ -64,7 +64,8 @@ async def flying(count: int, first: int = 5, after: int = 100) -> tuple[Flight, 
     wire, told = Wire(), list[int]()
     flight = Flight(cast(Session, wire), first, after, told.append)
     for number in range(first, first + count):
-        await flight.send(chunk(number), DIGEST, b"data")
+        flight.add(chunk(number), DIGEST, memoryview(b"data"))
+        await flight.flush()
     return flight, wire, told
 
 
@@ -114,7 +115,8 @@ async def test_the_first_chunk_carries_what_is_expected_and_so_does_one_after_a_
     assert b"Expected-Last" not in wire.sent[1]
     for number in (5, 6):
         flight.answered(number, stored(200 + number), None, 0.1)
-    await flight.send(chunk(7), DIGEST, b"data")
+    flight.add(chunk(7), DIGEST, memoryview(b"data"))
+    await flight.flush()
     assert b"Nats-Expected-Last-Subject-Sequence: 206\r\n" in wire.sent[2]
 
 
@@ -131,9 +133,11 @@ async def test_no_more_than_a_window_is_in_flight(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(module, "MAX_BYTES", 10)
     flight, _, _ = await flying(0)
     assert await flight.room(1000)
-    await flight.send(chunk(5), DIGEST, b"12345")
+    flight.add(chunk(5), DIGEST, memoryview(b"12345"))
+    await flight.flush()
     assert await flight.room(5)
-    await flight.send(chunk(6), DIGEST, b"12345")
+    flight.add(chunk(6), DIGEST, memoryview(b"12345"))
+    await flight.flush()
     waiting = asyncio.create_task(flight.room(1))
     await asyncio.sleep(0)
     assert not waiting.done()
@@ -150,7 +154,8 @@ async def test_nothing_is_sent_after_trouble() -> None:
 
     flight, wire, _ = await flying(1)
     wire.up = False
-    await flight.send(chunk(6), DIGEST, b"data")
+    flight.add(chunk(6), DIGEST, memoryview(b"data"))
+    await flight.flush()
     assert flight.cut == "cut"
     assert not await flight.room(1)
     await flight.landed()

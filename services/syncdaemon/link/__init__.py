@@ -20,6 +20,7 @@ import structlog
 
 from syncdaemon import pace
 from syncdaemon.errors import ConnectTimeout
+from syncdaemon.link.client import Buffer
 from syncdaemon.link.limit import Limit
 from syncdaemon.link.options import LinkSettings
 from syncdaemon.link.session import CONNECT_SECONDS, FRAME_BYTES, STOPPED, Conversation, Heard, Session, Sink, frame
@@ -31,6 +32,7 @@ STABLE_SECONDS = 5.0  # a connection that lived so long ends a row of failures
 __all__ = [
     "FRAME_BYTES",
     "STOPPED",
+    "Buffer",
     "Conversation",
     "Heard",
     "Link",

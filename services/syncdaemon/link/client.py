@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -18,6 +19,10 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER of socket(7): on, for no time at all
 _CLOSE_SECONDS = 1.0  # nats-py's close can hang on a half-open link
+_MOST_FRAMES = os.sysconf("SC_IOV_MAX")  # of one writev(2)
+
+Buffer = bytes | memoryview
+"""Bytes to be sent, which may be a part of something larger."""
 
 Answered = Callable[[int, bytes, bytes | None], None]
 Listener = Callable[[bytes, bytes, bytes, bytes | None], None]
@@ -118,6 +123,18 @@ class Client(nats.aio.client.Client):
             raise OSError("not connected")
         return writer
 
+    def put(self, frames: Sequence[Buffer]) -> None:
+        """Sends frames, in order: what the kernel takes at once from where it is, the rest by way of `writer`.
+
+        There Python 3.11 copies all into one, every byte of a large file once more. Raises OSError.
+        """
+        layers = self._layers
+        if len(layers) == 1 and len(frames) <= _MOST_FRAMES and not layers[0].get_write_buffer_size():
+            with suppress(BlockingIOError):
+                frames = beyond(frames, os.writev(layers[0].get_extra_info("socket").fileno(), frames))
+        if frames:
+            self.writer.writelines(frames)
+
     @property
     def buffered(self) -> int:
         """Bytes that wait in this process: with TLS also those under it, which asyncio does not count (3.11)."""
@@ -177,6 +194,15 @@ class Client(nats.aio.client.Client):
         with suppress(Exception):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self.close()
+
+
+def beyond(frames: Sequence[Buffer], taken: int) -> Sequence[Buffer]:
+    """What is left of them behind so many bytes."""
+    for number, frame in enumerate(frames):
+        if taken < len(frame):
+            return [memoryview(frame)[taken:], *frames[number + 1 :]]
+        taken -= len(frame)
+    return []
 
 
 def in_words(error: Exception | None) -> bool:

@@ -8,12 +8,12 @@ import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from syncdaemon import pace
 from syncdaemon.errors import LinkDown
 from syncdaemon.link import kernel
-from syncdaemon.link.client import Client, Listener, in_words
+from syncdaemon.link.client import Buffer, Client, Listener, in_words
 from syncdaemon.link.gate import Gate
 from syncdaemon.link.limit import Limit
 from syncdaemon.link.options import LinkSettings
@@ -27,6 +27,8 @@ _FULL_SECONDS = 0.01  # between two looks at a buffer that nobody tells of
 _SOME_PAYLOAD = 1 << 10  # bytes: more than all probes that can wait
 _REMEMBERED = 1_000  # subjects of requests
 _BUFFER = 1 << 20  # bytes that wait in this process for the kernel to take them, beside its own buffer
+
+Payload = TypeVar("Payload", bytes, memoryview)
 
 
 class Sink(Protocol):
@@ -163,8 +165,7 @@ class Session:
                 self.fail(str(exception) or type(exception).__name__, in_words(exception))
 
         async def closed() -> None:
-            error = self._client.last_error
-            self.fail(str(error or "the server closed the connection"), in_words(error))
+            self._closed()
 
         async def leaving() -> None:
             self.fail("the server is shutting down (lame duck)")
@@ -260,7 +261,7 @@ class Session:
         """Nobody waits for these answers any more; one that comes is dropped."""
         self._waiting = {token: waiting for token, waiting in self._waiting.items() if waiting[0] is not sink}
 
-    async def send(self, frames: Sequence[bytes]) -> None:
+    async def send(self, frames: Sequence[Buffer]) -> None:
         """Hands the parts of whole protocol frames to the connection and waits while it is full.
 
         Raises LinkDown where the connection is gone; how much of it was sent is not known.
@@ -272,10 +273,13 @@ class Session:
             self._gate.sent(time.monotonic(), size, messages)
         await self._write(frames)
 
-    async def _write(self, frames: Sequence[bytes]) -> None:
+    async def _write(self, frames: Sequence[Buffer]) -> None:
+        if self._writer.is_closing():  # nats-py tells of it later
+            self._closed()
+            raise LinkDown(self.lost.result())
         try:
             self._written += sum(map(len, frames))
-            self._writer.writelines(frames)
+            self._client.put(frames)
             await self._writer.drain()
             while not self.lost.done() and self._client.buffered > _BUFFER:  # TLS takes all at once
                 await asyncio.wait((self.lost,), timeout=_FULL_SECONDS)
@@ -301,6 +305,7 @@ class Session:
             return await reply.future
         finally:
             alike.discard(reply)
+            reply.future.cancel()  # nobody waits for it where it could not be sent
 
     def _alike(self, subject: str) -> set[_Reply | Conversation]:
         """The requests to this subject that are under way. Subjects of the past are remembered, but not for ever."""
@@ -359,6 +364,10 @@ class Session:
         if not self.lost.done():
             self.sent_away = sent_away
             self.lost.set_result(reason)
+
+    def _closed(self) -> None:
+        error = self._client.last_error
+        self.fail(str(error or "the server closed the connection"), in_words(error))
 
     def _answered(self, token: int, data: bytes, headers: bytes | None) -> None:
         now = time.monotonic()
@@ -442,7 +451,7 @@ FRAME_BYTES = 64
 """About how many bytes a frame has beside subject, headers and payload."""
 
 
-def frame(subject: bytes, reply: bytes, headers: bytes, payload: bytes) -> tuple[bytes, bytes, bytes]:
+def frame(subject: bytes, reply: bytes, headers: bytes, payload: Payload) -> tuple[bytes, Payload, bytes]:
     """One HPUB (or PUB, without headers) of the client protocol, in parts, so that the payload is not copied.
 
     Subject and headers must be clean. Without `reply` nothing answers.

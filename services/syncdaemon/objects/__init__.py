@@ -174,7 +174,7 @@ class Objects:
             self._kept = Kept(nuid, size, content.stamp)
         elif self._kept.stamp != content.stamp:
             self._kept.stamp = content.stamp
-            self._kept.marks.clear()
+            self._kept.marks = {}  # an abandoned read may still write to the old ones
         return self._kept
 
     def _in_thread(self, call: Any, *arguments: Any) -> asyncio.Future[Any]:

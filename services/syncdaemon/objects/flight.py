@@ -8,9 +8,9 @@ from collections.abc import Callable
 from syncdaemon import verdict
 from syncdaemon.chunks import Chunk, chunk_subject
 from syncdaemon.errors import LinkDown
-from syncdaemon.link import FRAME_BYTES, Session, frame
+from syncdaemon.link import FRAME_BYTES, Buffer, Session, frame
 
-MAX_BYTES = 8 << 20
+MAX_BYTES = 16 << 20
 """Of chunks in flight: what is sent twice after a cut, at most; on a long and fast link what twice fills it."""
 
 
@@ -34,15 +34,20 @@ class Flight:
         self._repeated: list[int] = []
         self._pending: dict[int, int] = {}  # chunks in flight, by number: their bytes
         self._bytes = 0
+        self._granted = 0  # bytes that may still leave with the next `flush`
+        self._frames: list[Buffer] = []
         self._stir = asyncio.Event()
 
     async def room(self, size: int) -> bool:
-        """Waits until a chunk of this size may go, at once; False: none may any more."""
+        """Waits until a chunk of this size may go, at once; False: none may any more. What waits for it goes first."""
+        if size <= self._granted and self._bytes + size <= self._most:
+            return not self.over
+        await self.flush()
         while not self.over and self._pending and self._bytes + size > self._most:
             await self._something()
         if not self.over:
             try:
-                await self._session.room(bulk=True)
+                self._granted = await self._session.room(bulk=True)
             except LinkDown as error:
                 self.lost(str(error))
         return not self.over
@@ -51,8 +56,8 @@ class Flight:
     def _most(self) -> float:
         return max(MAX_BYTES, 2 * self._session.window.on_the_way)
 
-    async def send(self, chunk: Chunk, digest: str, data: bytes) -> None:
-        """Sends the next chunk.
+    def add(self, chunk: Chunk, digest: str, data: memoryview) -> None:
+        """The next chunk, there being room for it, goes with the next `flush`: nothing may be awaited before that.
 
         Where none is under way it carries the sequence that the one before it has: should anything else have come
         between, it is refused. While some are, nobody knows that sequence yet; then the order of the connection
@@ -61,15 +66,24 @@ class Flight:
         headers = chunk.headers(digest, None if self._pending else self.seq)
         self._pending[chunk.number] = len(data)
         self._bytes += len(data)
+        subject = chunk_subject(chunk.nuid).encode()
+        size = len(subject) + len(headers) + len(data) + FRAME_BYTES
+        self._granted -= size
+        self._frames += frame(subject, self._session.expect(self, chunk.number, size), headers, data)
+
+    async def flush(self) -> None:
+        """Sends what was added: several chunks at once cost both ends less than one by one."""
+        frames, self._frames, self._granted = self._frames, [], 0
+        if not frames:
+            return
         try:
-            subject = chunk_subject(chunk.nuid).encode()
-            reply = self._session.expect(self, chunk.number, len(subject) + len(headers) + len(data) + FRAME_BYTES)
-            await self._session.send(frame(subject, reply, headers, data))
+            await self._session.send(frames)
         except LinkDown as error:
             self.lost(str(error))
 
     async def landed(self) -> None:
-        """Waits until all that was sent is answered, or lost."""
+        """Sends what was added, and waits until all is answered, or lost."""
+        await self.flush()
         while self._pending:
             await self._something()
 

@@ -19,6 +19,9 @@ _PIECE = 1 << 20
 Marks = dict[int, "_Hash"]
 """By offset: the digest's state there."""
 
+Piece = tuple[memoryview, str]
+"""A chunk, and half the digest of all up to its end."""
+
 
 class Changed(Exception):
     """The file is not any more what it was when its digest was taken."""
@@ -67,12 +70,13 @@ class Source:
         self._marks[self._offset] = self._digest.copy()
         return self._offset == offset
 
-    def chunks(self, size: int, count: int, needed: int) -> list[tuple[bytes, str]]:
+    def chunks(self, size: int, count: int, needed: int) -> list[Piece]:
         """The next chunks, each with half the digest of all up to its end. Marks before the offset `needed` go."""
         self._forget(needed)
-        found: list[tuple[bytes, str]] = []
-        while len(found) < count and self._offset < self._stamp.size:
-            data = self._read(min(size, self._stamp.size - self._offset))
+        found: list[Piece] = []
+        whole = memoryview(self._read(min(count * size, self._stamp.size - self._offset)))
+        for start in range(0, len(whole), size):
+            data = whole[start : start + size]
             self._take(data)
             self._marks[self._offset] = self._digest.copy()
             found.append((data, self.so_far))
@@ -95,7 +99,7 @@ class Source:
             data += more
         return data
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, data: bytes | memoryview) -> None:
         self._digest.update(data)
         self._offset += len(data)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +17,11 @@ from syncdaemon.errors import LinkDown
 from syncdaemon.model import Stamp
 from syncdaemon.objects.bucket import Bucket, Halt, halt
 from syncdaemon.objects.flight import Flight
-from syncdaemon.objects.source import Changed, Marks, Source
+from syncdaemon.objects.source import Changed, Marks, Piece, Source
 
 _ATTEMPTS = 4  # looks at what the bucket holds, until a pause is due
-_READ_BYTES = 1 << 20  # read at once, while what was read before is sent
+_READ_BYTES = 1 << 20  # read at once
+_READS_AHEAD = 2  # so many reads are done or under way while what was read before is sent
 _READ_CHUNKS = 32
 _PASS_BYTES = 64 << 20  # read at once where nothing is sent
 
@@ -142,26 +144,34 @@ class Upload:
     async def _fly(self, flight: Flight) -> None:
         """All chunks from the flight's next on, in order; the first alone, to see whether the others are welcome."""
         first = number = flight.next
-        reading = self._read(flight)
-        try:
-            while number < self._meta.chunks and not flight.over:
-                pieces = await reading
-                reading = self._read(flight)
+        async with aclosing(self._ahead(flight)) as ahead:
+            async for pieces in ahead:
                 for data, so_far in pieces:
                     if not await flight.room(len(data)):
                         break
                     chunk = Chunk(self._meta.nuid, number, self._kept.generation, so_far)
-                    await flight.send(chunk, self._meta.name, data)
+                    flight.add(chunk, self._meta.name, data)
                     if number == first:
                         await flight.landed()
                     number += 1
-            await reading
-        finally:
-            reading.cancel()
+                await flight.flush()
+                if flight.over:
+                    break
         await flight.landed()
 
-    def _read(self, flight: Flight) -> asyncio.Future[list[tuple[bytes, str]]]:
-        """The next chunks, read ahead."""
+    async def _ahead(self, flight: Flight) -> AsyncGenerator[list[Piece], None]:
+        """All chunks from the flight's next on, a few at a time; the next ones are read meanwhile."""
+        reads = deque(self._read(flight) for _ in range(_READS_AHEAD))
+        try:
+            while pieces := await reads.popleft():
+                reads.append(self._read(flight))
+                yield pieces
+        finally:
+            for read in reads:
+                if not read.cancel():
+                    read.exception()  # the one before it had it as well
+
+    def _read(self, flight: Flight) -> asyncio.Future[list[Piece]]:
         count = max(1, min(_READ_CHUNKS, _READ_BYTES // self._size))
         needed = flight.next * self._size
         return self._in_thread(self._source.chunks, self._size, count, needed)

@@ -27,7 +27,7 @@ stream, nats-server 2.15)."""
 
 LONGEST_QUEUE, SHORTEST_QUEUE = 1.0, 0.6  # seconds of the link; the less, the longer the round trip
 LONGEST_BURST = 1.0  # seconds of the link that are sent before one answer comes
-MAX_PIECE = 128 << 10
+MAX_PIECE = 512 << 10
 _PIECES = 16  # of a window
 _MEMORY = 10.0  # seconds that a measurement counts at most
 _SHORTEST_MEMORY = 1.0
