@@ -28,7 +28,7 @@ Undo = Callable[[], object]
 
 FILES = [(b"a", b"one"), (b"sub/b", b"two"), (b"c", b"three")]
 OTHERS = [(b"a", b"another's"), (b"d", b"another's too")]
-SWAPS = 8
+SWAPS = 6
 
 
 def fill(folder: Path, files: list[tuple[bytes, bytes]]) -> None:
@@ -159,7 +159,7 @@ def test_a_directory_that_is_swapped_in_the_middle_of_a_delivery(
     slowest, in_the_middle = 0.0, 0
     for number in range(SWAPS):
         begun = len(files)
-        files += [(b"%d/f%d" % (seq % 10, seq), b"evidence %d " % seq * 100) for seq in range(begun, begun + 1_500)]
+        files += [(b"%d/f%d" % (seq % 10, seq), b"evidence %d " % seq * 100) for seq in range(begun, begun + 1_000)]
         fill(daemon.replay, files[begun:])
         eventually(lambda at=begun: len(daemon.rows_so_far("published")) > at, 30, "some are delivered")  # type: ignore[misc]
         back = moved(daemon)

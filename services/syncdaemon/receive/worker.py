@@ -29,6 +29,7 @@ FINISH_SECONDS = 10.0  # how long messages under way are finished at the end
 _GROUP = 64  # messages that are written in one go
 _GROUPS = 4  # groups that are written at the same time: the file system makes one of their fsyncs
 _DISK_SECONDS = 5.0  # how long nothing is pulled after trouble with the disk
+_DISK_MEMORY = 90.0  # and how long it counts if nothing is written: what was put back comes again within a minute
 _BEAT_SECONDS = 0.5  # at most between two looks at what takes long
 _SWEEP_SECONDS = 60.0
 _PUT_BACK_SECONDS = 2.0
@@ -45,7 +46,7 @@ class Worker:
         self._threads = ThreadPoolExecutor(_GROUPS + large.AT_ONCE, "receive")
         self._groups = asyncio.Semaphore(_GROUPS)
         self._large = Large(link, self._store, self._threads)
-        self._disk_problem: tuple[str, float] = ("", 0.0)
+        self._disk_trouble: tuple[str, float] = ("", 0.0)  # and when it was seen
 
     async def run(self, intake: Intake, stop: asyncio.Event) -> None:
         """Until `stop`; then what is held is finished, or put back. Raises SettingsError of the intake."""
@@ -62,10 +63,18 @@ class Worker:
         while len(self._hands):
             await self._hands.fewer()
 
+    @property
+    def disk_problem(self) -> str:
+        """Why nothing could be written of late; nothing since something was."""
+        return self._disk_problem_within(_DISK_MEMORY)
+
+    def _disk_problem_within(self, seconds: float) -> str:
+        problem, at = self._disk_trouble
+        return problem if time.monotonic() - at < seconds else ""
+
     async def disk(self) -> str:
-        """What is wrong with the disk; nothing while it can be written to."""
-        problem, until = self._disk_problem
-        if time.monotonic() < until:
+        """Why nothing is to be pulled now; nothing while the disk can be written to."""
+        if problem := self._disk_problem_within(_DISK_SECONDS):
             return problem
         try:
             free = await in_thread(self._threads, self._home.free_bytes)
@@ -109,6 +118,8 @@ class Worker:
 
     def _heed(self, group: Sequence[Held], outcomes: Sequence[Outcome]) -> None:
         """What people should know of; and a pause where the disk takes nothing at all."""
+        if any(isinstance(outcome, Kept) and outcome.how != "unchanged" for outcome in outcomes):
+            self._disk_trouble = "", 0.0
         later: Counter[Retry] = Counter()
         for held, outcome in zip(group, outcomes, strict=True):
             seq = held.item.delivery.seq
@@ -121,7 +132,7 @@ class Worker:
         for retry, count in later.items():
             log.warning("messages_put_back", reason=retry.reason, detail=retry.detail, count=count)
             if retry.disk and count == len(group):
-                self._disk_problem = f"DIR: {retry.detail}", time.monotonic() + _DISK_SECONDS
+                self._disk_trouble = f"DIR: {retry.detail}", time.monotonic()
 
     async def _beat(self, intake: Intake) -> None:
         """What takes long is not delivered again in the meantime."""
