@@ -235,7 +235,7 @@ def test_a_delivered_file_is_held_and_then_deleted(nats_server: NatsServer, make
     (held,) = below(own(daemon, "held"))
     since = time.monotonic()
     assert held.read_bytes() == b"evidence"
-    assert daemon.metric("syncdaemon_held_files") == 1
+    eventually(lambda: daemon.metric("syncdaemon_held_files") == 1, what="it is counted")
     eventually(lambda: not held.exists(), 10, "the file is deleted")
     assert time.monotonic() - since > 0.8
     eventually(lambda: daemon.metric("syncdaemon_held_files") == 0, what="it counts no more")
@@ -376,7 +376,7 @@ def test_killed_three_times_in_the_middle_everything_is_delivered_once(
     slow_server: NatsServer, make_daemon: MakeDaemon
 ) -> None:
     """SIGKILL; a file that was stored and not yet recorded gets its receipt from the stream."""
-    daemon = make_daemon(slow_server.url)
+    daemon = make_daemon(slow_server.url, SYNC_BWLIMIT="300k")
     left = []
     for start in (0, 700, 1_400):
         drop_many(daemon, 700, start)
@@ -386,6 +386,7 @@ def test_killed_three_times_in_the_middle_everything_is_delivered_once(
         left.append(len(daemon.waiting()))
     assert any(left)
 
+    del daemon.env["SYNC_BWLIMIT"]
     daemon.start()
     everything_once(daemon, slow_server, 2_100)
 
@@ -529,7 +530,7 @@ def test_a_file_that_is_written_anew_after_its_delivery_is_delivered_anew(
     versions = [b"version %d" % number for number in range(15)]
     for count, version in enumerate(versions, 1):
         path.write_bytes(version)
-        goes_on(daemon)
+        eventually(lambda so_far=count: len(daemon.rows_so_far("published")) >= so_far, what="it is delivered")  # type: ignore[misc]
         assert len(daemon.rows_so_far("published")) == count
     delivered(daemon, len(versions))
     assert [message.data for message in stored(nats_server)] == versions

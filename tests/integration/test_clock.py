@@ -46,7 +46,7 @@ def test_a_clock_that_is_set_under_the_daemon_costs_nothing(
             daemon.drop(name, name * 10)
             files.append((name, name * 10))
         eventually(lambda: not daemon.waiting(), 30, "what came after the step is delivered")
-    assert daemon.metric("syncdaemon_held_files") == len(files)
+    eventually(lambda: daemon.metric("syncdaemon_held_files") == len(files), what="all are held")
     assert daemon.metric("edge_link_status") == 1
     assert daemon.metric("syncdaemon_link_reconnects_total") == 0
     assert daemon.stop() == 0

@@ -73,6 +73,9 @@ def test_a_full_stream_is_waited_for(nats_server: NatsServer, make_daemon: MakeD
     drop_all(daemon)
     daemon.start()
     eventually(lambda: daemon.ailment("lane").startswith("stream_full: maximum"), what="health says that it is full")
+    eventually(
+        lambda: len(daemon.waiting()) == daemon.metric("replay_queue_depth"), what="what was stored is let go of"
+    )
     left = len(daemon.waiting())
     eventually(
         lambda: daemon.metric('syncdaemon_publish_errors_total{reason="stream_full"}') > left, what="it tries again"
@@ -221,7 +224,7 @@ def test_without_room_for_a_receipt_the_file_stays(
     eventually(lambda: len(daemon.logged("ledger_paused")) == 1, what="the log says so")
     recorded = len(daemon.rows_so_far("published"))  # those few whose rows had room in the file's last block
     assert recorded < len(FILES)
-    assert len(daemon.waiting()) == len(FILES) - recorded
+    eventually(lambda: len(daemon.waiting()) == len(FILES) - recorded, what="only what is recorded is let go of")
     ballast.unlink()
     assert audited(nats_server.url, daemon).problems == []
     assert len(daemon.logged("ledger_paused")) == 1

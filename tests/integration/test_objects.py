@@ -21,7 +21,7 @@ from tests.support.server import MakeNatsServer
 pytestmark = pytest.mark.integration
 
 BUCKET, STREAM, CHUNK = "edge_replay", "OBJ_edge_replay", 128 << 10
-WINDOW = 4 << 20
+WINDOW = 16 << 20
 MIB = 1 << 20
 
 
@@ -129,7 +129,7 @@ def test_small_files_do_not_wait_for_a_large_one(
 ) -> None:
     """They are delivered while it is held up in the middle of its upload, and while its digest is taken."""
     relay, data = make_relay(nats_server), large(100 * MIB)
-    daemon = make_daemon(relay.url, SYNC_SETTLE_SECONDS="0")
+    daemon = make_daemon(relay.url, SYNC_SETTLE_SECONDS="0", SYNC_BWLIMIT="40M")
     daemon.start()
     daemon.drop("large.bin", data)
     delivered = 0
@@ -148,13 +148,13 @@ def test_after_any_cut_the_upload_goes_on(
     nats_server: NatsServer, make_daemon: MakeDaemon, make_relay: MakeRelay, victim: str
 ) -> None:
     """Behind the last chunk that is stored: at most a window of them is sent twice, and none is stored twice."""
-    relay, data = make_relay(nats_server), large(24 * MIB)
+    relay, data = make_relay(nats_server), large(40 * MIB)
     daemon = make_daemon(relay.url)
     daemon.start()
-    relay.hold_after(14 * MIB)
+    relay.hold_after(26 * MIB)
     daemon.drop("large.bin", data)
     eventually(lambda: relay.held, 30, "more than half of it is sent")
-    eventually(lambda: (progress(daemon) or {"stored": 0})["stored"] > 8 * MIB, 30, "and known to be stored")
+    eventually(lambda: (progress(daemon) or {"stored": 0})["stored"] > 18 * MIB, 30, "and known to be stored")
     if victim == "daemon":
         daemon.kill()
     elif victim == "server":

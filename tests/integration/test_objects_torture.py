@@ -23,7 +23,7 @@ from tests.support.server import MakeNatsServer
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 BUCKET = "edge_replay"
-SIZE, CHUNK, WINDOW, MOST_MEMORY = 1 << 30, 128 << 10, 8 << 20, 120_000_000
+SIZE, CHUNK, WINDOW, MOST_MEMORY = 1 << 30, 128 << 10, 16 << 20, 120_000_000
 
 
 class Cut(NamedTuple):

@@ -36,9 +36,13 @@ class Proxy:
         while True:
             try:
                 client, _ = self._listener.accept()
-                server = socket.create_connection((HOST, self._port))
             except OSError:
                 return
+            try:
+                server = socket.create_connection((HOST, self._port))
+            except OSError:  # as a server that is not there
+                client.close()
+                continue
             if self._rate:
                 server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _PIECE)
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _PIECE)

@@ -83,7 +83,7 @@ class Ledger:
     ) -> None:
         self.folder = folder
         self.site = site
-        self.problem = ""
+        self._no_room = self._not_written = ""
         self._min_free = min_free
         self.rows = 0
         self.head = chain.START
@@ -160,9 +160,10 @@ class Ledger:
     async def ready(self) -> None:
         """Waits until the folder is there, with room for more than what is under way (SYNC_MIN_FREE_BYTES)."""
         while lacking := self._lacking():
+            self._no_room = lacking
             self._say(lacking)
             await asyncio.sleep(_ROOM_RETRY)
-        self.problem = ""
+        self._no_room = ""
 
     def _lacking(self) -> str:
         try:
@@ -182,13 +183,21 @@ class Ledger:
         """Like `append`, but where the disk takes nothing it waits until it does."""
         while entries:
             try:
-                return await self.append(entries)
+                await self.append(entries)
             except LedgerFull as error:
-                self._say(str(error))
+                self._not_written = str(error)
+                self._say(self._not_written)
                 await asyncio.sleep(_ROOM_RETRY)
+            else:
+                self._not_written = ""
+                return
+
+    @property
+    def problem(self) -> str:
+        """Why no row can be written now; empty where they can."""
+        return self._not_written or self._no_room
 
     def _say(self, problem: str) -> None:
-        self.problem = problem
         if (now := time.monotonic()) - self._said_at > _SAY_AGAIN:
             self._said_at = now
             log.error("ledger_paused", problem=problem, effect="nothing new is sent, every file is kept")
