@@ -109,7 +109,7 @@ class Receiver:
         return Views(self.meter.text, self._checks, frozenset({"directory"}), self._status)
 
     def _checks(self) -> dict[str, Check]:
-        disk, paused = self._intake.disk_problem or self._worker.disk_problem, self._intake.paused
+        disk, paused = self._worker.disk_problem, self._intake.paused
         return {
             "link": Check(self._link.proved(), self._link.problem or "the server answers"),
             "consumer": Check(not paused, paused or f"pulling from {self._own.consumer}"),

@@ -39,7 +39,6 @@ class Intake:
         self._said: tuple[str, float] = ("", 0.0)
         self.info = ConsumerInfo()
         self.paused = "not connected yet"
-        self.disk_problem = ""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; when it returns, all that was delivered to us is in the hands.
@@ -110,12 +109,13 @@ class Intake:
             self._hands.take(Arrival(*heard))
 
     async def _disk_ready(self, session: Session) -> None:
+        before = ""
         while problem := await self._disk():
-            self.disk_problem = problem
+            before = problem
             await self._pause(problem, _DISK_RETRY, session)
-        if self.disk_problem:
-            log.info("pulling_again", after=self.disk_problem)
-        self.disk_problem = self.paused = ""
+        if before:
+            log.info("pulling_again", after=before)
+        self.paused = ""
 
     async def _pause(self, reason: str, seconds: float, session: Session) -> None:
         self.paused = reason

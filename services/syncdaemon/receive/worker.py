@@ -47,6 +47,7 @@ class Worker:
         self._groups = asyncio.Semaphore(_GROUPS)
         self._large = Large(link, self._store, self._threads)
         self._disk_trouble: tuple[str, float] = ("", 0.0)  # and when it was seen
+        self._no_room = ""
 
     async def run(self, intake: Intake, stop: asyncio.Event) -> None:
         """Until `stop`; then what is held is finished, or put back. Raises SettingsError of the intake."""
@@ -65,17 +66,21 @@ class Worker:
 
     @property
     def disk_problem(self) -> str:
-        """Why nothing could be written of late; nothing since something was."""
-        return self._disk_problem_within(_DISK_MEMORY)
+        """Why nothing is written: by the newest look at the room, or by trouble of late with nothing written since."""
+        return self._no_room or self._disk_trouble_within(_DISK_MEMORY)
 
-    def _disk_problem_within(self, seconds: float) -> str:
+    def _disk_trouble_within(self, seconds: float) -> str:
         problem, at = self._disk_trouble
         return problem if time.monotonic() - at < seconds else ""
 
     async def disk(self) -> str:
         """Why nothing is to be pulled now; nothing while the disk can be written to."""
-        if problem := self._disk_problem_within(_DISK_SECONDS):
-            return problem
+        if trouble := self._disk_trouble_within(_DISK_SECONDS):
+            return trouble
+        self._no_room = await self._lacking()
+        return self._no_room
+
+    async def _lacking(self) -> str:
         try:
             free = await in_thread(self._threads, self._home.free_bytes)
         except OSError as error:
