@@ -89,12 +89,19 @@ def _rename_by_link(source: bytes, target: bytes) -> None:
         os.unlink(source)
 
 
+def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
+    """Writes all of it: a disk that gets full takes a part first, and refuses only the next write. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
 def write_durably(path: bytes, data: bytes) -> None:
     """Writes a whole file so that after a power cut there is all of it, or none."""
     temporary = path + b".tmp"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
     try:
-        os.write(fd, data)
+        write_all(fd, data)
         os.fsync(fd)
     finally:
         os.close(fd)

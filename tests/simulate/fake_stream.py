@@ -146,6 +146,7 @@ class FakeStream:
             if "Nats-Expected-Last-Subject-Sequence" in fields and subject in dict(before):
                 raise Refused(400, 10164, "wrong last sequence")
             self._admit(subject, headers, data, fields)
+            self._may_roll_up(fields)
             self._has_room(before, subject, _size(subject, headers, data))
             ids.add(msg_id)
             before.append((subject, _size(subject, headers, data)))
@@ -172,6 +173,7 @@ class FakeStream:
         msg_id = fields.get("Nats-Msg-Id", "")
         if msg_id in self._ids:
             return self._ids[msg_id][0], True
+        self._may_roll_up(fields)
         self._make_room(subject, _size(subject, headers, data))
         self.last_seq += 1
         message = Message(self.last_seq, subject, headers, data, now)
@@ -201,7 +203,9 @@ class FakeStream:
             found = last.seq if last else 0
             if int(fields["Nats-Expected-Last-Subject-Sequence"]) != found:
                 raise Refused(400, 10071, f"wrong last sequence: {found}")
-        if "Nats-Rollup" in fields and not config["allow_rollup_hdrs"]:
+
+    def _may_roll_up(self, fields: Mapping[str, str]) -> None:
+        if "Nats-Rollup" in fields and not self.config["allow_rollup_hdrs"]:
             raise Refused(500, 10111, "rollup not permitted")
 
     def _make_room(self, subject: str, size: int) -> None:

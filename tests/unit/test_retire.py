@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import shutil
 import time
 from collections.abc import Callable
@@ -616,6 +617,14 @@ def test_a_file_is_written_whole_or_not_at_all(home: Home, monkeypatch: pytest.M
         patch.setattr(os, "fsync", full_disk)
         with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
             write_durably(place, b"after")
+    assert read(place) == b"before"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3, hard))  # as of a disk that gets full: the first write is cut short
+    try:
+        with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+            write_durably(place, b"after")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert read(place) == b"before"
 
     write_durably(place, b"after")

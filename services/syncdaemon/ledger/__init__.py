@@ -21,7 +21,7 @@ from typing import Any
 import structlog
 
 from syncdaemon import chain
-from syncdaemon.disk import fsync_dir, lock_file
+from syncdaemon.disk import fsync_dir, lock_file, write_all
 from syncdaemon.errors import LedgerFull, SettingsError
 from syncdaemon.ledger.attempts import open_attempts
 from syncdaemon.ledger.files import (
@@ -91,6 +91,8 @@ class Ledger:
         self._fd = -1
         self._file = ""
         self._size = 0
+        self._torn = b""
+        self._spoiled = False
         self._lock = -1
         self._said_at = -_SAY_AGAIN
         self._queue: list[tuple[Sequence[Entry], asyncio.Future[None]]] = []
@@ -98,7 +100,9 @@ class Ledger:
         self._thread = ThreadPoolExecutor(1, "ledger")
 
     def open(self, recent: Callable[[dict[str, Any]], None] = lambda row: None) -> None:
-        """Takes the ledger, checks its newest file and repairs a torn end of it; its newest rows go to `recent`.
+        """Takes the ledger and checks its newest file, whose newest rows go to `recent`.
+
+        A torn end is repaired with the first row that is written: a disk that is full now may take it later.
 
         Raises SettingsError where the folder can't be used, LedgerDamaged where the ledger does not hold together.
         """
@@ -135,22 +139,8 @@ class Ledger:
         for line in tail:
             recent(json.loads(line))
         self._file = newest.name
-        if torn := torn_end(newest):
-            self._repair(newest, torn)
-
-    def _repair(self, path: Path, torn: bytes) -> None:
-        """Puts a `recovered` row in the place of a torn end. Cut off half way, it is a torn end again."""
-        fields: Row = {"bytes": len(torn), "sha256": sha256(torn).hexdigest()}
-        line, self.head = chain.seal(self.head, self.site, now_text(), "recovered", fields)
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            start = os.fstat(fd).st_size - len(torn)
-            os.pwrite(fd, line + b"\n", start)
-            os.ftruncate(fd, start + len(line) + 1)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        self.rows += 1
+        self._torn = torn_end(newest)
+        self._size = newest.stat().st_size - len(self._torn)
 
     @property
     def next_row(self) -> int:
@@ -229,6 +219,10 @@ class Ledger:
 
     def _commit(self, group: Sequence[Entry]) -> None:
         """Writes the rows and waits for the disk. After an error the file ends where it ended before."""
+        if self._torn:
+            self._repair()
+        if self._spoiled:
+            self._cut_back()
         head, lines, ts = self.head, bytearray(), now_text()
         for event, fields in group:
             line, head = chain.seal(head, self.site, ts, event, fields)
@@ -237,16 +231,38 @@ class Ledger:
         self._choose_file(ts)
         try:
             began = time.perf_counter()
-            _write_all(self._fd, lines)
+            write_all(self._fd, lines)
             os.fdatasync(self._fd)
             spent = time.perf_counter() - began
         except OSError:
-            os.ftruncate(self._fd, self._size)
+            self._spoiled = True
+            self._cut_back()
             raise
         self._size += len(lines)
         self.head = head
         self.rows += len(group)
         self._fsynced(spent, len(group))
+
+    def _repair(self) -> None:
+        """Puts a `recovered` row in the place of the torn end. Cut off half way, it is a torn end again."""
+        fields: Row = {"bytes": len(self._torn), "sha256": sha256(self._torn).hexdigest()}
+        line, head = chain.seal(self.head, self.site, now_text(), "recovered", fields)
+        fd = os.open(self.folder / self._file, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.lseek(fd, self._size, os.SEEK_SET)
+            write_all(fd, line + b"\n")
+            os.ftruncate(fd, self._size + len(line) + 1)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        self._torn = b""
+        self.head = head
+        self.rows += 1
+
+    def _cut_back(self) -> None:
+        """Takes off what a failed write has left. Where the disk does not even take that, the next commit does it."""
+        os.ftruncate(self._fd, self._size)
+        self._spoiled = False
 
     def _choose_file(self, ts: str) -> None:
         """Opens the file of the day. A clock that was set back does not open an older file again."""
@@ -254,12 +270,13 @@ class Ledger:
         name = max(wanted, self._file)
         if name == self._file and self._fd >= 0:
             return
+        fd = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
         if self._fd >= 0:
             os.close(self._fd)
-        self._fd = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        self._size = os.fstat(self._fd).st_size
-        self._file = name
+        self._fd = fd
+        self._size = os.fstat(fd).st_size
         fsync_dir(self.folder)
+        self._file = name
 
     async def receipts_of(self, wanted: Mapping[Place, int]) -> dict[Place, list[Row]]:
         """The receipts of these files, so many of each, the best ones last. New rows wait meanwhile."""
@@ -275,9 +292,3 @@ class Ledger:
             if fd >= 0:
                 os.close(fd)
         self._fd = self._lock = -1
-
-
-def _write_all(fd: int, data: bytearray) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]

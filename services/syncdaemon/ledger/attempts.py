@@ -56,7 +56,7 @@ def _rows_since(existing: list[Path], n: int) -> Iterator[dict[str, Any]]:
     first = 0  # the file that holds row n: the last one that begins at or before it
     for at, path in enumerate(existing):
         with path.open("rb") as lines:
-            if json.loads(lines.readline())["n"] <= n:
+            if (line := lines.readline()).endswith(b"\n") and json.loads(line)["n"] <= n:
                 first = at
     for path in existing[first:]:
         with path.open("rb") as lines:

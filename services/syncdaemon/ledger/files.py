@@ -122,8 +122,10 @@ def rows_numbered(folder: Path, site: str, wanted: Callable[[int], bool]) -> Ite
         n = 0
         with path.open("rb") as file:
             for line in file:
+                if not line.endswith(b"\n"):
+                    break
                 n = n + 1 if n else int(json.loads(line)["n"])
-                if wanted(n) and line.endswith(b"\n"):
+                if wanted(n):
                     row: dict[str, Any] = json.loads(line)
                     yield row
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import zstandard
 
+from syncdaemon.disk import write_all
 from syncdaemon.incoming import Rejected, Wanted
 
 _WINDOW = 8 << 20  # bytes of memory that a frame may ask for; every decoder has so much (RFC 8878, 3.1.1.1.2)
@@ -53,8 +54,7 @@ class Draft:
         if self._size > self._wanted.size:
             raise Unfit("too_long", f"it has more than the {self._wanted.size} bytes of its Edge-Size")
         self._digest.update(data)
-        while data:
-            data = data[os.write(self._fd, data) :]
+        write_all(self._fd, data)
 
     def complete(self) -> None:
         """All is written. Raises Unfit where that is not what was announced.
