@@ -291,9 +291,9 @@ class Edge:
         (self.replay / name).unlink(missing_ok=True)
 
     def open_writer(self, name: str) -> None:
-        """A producer opens its file once more, to write to it later. It has one such file at a time."""
+        """A producer opens its file once more, to write to it later, and never waits. It has one at a time."""
         if self.writer < 0 and (self.replay / name).exists():
-            self.writer = os.open(self.replay / name, os.O_WRONLY)
+            self.writer = os.open(self.replay / name, os.O_WRONLY | os.O_NONBLOCK)
 
     def write_late(self, data: bytes) -> None:
         """It writes now, wherever that file is by now, and closes it."""

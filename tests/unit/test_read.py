@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from syncdaemon import lease
 from syncdaemon.backlog import Candidate
 from syncdaemon.model import Content, Fit, Refusal, Stamp
+from syncdaemon.objects.source import Changed, Source
 from syncdaemon.packing import Packer, digest
 from syncdaemon.settle import recheck_wait
 from syncdaemon.spool.moves import stamp_of
@@ -107,7 +108,7 @@ def leased(file: Path) -> Path:
     with file.open("ab") as writer:
         fd = os.open(file, os.O_RDONLY)
         try:
-            if not lease.has_writer(fd, 0):
+            if not lease.has_writer(fd):
                 pytest.skip(f"no leases on {file}")
         finally:
             os.close(fd)
@@ -320,6 +321,37 @@ def test_a_writer_that_comes_while_a_large_file_is_read_does_not_wait(
     data = content(look(tmp_path)).data
     assert data is not None
     assert data.startswith(b"EVIDENCE\x00")
+
+
+@pytest.mark.usefixtures("_lease_signal_ignored")
+@pytest.mark.parametrize("size", [100, 1 << 19])
+def test_a_writer_that_comes_while_a_file_is_read_in_pieces_does_not_wait(
+    tmp_path: Path, leased: Path, size: int
+) -> None:
+    """However small it is: on a slow link small files are large ones, and other work comes between the pieces."""
+    settled(leased, bytes(size))
+    begun = Reader(os.fsencode(tmp_path), QUIET, FIT).begin(Candidate(b"file"), later())
+    assert isinstance(begun, Hashing)
+    assert written(leased, b"EVIDENCE")
+    assert isinstance(hashed(begun), NotYet)
+
+
+@pytest.mark.usefixtures("_lease_signal_ignored")
+@pytest.mark.parametrize("size", [100, 1 << 19])
+def test_a_writer_that_comes_while_a_file_is_uploaded_does_not_wait(leased: Path, size: int) -> None:
+    """However small it is: on a slow link it is open for minutes. The upload is begun again."""
+    settled(leased, bytes(size))
+    source = Source(os.fsencode(leased), version(leased), {})
+    assert written(leased, b"EVIDENCE")
+    with pytest.raises(Changed):
+        source.check()
+    source.close()
+
+
+def test_a_file_that_somebody_writes_is_not_uploaded(leased: Path) -> None:
+    """It is told apart before the first byte is read."""
+    with leased.open("ab"), pytest.raises(Changed, match="being written to"):
+        Source(os.fsencode(leased), version(leased), {})
 
 
 def test_a_file_waits_out_its_quiet_time(tmp_path: Path, file: Path) -> None:

@@ -41,7 +41,7 @@ class Source:
         self._fd = os.open(path, lease.READ)
         try:
             self.check()
-            if lease.has_writer(self._fd, stamp.size):
+            if lease.has_writer(self._fd):
                 raise Changed("it is being written to")
         except BaseException:
             os.close(self._fd)

@@ -15,6 +15,7 @@ from syncdaemon.backlog import Candidate
 from syncdaemon.model import Content, Fit, Refusal, Stamp
 
 _PIECE = 1 << 20
+_SMALL = 64 << 10  # bytes that are read in no time
 _STEP = 32  # pieces: a tenth of a second or so
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 _OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)  # says nothing about the file
@@ -81,7 +82,7 @@ class Reader(NamedTuple):
             yield self._look(candidate, now_ns)
 
     def _look(self, candidate: Candidate, now_ns: int) -> Look:
-        opened = self._open(candidate, now_ns)
+        opened = self._open(candidate, now_ns, at_once=True)
         if not isinstance(opened, _Opened):
             return opened
         fd, name, stamp = opened
@@ -106,7 +107,7 @@ class Reader(NamedTuple):
         opened = self._open(candidate, now_ns)
         return Hashing(self, candidate, opened) if isinstance(opened, _Opened) else opened
 
-    def _open(self, candidate: Candidate, now_ns: int) -> _Opened | Look:
+    def _open(self, candidate: Candidate, now_ns: int, at_once: bool = False) -> _Opened | Look:
         try:
             fd = os.open(b"%b/%b" % (self.root, candidate.path), lease.READ)
         except OSError as error:
@@ -114,7 +115,7 @@ class Reader(NamedTuple):
         look: Look | None = None
         try:
             found = os.fstat(fd)
-            if (look := self._incomplete(candidate, fd, found, now_ns)) is None:
+            if (look := self._incomplete(candidate, fd, found, now_ns, at_once)) is None:
                 stamp = Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
                 return _Opened(fd, quote_from_bytes(candidate.path), stamp)
         except OSError as error:
@@ -122,14 +123,16 @@ class Reader(NamedTuple):
         os.close(fd)
         return look
 
-    def _incomplete(self, candidate: Candidate, fd: int, found: os.stat_result, now_ns: int) -> Look | None:
+    def _incomplete(
+        self, candidate: Candidate, fd: int, found: os.stat_result, now_ns: int, at_once: bool
+    ) -> Look | None:
         """Why it is not to be read now; None where it is."""
         if not stat.S_ISREG(found.st_mode):
             return Gone(candidate.path)
         wait = settle.quiet_wait(found.st_ctime_ns, now_ns, self.quiet, candidate.seen_ctime_ns)
         if wait > 0:
             return NotYet(candidate._replace(seen_ctime_ns=found.st_ctime_ns), wait)
-        if lease.has_writer(fd, found.st_size):
+        if lease.has_writer(fd, keep_out=at_once and found.st_size <= _SMALL):
             return self.again(candidate, found.st_ctime_ns)
         return None
 
