@@ -564,7 +564,10 @@ def test_chunks_that_are_missing_do_not_hang_it(nats_server: NatsServer, make_re
 def test_chunks_that_the_site_took_out_and_sent_anew_are_told_by_their_ids(
     nats_server: NatsServer, make_receiver: MakeReceiver
 ) -> None:
-    """A hub that sources a site's bucket keeps both: of an upload begun again, and of chunks behind a gap."""
+    """A hub that sources a site's bucket keeps both: of an upload begun again, and of chunks behind a gap.
+
+    And one that a dead connection brings after all is done.
+    """
     pieces = [os.urandom(50_000) for _ in range(6)]
     data = b"".join(pieces)
     subject, nuid = "$O.edge_replay.C.", "A" * 22
@@ -580,6 +583,7 @@ def test_chunks_that_the_site_took_out_and_sent_anew_are_told_by_their_ids(
         meta = {"name": "it", "bucket": "edge_replay", "nuid": nuid, "size": len(data), "chunks": len(pieces)}
         name = base64.urlsafe_b64encode(b"it").decode()
         await js.publish(f"$O.edge_replay.M.{name}", json.dumps({**meta, "digest": f"SHA-256={sha256}"}).encode())
+        await js.publish(subject + nuid, pieces[2], headers={"Nats-Msg-Id": f"{nuid}.2.3.{'0' * 32}"})
 
     at_server(nats_server.url, upload)
     feed(nats_server.url, [object_message("it.bin", data, "it")])

@@ -92,7 +92,7 @@ class FakeJetStream:
         self.restarts = 0
         self.lossy = False
         self.sessions: set[FakeSession] = set()
-        self.late: list[Frame] = []
+        self.late: list[tuple[Frame, float]] = []
         self.consumers: dict[str, deque[Message]] = {}
 
     def captor(self, subject: str) -> FakeStream | None:
@@ -115,7 +115,7 @@ class FakeJetStream:
     def read_late(self) -> None:
         """Reads what was on its way when its connection broke. Nobody is there to hear the answers."""
         late, self.late = self.late, []
-        for frame in late:
+        for frame, _ in late:
             self.handle(frame)
 
     def cut(self, reason: str = "connection reset by peer") -> None:

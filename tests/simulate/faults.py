@@ -61,7 +61,7 @@ class ArrivesLate(CutAfter):
 
     def strike(self, session: FakeSession, frame: Frame) -> None:
         """Kept for later."""
-        session.hub.late += [frame, *session.arrived]
+        session.hub.late += [(late, session.hub.clock.now) for late in (frame, *session.arrived)]
         session.cut("connection reset by peer")
 
 

@@ -341,6 +341,21 @@ class TestHowItGoesOn:
         assert site.heard.size == len(data_of(20)) - 14 * KIB
         assert await read_back(site.jetstream, content.sha256) == data_of(20)
 
+    async def test_a_chunk_that_comes_after_the_window_is_one_too_many(self, site: Site) -> None:
+        """A limit, where the upload was finished before: any client sees that it is wrong. The next upload heals it."""
+        content = site.file(data_of(4))
+        await site.store(content)
+        session, data = await site.jetstream.session(), data_of(4)
+        late = chunks.Chunk(chunks.nuid_of(content.sha256, KIB, "here"), 2, 1, "0" * 32)  # an id that is not known
+        await session.request(
+            chunks.chunk_subject(late.nuid), data[2 * KIB : 3 * KIB], late.headers(content.sha256, None)
+        )
+        with pytest.raises(AssertionError):
+            await read_back(site.jetstream, content.sha256)
+
+        await site.stores(content)
+        assert await read_back(site.jetstream, content.sha256) == data
+
     async def test_an_empty_bucket_is_filled_again(self, site: Site) -> None:
         """Purged, or gone altogether."""
         content = site.file(data_of(20))

@@ -800,6 +800,8 @@ class ReplayDirectory(RuleBasedStateMachine):
         while self.disk:
             waiting = len(self.disk)
             self.a_scan_in_a_quiet_moment()
+            if self.backlog.wants_scan:  # names of what had gone took the room until then
+                self.a_scan_in_a_quiet_moment()
             self.clock += 10
             while taken := self._take_all():
                 assert len(taken) == len(set(taken)), "twice in one batch"
