@@ -27,7 +27,7 @@ run: $(VENV)/.installed-dev ## the daemon with a server of its own and a folder 
 test: $(VENV)/.installed-test ## the tests, but for the slow ones; ARGS="-k name" picks
 	@$(BIN)/python -m pytest -m "not slow and not lengthy and not manifests and not container" $(ARGS)
 
-test-lengthy: $(VENV)/.installed-test ## other tests that take minutes: the other end, slow links, the runbook, the alerts
+test-lengthy: $(VENV)/.installed-test ## other tests that take minutes: full disks and streams, the other end, slow links, the runbook, the alerts
 	@$(BIN)/python -m pytest tests/integration -m lengthy $(ARGS)
 
 test-deps: $(PROMETHEUS)/.unpacked ## the system packages that a few tests need (Debian; as root, or with sudo)

@@ -22,7 +22,7 @@ from tests.support.audit import Audit, File, audit
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.server import MakeNatsServer
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.lengthy]
 
 STREAM = "swarm_jobs"
 FILES = [(b"%d/f%d" % (number % 5, number), b"evidence %d " % number * 100) for number in range(60)]
