@@ -14,7 +14,7 @@ import pytest
 from syncdaemon.spool.retire import Hold
 from tests.simulate.edge import LONG, MAX_PAYLOAD, TOO_LONG, Death, Edge
 from tests.simulate.fake_jetstream import FakeSession, Fault, Frame
-from tests.simulate.faults import AckLost, ArrivesLate, CutAfter
+from tests.simulate.faults import AckLost, ArrivesLate, CutAfter, StreamFull
 
 LARGE = b"L" * (MAX_PAYLOAD + 1)
 
@@ -276,6 +276,29 @@ def test_what_the_server_lost_is_sent_again_from_the_hold(holding_edge: Edge) ->
     assert sorted(message.data for message in edge.history()) == [b"new", b"one", b"two"]
     assert {row["path"] for row in edge.rows("held_lost")} == {"a", "folder/b"}
     assert len(edge.rows("published")) == 5
+
+
+def test_a_name_that_is_used_again_replaces_what_the_server_lost(holding_edge: Edge) -> None:
+    """A limit: what waits at its old path to be sent again is replaced as any file is that is not delivered yet."""
+    edge = holding_edge
+
+    async def scene() -> None:
+        edge.begin()
+        await until(edge.held)
+        edge.hub.fault = StreamFull()
+        edge.hub.lose_power(1_000)
+        await asyncio.sleep(20)
+        assert [path.name for path in edge.waiting()] == ["a"]
+        edge.drop("a", b"new")
+        edge.hub.fault = Fault()
+        await asyncio.sleep(100)
+        await edge.end()
+
+    edge.drop("a", b"one")
+    edge.do(scene())
+    edge.check()
+    assert [row["path"] for row in edge.rows("held_lost")] == ["a"]
+    assert [message.data for message in edge.history()] == [b"new"]
 
 
 @pytest.mark.parametrize("losses", [1, 2])

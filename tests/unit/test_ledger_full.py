@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ from syncdaemon import ledger as module
 from syncdaemon.errors import LedgerFull
 from syncdaemon.ledger import Entry, Ledger, files
 from syncdaemon.verify import audit
+from tests.support.limit import FILE_BYTES, OPEN_FILES, limit
 
 SITE = "here"
 
@@ -41,17 +39,6 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     audit(folder, SITE, seen=found.append)
     return found
-
-
-@contextmanager
-def limit(what: int, most: int) -> Iterator[None]:
-    """The kernel gives this process no more of it; a file's bytes: a write is cut short first, as on a full disk."""
-    soft, hard = resource.getrlimit(what)
-    resource.setrlimit(what, (most, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(what, (soft, hard))
 
 
 async def test_it_says_so_until_the_row_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,7 +77,7 @@ async def test_a_part_of_a_row_is_taken_back(tmp_path: Path, room: int) -> None:
     whole = path.read_bytes()
     ledger = Ledger(tmp_path, SITE)
     ledger.open()
-    with limit(resource.RLIMIT_FSIZE, len(whole) + room), pytest.raises(LedgerFull):
+    with limit(FILE_BYTES, len(whole) + room), pytest.raises(LedgerFull):
         await ledger.append(link("b"))
     assert path.read_bytes() == whole
     await ledger.append(link("c"))
@@ -111,7 +98,7 @@ async def test_a_torn_end_that_the_disk_has_no_room_to_repair(tmp_path: Path, ro
         left = path.read_bytes().removeprefix(whole)
         ledger = Ledger(tmp_path, SITE)
         ledger.open()
-        with limit(resource.RLIMIT_FSIZE, len(torn) + room):
+        with limit(FILE_BYTES, len(torn) + room):
             for _ in range(3):
                 with pytest.raises(LedgerFull):
                     await ledger.append(link("b"))
@@ -134,7 +121,7 @@ async def test_a_day_whose_file_can_not_be_made(tmp_path: Path, monkeypatch: pyt
     ledger.open()
     await ledger.append(link("a"))
     monkeypatch.setattr(module, "now_text", lambda: "2026-11-25T00:00:00.000000Z")
-    with limit(resource.RLIMIT_NOFILE, 3):
+    with limit(OPEN_FILES, 3):
         for _ in range(2):
             with pytest.raises(LedgerFull, match="Too many open files"):
                 await ledger.append(link("b"))
@@ -155,7 +142,7 @@ async def test_what_can_not_even_be_taken_back(tmp_path: Path, monkeypatch: pyte
     def broken(fd: int, length: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    with monkeypatch.context() as disk, limit(resource.RLIMIT_FSIZE, size + 20):
+    with monkeypatch.context() as disk, limit(FILE_BYTES, size + 20):
         disk.setattr(os, "ftruncate", broken)
         with pytest.raises(LedgerFull, match="Input/output error"):
             await ledger.append(link("b"))

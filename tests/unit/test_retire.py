@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import resource
 import shutil
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from syncdaemon.spool import retire as module
 from syncdaemon.spool.home import Home
 from syncdaemon.spool.moves import stamp_of
 from syncdaemon.spool.retire import Archive, Hold, Retired
+from tests.support.limit import FILE_BYTES, limit
 from tests.support.replay import content_of, full, meanwhile, read, tree, waiting, write
 
 HOLD = 150.0
@@ -618,13 +618,8 @@ def test_a_file_is_written_whole_or_not_at_all(home: Home, monkeypatch: pytest.M
         with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
             write_durably(place, b"after")
     assert read(place) == b"before"
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (3, hard))  # as of a disk that gets full: the first write is cut short
-    try:
-        with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
-            write_durably(place, b"after")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with limit(FILE_BYTES, 3), pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+        write_durably(place, b"after")
     assert read(place) == b"before"
 
     write_durably(place, b"after")
