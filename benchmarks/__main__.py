@@ -15,7 +15,7 @@ from benchmarks.measure import BenchmarkFailed
 from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.process import place, say
 from benchmarks.report import head
-from syncdaemon.errors import SettingsError
+from syncdaemon.base.errors import SettingsError
 
 SECTIONS: dict[str, Callable[[Plan], str]] = {
     "drain": drain.section,

@@ -24,9 +24,9 @@ from benchmarks.measure import BenchmarkFailed, Cost, Memory, Result
 from benchmarks.process import settings
 from benchmarks.workload import Workload
 from syncdaemon import parts
+from syncdaemon.base.model import Content, Stamp
 from syncdaemon.link import frame
 from syncdaemon.message import MessageSettings, encode
-from syncdaemon.model import Content, Stamp
 from syncdaemon.stream import StreamSettings
 
 WINDOW_MESSAGES = 1_000

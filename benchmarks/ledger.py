@@ -15,7 +15,7 @@ from benchmarks.plan import Plan
 from benchmarks.process import SITE, STREAM, command, environment, place, say
 from benchmarks.report import table
 from syncdaemon import chain
-from syncdaemon.model import Row
+from syncdaemon.base.model import Row
 
 _DAYS = 3
 _WITHIN = 600.0  # seconds

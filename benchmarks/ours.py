@@ -24,10 +24,10 @@ import structlog
 
 from benchmarks.measure import BenchmarkFailed, Cost, Memory, Result
 from benchmarks.process import settings
+from syncdaemon.base.model import Receipt
 from syncdaemon.batching import Choice, Way
 from syncdaemon.daemon import Daemon
 from syncdaemon.link import Session
-from syncdaemon.model import Receipt
 
 
 class Witness:

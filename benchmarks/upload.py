@@ -18,10 +18,10 @@ import structlog
 
 from benchmarks.measure import BenchmarkFailed, Cost, Memory, Result
 from benchmarks.process import settings
+from syncdaemon.base.model import Content, Refusal
 from syncdaemon.daemon import Daemon
 from syncdaemon.ledger import Entry
 from syncdaemon.link import Session
-from syncdaemon.model import Content, Refusal
 
 
 class Witness:

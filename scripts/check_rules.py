@@ -19,7 +19,7 @@ from pathlib import Path
 import yaml
 
 from scripts.prometheus import find_binary
-from syncdaemon.errors import SettingsError
+from syncdaemon.base.errors import SettingsError
 
 
 def rules_in(manifests: str) -> str:

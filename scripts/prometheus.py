@@ -15,8 +15,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from syncdaemon.base.errors import ConnectTimeout, SettingsError
 from syncdaemon.devserver import HOST, free_port, leashed
-from syncdaemon.errors import ConnectTimeout, SettingsError
 
 UNPACKED = Path(__file__).parents[1] / ".cache/prometheus"
 

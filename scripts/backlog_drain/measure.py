@@ -9,7 +9,7 @@ from typing import Protocol
 
 from scripts.backlog_drain.plan import Plan, Run
 from scripts.backlog_drain.sight import Seen
-from syncdaemon.errors import ConnectTimeout, SyncError
+from syncdaemon.base.errors import ConnectTimeout, SyncError
 
 _LOOK_SECONDS = 0.25
 _SAY_SECONDS = 5.0

@@ -16,9 +16,9 @@ from nats.errors import Error
 
 from scripts.backlog_drain.measure import NotMeasured
 from syncdaemon import parts
-from syncdaemon.errors import ConnectTimeout
+from syncdaemon.base.errors import ConnectTimeout
+from syncdaemon.base.model import Content, Stamp
 from syncdaemon.message import encode
-from syncdaemon.model import Content, Stamp
 from syncdaemon.receive.consumer import ConsumerSettings
 from syncdaemon.settings import Settings
 

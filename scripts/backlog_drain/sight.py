@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scripts.prometheus import Api
-from syncdaemon.errors import SettingsError
+from syncdaemon.base.errors import SettingsError
 
 
 @dataclass(frozen=True)

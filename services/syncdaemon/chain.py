@@ -14,8 +14,8 @@ from hashlib import sha256
 from json.encoder import encode_basestring_ascii
 from typing import Any, NamedTuple
 
-from syncdaemon.errors import SyncError
-from syncdaemon.model import Row
+from syncdaemon.base.errors import SyncError
+from syncdaemon.base.model import Row
 
 VERSION = 1
 EVENTS = frozenset(

@@ -17,13 +17,14 @@ from urllib.parse import unquote_to_bytes
 import structlog
 
 from syncdaemon import __version__, parts
+from syncdaemon.base.errors import ConnectTimeout, SettingsError
+from syncdaemon.base.model import Content, Receipt, Refusal, Row, Stamp
+from syncdaemon.base.tasks import background, finish
 from syncdaemon.deliver import Delivery, Recorded
 from syncdaemon.doubt import Recent
-from syncdaemon.errors import ConnectTimeout, SettingsError
 from syncdaemon.ledger import Entry, Ledger, now_text, open_attempts
 from syncdaemon.link import STOPPED, Link, Session
 from syncdaemon.metrics import Live, Metrics
-from syncdaemon.model import Content, Receipt, Refusal, Row, Stamp
 from syncdaemon.objects import Objects
 from syncdaemon.presence import lost
 from syncdaemon.publish import Lane, Publisher
@@ -31,7 +32,6 @@ from syncdaemon.recheck import Recheck
 from syncdaemon.report import Report
 from syncdaemon.settings import Settings
 from syncdaemon.spool import Spool
-from syncdaemon.tasks import background, finish
 from syncdaemon.web import Views, Web
 
 FINISH_SECONDS = 10.0  # how long acknowledgements under way are awaited at the end

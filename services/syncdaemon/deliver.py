@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from syncdaemon.model import AsObject, Content, Fit, Held, Outcome, Receipt, Refusal, Row
+from syncdaemon.base.model import AsObject, Content, Fit, Held, Outcome, Receipt, Refusal, Row
 
 OVERLAP = 8  # batches between reading and retiring; the publisher's window bounds them in bytes
 

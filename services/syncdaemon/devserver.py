@@ -30,7 +30,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from syncdaemon.errors import SettingsError
+from syncdaemon.base.errors import SettingsError
 
 HOST = "127.0.0.1"
 # Below the range from which systems take the near end of outgoing connections (Linux: from 32768 on): none of

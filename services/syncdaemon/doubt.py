@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from syncdaemon.model import Seen
+from syncdaemon.base.model import Seen
 
 _FAR_AGO = float("-inf")
 _RECENT = 16_384  # sequences: far more than can be stored and not yet recorded

@@ -9,8 +9,8 @@ from contextlib import aclosing
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from syncdaemon import packing
-from syncdaemon.errors import LanePaused
+from syncdaemon.base import packing
+from syncdaemon.base.errors import LanePaused
 from syncdaemon.history import contents
 from syncdaemon.link import Session
 from syncdaemon.message import Stored

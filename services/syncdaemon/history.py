@@ -14,10 +14,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-from syncdaemon.errors import LanePaused
+from syncdaemon.base.errors import LanePaused
+from syncdaemon.base.model import Seen
 from syncdaemon.link import Conversation, Heard, Session
 from syncdaemon.message import Stored, header_fields
-from syncdaemon.model import Seen
 from syncdaemon.verdict import NO_MESSAGE
 
 _BATCH = 1_000

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from syncdaemon import packing
-from syncdaemon.model import Content, Stamp
+from syncdaemon.base import packing
+from syncdaemon.base.model import Content, Stamp
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, suppress
 from hashlib import sha256
 
-from syncdaemon.errors import LanePaused
+from syncdaemon.base.errors import LanePaused
+from syncdaemon.base.model import Held
 from syncdaemon.history import since
 from syncdaemon.link import Session
 from syncdaemon.message import Stored
-from syncdaemon.model import Held
 from syncdaemon.stream import StreamInfo, look
 from syncdaemon.verdict import NO_MESSAGE
 

@@ -9,8 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from syncdaemon import settle
-from syncdaemon.disk import fsync_dir
-from syncdaemon.errors import SyncError
+from syncdaemon.base.disk import fsync_dir
+from syncdaemon.base.errors import SyncError
 
 
 class PutError(SyncError):

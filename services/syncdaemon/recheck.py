@@ -15,8 +15,8 @@ from urllib.parse import unquote_to_bytes
 
 import structlog
 
-from syncdaemon.errors import LanePaused, LinkDown
-from syncdaemon.model import Held, Place, Row
+from syncdaemon.base.errors import LanePaused, LinkDown
+from syncdaemon.base.model import Held, Place, Row
 
 _RETRY = 1.0  # seconds
 _STUCK = 60.0  # seconds until a file that could not be put back is tried again: each try is a row

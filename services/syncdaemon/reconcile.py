@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from syncdaemon.model import Seen
+from syncdaemon.base.model import Seen
 
 _OWN, _COVERED = 1, 2
 

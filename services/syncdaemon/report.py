@@ -9,9 +9,9 @@ from math import isfinite
 from typing import Any
 
 from syncdaemon import __version__
+from syncdaemon.base.model import Receipt, Refusal
 from syncdaemon.ledger import Ledger, now_text
 from syncdaemon.link import Link
-from syncdaemon.model import Receipt, Refusal
 from syncdaemon.objects import Objects
 from syncdaemon.publish import Publisher
 from syncdaemon.settings import Settings

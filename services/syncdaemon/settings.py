@@ -17,10 +17,10 @@ import pydantic
 from pydantic import AfterValidator, BeforeValidator, Field, Secret, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from syncdaemon import units
-from syncdaemon.errors import SettingsError
-from syncdaemon.timetable import OFF, Timetable, timetable
-from syncdaemon.units import MASK, Wrong
+from syncdaemon.base import units
+from syncdaemon.base.errors import SettingsError
+from syncdaemon.base.timetable import OFF, Timetable, timetable
+from syncdaemon.base.units import MASK, Wrong
 
 Source = Literal["flag", "environment", ".env", "default"]
 Texts = Mapping[str, str | None]

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from syncdaemon import fetch
-from syncdaemon.disk import is_locked
-from syncdaemon.errors import LanePaused, SettingsError
+from syncdaemon.base.disk import is_locked
+from syncdaemon.base.errors import LanePaused, SettingsError
+from syncdaemon.base.model import Seen
 from syncdaemon.history import contents, one_by_one, since
 from syncdaemon.ledger import lock_path, rows_numbered
 from syncdaemon.link import Session
-from syncdaemon.model import Seen
 from syncdaemon.reconcile import Comparison, Fetched, Problem, Receipts, second_look
 from syncdaemon.stream import captured
 from syncdaemon.verdict import NO_STREAM

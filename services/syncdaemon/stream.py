@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from syncdaemon.errors import LanePaused, SettingsError
+from syncdaemon.base.errors import LanePaused, SettingsError
 from syncdaemon.link import Session
 from syncdaemon.verdict import NO_STREAM
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from syncdaemon import chain
-from syncdaemon.disk import is_locked
-from syncdaemon.errors import LedgerDamaged
+from syncdaemon.base.disk import is_locked
+from syncdaemon.base.errors import LedgerDamaged
 from syncdaemon.ledger import Damage, end, files, lock_path, read
 
 

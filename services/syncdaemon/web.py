@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from syncdaemon.errors import SettingsError
+from syncdaemon.base.errors import SettingsError
 
 
 class Check(NamedTuple):

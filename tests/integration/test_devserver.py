@@ -16,8 +16,8 @@ from pathlib import Path
 import nats
 import pytest
 
+from syncdaemon.base.errors import SettingsError
 from syncdaemon.devserver import HOST, NatsServer, find_binary, free_port
-from syncdaemon.errors import SettingsError
 from tests.support.jetstream import messages
 from tests.support.server import MakeNatsServer
 

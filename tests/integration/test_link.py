@@ -28,10 +28,10 @@ from nats.aio.client import Client
 from nats.aio.transport import TcpTransport
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
+from syncdaemon.base.errors import ConnectTimeout, LinkDown
+from syncdaemon.base.tasks import background
 from syncdaemon.devserver import HOST, NatsServer, free_port
-from syncdaemon.errors import ConnectTimeout, LinkDown
 from syncdaemon.link import STOPPED, Link, LinkSettings, Session, _explain, frame, visit
-from syncdaemon.tasks import background
 from tests.support.certificates import Certificates
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import messages

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from syncdaemon.errors import SettingsError
+from syncdaemon.base.errors import SettingsError
 from syncdaemon.settings import VARIABLES, Settings
 
 PAGE = (Path(__file__).parents[2] / "docs/CONFIGURATION.md").read_text(encoding="utf-8")

@@ -199,7 +199,7 @@ def test_a_planted_breach_is_found(part: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("part", "source"),
     [
-        ("chain", "import json\nfrom syncdaemon.errors import SyncError"),
+        ("chain", "import json\nfrom syncdaemon.base.errors import SyncError"),
         ("publish", "import asyncio\nfrom syncdaemon import link, model"),
         ("spool", "from syncdaemon.spool import watch\nfrom syncdaemon import __version__"),
         ("link", "from nats.aio.client import Client"),

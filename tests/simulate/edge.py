@@ -31,8 +31,8 @@ from urllib.parse import quote
 import pytest
 import structlog
 
+import syncdaemon.base.disk
 import syncdaemon.daemon
-import syncdaemon.disk
 import syncdaemon.ledger
 import syncdaemon.spool
 from syncdaemon.batching import Choice, Way
@@ -226,7 +226,7 @@ class Edge:
             if name.startswith(tuple(f"syncdaemon.{part}" for part in ("spool", "ledger", "objects", "disk"))):
                 put(module, "ThreadPoolExecutor", self._executor, raising=False)
                 put(module, "os", MortalOs(self), raising=False)
-        put(syncdaemon.disk, "_renameat2", self._step("disk", syncdaemon.disk._renameat2))
+        put(syncdaemon.base.disk, "_renameat2", self._step("disk", syncdaemon.base.disk._renameat2))
         put(syncdaemon.daemon, "Spool", partial(Spool, clock=self.clock.monotonic))
         put(syncdaemon.daemon, "Link", self._link)
         put(syncdaemon.daemon, "Web", NoWeb)

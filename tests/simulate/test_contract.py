@@ -19,14 +19,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from syncdaemon import parts
+from syncdaemon.base.errors import LanePaused, LinkDown, SettingsError
+from syncdaemon.base.model import AsObject, Content, Held, Outcome, Receipt, Refusal, Row, Seen, Stamp
 from syncdaemon.batching import SAMPLE, Choice, Way
 from syncdaemon.devserver import NatsServer
 from syncdaemon.doubt import Attempt
-from syncdaemon.errors import LanePaused, LinkDown, SettingsError
 from syncdaemon.history import since
 from syncdaemon.link import Link, LinkSettings, Session, Sink
 from syncdaemon.message import Message, encode
-from syncdaemon.model import AsObject, Content, Held, Outcome, Receipt, Refusal, Row, Seen, Stamp
 from syncdaemon.presence import lost
 from syncdaemon.publish import PROBE_ID, Lane, Publisher
 from syncdaemon.publish.atomic import AtomicFlight

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from syncdaemon.errors import LinkDown
+from syncdaemon.base.errors import LinkDown
 from syncdaemon.pace import Step
 from tests.simulate.edge import MAX_PAYLOAD, Edge
 from tests.simulate.fake_jetstream import FakeJetStream, FakeLink, Fault

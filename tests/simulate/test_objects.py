@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from syncdaemon import chunks
+from syncdaemon.base.model import Content, Refusal, Stamp
 from syncdaemon.link import Buffer, Session, Sink
-from syncdaemon.model import Content, Refusal, Stamp
 from syncdaemon.objects import Objects, ObjectsSettings, janitor, source
 from syncdaemon.objects.upload import Upload
 from tests.simulate.fake_jetstream import FakeSession

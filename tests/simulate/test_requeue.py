@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from syncdaemon.model import Content, Refusal
+from syncdaemon.base.model import Content, Refusal
 from syncdaemon.spool.home import Home
 from syncdaemon.spool.moves import stamp_of
 from syncdaemon.spool.quarantine import Quarantine, entries

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from scripts.prometheus import find_binary
-from syncdaemon.errors import SettingsError
+from syncdaemon.base.errors import SettingsError
 
 _MILLISECONDS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 

@@ -11,7 +11,7 @@ from urllib.parse import quote_from_bytes
 
 import pytest
 
-from syncdaemon.model import Content
+from syncdaemon.base.model import Content
 from syncdaemon.spool.home import Home
 from syncdaemon.spool.moves import stamp_of
 

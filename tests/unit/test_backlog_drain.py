@@ -16,7 +16,7 @@ from scripts.backlog_drain.plan import P95_SECONDS, RUN_SECONDS, Plan, Run, judg
 from scripts.backlog_drain.report import Report
 from scripts.backlog_drain.sight import Seen, Sight
 from scripts.prometheus import Api, Sample
-from syncdaemon.errors import ConnectTimeout, SettingsError
+from syncdaemon.base.errors import ConnectTimeout, SettingsError
 
 EMPTY = Seen(backlog=0, ack_pending=0, floor=10, waiting=2)
 DONE = Seen(backlog=0, ack_pending=0, floor=14, waiting=2)

@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from syncdaemon import chain
+from syncdaemon.base.model import Row
 from syncdaemon.chain import START, BadRow, Head
-from syncdaemon.model import Row
 
 TS = "2026-03-04T05:06:07.000089Z"
 AWKWARD = [

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from syncdaemon import disk
-from syncdaemon.disk import is_locked, lock_file, rename_new
+from syncdaemon.base import disk
+from syncdaemon.base.disk import is_locked, lock_file, rename_new
 
 
 @pytest.fixture(params=["renameat2", "link", "neither"])

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncdaemon import chain
+from syncdaemon.base.model import Row, Seen
 from syncdaemon.doubt import LONG_AGO, Attempt, Doubt, Instant, Recent
 from syncdaemon.ledger import open_attempts
-from syncdaemon.model import Row, Seen
 
 WINDOW = 120.0
 SITE = "edge-1"

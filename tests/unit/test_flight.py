@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from syncdaemon.base.errors import LinkDown
 from syncdaemon.chunks import Chunk
-from syncdaemon.errors import LinkDown
 from syncdaemon.link import Session, Sink
 from syncdaemon.objects import flight as module
 from syncdaemon.objects.flight import Flight

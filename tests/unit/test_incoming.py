@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from syncdaemon.base.model import Content, Stamp
 from syncdaemon.incoming import (
     DISK_FULL,
     LONGEST_NAME,
@@ -27,7 +28,6 @@ from syncdaemon.incoming import (
     retry_seconds,
 )
 from syncdaemon.message import MessageSettings, encode
-from syncdaemon.model import Content, Stamp
 
 DIGEST = sha256(b"abc").hexdigest()
 FIELDS = {"Edge-Site": "edge-1", "Edge-Path": "a/b", "Edge-Sha256": DIGEST, "Edge-Size": "3"}

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from syncdaemon import ledger as module
-from syncdaemon.errors import LedgerFull
+from syncdaemon.base.errors import LedgerFull
 from syncdaemon.ledger import Entry, Ledger, files
 from syncdaemon.verify import audit
 from tests.support.limit import FILE_BYTES, OPEN_FILES, limit

@@ -7,8 +7,8 @@ from math import inf
 
 import pytest
 
+from syncdaemon.base.timetable import timetable
 from syncdaemon.link.limit import Limit
-from syncdaemon.timetable import timetable
 
 DAY = "08:00,1k 18:00,off"
 

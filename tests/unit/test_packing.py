@@ -10,7 +10,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon.packing import HEADER, Packer, digest
+from syncdaemon.base.packing import HEADER, Packer, digest
 
 PACKER = Packer()
 contents = st.one_of(

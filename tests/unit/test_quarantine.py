@@ -10,7 +10,7 @@ from urllib.parse import quote_from_bytes
 
 import pytest
 
-from syncdaemon.model import Content, Refusal, Stamp
+from syncdaemon.base.model import Content, Refusal, Stamp
 from syncdaemon.spool.home import Home
 from syncdaemon.spool.quarantine import SIDECAR, Entry, Quarantine, clean, entries
 from tests.support.replay import content_of, full, read, tree, waiting, write

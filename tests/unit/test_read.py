@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncdaemon import lease
 from syncdaemon.backlog import Candidate
-from syncdaemon.model import Content, Fit, Refusal, Stamp
+from syncdaemon.base import lease
+from syncdaemon.base.model import Content, Fit, Refusal, Stamp
+from syncdaemon.base.packing import Packer, digest
 from syncdaemon.objects.source import Changed, Source
-from syncdaemon.packing import Packer, digest
 from syncdaemon.settle import recheck_wait
 from syncdaemon.spool.moves import stamp_of
 from syncdaemon.spool.read import Gone, Hashing, Large, Look, NotYet, Reader

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syncdaemon import incoming
-from syncdaemon.errors import SettingsError
+from syncdaemon.base.errors import SettingsError
 from syncdaemon.incoming import Arrival, Delivery, Item, Kept, Rejected, Retry, Wanted, beside
 from syncdaemon.receive.home import Home
 from syncdaemon.receive.store import Store

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon.model import Seen
+from syncdaemon.base.model import Seen
 from syncdaemon.reconcile import Comparison, Fetched, Problem, Receipts, second_look
 
 SITE = "harbour"

@@ -11,9 +11,9 @@ from urllib.parse import quote_from_bytes
 
 import pytest
 
-from syncdaemon import disk
-from syncdaemon.disk import write_durably
-from syncdaemon.model import Refusal
+from syncdaemon.base import disk
+from syncdaemon.base.disk import write_durably
+from syncdaemon.base.model import Refusal
 from syncdaemon.spool.home import Home
 from syncdaemon.spool.quarantine import SIDECAR, Entry, Quarantine, entries
 from syncdaemon.spool.requeue import Order, ask, forget, pending, put_back, send_back

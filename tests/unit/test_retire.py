@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from syncdaemon import disk
-from syncdaemon.disk import fsync_dir, write_durably
-from syncdaemon.errors import SettingsError
-from syncdaemon.model import Receipt
+from syncdaemon.base import disk
+from syncdaemon.base.disk import fsync_dir, write_durably
+from syncdaemon.base.errors import SettingsError
+from syncdaemon.base.model import Receipt
 from syncdaemon.spool import retire as module
 from syncdaemon.spool.home import Home
 from syncdaemon.spool.moves import stamp_of

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon import units
-from syncdaemon.errors import SettingsError
+from syncdaemon.base import units
+from syncdaemon.base.errors import SettingsError
+from syncdaemon.base.timetable import OFF
 from syncdaemon.settings import VARIABLES, Loaded, Settings
-from syncdaemon.timetable import OFF
 
 SEED = "SUAOTBNEUSAMPLESEEDFORTESTSONLYABCDEFGHIJKLMNOPQRSTUVWXYZ2"
 

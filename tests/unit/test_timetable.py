@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon.timetable import OFF, Slot, timetable
-from syncdaemon.units import Wrong
+from syncdaemon.base.timetable import OFF, Slot, timetable
+from syncdaemon.base.units import Wrong
 
 MONDAY = datetime(2026, 11, 23)
 KI, MI = 1 << 10, 1 << 20

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from syncdaemon import parts
+from syncdaemon.base.errors import SettingsError
 from syncdaemon.cli.options import FOUND, NO_CONNECTION, with_settings
 from syncdaemon.doctor import examine
-from syncdaemon.errors import SettingsError
 from syncdaemon.ledger import sites
 from syncdaemon.link import visit
 from syncdaemon.reconcile import Problem

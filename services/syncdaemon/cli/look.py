@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from syncdaemon.base.errors import ConnectTimeout
 from syncdaemon.cli.options import with_settings
-from syncdaemon.errors import ConnectTimeout
 from syncdaemon.settings import Loaded
 
 

@@ -17,7 +17,7 @@ import structlog
 import typer
 from dotenv import dotenv_values
 
-from syncdaemon.errors import ConnectTimeout, SettingsError, SyncError
+from syncdaemon.base.errors import ConnectTimeout, SettingsError, SyncError
 from syncdaemon.settings import Settings
 
 FOUND, WRONG, NO_CONNECTION = 1, 2, 3

@@ -14,8 +14,8 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from syncdaemon.base.errors import SettingsError
 from syncdaemon.cli.options import FOUND, with_settings
-from syncdaemon.errors import SettingsError
 from syncdaemon.settings import Loaded, Settings
 from syncdaemon.spool.home import Home
 from syncdaemon.spool.quarantine import Entry, entries

@@ -10,9 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from syncdaemon.base.errors import LedgerDamaged
 from syncdaemon.diagnosis import Folder, LedgerFacts
 from syncdaemon.doctor.machine import look_at_folder
-from syncdaemon.errors import LedgerDamaged
 from syncdaemon.ledger import files, last_lines
 from syncdaemon.settings import Settings
 from syncdaemon.verify import audit

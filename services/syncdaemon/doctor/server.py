@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from syncdaemon import chunks, parts
+from syncdaemon.base.errors import ConnectTimeout, LanePaused, LinkDown, SettingsError
 from syncdaemon.diagnosis import BucketFacts, LinkFacts, Rights, ServerFacts, StreamFacts, SyncFacts
-from syncdaemon.errors import ConnectTimeout, LanePaused, LinkDown, SettingsError
 from syncdaemon.link import Session, bare, visit
 from syncdaemon.objects.bucket import Bucket, Halt
 from syncdaemon.publish import PROBE_ID

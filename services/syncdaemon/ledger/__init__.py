@@ -21,8 +21,9 @@ from typing import Any
 import structlog
 
 from syncdaemon import chain
-from syncdaemon.disk import fsync_dir, lock_file, write_all
-from syncdaemon.errors import LedgerFull, SettingsError
+from syncdaemon.base.disk import fsync_dir, lock_file, write_all
+from syncdaemon.base.errors import LedgerFull, SettingsError
+from syncdaemon.base.model import Place, Row
 from syncdaemon.ledger.attempts import open_attempts
 from syncdaemon.ledger.files import (
     Damage,
@@ -38,7 +39,6 @@ from syncdaemon.ledger.files import (
     torn_end,
 )
 from syncdaemon.ledger.receipts import receipts_of
-from syncdaemon.model import Place, Row
 
 __all__ = [
     "Damage",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from syncdaemon import chain
-from syncdaemon.errors import LedgerDamaged
+from syncdaemon.base.errors import LedgerDamaged
 
 _LONG_ROW = 1 << 10  # bytes: longer than rows are on the average
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from syncdaemon.base.model import Place, Row
 from syncdaemon.ledger.files import files
-from syncdaemon.model import Place, Row
 
 _LOST = "held_lost"
 _EVENTS = tuple(b'"event":"%b"' % event for event in (b"published", b"duplicate", _LOST.encode()))

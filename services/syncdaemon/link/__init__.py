@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from syncdaemon import pace
-from syncdaemon.errors import ConnectTimeout
+from syncdaemon.base.errors import ConnectTimeout
 from syncdaemon.link.client import Buffer
 from syncdaemon.link.limit import Limit
 from syncdaemon.link.options import LinkSettings

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from math import inf
 
-from syncdaemon.errors import LinkDown
+from syncdaemon.base.errors import LinkDown
 from syncdaemon.link.kernel import Gap
 from syncdaemon.link.limit import Limit
 from syncdaemon.link.shares import Shares

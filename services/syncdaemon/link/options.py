@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from syncdaemon.timetable import OFF, Timetable
+from syncdaemon.base.timetable import OFF, Timetable
 
 
 @dataclass(frozen=True)

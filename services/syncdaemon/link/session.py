@@ -11,13 +11,13 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from syncdaemon import pace
-from syncdaemon.errors import LinkDown
+from syncdaemon.base.errors import LinkDown
+from syncdaemon.base.timetable import OFF
 from syncdaemon.link import kernel
 from syncdaemon.link.client import Buffer, Client, Listener, in_words
 from syncdaemon.link.gate import Gate
 from syncdaemon.link.limit import Limit
 from syncdaemon.link.options import LinkSettings
-from syncdaemon.timetable import OFF
 
 CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 0.5

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple, Protocol
 import structlog
 
 from syncdaemon import chunks
+from syncdaemon.base.errors import LanePaused, LinkDown
+from syncdaemon.base.model import Content, Refusal
 from syncdaemon.chunks import Meta
-from syncdaemon.errors import LanePaused, LinkDown
 from syncdaemon.link import Session
-from syncdaemon.model import Content, Refusal
 from syncdaemon.objects.bucket import Bucket, Halt, keeps_all
 from syncdaemon.objects.janitor import tidy
 from syncdaemon.objects.source import Changed, Source

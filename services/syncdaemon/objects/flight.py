@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 
 from syncdaemon import verdict
+from syncdaemon.base.errors import LinkDown
 from syncdaemon.chunks import Chunk, chunk_subject
-from syncdaemon.errors import LinkDown
 from syncdaemon.link import FRAME_BYTES, Buffer, Session, frame
 
 MAX_BYTES = 16 << 20

@@ -7,8 +7,8 @@ import stat
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from syncdaemon import lease
-from syncdaemon.model import Stamp
+from syncdaemon.base import lease
+from syncdaemon.base.model import Stamp
 
 if TYPE_CHECKING:
     from hashlib import _Hash

@@ -12,9 +12,9 @@ from typing import Any
 import structlog
 
 from syncdaemon import verdict
+from syncdaemon.base.errors import LinkDown
+from syncdaemon.base.model import Stamp
 from syncdaemon.chunks import Chunk, GoOn, Meta, decide
-from syncdaemon.errors import LinkDown
-from syncdaemon.model import Stamp
 from syncdaemon.objects.bucket import Bucket, Halt, halt
 from syncdaemon.objects.flight import Flight
 from syncdaemon.objects.source import Changed, Marks, Piece, Source

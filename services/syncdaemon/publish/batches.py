@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import structlog
 
+from syncdaemon.base.errors import LinkDown
 from syncdaemon.batching import Choice, Seen, Way
-from syncdaemon.errors import LinkDown
 from syncdaemon.link import Session
 from syncdaemon.message import Message, Stored
 from syncdaemon.publish.atomic import MORE_BYTES, MOST, AtomicFlight

@@ -11,12 +11,12 @@ from typing import Protocol
 import structlog
 
 from syncdaemon import verdict
+from syncdaemon.base.errors import LanePaused, LinkDown, SettingsError
+from syncdaemon.base.model import Held, Row
 from syncdaemon.doubt import Doubt, Instant, Recent
-from syncdaemon.errors import LanePaused, LinkDown, SettingsError
 from syncdaemon.history import since
 from syncdaemon.link import Link, Session
 from syncdaemon.message import Message, MessageSettings
-from syncdaemon.model import Held, Row
 from syncdaemon.stream import Memory, StreamInfo, StreamSettings, prepare
 
 _CONFIG_RETRY = 30.0  # seconds until a stream that refused us for its configuration is asked again

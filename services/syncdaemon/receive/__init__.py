@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from syncdaemon import __version__, parts, units
-from syncdaemon.errors import SettingsError
+from syncdaemon import __version__, parts
+from syncdaemon.base import units
+from syncdaemon.base.errors import SettingsError
+from syncdaemon.base.tasks import background, finish
 from syncdaemon.link import STOPPED, Link, Session
 from syncdaemon.receive.consumer import ConsumerSettings
 from syncdaemon.receive.hands import Hands
@@ -26,7 +28,6 @@ from syncdaemon.receive.intake import Intake
 from syncdaemon.receive.meter import Live, Meter
 from syncdaemon.receive.worker import FINISH_SECONDS, Worker
 from syncdaemon.settings import Settings
-from syncdaemon.tasks import background, finish
 from syncdaemon.web import Check, Views, Web
 
 __all__ = ["ReceiveSettings", "Receiver"]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from syncdaemon.errors import LinkDown
+from syncdaemon.base.errors import LinkDown
 from syncdaemon.link import Link, frame
 from syncdaemon.receive.hands import Held
 

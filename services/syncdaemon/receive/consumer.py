@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from syncdaemon.appetite import EXPIRES, GRACE, Ask, Status, status
-from syncdaemon.errors import LanePaused, SettingsError
+from syncdaemon.base.errors import LanePaused, SettingsError
 from syncdaemon.link import Conversation, Heard, Session
 from syncdaemon.verdict import NO_STREAM
 

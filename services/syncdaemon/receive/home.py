@@ -11,8 +11,8 @@ from itertools import count
 
 import structlog
 
-from syncdaemon.disk import lock_file, make_dirs
-from syncdaemon.errors import SettingsError
+from syncdaemon.base.disk import lock_file, make_dirs
+from syncdaemon.base.errors import SettingsError
 
 _LOCK = b"lock"
 

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from syncdaemon.appetite import Appetite
+from syncdaemon.base.errors import LanePaused, LinkDown
 from syncdaemon.chunks import Chunk
-from syncdaemon.errors import LanePaused, LinkDown
 from syncdaemon.fetch import Chunks, chunks
 from syncdaemon.incoming import delivery
 from syncdaemon.link import Conversation, Heard, Link, Session

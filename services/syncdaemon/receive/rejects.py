@@ -6,7 +6,7 @@ import json
 import os
 from hashlib import sha256
 
-from syncdaemon.disk import fsync_dir, write_durably
+from syncdaemon.base.disk import fsync_dir, write_durably
 from syncdaemon.incoming import Item, Rejected
 from syncdaemon.message import header_fields
 from syncdaemon.receive.draft import Draft

@@ -13,6 +13,7 @@ from urllib.parse import quote_from_bytes
 
 import structlog
 
+from syncdaemon.base.tasks import background, finish, in_thread
 from syncdaemon.incoming import Kept, Outcome, Rejected, Retry, Wanted, retry_seconds
 from syncdaemon.link import Link
 from syncdaemon.receive import answers, large
@@ -23,7 +24,6 @@ from syncdaemon.receive.intake import Intake
 from syncdaemon.receive.large import Large
 from syncdaemon.receive.meter import Meter
 from syncdaemon.receive.store import Store
-from syncdaemon.tasks import background, finish, in_thread
 
 FINISH_SECONDS = 10.0  # how long messages under way are finished at the end
 _GROUP = 64  # messages that are written in one go

@@ -17,9 +17,9 @@ import structlog
 
 from syncdaemon import settle
 from syncdaemon.backlog import WINDOW, Backlog, Candidate
-from syncdaemon.errors import SettingsError
-from syncdaemon.model import Content, Fit, Held, Receipt, Refusal
-from syncdaemon.packing import Packer
+from syncdaemon.base.errors import SettingsError
+from syncdaemon.base.model import Content, Fit, Held, Receipt, Refusal
+from syncdaemon.base.packing import Packer
 from syncdaemon.spool import requeue, watch
 from syncdaemon.spool.home import Away, Home
 from syncdaemon.spool.large import Hasher

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from syncdaemon.disk import lock_file, make_dirs
-from syncdaemon.errors import SettingsError
+from syncdaemon.base.disk import lock_file, make_dirs
+from syncdaemon.base.errors import SettingsError
 
 NAME = b".syncdaemon"
 T = TypeVar("T")

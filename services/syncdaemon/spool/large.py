@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from syncdaemon.model import Content
+from syncdaemon.base.model import Content
 from syncdaemon.spool.read import Hashing, Look
 
 _MOST = 16  # files whose digest is remembered

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from syncdaemon.disk import fsync_dir, make_dirs, rename_new
-from syncdaemon.model import Stamp
+from syncdaemon.base.disk import fsync_dir, make_dirs, rename_new
+from syncdaemon.base.model import Stamp
 
 NAME_MAX = 255  # bytes of a file's name
 

@@ -12,8 +12,8 @@ import time
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from syncdaemon.disk import fsync_dir, write_durably
-from syncdaemon.model import Refusal
+from syncdaemon.base.disk import fsync_dir, write_durably
+from syncdaemon.base.model import Refusal
 from syncdaemon.spool.home import Home
 from syncdaemon.spool.moves import NAME_MAX, free_name, move, stamp_of
 

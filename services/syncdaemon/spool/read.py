@@ -10,9 +10,10 @@ from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes
 
-from syncdaemon import lease, settle
+from syncdaemon import settle
 from syncdaemon.backlog import Candidate
-from syncdaemon.model import Content, Fit, Refusal, Stamp
+from syncdaemon.base import lease
+from syncdaemon.base.model import Content, Fit, Refusal, Stamp
 
 _PIECE = 1 << 20
 _SMALL = 64 << 10  # bytes that are read in no time

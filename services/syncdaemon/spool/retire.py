@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import structlog
 
-from syncdaemon.disk import fsync_dir, make_dirs
-from syncdaemon.model import Held, Receipt
+from syncdaemon.base.disk import fsync_dir, make_dirs
+from syncdaemon.base.model import Held, Receipt
 from syncdaemon.spool.home import Home
 from syncdaemon.spool.moves import free_name, move, move_beside
 

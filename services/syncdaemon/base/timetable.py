@@ -17,7 +17,7 @@ import re
 from datetime import datetime
 from typing import NamedTuple
 
-from syncdaemon.units import Wrong
+from syncdaemon.base.units import Wrong
 
 _DAY = 24 * 60
 _WEEK = 7 * _DAY

@@ -1,0 +1,1 @@
+"""What every other folder builds on: values, errors, units, files and tasks."""
