@@ -32,7 +32,7 @@ from syncdaemon.recheck import Recheck
 from syncdaemon.report import Report
 from syncdaemon.settings import Settings
 from syncdaemon.spool import Spool
-from syncdaemon.web import Views, Web
+from syncdaemon.web.server import Views, Web
 
 FINISH_SECONDS = 10.0  # how long acknowledgements under way are awaited at the end
 _EXPIRE_SECONDS = 1.0

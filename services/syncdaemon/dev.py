@@ -12,7 +12,7 @@ from syncdaemon.daemon import Daemon
 from syncdaemon.devserver import HOST, NatsServer, free_port
 from syncdaemon.put import put
 from syncdaemon.settings import Loaded, ServerUrls, Settings
-from syncdaemon.web import Web
+from syncdaemon.web.server import Web
 
 _SAMPLE_SECONDS = 20.0
 _LOGIN = (

@@ -16,7 +16,7 @@ from syncdaemon.objects import Objects
 from syncdaemon.publish import Publisher
 from syncdaemon.settings import Settings
 from syncdaemon.spool import Spool
-from syncdaemon.web import Check
+from syncdaemon.web.server import Check
 
 
 class Report:

@@ -16,7 +16,7 @@ from syncdaemon import __version__
 from syncdaemon.cli import app
 from syncdaemon.devserver import find_binary
 from syncdaemon.settings import VARIABLES, Settings
-from syncdaemon.web import Check, Views, Web
+from syncdaemon.web.server import Check, Views, Web
 from tests.deploy.manifests import (
     IMAGE,
     K8S,

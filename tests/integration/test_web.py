@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from aiohttp import ClientSession
 
-from syncdaemon.web import Check, Views, Web
+from syncdaemon.web.server import Check, Views, Web
 
 pytestmark = pytest.mark.integration
 

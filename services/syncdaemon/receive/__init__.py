@@ -28,7 +28,7 @@ from syncdaemon.receive.intake import Intake
 from syncdaemon.receive.meter import Live, Meter
 from syncdaemon.receive.worker import FINISH_SECONDS, Worker
 from syncdaemon.settings import Settings
-from syncdaemon.web import Check, Views, Web
+from syncdaemon.web.server import Check, Views, Web
 
 __all__ = ["ReceiveSettings", "Receiver"]
 
