@@ -599,7 +599,7 @@ async def dripping(answer: bytes, piece: int, seconds: float) -> AsyncIterator[s
 async def test_a_long_answer_over_a_slow_link_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes longer than a server may be silent, and than it may leave a message unanswered."""
     monkeypatch.setattr("syncdaemon.link.session.SILENT_SECONDS", 1.0)
-    monkeypatch.setattr("syncdaemon.pace.ANSWER_SECONDS", 1.5)
+    monkeypatch.setattr("syncdaemon.link.pace.ANSWER_SECONDS", 1.5)
     answer = bytes(100_000)
     async with dripping(answer, 5_000, 0.2) as url, running(url) as link:
         session = await link.wait_up()

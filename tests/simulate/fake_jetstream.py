@@ -29,8 +29,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from syncdaemon import pace
-from syncdaemon.link import Buffer, Link, LinkSettings, Session
+from syncdaemon.link import Buffer, Link, LinkSettings, Session, pace
 from syncdaemon.link.session import PROBE_SECONDS
 from tests.simulate.clock import Clock
 from tests.simulate.fake_stream import FakeStream, Message, Refused, completed, header_fields, matches, overlap

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from syncdaemon.base.errors import LinkDown
-from syncdaemon.pace import Step
+from syncdaemon.link.pace import Step
 from tests.simulate.edge import MAX_PAYLOAD, Edge
 from tests.simulate.fake_jetstream import FakeJetStream, FakeLink, Fault
 from tests.simulate.fake_stream import FakeStream

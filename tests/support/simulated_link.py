@@ -6,7 +6,7 @@ import heapq
 from math import inf
 from typing import NamedTuple
 
-from syncdaemon.pace import Window
+from syncdaemon.link.pace import Window
 
 
 class Sending(NamedTuple):

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon.pace import Bucket
-from syncdaemon.pace.bucket import DEPTH_SECONDS
+from syncdaemon.link.pace import Bucket
+from syncdaemon.link.pace.bucket import DEPTH_SECONDS
 
 
 def spend(bucket: Bucket, since: float, until: float, size: int, late: float = 0.0) -> int:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.chunks import Chunk
 from syncdaemon.link import Session, Sink
+from syncdaemon.link.pace import Window
 from syncdaemon.objects import flight as module
 from syncdaemon.objects.flight import Flight
-from syncdaemon.pace import Window
 from syncdaemon.verdict import Again
 
 DIGEST = "0" * 64

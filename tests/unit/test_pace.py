@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon import pace
-from syncdaemon.pace import ANSWER_SECONDS, Rate, overdue, retry_delay
+from syncdaemon.link import pace
+from syncdaemon.link.pace import ANSWER_SECONDS, Rate, overdue, retry_delay
 
 seconds = st.floats(0, 1e6)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon.pace import Step, batch
+from syncdaemon.link.pace import Step, batch
 
 SMALLEST, LARGEST = 2 << 10, 1 << 20
 rates = st.floats(1, 1e10)

@@ -8,8 +8,8 @@ from math import inf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from syncdaemon import pace
-from syncdaemon.pace import Window
+from syncdaemon.link import pace
+from syncdaemon.link.pace import Window
 from tests.support.simulated_link import Link, transmit
 
 KBIT = 125.0  # bytes a second

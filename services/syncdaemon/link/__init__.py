@@ -18,8 +18,8 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from syncdaemon import pace
 from syncdaemon.base.errors import ConnectTimeout
+from syncdaemon.link import pace
 from syncdaemon.link.client import Buffer
 from syncdaemon.link.limit import Limit
 from syncdaemon.link.options import LinkSettings

@@ -10,8 +10,8 @@ from math import inf
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.link.kernel import Gap
 from syncdaemon.link.limit import Limit
+from syncdaemon.link.pace import Step, Window
 from syncdaemon.link.shares import Shares
-from syncdaemon.pace import Step, Window
 
 _ASK_SECONDS = 0.02
 

@@ -10,7 +10,7 @@ from math import inf
 import structlog
 
 from syncdaemon.base.timetable import Timetable
-from syncdaemon.pace import Bucket
+from syncdaemon.link.pace import Bucket
 
 _LOOK_SECONDS = 1.0  # between two looks at the clock on the wall, which may be set at any time
 _PIECE_SECONDS = 0.05

@@ -10,10 +10,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from syncdaemon import pace
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.base.timetable import OFF
-from syncdaemon.link import kernel
+from syncdaemon.link import kernel, pace
 from syncdaemon.link.client import Buffer, Client, Listener, in_words
 from syncdaemon.link.gate import Gate
 from syncdaemon.link.limit import Limit

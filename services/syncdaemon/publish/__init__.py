@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from syncdaemon import pace, verdict
+from syncdaemon import verdict
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.base.model import AsObject, Content, Fit, Outcome, Receipt, Refusal, Seen
 from syncdaemon.chunks import object_of
-from syncdaemon.link import Session
+from syncdaemon.link import Session, pace
 from syncdaemon.message import Message, MessageSettings, Stored, encode, is_of, overhead
 from syncdaemon.publish.batches import Batches, Trial
 from syncdaemon.publish.flight import Flight

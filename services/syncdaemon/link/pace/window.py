@@ -18,7 +18,7 @@ from collections import deque
 from math import inf
 from typing import NamedTuple
 
-from syncdaemon.pace.highest import Highest
+from syncdaemon.link.pace.highest import Highest
 
 MAX_MESSAGES = 2_000
 MAX_BYTES = 32 << 20

@@ -1,10 +1,10 @@
 """How much may be under way on the link, how much arrives, and how long to wait. Pure; the time is an argument."""
 
-from syncdaemon.pace.bucket import Bucket
-from syncdaemon.pace.patience import ANSWER_SECONDS, overdue, retry_delay
-from syncdaemon.pace.rate import RATE_SECONDS, Rate
-from syncdaemon.pace.steps import Step, batch
-from syncdaemon.pace.window import MAX_BYTES, MAX_MESSAGES, Window
+from syncdaemon.link.pace.bucket import Bucket
+from syncdaemon.link.pace.patience import ANSWER_SECONDS, overdue, retry_delay
+from syncdaemon.link.pace.steps import Step, batch
+from syncdaemon.link.pace.window import MAX_BYTES, MAX_MESSAGES, Window
+from syncdaemon.rate import RATE_SECONDS, Rate
 
 __all__ = [
     "ANSWER_SECONDS",
