@@ -27,7 +27,7 @@ from syncdaemon import parts
 from syncdaemon.base.model import Content, Stamp
 from syncdaemon.link import frame
 from syncdaemon.message import MessageSettings, encode
-from syncdaemon.stream import StreamSettings
+from syncdaemon.stream.prepare import StreamSettings
 
 WINDOW_MESSAGES = 1_000
 WINDOW_BYTES = 16 << 20

@@ -26,12 +26,12 @@ from syncdaemon.ledger import Entry, Ledger, now_text, open_attempts
 from syncdaemon.link import STOPPED, Link, Session
 from syncdaemon.metrics import Live, Metrics
 from syncdaemon.objects import Objects
-from syncdaemon.presence import lost
 from syncdaemon.publish import Lane, Publisher
 from syncdaemon.recheck import Recheck
 from syncdaemon.report import Report
 from syncdaemon.settings import Settings
 from syncdaemon.spool import Spool
+from syncdaemon.stream.presence import lost
 from syncdaemon.web.server import Views, Web
 
 FINISH_SECONDS = 10.0  # how long acknowledgements under way are awaited at the end

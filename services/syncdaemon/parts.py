@@ -9,7 +9,7 @@ from syncdaemon.message import MessageSettings
 from syncdaemon.objects import ObjectsSettings
 from syncdaemon.settings import Settings
 from syncdaemon.spool import SpoolSettings
-from syncdaemon.stream import StreamSettings
+from syncdaemon.stream.prepare import StreamSettings
 
 
 def spool(settings: Settings) -> SpoolSettings:

@@ -13,16 +13,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from syncdaemon import fetch
 from syncdaemon.base.disk import is_locked
 from syncdaemon.base.errors import LanePaused, SettingsError
 from syncdaemon.base.model import Seen
-from syncdaemon.history import contents, one_by_one, since
 from syncdaemon.ledger import lock_path, rows_numbered
 from syncdaemon.link import Session
 from syncdaemon.reconcile import Comparison, Fetched, Problem, Receipts, second_look
-from syncdaemon.stream import captured
-from syncdaemon.verdict import NO_STREAM
+from syncdaemon.stream import fetch
+from syncdaemon.stream.history import contents, one_by_one, since
+from syncdaemon.stream.prepare import captured
+from syncdaemon.stream.verdict import NO_STREAM
 
 _AT_ONCE = 64  # messages that are fetched at the same time
 _TELL_EVERY = 500  # messages between two calls of `progress`

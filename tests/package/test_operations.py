@@ -8,9 +8,9 @@ import shlex
 
 import yaml
 
-from syncdaemon import verdict
 from syncdaemon.cli import app
 from syncdaemon.settings import VARIABLES
+from syncdaemon.stream import verdict
 from tests.support import runbook
 from tests.support.runbook import ROOT
 

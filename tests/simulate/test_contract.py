@@ -24,17 +24,28 @@ from syncdaemon.base.model import AsObject, Content, Held, Outcome, Receipt, Ref
 from syncdaemon.batching import SAMPLE, Choice, Way
 from syncdaemon.devserver import NatsServer
 from syncdaemon.doubt import Attempt
-from syncdaemon.history import since
 from syncdaemon.link import Link, LinkSettings, Session, Sink
 from syncdaemon.message import Message, encode
-from syncdaemon.presence import lost
 from syncdaemon.publish import PROBE_ID, Lane, Publisher
 from syncdaemon.publish.atomic import AtomicFlight
 from syncdaemon.publish.batches import SMALL
 from syncdaemon.publish.flight import Flight
 from syncdaemon.settings import Settings
-from syncdaemon.stream import Memory, StreamInfo, prepare
-from syncdaemon.verdict import Again, Committed, Known, Refuse, Rejected, Stop, Stored, Verdict, judge, judge_batch
+from syncdaemon.stream.history import since
+from syncdaemon.stream.prepare import Memory, StreamInfo, prepare
+from syncdaemon.stream.presence import lost
+from syncdaemon.stream.verdict import (
+    Again,
+    Committed,
+    Known,
+    Refuse,
+    Rejected,
+    Stop,
+    Stored,
+    Verdict,
+    judge,
+    judge_batch,
+)
 from tests.simulate.fake_jetstream import Answer, FakeJetStream, FakeLink
 from tests.support.server import MakeNatsServer
 

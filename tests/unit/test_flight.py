@@ -17,7 +17,7 @@ from syncdaemon.link import Session, Sink
 from syncdaemon.link.pace import Window
 from syncdaemon.objects import flight as module
 from syncdaemon.objects.flight import Flight
-from syncdaemon.verdict import Again
+from syncdaemon.stream.verdict import Again
 
 DIGEST = "0" * 64
 

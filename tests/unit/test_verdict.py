@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from syncdaemon.verdict import Again, Known, Refuse, Stop, Stored, Verdict, judge
+from syncdaemon.stream.verdict import Again, Known, Refuse, Stop, Stored, Verdict, judge
 
 NO_RESPONDERS = b"NATS/1.0 503\r\n\r\n"
 

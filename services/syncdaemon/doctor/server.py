@@ -23,8 +23,8 @@ from syncdaemon.link import Session, bare, visit
 from syncdaemon.objects.bucket import Bucket, Halt
 from syncdaemon.publish import PROBE_ID
 from syncdaemon.settings import Settings
-from syncdaemon.stream import captured, read_info, rehearse
-from syncdaemon.verdict import NO_STREAM
+from syncdaemon.stream.prepare import captured, read_info, rehearse
+from syncdaemon.stream.verdict import NO_STREAM
 
 _SECONDS = 5.0  # for each answer
 _NOT_JSON = b"{"

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple, Self
 
 import structlog
 
-from syncdaemon import chunks, verdict
+from syncdaemon import chunks
 from syncdaemon.chunks import Chunk, Found, Meta
 from syncdaemon.link import Session
 from syncdaemon.message import Stored
+from syncdaemon.stream import verdict
 
 _IMPOSSIBLE = "no.stream"  # no stream's name has a dot
 _SOON, _LATER = 1.0, 30.0

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from syncdaemon import verdict
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.chunks import Chunk, chunk_subject
 from syncdaemon.link import FRAME_BYTES, Buffer, Session, frame
+from syncdaemon.stream import verdict
 
 MAX_BYTES = 16 << 20
 """Of chunks in flight: what is sent twice after a cut, at most; on a long and fast link what twice fills it."""

@@ -11,13 +11,13 @@ from typing import Any
 
 import structlog
 
-from syncdaemon import verdict
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.base.model import Stamp
 from syncdaemon.chunks import Chunk, GoOn, Meta, decide
 from syncdaemon.objects.bucket import Bucket, Halt, halt
 from syncdaemon.objects.flight import Flight
 from syncdaemon.objects.source import Changed, Marks, Piece, Source
+from syncdaemon.stream import verdict
 
 _ATTEMPTS = 4  # looks at what the bucket holds, until a pause is due
 _READ_BYTES = 1 << 20  # read at once

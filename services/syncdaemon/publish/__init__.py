@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from syncdaemon import verdict
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.base.model import AsObject, Content, Fit, Outcome, Receipt, Refusal, Seen
 from syncdaemon.chunks import object_of
@@ -21,7 +20,8 @@ from syncdaemon.message import Message, MessageSettings, Stored, encode, is_of, 
 from syncdaemon.publish.batches import Batches, Trial
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import PROBE_ID, Journal, Lane
-from syncdaemon.stream import Memory
+from syncdaemon.stream import verdict
+from syncdaemon.stream.prepare import Memory
 
 __all__ = ["PROBE_ID", "Journal", "Lane", "Publisher", "Watcher"]
 

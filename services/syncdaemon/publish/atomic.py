@@ -12,10 +12,10 @@ import time
 from collections.abc import Sequence
 from uuid import uuid4
 
-from syncdaemon import verdict
 from syncdaemon.link import Session, frame
 from syncdaemon.message import Message
 from syncdaemon.publish.flight import Flight, length
+from syncdaemon.stream import verdict
 
 MOST = 1_000  # messages of a batch: the server's limit (10199)
 MORE_BYTES = 128  # more than what a message of a batch has in its headers in addition

@@ -16,7 +16,7 @@ from syncdaemon.message import Message, Stored
 from syncdaemon.publish.atomic import MORE_BYTES, MOST, AtomicFlight
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import Lane
-from syncdaemon.stream import Memory, StreamInfo
+from syncdaemon.stream.prepare import Memory, StreamInfo
 
 SMALL = 64 << 10  # bytes: larger messages cost the server more in a batch than one by one, however it syncs
 

@@ -6,9 +6,9 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from syncdaemon import verdict
 from syncdaemon.link import FRAME_BYTES, Session, frame
 from syncdaemon.message import Message
+from syncdaemon.stream import verdict
 
 
 class Flight:

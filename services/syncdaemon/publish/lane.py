@@ -10,14 +10,14 @@ from typing import Protocol
 
 import structlog
 
-from syncdaemon import verdict
 from syncdaemon.base.errors import LanePaused, LinkDown, SettingsError
 from syncdaemon.base.model import Held, Row
 from syncdaemon.doubt import Doubt, Instant, Recent
-from syncdaemon.history import since
 from syncdaemon.link import Link, Session
 from syncdaemon.message import Message, MessageSettings
-from syncdaemon.stream import Memory, StreamInfo, StreamSettings, prepare
+from syncdaemon.stream import verdict
+from syncdaemon.stream.history import since
+from syncdaemon.stream.prepare import Memory, StreamInfo, StreamSettings, prepare
 
 _CONFIG_RETRY = 30.0  # seconds until a stream that refused us for its configuration is asked again
 _SAY_AGAIN = 60.0  # seconds between two warnings about the same pause

@@ -15,7 +15,7 @@ import structlog
 from syncdaemon.appetite import EXPIRES, GRACE, Ask, Status, status
 from syncdaemon.base.errors import LanePaused, SettingsError
 from syncdaemon.link import Conversation, Heard, Session
-from syncdaemon.verdict import NO_STREAM
+from syncdaemon.stream.verdict import NO_STREAM
 
 ACK_WAIT = 60.0  # seconds that a created consumer gives us until it delivers again
 MAX_ACK_PENDING = 4096  # messages of a created consumer that may be in work, at all workers together

@@ -14,11 +14,11 @@ from contextlib import suppress
 from syncdaemon.appetite import Appetite
 from syncdaemon.base.errors import LanePaused, LinkDown
 from syncdaemon.chunks import Chunk
-from syncdaemon.fetch import Chunks, chunks
 from syncdaemon.incoming import delivery
 from syncdaemon.link import Conversation, Heard, Link, Session
 from syncdaemon.message import header_fields
 from syncdaemon.receive.consumer import pull, pull_subject
+from syncdaemon.stream.fetch import Chunks, chunks
 
 _NO_MESSAGES = 404
 _TRIES = 10  # in a row without a chunk, while the link is up

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 from syncdaemon.base import packing
 from syncdaemon.base.errors import LanePaused
-from syncdaemon.history import contents
 from syncdaemon.link import Session
 from syncdaemon.message import Stored
-from syncdaemon.verdict import NO_MESSAGE, NO_STREAM
+from syncdaemon.stream.history import contents
+from syncdaemon.stream.verdict import NO_MESSAGE, NO_STREAM
 
 
 async def message(session: Session, stream: str, seq: int) -> Stored | None:

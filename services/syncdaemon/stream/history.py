@@ -18,7 +18,7 @@ from syncdaemon.base.errors import LanePaused
 from syncdaemon.base.model import Seen
 from syncdaemon.link import Conversation, Heard, Session
 from syncdaemon.message import Stored, header_fields
-from syncdaemon.verdict import NO_MESSAGE
+from syncdaemon.stream.verdict import NO_MESSAGE
 
 _BATCH = 1_000
 _BODIES = 32  # messages at once with their bodies: each may be as large as the server takes

@@ -14,7 +14,7 @@ import structlog
 
 from syncdaemon.base.errors import LanePaused, SettingsError
 from syncdaemon.link import Session
-from syncdaemon.verdict import NO_STREAM
+from syncdaemon.stream.verdict import NO_STREAM
 
 _JETSTREAM_OFF = (10039, 10076)
 _IMPOSSIBLE = "no.stream"  # no stream's name has a dot, so a message that expects this one is never stored

@@ -9,11 +9,11 @@ from hashlib import sha256
 
 from syncdaemon.base.errors import LanePaused
 from syncdaemon.base.model import Held
-from syncdaemon.history import since
 from syncdaemon.link import Session
 from syncdaemon.message import Stored
-from syncdaemon.stream import StreamInfo, look
-from syncdaemon.verdict import NO_MESSAGE
+from syncdaemon.stream.history import since
+from syncdaemon.stream.prepare import StreamInfo, look
+from syncdaemon.stream.verdict import NO_MESSAGE
 
 _NEAR = 100_000  # sequences; what is further apart is not read through
 _FEW = 8  # so many are asked for one by one

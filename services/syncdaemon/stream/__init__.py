@@ -1,0 +1,1 @@
+"""JetStream: the stream, what it holds, and what its answers mean."""
