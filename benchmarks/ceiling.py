@@ -26,7 +26,7 @@ from benchmarks.workload import Workload
 from syncdaemon import parts
 from syncdaemon.base.model import Content, Stamp
 from syncdaemon.link import frame
-from syncdaemon.message import MessageSettings, encode
+from syncdaemon.publish.message import MessageSettings, encode
 from syncdaemon.stream.prepare import StreamSettings
 
 WINDOW_MESSAGES = 1_000

@@ -25,9 +25,9 @@ import structlog
 from benchmarks.measure import BenchmarkFailed, Cost, Memory, Result
 from benchmarks.process import settings
 from syncdaemon.base.model import Receipt
-from syncdaemon.batching import Choice, Way
 from syncdaemon.daemon import Daemon
 from syncdaemon.link import Session
+from syncdaemon.publish.choice import Choice, Way
 
 
 class Witness:

@@ -18,7 +18,7 @@ from scripts.backlog_drain.measure import NotMeasured
 from syncdaemon import parts
 from syncdaemon.base.errors import ConnectTimeout
 from syncdaemon.base.model import Content, Stamp
-from syncdaemon.message import encode
+from syncdaemon.publish.message import encode
 from syncdaemon.receive.consumer import ConsumerSettings
 from syncdaemon.settings import Settings
 

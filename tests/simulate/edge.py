@@ -35,8 +35,8 @@ import syncdaemon.base.disk
 import syncdaemon.daemon
 import syncdaemon.ledger
 import syncdaemon.spool
-from syncdaemon.batching import Choice, Way
 from syncdaemon.daemon import Daemon
+from syncdaemon.publish.choice import Choice, Way
 from syncdaemon.settings import Settings
 from syncdaemon.spool import Spool, watch
 from syncdaemon.spool.quarantine import Quarantine

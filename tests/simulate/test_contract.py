@@ -21,15 +21,15 @@ from hypothesis import strategies as st
 from syncdaemon import parts
 from syncdaemon.base.errors import LanePaused, LinkDown, SettingsError
 from syncdaemon.base.model import AsObject, Content, Held, Outcome, Receipt, Refusal, Row, Seen, Stamp
-from syncdaemon.batching import SAMPLE, Choice, Way
 from syncdaemon.devserver import NatsServer
-from syncdaemon.doubt import Attempt
 from syncdaemon.link import Link, LinkSettings, Session, Sink
-from syncdaemon.message import Message, encode
 from syncdaemon.publish import PROBE_ID, Lane, Publisher
 from syncdaemon.publish.atomic import AtomicFlight
 from syncdaemon.publish.batches import SMALL
+from syncdaemon.publish.choice import SAMPLE, Choice, Way
+from syncdaemon.publish.doubt import Attempt
 from syncdaemon.publish.flight import Flight
+from syncdaemon.publish.message import Message, encode
 from syncdaemon.settings import Settings
 from syncdaemon.stream.history import since
 from syncdaemon.stream.prepare import Memory, StreamInfo, prepare

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncdaemon.batching import LEAST, SAMPLE, Choice, Seen, Way
+from syncdaemon.publish.choice import LEAST, SAMPLE, Choice, Seen, Way
 
 KIB = 1 << 10
 Cost = Callable[[Way, int, int], float]

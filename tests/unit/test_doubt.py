@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from syncdaemon import chain
 from syncdaemon.base.model import Row, Seen
-from syncdaemon.doubt import LONG_AGO, Attempt, Doubt, Instant, Recent
 from syncdaemon.ledger import open_attempts
+from syncdaemon.publish.doubt import LONG_AGO, Attempt, Doubt, Instant, Recent
 
 WINDOW = 120.0
 SITE = "edge-1"

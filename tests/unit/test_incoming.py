@@ -27,7 +27,7 @@ from syncdaemon.incoming import (
     read,
     retry_seconds,
 )
-from syncdaemon.message import MessageSettings, encode
+from syncdaemon.publish.message import MessageSettings, encode
 
 DIGEST = sha256(b"abc").hexdigest()
 FIELDS = {"Edge-Site": "edge-1", "Edge-Path": "a/b", "Edge-Sha256": DIGEST, "Edge-Size": "3"}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from syncdaemon.base.model import Content, Stamp
 from syncdaemon.base.packing import Packer
-from syncdaemon.message import MessageSettings, Stored, encode, header_fields, is_of, message_id
+from syncdaemon.publish.message import MessageSettings, Stored, encode, header_fields, is_of, message_id
 
 CONTENT = Content(
     b"a b/\xff", "a%20b/%FF", Stamp(1, 2, 3, 1_767_225_600_123_456_789, 5), b"abc", sha256(b"abc").hexdigest(), 1

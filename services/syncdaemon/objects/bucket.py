@@ -13,7 +13,7 @@ import structlog
 from syncdaemon import chunks
 from syncdaemon.chunks import Chunk, Found, Meta
 from syncdaemon.link import Session
-from syncdaemon.message import Stored
+from syncdaemon.publish.message import Stored
 from syncdaemon.stream import verdict
 
 _IMPOSSIBLE = "no.stream"  # no stream's name has a dot

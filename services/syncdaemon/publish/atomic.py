@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from uuid import uuid4
 
 from syncdaemon.link import Session, frame
-from syncdaemon.message import Message
 from syncdaemon.publish.flight import Flight, length
+from syncdaemon.publish.message import Message
 from syncdaemon.stream import verdict
 
 MOST = 1_000  # messages of a batch: the server's limit (10199)

@@ -10,12 +10,12 @@ from typing import NamedTuple
 import structlog
 
 from syncdaemon.base.errors import LinkDown
-from syncdaemon.batching import Choice, Seen, Way
 from syncdaemon.link import Session
-from syncdaemon.message import Message, Stored
 from syncdaemon.publish.atomic import MORE_BYTES, MOST, AtomicFlight
+from syncdaemon.publish.choice import Choice, Seen, Way
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import Lane
+from syncdaemon.publish.message import Message, Stored
 from syncdaemon.stream.prepare import Memory, StreamInfo
 
 SMALL = 64 << 10  # bytes: larger messages cost the server more in a batch than one by one, however it syncs

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from syncdaemon.link import FRAME_BYTES, Session, frame
-from syncdaemon.message import Message
+from syncdaemon.publish.message import Message
 from syncdaemon.stream import verdict
 
 

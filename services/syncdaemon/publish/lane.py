@@ -12,9 +12,9 @@ import structlog
 
 from syncdaemon.base.errors import LanePaused, LinkDown, SettingsError
 from syncdaemon.base.model import Held, Row
-from syncdaemon.doubt import Doubt, Instant, Recent
 from syncdaemon.link import Link, Session
-from syncdaemon.message import Message, MessageSettings
+from syncdaemon.publish.doubt import Doubt, Instant, Recent
+from syncdaemon.publish.message import Message, MessageSettings
 from syncdaemon.stream import verdict
 from syncdaemon.stream.history import since
 from syncdaemon.stream.prepare import Memory, StreamInfo, StreamSettings, prepare

@@ -16,7 +16,7 @@ from syncdaemon.base.errors import LanePaused, LinkDown
 from syncdaemon.chunks import Chunk
 from syncdaemon.incoming import delivery
 from syncdaemon.link import Conversation, Heard, Link, Session
-from syncdaemon.message import header_fields
+from syncdaemon.publish.message import header_fields
 from syncdaemon.receive.consumer import pull, pull_subject
 from syncdaemon.stream.fetch import Chunks, chunks
 

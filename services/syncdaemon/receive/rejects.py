@@ -8,7 +8,7 @@ from hashlib import sha256
 
 from syncdaemon.base.disk import fsync_dir, write_durably
 from syncdaemon.incoming import Item, Rejected
-from syncdaemon.message import header_fields
+from syncdaemon.publish.message import header_fields
 from syncdaemon.receive.draft import Draft
 from syncdaemon.receive.home import Home
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from syncdaemon.base import packing
 from syncdaemon.base.errors import LanePaused
 from syncdaemon.link import Session
-from syncdaemon.message import Stored
+from syncdaemon.publish.message import Stored
 from syncdaemon.stream.history import contents
 from syncdaemon.stream.verdict import NO_MESSAGE, NO_STREAM
 

@@ -10,7 +10,7 @@ from hashlib import sha256
 from syncdaemon.base.errors import LanePaused
 from syncdaemon.base.model import Held
 from syncdaemon.link import Session
-from syncdaemon.message import Stored
+from syncdaemon.publish.message import Stored
 from syncdaemon.stream.history import since
 from syncdaemon.stream.prepare import StreamInfo, look
 from syncdaemon.stream.verdict import NO_MESSAGE
