@@ -18,8 +18,8 @@ from benchmarks.measure import BenchmarkFailed, Result, Spread
 from benchmarks.plan import Plan
 from benchmarks.process import SYNCS, contend, place, say, server
 from benchmarks.report import megabytes, table
-from syncdaemon.chunks import STREAM, count_of
 from syncdaemon.devserver import NatsServer
+from syncdaemon.publish.objects.resume import STREAM, count_of
 
 _WITHIN = 300.0
 _CHUNK = 128 << 10

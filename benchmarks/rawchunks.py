@@ -20,8 +20,8 @@ import nats
 from benchmarks.ceiling import Pipeline
 from benchmarks.measure import Cost, Memory, Result
 from benchmarks.process import SITE
-from syncdaemon.chunks import BUCKET, SIZES, Chunk, chunk_subject, count_of, nuid_of
 from syncdaemon.link import frame
+from syncdaemon.publish.objects.resume import BUCKET, SIZES, Chunk, chunk_subject, count_of, nuid_of
 
 _INBOX = "_INBOX.ceiling"
 

@@ -24,9 +24,9 @@ from syncdaemon.deliver import Delivery, Recorded
 from syncdaemon.ledger import Entry, Ledger, now_text, open_attempts
 from syncdaemon.link import STOPPED, Link, Session
 from syncdaemon.metrics import Live, Metrics
-from syncdaemon.objects import Objects
 from syncdaemon.publish import Lane, Publisher
 from syncdaemon.publish.doubt import Recent
+from syncdaemon.publish.objects import Objects
 from syncdaemon.recheck import Recheck
 from syncdaemon.report import Report
 from syncdaemon.settings import Settings

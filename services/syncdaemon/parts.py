@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from syncdaemon.link import LinkSettings
-from syncdaemon.objects import ObjectsSettings
 from syncdaemon.publish.message import MessageSettings
+from syncdaemon.publish.objects import ObjectsSettings
 from syncdaemon.settings import Settings
 from syncdaemon.spool import SpoolSettings
 from syncdaemon.stream.prepare import StreamSettings

@@ -12,8 +12,8 @@ from syncdaemon import __version__
 from syncdaemon.base.model import Receipt, Refusal
 from syncdaemon.ledger import Ledger, now_text
 from syncdaemon.link import Link
-from syncdaemon.objects import Objects
 from syncdaemon.publish import Publisher
+from syncdaemon.publish.objects import Objects
 from syncdaemon.settings import Settings
 from syncdaemon.spool import Spool
 from syncdaemon.web.server import Check

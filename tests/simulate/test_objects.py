@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from syncdaemon import chunks
 from syncdaemon.base.model import Content, Refusal, Stamp
 from syncdaemon.link import Buffer, Session, Sink
-from syncdaemon.objects import Objects, ObjectsSettings, janitor, source
-from syncdaemon.objects.upload import Upload
+from syncdaemon.publish.objects import Objects, ObjectsSettings, janitor, source
+from syncdaemon.publish.objects import resume as chunks
+from syncdaemon.publish.objects.upload import Upload
 from tests.simulate.fake_jetstream import FakeSession
 from tests.simulate.test_contract import JetStream, connected
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon import chunks
-from syncdaemon.chunks import Chunk, Found, GoOn, Meta, decide
+from syncdaemon.publish.objects import resume as chunks
+from syncdaemon.publish.objects.resume import Chunk, Found, GoOn, Meta, decide
 
 DIGEST = sha256(b"evidence").hexdigest()
 DIGESTS = st.binary(max_size=8).map(lambda data: sha256(data).hexdigest())

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncdaemon.base.errors import LinkDown
-from syncdaemon.chunks import Chunk
 from syncdaemon.link import Session, Sink
 from syncdaemon.link.pace import Window
-from syncdaemon.objects import flight as module
-from syncdaemon.objects.flight import Flight
+from syncdaemon.publish.objects import flight as module
+from syncdaemon.publish.objects.flight import Flight
+from syncdaemon.publish.objects.resume import Chunk
 from syncdaemon.stream.verdict import Again
 
 DIGEST = "0" * 64

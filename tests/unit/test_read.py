@@ -21,7 +21,7 @@ from syncdaemon.backlog import Candidate
 from syncdaemon.base import lease
 from syncdaemon.base.model import Content, Fit, Refusal, Stamp
 from syncdaemon.base.packing import Packer, digest
-from syncdaemon.objects.source import Changed, Source
+from syncdaemon.publish.objects.source import Changed, Source
 from syncdaemon.settle import recheck_wait
 from syncdaemon.spool.moves import stamp_of
 from syncdaemon.spool.read import Gone, Hashing, Large, Look, NotYet, Reader

@@ -14,12 +14,12 @@ from typing import Protocol
 
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.base.model import AsObject, Content, Fit, Outcome, Receipt, Refusal, Seen
-from syncdaemon.chunks import object_of
 from syncdaemon.link import Session, pace
 from syncdaemon.publish.batches import Batches, Trial
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import PROBE_ID, Journal, Lane
 from syncdaemon.publish.message import Message, MessageSettings, Stored, encode, is_of, overhead
+from syncdaemon.publish.objects.resume import object_of
 from syncdaemon.stream import verdict
 from syncdaemon.stream.prepare import Memory
 

@@ -13,10 +13,10 @@ from contextlib import suppress
 
 from syncdaemon.appetite import Appetite
 from syncdaemon.base.errors import LanePaused, LinkDown
-from syncdaemon.chunks import Chunk
 from syncdaemon.incoming import delivery
 from syncdaemon.link import Conversation, Heard, Link, Session
 from syncdaemon.publish.message import header_fields
+from syncdaemon.publish.objects.resume import Chunk
 from syncdaemon.receive.consumer import pull, pull_subject
 from syncdaemon.stream.fetch import Chunks, chunks
 

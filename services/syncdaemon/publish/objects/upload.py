@@ -13,10 +13,10 @@ import structlog
 
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.base.model import Stamp
-from syncdaemon.chunks import Chunk, GoOn, Meta, decide
-from syncdaemon.objects.bucket import Bucket, Halt, halt
-from syncdaemon.objects.flight import Flight
-from syncdaemon.objects.source import Changed, Marks, Piece, Source
+from syncdaemon.publish.objects.bucket import Bucket, Halt, halt
+from syncdaemon.publish.objects.flight import Flight
+from syncdaemon.publish.objects.resume import Chunk, GoOn, Meta, decide
+from syncdaemon.publish.objects.source import Changed, Marks, Piece, Source
 from syncdaemon.stream import verdict
 
 _ATTEMPTS = 4  # looks at what the bucket holds, until a pause is due

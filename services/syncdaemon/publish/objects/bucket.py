@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, Self
 
 import structlog
 
-from syncdaemon import chunks
-from syncdaemon.chunks import Chunk, Found, Meta
 from syncdaemon.link import Session
 from syncdaemon.publish.message import Stored
+from syncdaemon.publish.objects import resume as chunks
+from syncdaemon.publish.objects.resume import Chunk, Found, Meta
 from syncdaemon.stream import verdict
 
 _IMPOSSIBLE = "no.stream"  # no stream's name has a dot

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 
 from syncdaemon.base.errors import LinkDown
-from syncdaemon.chunks import Chunk, chunk_subject
 from syncdaemon.link import FRAME_BYTES, Buffer, Session, frame
+from syncdaemon.publish.objects.resume import Chunk, chunk_subject
 from syncdaemon.stream import verdict
 
 MAX_BYTES = 16 << 20

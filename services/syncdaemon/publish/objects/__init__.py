@@ -17,15 +17,15 @@ from typing import Any, NamedTuple, Protocol
 
 import structlog
 
-from syncdaemon import chunks
 from syncdaemon.base.errors import LanePaused, LinkDown
 from syncdaemon.base.model import Content, Refusal
-from syncdaemon.chunks import Meta
 from syncdaemon.link import Session
-from syncdaemon.objects.bucket import Bucket, Halt, keeps_all
-from syncdaemon.objects.janitor import tidy
-from syncdaemon.objects.source import Changed, Source
-from syncdaemon.objects.upload import Kept, Upload
+from syncdaemon.publish.objects import resume as chunks
+from syncdaemon.publish.objects.bucket import Bucket, Halt, keeps_all
+from syncdaemon.publish.objects.janitor import tidy
+from syncdaemon.publish.objects.resume import Meta
+from syncdaemon.publish.objects.source import Changed, Source
+from syncdaemon.publish.objects.upload import Kept, Upload
 
 _WORTH_LOOKING = 1 << 16  # bytes of a file that may have been begun with another chunk size
 _TIDY_SECONDS = 86_400.0
