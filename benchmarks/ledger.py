@@ -14,8 +14,8 @@ from benchmarks.measure import BenchmarkFailed
 from benchmarks.plan import Plan
 from benchmarks.process import SITE, STREAM, command, environment, place, say
 from benchmarks.report import table
-from syncdaemon import chain
 from syncdaemon.base.model import Row
+from syncdaemon.ledger import chain
 
 _DAYS = 3
 _WITHIN = 600.0  # seconds

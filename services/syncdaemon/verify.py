@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from syncdaemon import chain
 from syncdaemon.base.disk import is_locked
 from syncdaemon.base.errors import LedgerDamaged
-from syncdaemon.ledger import Damage, end, files, lock_path, read
+from syncdaemon.ledger import Damage, chain, end, files, lock_path, read
 
 
 @dataclass

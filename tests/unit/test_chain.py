@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from syncdaemon import chain
 from syncdaemon.base.model import Row
-from syncdaemon.chain import START, BadRow, Head
+from syncdaemon.ledger import chain
+from syncdaemon.ledger.chain import START, BadRow, Head
 
 TS = "2026-03-04T05:06:07.000089Z"
 AWKWARD = [

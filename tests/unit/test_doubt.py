@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon import chain
 from syncdaemon.base.model import Row, Seen
-from syncdaemon.ledger import open_attempts
+from syncdaemon.ledger import chain, open_attempts
 from syncdaemon.publish.doubt import LONG_AGO, Attempt, Doubt, Instant, Recent
 
 WINDOW = 120.0

@@ -20,10 +20,10 @@ from typing import Any
 
 import structlog
 
-from syncdaemon import chain
 from syncdaemon.base.disk import fsync_dir, lock_file, write_all
 from syncdaemon.base.errors import LedgerFull, SettingsError
 from syncdaemon.base.model import Place, Row
+from syncdaemon.ledger import chain
 from syncdaemon.ledger.attempts import open_attempts
 from syncdaemon.ledger.files import (
     Damage,

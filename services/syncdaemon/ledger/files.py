@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from syncdaemon import chain
 from syncdaemon.base.errors import LedgerDamaged
+from syncdaemon.ledger import chain
 
 _LONG_ROW = 1 << 10  # bytes: longer than rows are on the average
 
