@@ -10,8 +10,8 @@ from pathlib import Path
 
 from syncdaemon.daemon import Daemon
 from syncdaemon.devserver import HOST, NatsServer, free_port
-from syncdaemon.put import put
 from syncdaemon.settings import Loaded, ServerUrls, Settings
+from syncdaemon.spool.put import put
 from syncdaemon.web.server import Web
 
 _SAMPLE_SECONDS = 20.0

@@ -17,8 +17,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from syncdaemon import backlog as module
-from syncdaemon.backlog import Backlog, Candidate, Listing
+from syncdaemon.spool import backlog as module
+from syncdaemon.spool.backlog import Backlog, Candidate, Listing
 
 WINDOW = 8
 SMALL = 4  # a window so small that it is full nearly all the time

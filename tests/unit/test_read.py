@@ -17,14 +17,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncdaemon.backlog import Candidate
 from syncdaemon.base import lease
 from syncdaemon.base.model import Content, Fit, Refusal, Stamp
 from syncdaemon.base.packing import Packer, digest
 from syncdaemon.publish.objects.source import Changed, Source
-from syncdaemon.settle import recheck_wait
+from syncdaemon.spool.backlog import Candidate
 from syncdaemon.spool.moves import stamp_of
 from syncdaemon.spool.read import Gone, Hashing, Large, Look, NotYet, Reader
+from syncdaemon.spool.settle import recheck_wait
 
 QUIET = 0.25
 LARGEST = 1 << 20

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncdaemon import settle
-from syncdaemon.backlog import Listing
+from syncdaemon.spool import settle
+from syncdaemon.spool.backlog import Listing
 from syncdaemon.spool.scan import files, scan
 
 NONE: frozenset[bytes] = frozenset()

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon import settle
-from syncdaemon.settle import ignored, path_ignored, quiet_wait, recheck_wait
+from syncdaemon.spool import settle
+from syncdaemon.spool.settle import ignored, path_ignored, quiet_wait, recheck_wait
 
 NOW = 1_767_225_600_000_000_000
 SECOND = 1_000_000_000

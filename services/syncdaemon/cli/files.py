@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from syncdaemon.cli.options import with_settings
-from syncdaemon.put import put as put_file
 from syncdaemon.settings import Loaded
+from syncdaemon.spool.put import put as put_file
 
 
 @with_settings

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from syncdaemon import settle
 from syncdaemon.base.disk import is_locked
 from syncdaemon.diagnosis import Folder, ReplayFacts
 from syncdaemon.settings import Settings
+from syncdaemon.spool import settle
 from syncdaemon.spool.home import NAME, Home, clock_offset_ns
 from syncdaemon.spool.quarantine import names
 

@@ -15,12 +15,11 @@ from urllib.parse import quote_from_bytes
 
 import structlog
 
-from syncdaemon import settle
-from syncdaemon.backlog import WINDOW, Backlog, Candidate
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.model import Content, Fit, Held, Receipt, Refusal
 from syncdaemon.base.packing import Packer
-from syncdaemon.spool import requeue, watch
+from syncdaemon.spool import requeue, settle, watch
+from syncdaemon.spool.backlog import WINDOW, Backlog, Candidate
 from syncdaemon.spool.home import Away, Home
 from syncdaemon.spool.large import Hasher
 from syncdaemon.spool.moves import below

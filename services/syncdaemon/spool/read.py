@@ -10,10 +10,10 @@ from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes
 
-from syncdaemon import settle
-from syncdaemon.backlog import Candidate
 from syncdaemon.base import lease
 from syncdaemon.base.model import Content, Fit, Refusal, Stamp
+from syncdaemon.spool import settle
+from syncdaemon.spool.backlog import Candidate
 
 _PIECE = 1 << 20
 _SMALL = 64 << 10  # bytes that are read in no time

@@ -18,9 +18,9 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from syncdaemon import settle
 from syncdaemon.base.disk import fsync_dir, is_locked, make_dirs, rename_new, write_durably
 from syncdaemon.base.model import Row
+from syncdaemon.spool import settle
 from syncdaemon.spool.home import Home
 from syncdaemon.spool.moves import NAME_MAX, below, free_name
 from syncdaemon.spool.quarantine import SIDECAR, Entry

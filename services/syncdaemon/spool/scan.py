@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from urllib.parse import quote_from_bytes
 
-from syncdaemon import settle
-from syncdaemon.backlog import Listing
+from syncdaemon.spool import settle
+from syncdaemon.spool.backlog import Listing
 
 _SPARE = 4  # a quarter more than the wanted number may pile up before it is cut
 _NO_LIMIT = 1 << 80

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import structlog
 from watchfiles import awatch
 
-from syncdaemon import settle
+from syncdaemon.spool import settle
 
 _STEP_MS = 20  # how long events are gathered before they are told
 _DEBOUNCE_MS = 200  # at most, under a steady stream of them

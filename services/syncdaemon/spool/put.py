@@ -8,9 +8,9 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from syncdaemon import settle
 from syncdaemon.base.disk import fsync_dir
 from syncdaemon.base.errors import SyncError
+from syncdaemon.spool import settle
 
 
 class PutError(SyncError):
