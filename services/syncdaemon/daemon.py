@@ -21,13 +21,13 @@ from syncdaemon.base.errors import ConnectTimeout, SettingsError
 from syncdaemon.base.model import Content, Receipt, Refusal, Row, Stamp
 from syncdaemon.base.tasks import background, finish
 from syncdaemon.deliver import Delivery, Recorded
+from syncdaemon.deliver.resend import Recheck
 from syncdaemon.ledger import Entry, Ledger, now_text, open_attempts
 from syncdaemon.link import STOPPED, Link, Session
 from syncdaemon.metrics import Live, Metrics
 from syncdaemon.publish import Lane, Publisher
 from syncdaemon.publish.doubt import Recent
 from syncdaemon.publish.objects import Objects
-from syncdaemon.recheck import Recheck
 from syncdaemon.report import Report
 from syncdaemon.settings import Settings
 from syncdaemon.spool import Spool
