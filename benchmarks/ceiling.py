@@ -23,10 +23,10 @@ import nats
 from benchmarks.measure import BenchmarkFailed, Cost, Memory, Result
 from benchmarks.process import settings
 from benchmarks.workload import Workload
-from syncdaemon import parts
 from syncdaemon.base.model import Content, Stamp
 from syncdaemon.link import frame
 from syncdaemon.publish.message import MessageSettings, encode
+from syncdaemon.settings import parts
 from syncdaemon.stream.prepare import StreamSettings
 
 WINDOW_MESSAGES = 1_000

@@ -15,12 +15,11 @@ from nats.aio.client import Client
 from nats.errors import Error
 
 from scripts.backlog_drain.measure import NotMeasured
-from syncdaemon import parts
 from syncdaemon.base.errors import ConnectTimeout
 from syncdaemon.base.model import Content, Stamp
 from syncdaemon.publish.message import encode
 from syncdaemon.receive.consumer import ConsumerSettings
-from syncdaemon.settings import Settings
+from syncdaemon.settings import Settings, parts
 
 SITE = "backlog-drain"
 """The site of what is published here. It stays in the stream, on subjects of this site."""

@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 import structlog
 
-from syncdaemon import __version__, parts
+from syncdaemon import __version__
 from syncdaemon.base.errors import ConnectTimeout, SettingsError
 from syncdaemon.base.model import Content, Receipt, Refusal, Row, Stamp
 from syncdaemon.base.tasks import background, finish
@@ -29,7 +29,7 @@ from syncdaemon.publish import Lane, Publisher
 from syncdaemon.publish.doubt import Recent
 from syncdaemon.publish.objects import Objects
 from syncdaemon.report import Report
-from syncdaemon.settings import Settings
+from syncdaemon.settings import Settings, parts
 from syncdaemon.spool import Spool
 from syncdaemon.stream.presence import lost
 from syncdaemon.web.server import Views, Web

@@ -18,7 +18,6 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from syncdaemon import parts
 from syncdaemon.base.errors import LanePaused, LinkDown, SettingsError
 from syncdaemon.base.model import AsObject, Content, Held, Outcome, Receipt, Refusal, Row, Seen, Stamp
 from syncdaemon.devserver import NatsServer
@@ -30,7 +29,7 @@ from syncdaemon.publish.choice import SAMPLE, Choice, Way
 from syncdaemon.publish.doubt import Attempt
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.message import Message, encode
-from syncdaemon.settings import Settings
+from syncdaemon.settings import Settings, parts
 from syncdaemon.stream.history import since
 from syncdaemon.stream.prepare import Memory, StreamInfo, prepare
 from syncdaemon.stream.presence import lost

@@ -13,14 +13,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from syncdaemon import parts
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.cli.options import FOUND, NO_CONNECTION, with_settings
 from syncdaemon.doctor import examine
 from syncdaemon.ledger import sites
 from syncdaemon.link import visit
 from syncdaemon.reconcile import Problem
-from syncdaemon.settings import Loaded, Settings
+from syncdaemon.settings import Loaded, Settings, parts
 from syncdaemon.stocktake import Books, Stock, Stocktake
 from syncdaemon.verify import audit
 

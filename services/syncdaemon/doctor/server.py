@@ -16,14 +16,13 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from syncdaemon import parts
 from syncdaemon.base.errors import ConnectTimeout, LanePaused, LinkDown, SettingsError
 from syncdaemon.diagnosis import BucketFacts, LinkFacts, Rights, ServerFacts, StreamFacts, SyncFacts
 from syncdaemon.link import Session, bare, visit
 from syncdaemon.publish import PROBE_ID
 from syncdaemon.publish.objects import resume as chunks
 from syncdaemon.publish.objects.bucket import Bucket, Halt
-from syncdaemon.settings import Settings
+from syncdaemon.settings import Settings, parts
 from syncdaemon.stream.prepare import captured, read_info, rehearse
 from syncdaemon.stream.verdict import NO_STREAM
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from syncdaemon import __version__, parts
+from syncdaemon import __version__
 from syncdaemon.base import units
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.tasks import background, finish
@@ -27,7 +27,7 @@ from syncdaemon.receive.home import Home
 from syncdaemon.receive.intake import Intake
 from syncdaemon.receive.meter import Live, Meter
 from syncdaemon.receive.worker import FINISH_SECONDS, Worker
-from syncdaemon.settings import Settings
+from syncdaemon.settings import Settings, parts
 from syncdaemon.web.server import Check, Views, Web
 
 __all__ = ["ReceiveSettings", "Receiver"]
