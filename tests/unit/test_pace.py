@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon.link import pace
-from syncdaemon.link.pace import ANSWER_SECONDS, Rate, overdue, retry_delay
+from syncdaemon.daemon.rate import RATE_SECONDS, Rate
+from syncdaemon.link.pace import ANSWER_SECONDS, overdue, retry_delay
 
 seconds = st.floats(0, 1e6)
 
@@ -113,4 +113,4 @@ def test_the_jitter_is_full() -> None:
 
 def test_the_answer_time_is_longer_than_the_rate_window() -> None:
     """The metric reads zero before a silent message is given up: the order in which people see it."""
-    assert pace.RATE_SECONDS < ANSWER_SECONDS
+    assert RATE_SECONDS < ANSWER_SECONDS

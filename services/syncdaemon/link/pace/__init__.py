@@ -1,18 +1,15 @@
-"""How much may be under way on the link, how much arrives, and how long to wait. Pure; the time is an argument."""
+"""How much may be under way on the link, and how long to wait. Pure; the time is an argument."""
 
 from syncdaemon.link.pace.bucket import Bucket
 from syncdaemon.link.pace.patience import ANSWER_SECONDS, overdue, retry_delay
 from syncdaemon.link.pace.steps import Step, batch
 from syncdaemon.link.pace.window import MAX_BYTES, MAX_MESSAGES, Window
-from syncdaemon.rate import RATE_SECONDS, Rate
 
 __all__ = [
     "ANSWER_SECONDS",
     "MAX_BYTES",
     "MAX_MESSAGES",
-    "RATE_SECONDS",
     "Bucket",
-    "Rate",
     "Step",
     "Window",
     "batch",

@@ -20,15 +20,15 @@ from syncdaemon import __version__
 from syncdaemon.base.errors import ConnectTimeout, SettingsError
 from syncdaemon.base.model import Content, Receipt, Refusal, Row, Stamp
 from syncdaemon.base.tasks import background, finish
+from syncdaemon.daemon.metrics import Live, Metrics
+from syncdaemon.daemon.report import Report
 from syncdaemon.deliver import Delivery, Recorded
 from syncdaemon.deliver.resend import Recheck
 from syncdaemon.ledger import Entry, Ledger, now_text, open_attempts
 from syncdaemon.link import STOPPED, Link, Session
-from syncdaemon.metrics import Live, Metrics
 from syncdaemon.publish import Lane, Publisher
 from syncdaemon.publish.doubt import Recent
 from syncdaemon.publish.objects import Objects
-from syncdaemon.report import Report
 from syncdaemon.settings import Settings, parts
 from syncdaemon.spool import Spool
 from syncdaemon.stream.presence import lost

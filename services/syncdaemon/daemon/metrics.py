@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from syncdaemon import __version__
 from syncdaemon.base.model import Receipt
-from syncdaemon.link.pace import Rate
+from syncdaemon.daemon.rate import Rate
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _DELIVERY_BUCKETS = (*_BUCKETS, 300.0, 900.0, 3600.0, 21600.0, 86400.0, 604800.0)
