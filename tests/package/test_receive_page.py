@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from syncdaemon.cli.serve import receive
-from syncdaemon.incoming import DISK_FULL, OBJECT_DENIED, OBJECT_MISSING, WRITE_ERROR, Kept, Rejected
 from syncdaemon.receive.consumer import ACK_WAIT, MAX_ACK_PENDING
+from syncdaemon.receive.incoming import DISK_FULL, OBJECT_DENIED, OBJECT_MISSING, WRITE_ERROR, Kept, Rejected
 from syncdaemon.receive.meter import Live, Meter
 from syncdaemon.receive.worker import FINISH_SECONDS
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncdaemon.base.model import Content, Stamp
-from syncdaemon.incoming import (
+from syncdaemon.publish.message import MessageSettings, encode
+from syncdaemon.receive.incoming import (
     DISK_FULL,
     LONGEST_NAME,
     MOST_FOLDERS,
@@ -27,7 +28,6 @@ from syncdaemon.incoming import (
     read,
     retry_seconds,
 )
-from syncdaemon.publish.message import MessageSettings, encode
 
 DIGEST = sha256(b"abc").hexdigest()
 FIELDS = {"Edge-Site": "edge-1", "Edge-Path": "a/b", "Edge-Sha256": DIGEST, "Edge-Size": "3"}

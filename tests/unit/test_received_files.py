@@ -19,10 +19,10 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from syncdaemon import incoming
 from syncdaemon.base.errors import SettingsError
-from syncdaemon.incoming import Arrival, Delivery, Item, Kept, Rejected, Retry, Wanted, beside
+from syncdaemon.receive import incoming
 from syncdaemon.receive.home import Home
+from syncdaemon.receive.incoming import Arrival, Delivery, Item, Kept, Rejected, Retry, Wanted, beside
 from syncdaemon.receive.store import Store
 
 MTIME = 1_700_000_000_123_456_789

@@ -10,7 +10,7 @@ from typing import Any
 import zstandard
 
 from syncdaemon.base.disk import write_all
-from syncdaemon.incoming import Rejected, Wanted
+from syncdaemon.receive.incoming import Rejected, Wanted
 
 _WINDOW = 8 << 20  # bytes of memory that a frame may ask for; every decoder has so much (RFC 8878, 3.1.1.1.2)
 _MODE = 0o640

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from syncdaemon import incoming
-from syncdaemon.incoming import Arrival, Item
+from syncdaemon.receive import incoming
+from syncdaemon.receive.incoming import Arrival, Item
 
 log = structlog.get_logger(__name__)
 

@@ -12,10 +12,10 @@ import structlog
 from syncdaemon.appetite import Appetite
 from syncdaemon.base.errors import LanePaused, LinkDown, SettingsError
 from syncdaemon.base.tasks import cancel
-from syncdaemon.incoming import Arrival
 from syncdaemon.link import Conversation, Heard, Link, Session
 from syncdaemon.receive.consumer import ConsumerInfo, ConsumerSettings, prepare, pull, pull_subject
 from syncdaemon.receive.hands import Hands
+from syncdaemon.receive.incoming import Arrival
 
 _RETRY = 1.0  # seconds until a stream or consumer that is not available is asked again
 _CONFIG_RETRY = 30.0  # the same where only an operator can help

@@ -8,7 +8,7 @@ import stat
 from contextlib import suppress
 from hashlib import sha256
 
-from syncdaemon.incoming import Wanted, beside
+from syncdaemon.receive.incoming import Wanted, beside
 
 TRIES = 4  # names until a path counts as taken
 _CHUNK = 1 << 20

@@ -7,10 +7,10 @@ import os
 from hashlib import sha256
 
 from syncdaemon.base.disk import fsync_dir, write_durably
-from syncdaemon.incoming import Item, Rejected
 from syncdaemon.publish.message import header_fields
 from syncdaemon.receive.draft import Draft
 from syncdaemon.receive.home import Home
+from syncdaemon.receive.incoming import Item, Rejected
 
 SIDECAR = b".reason.json"
 

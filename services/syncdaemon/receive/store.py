@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from syncdaemon.incoming import DISK_FULL, WRITE_ERROR, Item, Kept, Outcome, Rejected, Retry, Wanted
 from syncdaemon.receive import places
 from syncdaemon.receive.draft import Draft, Unfit
 from syncdaemon.receive.folders import Folders, NotDurable
 from syncdaemon.receive.home import Home
+from syncdaemon.receive.incoming import DISK_FULL, WRITE_ERROR, Item, Kept, Outcome, Rejected, Retry, Wanted
 from syncdaemon.receive.places import Taken
 from syncdaemon.receive.rejects import set_aside
 

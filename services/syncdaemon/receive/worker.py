@@ -14,12 +14,12 @@ from urllib.parse import quote_from_bytes
 import structlog
 
 from syncdaemon.base.tasks import background, finish, in_thread
-from syncdaemon.incoming import Kept, Outcome, Rejected, Retry, Wanted, retry_seconds
 from syncdaemon.link import Link
 from syncdaemon.receive import answers, large
 from syncdaemon.receive.answers import Answer
 from syncdaemon.receive.hands import Hands, Held
 from syncdaemon.receive.home import Home
+from syncdaemon.receive.incoming import Kept, Outcome, Rejected, Retry, Wanted, retry_seconds
 from syncdaemon.receive.intake import Intake
 from syncdaemon.receive.large import Large
 from syncdaemon.receive.meter import Meter
