@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.receive import incoming
-from syncdaemon.receive.home import Home
+from syncdaemon.receive.files.home import Home
+from syncdaemon.receive.files.store import Store
 from syncdaemon.receive.incoming import Arrival, Delivery, Item, Kept, Rejected, Retry, Wanted, beside
-from syncdaemon.receive.store import Store
 
 MTIME = 1_700_000_000_123_456_789
 

@@ -22,8 +22,8 @@ from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.tasks import background, finish
 from syncdaemon.link import STOPPED, Link, Session
 from syncdaemon.receive.consumer import ConsumerSettings
+from syncdaemon.receive.files.home import Home
 from syncdaemon.receive.hands import Hands
-from syncdaemon.receive.home import Home
 from syncdaemon.receive.intake import Intake
 from syncdaemon.receive.meter import Live, Meter
 from syncdaemon.receive.worker import FINISH_SECONDS, Worker

@@ -10,9 +10,9 @@ from functools import partial
 from syncdaemon.base.tasks import in_thread
 from syncdaemon.link import Link
 from syncdaemon.receive import objects
-from syncdaemon.receive.draft import Draft, Unfit
+from syncdaemon.receive.files.draft import Draft, Unfit
+from syncdaemon.receive.files.store import Store, trouble
 from syncdaemon.receive.incoming import OBJECT_DENIED, OBJECT_MISSING, Item, Outcome, Retry, Wanted, given_up
-from syncdaemon.receive.store import Store, trouble
 
 AT_ONCE = 2  # files that are fetched at the same time
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from syncdaemon.receive import places
-from syncdaemon.receive.draft import Draft, Unfit
-from syncdaemon.receive.folders import Folders, NotDurable
-from syncdaemon.receive.home import Home
+from syncdaemon.receive.files import places
+from syncdaemon.receive.files.draft import Draft, Unfit
+from syncdaemon.receive.files.folders import Folders, NotDurable
+from syncdaemon.receive.files.home import Home
+from syncdaemon.receive.files.places import Taken
+from syncdaemon.receive.files.rejects import set_aside
 from syncdaemon.receive.incoming import DISK_FULL, WRITE_ERROR, Item, Kept, Outcome, Rejected, Retry, Wanted
-from syncdaemon.receive.places import Taken
-from syncdaemon.receive.rejects import set_aside
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)  # the file system does not take such a name

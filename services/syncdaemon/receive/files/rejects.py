@@ -8,8 +8,8 @@ from hashlib import sha256
 
 from syncdaemon.base.disk import fsync_dir, write_durably
 from syncdaemon.publish.message import header_fields
-from syncdaemon.receive.draft import Draft
-from syncdaemon.receive.home import Home
+from syncdaemon.receive.files.draft import Draft
+from syncdaemon.receive.files.home import Home
 from syncdaemon.receive.incoming import Item, Rejected
 
 SIDECAR = b".reason.json"

@@ -9,8 +9,8 @@ import os
 from contextlib import suppress
 from errno import ELOOP, ENOTDIR
 
+from syncdaemon.receive.files.places import TRIES, Taken
 from syncdaemon.receive.incoming import MOST_FOLDERS, Wanted, beside
-from syncdaemon.receive.places import TRIES, Taken
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MODE = 0o750

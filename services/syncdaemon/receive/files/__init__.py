@@ -1,0 +1,1 @@
+"""The files that the receiver writes, and those that it puts aside."""
