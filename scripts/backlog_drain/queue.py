@@ -18,7 +18,7 @@ from scripts.backlog_drain.measure import NotMeasured
 from syncdaemon.base.errors import ConnectTimeout
 from syncdaemon.base.model import Content, Stamp
 from syncdaemon.publish.message import encode
-from syncdaemon.receive.consumer import ConsumerSettings
+from syncdaemon.receive.pull.consumer import ConsumerSettings
 from syncdaemon.settings import Settings, parts
 
 SITE = "backlog-drain"

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 from syncdaemon.cli.serve import receive
-from syncdaemon.receive.consumer import ACK_WAIT, MAX_ACK_PENDING
 from syncdaemon.receive.incoming import DISK_FULL, OBJECT_DENIED, OBJECT_MISSING, WRITE_ERROR, Kept, Rejected
 from syncdaemon.receive.meter import Live, Meter
+from syncdaemon.receive.pull.consumer import ACK_WAIT, MAX_ACK_PENDING
 from syncdaemon.receive.worker import FINISH_SECONDS
 
 PAGE = (Path(__file__).parents[2] / "docs/RECEIVE.md").read_text(encoding="utf-8")

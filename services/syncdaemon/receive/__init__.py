@@ -21,11 +21,11 @@ from syncdaemon.base import units
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.tasks import background, finish
 from syncdaemon.link import STOPPED, Link, Session
-from syncdaemon.receive.consumer import ConsumerSettings
 from syncdaemon.receive.files.home import Home
-from syncdaemon.receive.hands import Hands
-from syncdaemon.receive.intake import Intake
 from syncdaemon.receive.meter import Live, Meter
+from syncdaemon.receive.pull.consumer import ConsumerSettings
+from syncdaemon.receive.pull.hands import Hands
+from syncdaemon.receive.pull.intake import Intake
 from syncdaemon.receive.worker import FINISH_SECONDS, Worker
 from syncdaemon.settings import Settings, parts
 from syncdaemon.web.server import Check, Views, Web

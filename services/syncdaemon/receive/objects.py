@@ -11,13 +11,13 @@ import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from syncdaemon.appetite import Appetite
 from syncdaemon.base.errors import LanePaused, LinkDown
 from syncdaemon.link import Conversation, Heard, Link, Session
 from syncdaemon.publish.message import header_fields
 from syncdaemon.publish.objects.resume import Chunk
-from syncdaemon.receive.consumer import pull, pull_subject
 from syncdaemon.receive.incoming import delivery
+from syncdaemon.receive.pull.consumer import pull, pull_subject
+from syncdaemon.receive.pull.demand import Appetite
 from syncdaemon.stream.fetch import Chunks, chunks
 
 _NO_MESSAGES = 404

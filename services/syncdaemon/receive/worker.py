@@ -15,15 +15,16 @@ import structlog
 
 from syncdaemon.base.tasks import background, finish, in_thread
 from syncdaemon.link import Link
-from syncdaemon.receive import answers, large
-from syncdaemon.receive.answers import Answer
+from syncdaemon.receive import large
 from syncdaemon.receive.files.home import Home
 from syncdaemon.receive.files.store import Store
-from syncdaemon.receive.hands import Hands, Held
 from syncdaemon.receive.incoming import Kept, Outcome, Rejected, Retry, Wanted, retry_seconds
-from syncdaemon.receive.intake import Intake
 from syncdaemon.receive.large import Large
 from syncdaemon.receive.meter import Meter
+from syncdaemon.receive.pull import answers
+from syncdaemon.receive.pull.answers import Answer
+from syncdaemon.receive.pull.hands import Hands, Held
+from syncdaemon.receive.pull.intake import Intake
 
 FINISH_SECONDS = 10.0  # how long messages under way are finished at the end
 _GROUP = 64  # messages that are written in one go

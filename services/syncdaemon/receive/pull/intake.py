@@ -9,13 +9,13 @@ from contextlib import suppress
 
 import structlog
 
-from syncdaemon.appetite import Appetite
 from syncdaemon.base.errors import LanePaused, LinkDown, SettingsError
 from syncdaemon.base.tasks import cancel
 from syncdaemon.link import Conversation, Heard, Link, Session
-from syncdaemon.receive.consumer import ConsumerInfo, ConsumerSettings, prepare, pull, pull_subject
-from syncdaemon.receive.hands import Hands
 from syncdaemon.receive.incoming import Arrival
+from syncdaemon.receive.pull.consumer import ConsumerInfo, ConsumerSettings, prepare, pull, pull_subject
+from syncdaemon.receive.pull.demand import Appetite
+from syncdaemon.receive.pull.hands import Hands
 
 _RETRY = 1.0  # seconds until a stream or consumer that is not available is asked again
 _CONFIG_RETRY = 30.0  # the same where only an operator can help

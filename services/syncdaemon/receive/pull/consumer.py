@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from syncdaemon.appetite import EXPIRES, GRACE, Ask, Status, status
 from syncdaemon.base.errors import LanePaused, SettingsError
 from syncdaemon.link import Conversation, Heard, Session
+from syncdaemon.receive.pull.demand import EXPIRES, GRACE, Ask, Status, status
 from syncdaemon.stream.verdict import NO_STREAM
 
 ACK_WAIT = 60.0  # seconds that a created consumer gives us until it delivers again

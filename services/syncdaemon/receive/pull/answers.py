@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.link import Link, frame
-from syncdaemon.receive.hands import Held
+from syncdaemon.receive.pull.hands import Held
 
 ACK = b"+ACK"
 IN_PROGRESS = b"+WPI"  # ADR-15: the ack_wait begins anew

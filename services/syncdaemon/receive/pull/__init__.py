@@ -1,0 +1,1 @@
+"""How messages are asked for, shared out and acknowledged."""
