@@ -35,6 +35,7 @@ import syncdaemon.base.disk
 import syncdaemon.daemon
 import syncdaemon.ledger
 import syncdaemon.spool
+from syncdaemon.check.ledger import audit
 from syncdaemon.daemon import Daemon
 from syncdaemon.publish.choice import Choice, Way
 from syncdaemon.settings import Settings
@@ -42,7 +43,6 @@ from syncdaemon.spool import Spool, watch
 from syncdaemon.spool.quarantine import Quarantine
 from syncdaemon.spool.read import Reader
 from syncdaemon.spool.retire import Archive, Hold
-from syncdaemon.verify import audit
 from tests.simulate.clock import Clock, JumpingLoop, LoopExecutor
 from tests.simulate.fake_jetstream import Answer, FakeJetStream, FakeLink, FakeSession, Frame
 from tests.simulate.fake_stream import Message, header_fields

@@ -13,8 +13,8 @@ import pytest
 
 from syncdaemon import ledger as module
 from syncdaemon.base.errors import LedgerFull
+from syncdaemon.check.ledger import audit
 from syncdaemon.ledger import Entry, Ledger, files
-from syncdaemon.verify import audit
 from tests.support.limit import FILE_BYTES, OPEN_FILES, limit
 
 SITE = "here"

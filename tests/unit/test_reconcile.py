@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncdaemon.base.model import Seen
-from syncdaemon.reconcile import Comparison, Fetched, Problem, Receipts, second_look
+from syncdaemon.check.compare import Comparison, Fetched, Problem, Receipts, second_look
 
 SITE = "harbour"
 

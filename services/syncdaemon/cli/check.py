@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from syncdaemon.base.errors import SettingsError
+from syncdaemon.check.compare import Problem
+from syncdaemon.check.ledger import audit
+from syncdaemon.check.stream import Books, Stock, Stocktake
 from syncdaemon.cli.options import FOUND, NO_CONNECTION, with_settings
 from syncdaemon.doctor import examine
 from syncdaemon.ledger import sites
 from syncdaemon.link import visit
-from syncdaemon.reconcile import Problem
 from syncdaemon.settings import Loaded, Settings, parts
-from syncdaemon.stocktake import Books, Stock, Stocktake
-from syncdaemon.verify import audit
 
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
 _COLOURS = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "failure": typer.colors.RED}

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from syncdaemon.base.errors import LedgerDamaged
+from syncdaemon.check.ledger import audit
 from syncdaemon.diagnosis import Folder, LedgerFacts
 from syncdaemon.doctor.machine import look_at_folder
 from syncdaemon.ledger import files, last_lines
 from syncdaemon.settings import Settings
-from syncdaemon.verify import audit
 
 _ROWS_BACK = 16_384  # rows at the end of each older file in which the last receipt is looked for
 _RECEIPTS = ("published", "duplicate")

@@ -16,9 +16,9 @@ from typing import Any
 from syncdaemon.base.disk import is_locked
 from syncdaemon.base.errors import LanePaused, SettingsError
 from syncdaemon.base.model import Seen
+from syncdaemon.check.compare import Comparison, Fetched, Problem, Receipts, second_look
 from syncdaemon.ledger import lock_path, rows_numbered
 from syncdaemon.link import Session
-from syncdaemon.reconcile import Comparison, Fetched, Problem, Receipts, second_look
 from syncdaemon.stream import fetch
 from syncdaemon.stream.history import contents, one_by_one, since
 from syncdaemon.stream.prepare import captured
