@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from syncdaemon.diagnosis import (
+from syncdaemon.check.diagnosis import (
     BucketFacts,
     Facts,
     Finding,

@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 
 from syncdaemon.base.units import max_age_text, size_text
-from syncdaemon.diagnosis import Facts, Finding, Wanted, judge
+from syncdaemon.check.diagnosis import Facts, Finding, Wanted, judge
 from syncdaemon.doctor import evidence, machine, server
 from syncdaemon.settings import Loaded, Settings, parts
 from syncdaemon.spool.home import Home

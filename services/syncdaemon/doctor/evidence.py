@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from syncdaemon.base.errors import LedgerDamaged
+from syncdaemon.check.diagnosis import Folder, LedgerFacts
 from syncdaemon.check.ledger import audit
-from syncdaemon.diagnosis import Folder, LedgerFacts
 from syncdaemon.doctor.machine import look_at_folder
 from syncdaemon.ledger import files, last_lines
 from syncdaemon.settings import Settings

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from syncdaemon.base.disk import is_locked
-from syncdaemon.diagnosis import Folder, ReplayFacts
+from syncdaemon.check.diagnosis import Folder, ReplayFacts
 from syncdaemon.settings import Settings
 from syncdaemon.spool import settle
 from syncdaemon.spool.home import NAME, Home, clock_offset_ns

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from syncdaemon.base.errors import ConnectTimeout, LanePaused, LinkDown, SettingsError
-from syncdaemon.diagnosis import BucketFacts, LinkFacts, Rights, ServerFacts, StreamFacts, SyncFacts
+from syncdaemon.check.diagnosis import BucketFacts, LinkFacts, Rights, ServerFacts, StreamFacts, SyncFacts
 from syncdaemon.link import Session, bare, visit
 from syncdaemon.publish import PROBE_ID
 from syncdaemon.publish.objects import resume as chunks

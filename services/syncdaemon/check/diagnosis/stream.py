@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from math import isinf
 
 from syncdaemon.base.units import duration_in_words, size_in_words
-from syncdaemon.diagnosis.facts import BucketFacts, LinkFacts, StreamFacts, SyncFacts, Wanted
-from syncdaemon.diagnosis.finding import Finding, failure, ok, warning
+from syncdaemon.check.diagnosis.facts import BucketFacts, LinkFacts, StreamFacts, SyncFacts, Wanted
+from syncdaemon.check.diagnosis.finding import Finding, failure, ok, warning
 
 _NEARLY_FULL = 0.9
 _DEFAULT_SYNC = 120.0  # seconds between two syncs of a server that was told nothing (nats-server 2.15)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from syncdaemon.base.units import duration_in_words, size_in_words
-from syncdaemon.diagnosis.facts import Folder, LedgerFacts, ReplayFacts, Wanted
-from syncdaemon.diagnosis.finding import Finding, failure, ok, warning
+from syncdaemon.check.diagnosis.facts import Folder, LedgerFacts, ReplayFacts, Wanted
+from syncdaemon.check.diagnosis.finding import Finding, failure, ok, warning
 
 _CLOCK = 1.0  # seconds that the file system's clock may differ
 _STALE = 600.0  # seconds that a file may wait while nothing is delivered

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from syncdaemon.base.units import duration_in_words, size_in_words
-from syncdaemon.diagnosis.facts import LinkFacts, Rights, ServerFacts, Wanted
-from syncdaemon.diagnosis.finding import Finding, failure, ok, warning
+from syncdaemon.check.diagnosis.facts import LinkFacts, Rights, ServerFacts, Wanted
+from syncdaemon.check.diagnosis.finding import Finding, failure, ok, warning
 
 _SOON = 14.0  # days that a certificate should still be valid
 _CLOCK = 1.0  # seconds that two clocks may differ

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from syncdaemon.diagnosis.facts import (
+from syncdaemon.check.diagnosis.facts import (
     BucketFacts,
     Facts,
     Folder,
@@ -17,10 +17,10 @@ from syncdaemon.diagnosis.facts import (
     SyncFacts,
     Wanted,
 )
-from syncdaemon.diagnosis.finding import Finding, Level, ok, warning
-from syncdaemon.diagnosis.link import judge_account, judge_clock, judge_link, judge_rights
-from syncdaemon.diagnosis.machine import judge_folder, judge_replay, judge_work
-from syncdaemon.diagnosis.stream import judge_bucket, judge_stream, judge_sync
+from syncdaemon.check.diagnosis.finding import Finding, Level, ok, warning
+from syncdaemon.check.diagnosis.link import judge_account, judge_clock, judge_link, judge_rights
+from syncdaemon.check.diagnosis.machine import judge_folder, judge_replay, judge_work
+from syncdaemon.check.diagnosis.stream import judge_bucket, judge_stream, judge_sync
 
 __all__ = [
     "BucketFacts",
