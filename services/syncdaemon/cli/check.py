@@ -15,10 +15,10 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.check.compare import Problem
+from syncdaemon.check.doctor import examine
 from syncdaemon.check.ledger import audit
 from syncdaemon.check.stream import Books, Stock, Stocktake
 from syncdaemon.cli.options import FOUND, NO_CONNECTION, with_settings
-from syncdaemon.doctor import examine
 from syncdaemon.ledger import sites
 from syncdaemon.link import visit
 from syncdaemon.settings import Loaded, Settings, parts

@@ -12,8 +12,8 @@ from typing import Any
 
 from syncdaemon.base.errors import LedgerDamaged
 from syncdaemon.check.diagnosis import Folder, LedgerFacts
+from syncdaemon.check.doctor.machine import look_at_folder
 from syncdaemon.check.ledger import audit
-from syncdaemon.doctor.machine import look_at_folder
 from syncdaemon.ledger import files, last_lines
 from syncdaemon.settings import Settings
 

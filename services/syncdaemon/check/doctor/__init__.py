@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from syncdaemon.base.units import max_age_text, size_text
 from syncdaemon.check.diagnosis import Facts, Finding, Wanted, judge
-from syncdaemon.doctor import evidence, machine, server
+from syncdaemon.check.doctor import evidence, machine, server
 from syncdaemon.settings import Loaded, Settings, parts
 from syncdaemon.spool.home import Home
 
