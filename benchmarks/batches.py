@@ -17,7 +17,7 @@ from benchmarks.plan import Plan
 from benchmarks.process import place, say, server
 from benchmarks.report import size_text, table
 from benchmarks.workload import Workload
-from syncdaemon.devserver import NatsServer
+from syncdaemon.dev.server import NatsServer
 
 _WITHIN = 300.0
 

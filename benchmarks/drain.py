@@ -19,7 +19,7 @@ from benchmarks.plan import Plan
 from benchmarks.process import STREAM, SYNCS, contend, place, say, server
 from benchmarks.report import megabytes, size_text, table
 from benchmarks.workload import Workload
-from syncdaemon.devserver import NatsServer
+from syncdaemon.dev.server import NatsServer
 
 _WITHIN = 300.0
 

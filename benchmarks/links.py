@@ -29,7 +29,7 @@ from benchmarks.plan import Plan
 from benchmarks.process import ROOT, STREAM, DaemonProcess, environment, place, say
 from benchmarks.report import table
 from benchmarks.workload import Workload
-from syncdaemon.devserver import NatsServer
+from syncdaemon.dev.server import NatsServer
 from tests.support.network import HUB, Network
 
 _PORT, _MONITOR, _TCP = 4222, 8222, 5001

@@ -18,7 +18,7 @@ from benchmarks.measure import BenchmarkFailed, Result, Spread
 from benchmarks.plan import Plan
 from benchmarks.process import SYNCS, contend, place, say, server
 from benchmarks.report import megabytes, table
-from syncdaemon.devserver import NatsServer
+from syncdaemon.dev.server import NatsServer
 from syncdaemon.publish.objects.resume import STREAM, count_of
 
 _WITHIN = 300.0

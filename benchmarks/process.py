@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.measure import BenchmarkFailed, Result
-from syncdaemon.devserver import NatsServer, free_port
+from syncdaemon.dev.server import NatsServer, free_port
 from syncdaemon.settings import Settings
 
 ROOT = Path(__file__).parents[1]

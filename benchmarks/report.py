@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.process import ROOT
-from syncdaemon.devserver import find_binary
+from syncdaemon.dev.server import find_binary
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from syncdaemon.base.errors import ConnectTimeout, SettingsError
-from syncdaemon.devserver import HOST, free_port, leashed
+from syncdaemon.dev.server import HOST, free_port, leashed
 
 UNPACKED = Path(__file__).parents[1] / ".cache/prometheus"
 

@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from syncdaemon.devserver import find_binary
+from syncdaemon.dev.server import find_binary
 from tests.deploy.manifests import containers, named
 
 SECRETS = {

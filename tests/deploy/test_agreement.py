@@ -14,7 +14,7 @@ from aiohttp import ClientSession
 
 from syncdaemon import __version__
 from syncdaemon.cli import app
-from syncdaemon.devserver import find_binary
+from syncdaemon.dev.server import find_binary
 from syncdaemon.settings import VARIABLES, Settings
 from syncdaemon.web.server import Check, Views, Web
 from tests.deploy.manifests import (

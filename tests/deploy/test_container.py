@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from syncdaemon import __version__
-from syncdaemon.devserver import find_binary
+from syncdaemon.dev.server import find_binary
 from tests.deploy.containers import Engine, engine, pip_secrets
 from tests.deploy.manifests import IMAGE, ROOT, containers, documents
 from tests.deploy.playable import playable

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from syncdaemon.devserver import NatsServer
+from syncdaemon.dev.server import NatsServer
 from syncdaemon.receive.meter import Live, Meter
 from tests.support import runbook
 from tests.support.daemon import MakeDaemon

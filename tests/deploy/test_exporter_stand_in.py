@@ -15,7 +15,7 @@ from nats.js.api import ConsumerConfig, StreamSource
 from prometheus_client.parser import text_string_to_metric_families
 
 from scripts import jsz_exporter
-from syncdaemon.devserver import HOST, NatsServer, free_port
+from syncdaemon.dev.server import HOST, NatsServer, free_port
 from tests.support.server import MakeNatsServer
 
 pytestmark = pytest.mark.integration

@@ -18,7 +18,7 @@ import nats
 import pytest
 from nats.errors import Error as NatsError
 
-from syncdaemon.devserver import find_binary, free_port
+from syncdaemon.dev.server import find_binary, free_port
 from tests.deploy.manifests import K8S, named
 from tests.deploy.nats_config import SECRETS, server_environment, write_config
 from tests.support.daemon import MakeDaemon, eventually

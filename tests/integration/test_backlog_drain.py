@@ -19,7 +19,7 @@ import pytest
 from nats.js.api import ConsumerConfig
 
 from scripts.backlog_drain.queue import SITE, JetStreamQueue
-from syncdaemon.devserver import HOST, NatsServer, free_port
+from syncdaemon.dev.server import HOST, NatsServer, free_port
 from syncdaemon.settings import Settings
 from tests.support.daemon import eventually
 from tests.support.jetstream import messages

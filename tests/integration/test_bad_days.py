@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from syncdaemon.devserver import HOST, NatsServer
+from syncdaemon.dev.server import HOST, NatsServer
 from tests.support import needs
 from tests.support.audit import File, audit
 from tests.support.certificates import Certificates

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from syncdaemon.devserver import NatsServer
+from syncdaemon.dev.server import NatsServer
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.relay import MakeRelay
 

@@ -13,7 +13,7 @@ from typing import Any
 import nats
 import pytest
 
-from syncdaemon.devserver import NatsServer
+from syncdaemon.dev.server import NatsServer
 from tests.support.audit import File, audit
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.jetstream import Stored, messages

@@ -18,7 +18,7 @@ from urllib.parse import unquote_to_bytes
 import nats
 import pytest
 
-from syncdaemon.devserver import NatsServer
+from syncdaemon.dev.server import NatsServer
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.jetstream import Stored, held, messages, read_object
 from tests.support.server import MakeNatsServer

@@ -9,7 +9,7 @@ import time
 import nats
 import pytest
 
-from syncdaemon.devserver import HOST, NatsServer, free_port
+from syncdaemon.dev.server import HOST, NatsServer, free_port
 from tests.support.audit import audit
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.matrix import Matrix

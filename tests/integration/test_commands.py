@@ -18,7 +18,7 @@ from pathlib import Path
 import nats
 import pytest
 
-from syncdaemon.devserver import HOST, NatsServer
+from syncdaemon.dev.server import HOST, NatsServer
 from syncdaemon.settings import VARIABLES
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import ledger_rows, messages

@@ -11,7 +11,7 @@ from hashlib import sha256
 import pytest
 import zstandard
 
-from syncdaemon.devserver import NatsServer
+from syncdaemon.dev.server import NatsServer
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.jetstream import Stored, messages
 from tests.support.receiver import MakeReceiver, received

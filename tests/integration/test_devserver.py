@@ -17,7 +17,7 @@ import nats
 import pytest
 
 from syncdaemon.base.errors import SettingsError
-from syncdaemon.devserver import HOST, NatsServer, find_binary, free_port
+from syncdaemon.dev.server import HOST, NatsServer, find_binary, free_port
 from tests.support.jetstream import messages
 from tests.support.server import MakeNatsServer
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.integration
 PARENT = """
 import sys, time
 from pathlib import Path
-from syncdaemon.devserver import NatsServer
+from syncdaemon.dev.server import NatsServer
 server = NatsServer(Path(sys.argv[1]))
 server.start()
 print(server.port, flush=True)

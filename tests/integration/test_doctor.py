@@ -13,7 +13,7 @@ import nats
 import pytest
 from nats.js.api import StreamConfig
 
-from syncdaemon.devserver import HOST, NatsServer, free_port
+from syncdaemon.dev.server import HOST, NatsServer, free_port
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.server import MakeNatsServer
 from tests.support.shell import Shell, given_away, one_line

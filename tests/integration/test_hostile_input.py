@@ -17,7 +17,7 @@ from urllib.parse import quote_from_bytes
 
 import pytest
 
-from syncdaemon.devserver import NatsServer
+from syncdaemon.dev.server import NatsServer
 from tests.support import needs
 from tests.support.audit import Audit, File, audit
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually

@@ -16,7 +16,7 @@ from typing import Any
 import nats
 import pytest
 
-from syncdaemon.devserver import NatsServer
+from syncdaemon.dev.server import NatsServer
 from tests.support import needs
 from tests.support.audit import Audit, File, audit
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually

@@ -30,7 +30,7 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from syncdaemon.base.errors import ConnectTimeout, LinkDown
 from syncdaemon.base.tasks import background
-from syncdaemon.devserver import HOST, NatsServer, free_port
+from syncdaemon.dev.server import HOST, NatsServer, free_port
 from syncdaemon.link import STOPPED, Link, LinkSettings, Session, _explain, frame, visit
 from tests.support.certificates import Certificates
 from tests.support.daemon import MakeDaemon, eventually

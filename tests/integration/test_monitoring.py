@@ -18,7 +18,7 @@ import pytest
 
 from scripts.backlog_drain import local
 from scripts.prometheus import Api
-from syncdaemon.devserver import HOST, NatsServer
+from syncdaemon.dev.server import HOST, NatsServer
 from tests.deploy.test_dashboard import queries
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.prometheus import need, quicker

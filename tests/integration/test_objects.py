@@ -12,7 +12,7 @@ from pathlib import Path
 import nats
 import pytest
 
-from syncdaemon.devserver import HOST, NatsServer
+from syncdaemon.dev.server import HOST, NatsServer
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.jetstream import held, messages, read_object
 from tests.support.relay import MakeRelay, Relay

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from syncdaemon.devserver import NatsServer
+from syncdaemon.dev.server import NatsServer
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.javascript import ReadByJavaScript
 from tests.support.jetstream import held, messages, read_object

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from syncdaemon.devserver import NatsServer
+from syncdaemon.dev.server import NatsServer
 from tests.support.audit import File, audit
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.matrix import Matrix

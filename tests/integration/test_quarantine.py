@@ -10,7 +10,7 @@ from hashlib import sha256
 import nats
 import pytest
 
-from syncdaemon.devserver import NatsServer
+from syncdaemon.dev.server import NatsServer
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.jetstream import ledger_rows, messages
 from tests.support.shell import Shell, given_away, one_line

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from syncdaemon.devserver import NatsServer
+from syncdaemon.dev.server import NatsServer
 from tests.support.audit import Audit, File, audit
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.matrix import Matrix

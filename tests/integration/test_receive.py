@@ -19,7 +19,7 @@ import zstandard
 from nats.js import JetStreamContext
 from nats.js.api import ObjectStoreConfig
 
-from syncdaemon.devserver import HOST, NatsServer
+from syncdaemon.dev.server import HOST, NatsServer
 from tests.support import needs
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.proxy import Proxy

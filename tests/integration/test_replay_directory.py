@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from syncdaemon.devserver import NatsServer
+from syncdaemon.dev.server import NatsServer
 from tests.support import needs
 from tests.support.audit import File, audit
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually

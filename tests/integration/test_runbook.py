@@ -13,7 +13,7 @@ import pytest
 
 from scripts.backlog_drain import local
 from scripts.prometheus import UNPACKED
-from syncdaemon.devserver import HOST, free_port
+from syncdaemon.dev.server import HOST, free_port
 from tests.support import runbook
 from tests.support.daemon import DaemonProcess, eventually
 from tests.support.prometheus import need

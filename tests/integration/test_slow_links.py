@@ -11,7 +11,7 @@ from hashlib import sha256
 
 import pytest
 
-from syncdaemon.devserver import NatsServer
+from syncdaemon.dev.server import NatsServer
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.jetstream import Stored, held, messages, read_object
 from tests.support.network import HUB, Network

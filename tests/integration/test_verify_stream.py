@@ -18,7 +18,7 @@ import zstandard
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
-from syncdaemon.devserver import NatsServer
+from syncdaemon.dev.server import NatsServer
 from syncdaemon.ledger import Ledger
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.server import MakeNatsServer

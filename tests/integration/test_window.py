@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import nats
 import pytest
 
-from syncdaemon.devserver import NatsServer
+from syncdaemon.dev.server import NatsServer
 from tests.support.audit import File, audit
 from tests.support.clock import Clock
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from syncdaemon.base.errors import LanePaused, LinkDown, SettingsError
 from syncdaemon.base.model import AsObject, Content, Held, Outcome, Receipt, Refusal, Row, Seen, Stamp
-from syncdaemon.devserver import NatsServer
+from syncdaemon.dev.server import NatsServer
 from syncdaemon.link import Link, LinkSettings, Session, Sink
 from syncdaemon.publish import PROBE_ID, Lane, Publisher
 from syncdaemon.publish.atomic import AtomicFlight

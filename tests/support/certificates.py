@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from syncdaemon.devserver import HOST
+from syncdaemon.dev.server import HOST
 from tests.support import needs
 
 

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import pytest
 
-from syncdaemon.devserver import free_port
+from syncdaemon.dev.server import free_port
 from tests.support.jetstream import ledger_rows
 
 _SAMPLE = re.compile(r"^(\w+)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)

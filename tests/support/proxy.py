@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Self
 
-from syncdaemon.devserver import HOST
+from syncdaemon.dev.server import HOST
 
 _PIECE = 16 << 10
 

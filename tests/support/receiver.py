@@ -19,7 +19,7 @@ from urllib.parse import quote_from_bytes
 import pytest
 from nats.js import JetStreamContext
 
-from syncdaemon.devserver import free_port
+from syncdaemon.dev.server import free_port
 from tests.support.daemon import eventually
 
 STREAM = "swarm_jobs"

@@ -16,7 +16,7 @@ from contextlib import suppress
 
 import pytest
 
-from syncdaemon.devserver import HOST, NatsServer, free_port
+from syncdaemon.dev.server import HOST, NatsServer, free_port
 
 _RESET = struct.pack("ii", 1, 0)
 _PIECE = 1 << 16

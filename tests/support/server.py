@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from syncdaemon.devserver import NatsServer
+from syncdaemon.dev.server import NatsServer
 
 MakeNatsServer = Callable[..., NatsServer]
 """Takes the keyword arguments of `NatsServer` and returns one that is not running yet."""

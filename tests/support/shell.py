@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 
-from syncdaemon.devserver import HOST, free_port
+from syncdaemon.dev.server import HOST, free_port
 
 PASSWORD = "correct-horse-battery"
 NOBODY = 65_534

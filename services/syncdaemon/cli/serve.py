@@ -21,7 +21,7 @@ from rich.progress import (
 
 from syncdaemon.cli.options import FOUND, with_settings
 from syncdaemon.daemon import Daemon, install_signals
-from syncdaemon.dev import Dev
+from syncdaemon.dev.site import Dev
 from syncdaemon.receive import Receiver, ReceiveSettings
 from syncdaemon.settings import Loaded
 

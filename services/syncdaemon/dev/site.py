@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from syncdaemon.daemon import Daemon
-from syncdaemon.devserver import HOST, NatsServer, free_port
+from syncdaemon.dev.server import HOST, NatsServer, free_port
 from syncdaemon.settings import Loaded, ServerUrls, Settings
 from syncdaemon.spool.put import put
 from syncdaemon.web.server import Web

@@ -1,0 +1,1 @@
+"""A server and a site on a developer's machine."""
