@@ -93,21 +93,21 @@ def explained(section: str) -> set[str]:
 
 def test_every_check_of_healthz_is_explained() -> None:
     """One row each."""
-    checks = set(re.findall(r'"(\w+)": Check\(', source("report")))
+    checks = set(re.findall(r'"(\w+)": Check\(', source("daemon/report")))
     assert len(checks) > 5
     assert explained("The queue stands still") == checks
 
 
 def test_every_reason_why_the_bucket_takes_nothing_is_explained() -> None:
     """Those of the bucket and of an upload; the others are the stream's too."""
-    reasons = set(re.findall(r'"((?:bucket|upload)_[a-z_]+)"', source("objects"))) - LOGGED
+    reasons = set(re.findall(r'"((?:bucket|upload)_[a-z_]+)"', source("publish/objects"))) - LOGGED
     assert len(reasons) > 5
     assert reasons <= explained("LargeFilesStalled") <= reasons | {"account_limit", "server_storage_full"}
 
 
 def test_every_reason_for_quarantine_is_explained() -> None:
     """Each is given where a file is refused."""
-    given = source("publish") + source("objects") + source("spool")
+    given = source("publish") + source("publish/objects") + source("spool")
     reasons = set(re.findall(r'Refusal\(\s*\w+(?:\.\w+)?, "(\w+)"', given)) | set(verdict._REFUSE.values())
     assert reasons >= {"too_large", "unreadable", "subject_taken"}
     assert explained("EvidenceQuarantined") == reasons

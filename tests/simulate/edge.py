@@ -223,7 +223,9 @@ class Edge:
         self.log = self._stack.enter_context(structlog.testing.capture_logs())
         put(time, "monotonic", self.clock.monotonic)
         for name, module in list(sys.modules.items()):
-            if name.startswith(tuple(f"syncdaemon.{part}" for part in ("spool", "ledger", "objects", "disk"))):
+            if name.startswith(
+                tuple(f"syncdaemon.{part}" for part in ("spool", "ledger", "publish.objects", "base.disk"))
+            ):
                 put(module, "ThreadPoolExecutor", self._executor, raising=False)
                 put(module, "os", MortalOs(self), raising=False)
         put(syncdaemon.base.disk, "_renameat2", self._step("disk", syncdaemon.base.disk._renameat2))
