@@ -19,7 +19,7 @@ from benchmarks.plan import Plan
 from benchmarks.process import SYNCS, contend, place, say, server
 from benchmarks.report import megabytes, table
 from syncdaemon.dev.server import NatsServer
-from syncdaemon.publish.objects.resume import STREAM, count_of
+from syncdaemon.stream.object_format import STREAM, count_of
 
 _WITHIN = 300.0
 _CHUNK = 128 << 10

@@ -21,7 +21,8 @@ from benchmarks.ceiling import Pipeline
 from benchmarks.measure import Cost, Memory, Result
 from benchmarks.process import SITE
 from syncdaemon.link import frame
-from syncdaemon.publish.objects.resume import BUCKET, SIZES, Chunk, chunk_subject, count_of, nuid_of
+from syncdaemon.publish.objects.resume import SIZES
+from syncdaemon.stream.object_format import BUCKET, Chunk, chunk_subject, count_of, nuid_of
 
 _INBOX = "_INBOX.ceiling"
 

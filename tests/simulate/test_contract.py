@@ -19,14 +19,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from syncdaemon.base.errors import LanePaused, LinkDown, SettingsError
-from syncdaemon.base.model import AsObject, Content, Held, Outcome, Receipt, Refusal, Row, Seen, Stamp
+from syncdaemon.base.model import AsObject, Attempt, Content, Held, Outcome, Receipt, Refusal, Row, Seen, Stamp
 from syncdaemon.dev.server import NatsServer
 from syncdaemon.link import Link, LinkSettings, Session, Sink
 from syncdaemon.publish import PROBE_ID, Lane, Publisher
 from syncdaemon.publish.atomic import AtomicFlight
 from syncdaemon.publish.batches import SMALL
 from syncdaemon.publish.choice import SAMPLE, Choice, Way
-from syncdaemon.publish.doubt import Attempt
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.message import Message, encode
 from syncdaemon.settings import Settings, parts

@@ -16,9 +16,9 @@ import pytest
 
 from syncdaemon.base.model import Content, Refusal, Stamp
 from syncdaemon.link import Buffer, Session, Sink
-from syncdaemon.publish.objects import Objects, ObjectsSettings, janitor, source
-from syncdaemon.publish.objects import resume as chunks
+from syncdaemon.publish.objects import Objects, ObjectsSettings, janitor, resume, source
 from syncdaemon.publish.objects.upload import Upload
+from syncdaemon.stream import object_format
 from tests.simulate.fake_jetstream import FakeSession
 from tests.simulate.test_contract import JetStream, connected
 
@@ -197,7 +197,7 @@ class TestTheObject:
         await site.store(content)
         found = await messages(site.jetstream)
 
-        nuid = chunks.nuid_of(content.sha256, KIB, "here")
+        nuid = object_format.nuid_of(content.sha256, KIB, "here")
         assert [subject for _, subject, _, _ in found[:3]] == [f"$O.edge_replay.C.{nuid}"] * 3
         data = (site.folder / "file").read_bytes()
         for number, (_, _, headers, _) in enumerate(found[:3]):
@@ -346,9 +346,11 @@ class TestHowItGoesOn:
         content = site.file(data_of(4))
         await site.store(content)
         session, data = await site.jetstream.session(), data_of(4)
-        late = chunks.Chunk(chunks.nuid_of(content.sha256, KIB, "here"), 2, 1, "0" * 32)  # an id that is not known
+        late = object_format.Chunk(
+            object_format.nuid_of(content.sha256, KIB, "here"), 2, 1, "0" * 32
+        )  # an id that is not known
         await session.request(
-            chunks.chunk_subject(late.nuid), data[2 * KIB : 3 * KIB], late.headers(content.sha256, None)
+            object_format.chunk_subject(late.nuid), data[2 * KIB : 3 * KIB], late.headers(content.sha256, None)
         )
         with pytest.raises(AssertionError):
             await read_back(site.jetstream, content.sha256)
@@ -369,9 +371,11 @@ class TestHowItGoesOn:
         """As any client deletes: a meta that says so, and no chunks."""
         content = site.file(data_of(20))
         await site.store(content)
-        nuid, deleted = chunks.nuid_of(content.sha256, KIB, "here"), {"name": content.sha256, "deleted": True}
-        await site.jetstream.ask(chunks.meta_subject(content.sha256), json.dumps(deleted).encode(), Nats_Rollup="sub")
-        await site.jetstream.api(f"STREAM.PURGE.{STREAM}", {"filter": chunks.chunk_subject(nuid)})
+        nuid, deleted = object_format.nuid_of(content.sha256, KIB, "here"), {"name": content.sha256, "deleted": True}
+        await site.jetstream.ask(
+            object_format.meta_subject(content.sha256), json.dumps(deleted).encode(), Nats_Rollup="sub"
+        )
+        await site.jetstream.api(f"STREAM.PURGE.{STREAM}", {"filter": object_format.chunk_subject(nuid)})
 
         await site.stores(content)
         assert await read_back(site.jetstream, content.sha256) == data_of(20)
@@ -379,12 +383,12 @@ class TestHowItGoesOn:
     async def test_chunks_of_other_bytes_are_not_gone_on_with(self, site: Site) -> None:
         """Sent from a file that changed under a process that then died, before it could tell."""
         content = site.file(data_of(20))
-        nuid, bad = chunks.nuid_of(content.sha256, KIB, "here"), sha256(b"")
+        nuid, bad = object_format.nuid_of(content.sha256, KIB, "here"), sha256(b"")
         await site.store(site.file(b"", "makes the bucket"))
         for number in range(5):
             bad.update(b"other")
-            chunk = chunks.Chunk(nuid, number, 0, bad.hexdigest()[:32])
-            await site.jetstream.ask(chunks.chunk_subject(nuid), b"other", Nats_Msg_Id=chunk.id)
+            chunk = object_format.Chunk(nuid, number, 0, bad.hexdigest()[:32])
+            await site.jetstream.ask(object_format.chunk_subject(nuid), b"other", Nats_Msg_Id=chunk.id)
 
         await site.stores(content)
         assert await read_back(site.jetstream, content.sha256) == data_of(20)
@@ -393,7 +397,7 @@ class TestHowItGoesOn:
         """Whatever it is."""
         content = site.file(data_of(20))
         await site.store(site.file(b"", "makes the bucket"))
-        await site.jetstream.ask(chunks.chunk_subject(chunks.nuid_of(content.sha256, KIB, "here")), b"?")
+        await site.jetstream.ask(object_format.chunk_subject(object_format.nuid_of(content.sha256, KIB, "here")), b"?")
 
         await site.stores(content)
         assert await read_back(site.jetstream, content.sha256) == data_of(20)
@@ -604,7 +608,7 @@ class TestWhatTheBucketHasLost:
 
     async def lost(self, site: Site, *contents: Content) -> list[bool]:
         """Which of these objects are gone."""
-        names = [chunks.object_of(content.sha256) for content in contents]
+        names = [object_format.object_of(content.sha256) for content in contents]
         gone = await site.objects.lost(await site.jetstream.session(), names)
         return [name in gone for name in names]
 
@@ -614,7 +618,7 @@ class TestWhatTheBucketHasLost:
         for content in files[:3]:
             await site.stores(content)
         await site.jetstream.api(f"STREAM.MSG.DELETE.{STREAM}", {"seq": 6})
-        await site.jetstream.api(f"STREAM.PURGE.{STREAM}", {"filter": chunks.meta_subject(files[2].sha256)})
+        await site.jetstream.api(f"STREAM.PURGE.{STREAM}", {"filter": object_format.meta_subject(files[2].sha256)})
         assert await self.lost(site, *files) == [False, True, True, True]
 
     async def test_what_its_owner_deleted_is_not_lost(self, site: Site) -> None:
@@ -622,7 +626,7 @@ class TestWhatTheBucketHasLost:
         content = site.file(data_of(3))
         await site.stores(content)
         deleted = json.dumps({"name": content.sha256, "deleted": True}).encode()
-        await site.jetstream.ask(chunks.meta_subject(content.sha256), deleted, Nats_Rollup="sub")
+        await site.jetstream.ask(object_format.meta_subject(content.sha256), deleted, Nats_Rollup="sub")
         await site.jetstream.api(f"STREAM.PURGE.{STREAM}", {"filter": "$O.edge_replay.C.>"})
         assert await self.lost(site, content) == [False]
 
@@ -659,7 +663,7 @@ class TestTheJanitor:
         await after(session, site.jetstream)
         (site.folder / "gone").unlink()
         assert await chunk_count(site.jetstream) >= 20
-        return chunks.chunk_subject(chunks.nuid_of(content.sha256, KIB, "here"))
+        return object_format.chunk_subject(object_format.nuid_of(content.sha256, KIB, "here"))
 
     async def test_it_takes_out_an_upload_that_stands_still(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         """Whosoever it was; complete objects stay, also those of others."""
@@ -691,7 +695,7 @@ class TestTheJanitor:
         await after(session, site.jetstream)
 
         with monkeypatch.context() as patch:
-            patch.setattr(chunks, "RESUME_SECONDS", -1.0)
+            patch.setattr(resume, "RESUME_SECONDS", -1.0)
             assert await site.store(content) is True
         assert site.heard.size >= len(data_of(60)) + 20 * KIB
         assert await chunk_count(site.jetstream) == 60

@@ -10,13 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon.publish.objects import resume as chunks
-from syncdaemon.publish.objects.resume import Chunk, Found, GoOn, Meta, decide
+from syncdaemon.publish.objects import resume
+from syncdaemon.publish.objects.resume import Found, GoOn, decide
+from syncdaemon.stream import object_format
+from syncdaemon.stream.object_format import Chunk, Meta
 
 DIGEST = sha256(b"evidence").hexdigest()
 DIGESTS = st.binary(max_size=8).map(lambda data: sha256(data).hexdigest())
 SITES = st.from_regex(r"[a-z0-9-]{1,63}", fullmatch=True)
-SIZES = st.sampled_from(chunks.SIZES)
+SIZES = st.sampled_from(resume.SIZES)
 SO_FAR = st.from_regex(r"[0-9a-f]{32}", fullmatch=True)
 
 
@@ -26,21 +28,21 @@ def _json(value: object) -> bytes:
 
 def test_names_are_the_object_stores() -> None:
     """ADR-20, to the letter."""
-    assert chunks.STREAM == "OBJ_edge_replay"
-    assert chunks.chunk_subject("NUID") == "$O.edge_replay.C.NUID"
-    assert chunks.meta_subject("ab?>") == "$O.edge_replay.M.YWI_Pg=="
-    assert chunks.object_of(DIGEST) == f"edge_replay/{DIGEST}"
+    assert object_format.STREAM == "OBJ_edge_replay"
+    assert object_format.chunk_subject("NUID") == "$O.edge_replay.C.NUID"
+    assert object_format.meta_subject("ab?>") == "$O.edge_replay.M.YWI_Pg=="
+    assert object_format.object_of(DIGEST) == f"edge_replay/{DIGEST}"
 
 
 def test_a_nuid_stays_what_it_is() -> None:
     """It is what an upload is gone on with by, also by the next version of this program."""
-    assert chunks.nuid_of(DIGEST, 128 << 10, "harbour-3") == "qxW1UuV3tnrAr31R8GaTwz"
+    assert object_format.nuid_of(DIGEST, 128 << 10, "harbour-3") == "qxW1UuV3tnrAr31R8GaTwz"
 
 
 @given(st.lists(st.tuples(DIGESTS, SIZES, SITES), min_size=2, max_size=10, unique=True))
 def test_no_two_uploads_share_a_nuid(uploads: list[tuple[str, int, str]]) -> None:
     """Another content, another size of chunk, another site: 22 characters of base62 each."""
-    nuids = [chunks.nuid_of(*upload) for upload in uploads]
+    nuids = [object_format.nuid_of(*upload) for upload in uploads]
 
     assert len(set(nuids)) == len(uploads)
     assert all(len(nuid) == 22 and nuid.isascii() and nuid.isalnum() for nuid in nuids)
@@ -49,18 +51,18 @@ def test_no_two_uploads_share_a_nuid(uploads: list[tuple[str, int, str]]) -> Non
 @given(DIGESTS, SIZES, SITES, SITES)
 def test_the_sites_of_an_object_share_the_stem(digest: str, size: int, one: str, other: str) -> None:
     """By which its uploads are found."""
-    stem = chunks.stem_of(digest, size)
+    stem = object_format.stem_of(digest, size)
 
-    assert chunks.nuid_of(digest, size, one).startswith(stem)
-    assert chunks.nuid_of(digest, size, other).startswith(stem)
+    assert object_format.nuid_of(digest, size, one).startswith(stem)
+    assert object_format.nuid_of(digest, size, other).startswith(stem)
 
 
 @given(st.integers(0, 1 << 21), st.integers(0, 1 << 20))
 def test_a_chunk_fits_with_its_headers(room: int, wanted: int) -> None:
     """The largest that does, and is not larger than wanted."""
-    found = chunks.size_within(room, wanted)
+    found = resume.size_within(room, wanted)
 
-    fitting = [size for size in chunks.SIZES if size <= wanted and size + chunks.HEADERS <= room]
+    fitting = [size for size in resume.SIZES if size <= wanted and size + resume.HEADERS <= room]
     assert found == (max(fitting) if fitting else None)
 
 
@@ -69,11 +71,11 @@ def test_an_id_tells_the_chunk_and_its_headers_are_small(
     digest: str, size: int, site: str, number: int, generation: int, so_far: str, after: int
 ) -> None:
     """For files of any size in any place of a stream."""
-    chunk = Chunk(chunks.nuid_of(digest, size, site), number, generation, so_far)
+    chunk = Chunk(object_format.nuid_of(digest, size, site), number, generation, so_far)
 
     assert Chunk.from_id(chunk.id) == chunk
     for expected in (None, after):
-        assert len(chunk.headers(digest, expected)) <= chunks.HEADERS
+        assert len(chunk.headers(digest, expected)) <= resume.HEADERS
 
 
 @given(st.text(max_size=80))
@@ -136,7 +138,7 @@ class TestWhereItGoesOn:
         """And nobody takes it out for another two."""
         assert isinstance(decide(self.found(5, 4, 14 * 86_400.0), self.NUID, 10), GoOn)
         assert decide(self.found(5, 4, 15 * 86_400.0), self.NUID, 10) == "its last chunk is 15 days old"
-        assert chunks.ABANDONED_SECONDS == 28 * 86_400
+        assert resume.ABANDONED_SECONDS == 28 * 86_400
 
 
 class TestTheMeta:
@@ -152,7 +154,7 @@ class TestTheMeta:
         assert told == {
             "name": digest,
             "bucket": "edge_replay",
-            "nuid": chunks.nuid_of(digest, size, site),
+            "nuid": object_format.nuid_of(digest, size, site),
             "size": length,
             "chunks": -(-length // size),
             "digest": "SHA-256=" + base64.urlsafe_b64encode(bytes.fromhex(digest)).decode(),
@@ -188,25 +190,28 @@ class TestWhatNobodyAccountsFor:
     @given(st.dictionaries(DIGESTS, st.tuples(SIZES, SITES), max_size=8), st.data())
     def test_uploads_without_an_object(self, uploads: dict[str, tuple[int, str]], data: st.DataObject) -> None:
         """Each object accounts for its own upload; others have none yet, or never will."""
-        nuids = {digest: chunks.nuid_of(digest, *upload) for digest, upload in uploads.items()}
+        nuids = {digest: object_format.nuid_of(digest, *upload) for digest, upload in uploads.items()}
         whole = data.draw(st.sets(st.sampled_from(sorted(nuids)))) if nuids else set()
 
-        found = chunks.unaccounted(nuids.values(), [*whole, "another client's object"])
+        found = resume.unaccounted(nuids.values(), [*whole, "another client's object"])
         assert found == {nuid for digest, nuid in nuids.items() if digest not in whole}
 
     def test_several_uploads_of_one_object(self) -> None:
         """Its meta knows which one it is: all are looked at."""
-        nuids = [chunks.nuid_of(DIGEST, 1024, "here"), chunks.nuid_of(DIGEST, 2048, "there")]
+        nuids = [object_format.nuid_of(DIGEST, 1024, "here"), object_format.nuid_of(DIGEST, 2048, "there")]
 
-        assert chunks.unaccounted(nuids, [DIGEST]) == set(nuids)
-        assert chunks.unaccounted(nuids[:1], [DIGEST]) == set()
+        assert resume.unaccounted(nuids, [DIGEST]) == set(nuids)
+        assert resume.unaccounted(nuids[:1], [DIGEST]) == set()
 
     def test_uploads_of_others(self) -> None:
         """Are of other names."""
-        assert chunks.unaccounted(["another"], ["its name"]) == {"another"}
+        assert resume.unaccounted(["another"], ["its name"]) == {"another"}
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)))
 def test_names_come_back_from_their_subjects(names: list[str]) -> None:
     """What is no name is left out."""
-    assert chunks.names_of([*map(chunks.meta_subject, names), "$O.edge_replay.M.A", "$O.edge_replay.M._w=="]) == names
+    assert (
+        object_format.names_of([*map(object_format.meta_subject, names), "$O.edge_replay.M.A", "$O.edge_replay.M._w=="])
+        == names
+    )

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon.base.model import Row, Seen
+from syncdaemon.base.model import LONG_AGO, Attempt, Instant, Row, Seen
 from syncdaemon.ledger import chain, open_attempts
-from syncdaemon.publish.doubt import LONG_AGO, Attempt, Doubt, Instant, Recent
+from syncdaemon.publish.doubt import Doubt
+from syncdaemon.publish.recent import Recent
 
 WINDOW = 120.0
 SITE = "edge-1"

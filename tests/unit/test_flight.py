@@ -16,7 +16,7 @@ from syncdaemon.link import Session, Sink
 from syncdaemon.link.pace import Window
 from syncdaemon.publish.objects import flight as module
 from syncdaemon.publish.objects.flight import Flight
-from syncdaemon.publish.objects.resume import Chunk
+from syncdaemon.stream.object_format import Chunk
 from syncdaemon.stream.verdict import Again
 
 DIGEST = "0" * 64

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from syncdaemon.base.model import Content, Stamp
 from syncdaemon.base.packing import Packer
-from syncdaemon.publish.message import MessageSettings, Stored, encode, header_fields, is_of, message_id
+from syncdaemon.publish.message import MessageSettings, encode, is_of, message_id
+from syncdaemon.stream.stored import Stored, header_fields
 
 CONTENT = Content(
     b"a b/\xff", "a%20b/%FF", Stamp(1, 2, 3, 1_767_225_600_123_456_789, 5), b"abc", sha256(b"abc").hexdigest(), 1
@@ -84,9 +85,9 @@ def test_a_message_is_held_by_its_id_or_by_its_content() -> None:
     """Another's message on our subject, with other bytes, does not count as ours."""
     message = encode(CONTENT, settings())
 
-    assert stored({"Nats-Msg-Id": message.msg_id}).holds(message)
-    assert stored({}, b"abc").holds(message)
-    assert not stored({"Nats-Msg-Id": "other"}, b"abd").holds(message)
+    assert stored({"Nats-Msg-Id": message.msg_id}).holds(message.msg_id, CONTENT)
+    assert stored({}, b"abc").holds(message.msg_id, CONTENT)
+    assert not stored({"Nats-Msg-Id": "other"}, b"abd").holds(message.msg_id, CONTENT)
 
 
 def test_our_own_message_is_known_by_its_headers() -> None:
@@ -135,7 +136,7 @@ def test_a_packed_message_in_the_stream_is_known_by_what_it_holds() -> None:
     zeros = CONTENT._replace(stamp=CONTENT.stamp._replace(size=5_000), sha256=sha256(bytes(5_000)).hexdigest())
     headers = {"Nats-Msg-Id": "another", "Content-Encoding": "zstd"}
 
-    assert stored(headers, packed).holds(encode(zeros, settings()))
-    assert not stored(headers, packed).holds(encode(CONTENT, settings()))
-    assert not stored(headers, b"no zstd").holds(encode(zeros, settings()))
-    assert not stored({"Nats-Msg-Id": "another"}, packed).holds(encode(zeros, settings()))
+    assert stored(headers, packed).holds(encode(zeros, settings()).msg_id, zeros)
+    assert not stored(headers, packed).holds(encode(CONTENT, settings()).msg_id, CONTENT)
+    assert not stored(headers, b"no zstd").holds(encode(zeros, settings()).msg_id, zeros)
+    assert not stored({"Nats-Msg-Id": "another"}, packed).holds(encode(zeros, settings()).msg_id, zeros)

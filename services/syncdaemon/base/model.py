@@ -110,3 +110,29 @@ class Held(NamedTuple):
     def place(self) -> Place:
         """By which its receipt is found."""
         return self.seq, self.sha256, self.mtime_ns
+
+
+_FAR_AGO = float("-inf")
+
+
+class Instant(NamedTuple):
+    """Now, by two clocks, in seconds: one that is never set, and one that goes on while the machine sleeps."""
+
+    monotonic: float
+    wall: float
+
+    def since(self, earlier: Instant) -> float:
+        """Seconds since then; the more, where the clocks disagree."""
+        return max(self.monotonic - earlier.monotonic, self.wall - earlier.wall)
+
+
+LONG_AGO = Instant(_FAR_AGO, _FAR_AGO)
+
+
+class Attempt(NamedTuple):
+    """`files` messages of one id: the stream can hold them from `first_seq` on; noted in the ledger's row `row`."""
+
+    first_seq: int
+    row: int
+    files: int
+    at: Instant = LONG_AGO

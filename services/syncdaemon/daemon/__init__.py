@@ -27,8 +27,8 @@ from syncdaemon.deliver.resend import Recheck
 from syncdaemon.ledger import Entry, Ledger, now_text, open_attempts
 from syncdaemon.link import STOPPED, Link, Session
 from syncdaemon.publish import Lane, Publisher
-from syncdaemon.publish.doubt import Recent
 from syncdaemon.publish.objects import Objects
+from syncdaemon.publish.recent import Recent
 from syncdaemon.settings import Settings, parts
 from syncdaemon.spool import Spool
 from syncdaemon.stream.presence import lost
@@ -148,16 +148,16 @@ class Daemon:
                 told = (row["msg_id"], row["subject"], row["stream"], row["stream_seq"], row["event"] == "duplicate")
                 self.recorded.add(Receipt(content, *told, row.get("object", "")))
 
-    async def run(self, stop: asyncio.Event, started: Callable[[Web], None] = lambda web: None) -> None:
+    async def run(self, stop: asyncio.Event, started: Callable[[int], None] = lambda port: None) -> None:
         """Delivers until `stop`. Raises SettingsError or LedgerDamaged where it can't begin.
 
-        `started` is told when everything runs and the web side listens.
+        `started` gets the port of the web side, when everything runs and that listens.
         """
         web = Web(self.settings.http_host, self.settings.http_port, self._views())
         async with self._open():
             await web.start()
             try:
-                await self._work(stop, lambda: started(web))
+                await self._work(stop, lambda: started(web.port))
             finally:
                 await web.stop()
 

@@ -12,7 +12,6 @@ from syncdaemon.daemon import Daemon
 from syncdaemon.dev.server import HOST, NatsServer, free_port
 from syncdaemon.settings import Loaded, ServerUrls, Settings
 from syncdaemon.spool.put import put
-from syncdaemon.web.server import Web
 
 _SAMPLE_SECONDS = 20.0
 _LOGIN = (
@@ -49,7 +48,7 @@ class Dev:
 
     async def _deliver(self, stop: asyncio.Event, server: NatsServer) -> None:
         daemon = Daemon(self._settings(server))
-        listening: asyncio.Future[Web] = asyncio.get_running_loop().create_future()
+        listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         welcome = asyncio.create_task(self._welcome(daemon, server, listening))
         try:
             await daemon.run(stop, listening.set_result)
@@ -70,11 +69,11 @@ class Dev:
             }
         )
 
-    async def _welcome(self, daemon: Daemon, server: NatsServer, listening: asyncio.Future[Web]) -> None:
-        web = await listening
+    async def _welcome(self, daemon: Daemon, server: NatsServer, listening: asyncio.Future[int]) -> None:
+        port = await listening
         if daemon.ledger.head.n <= 1:
             await self._first_delivery(daemon)
-        address = f"127.0.0.1:{web.port}"
+        address = f"127.0.0.1:{port}"
         self._say(
             f"""
 syncdaemon delivers. Drop files into the replay folder:

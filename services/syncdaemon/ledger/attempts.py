@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from syncdaemon.base.model import Attempt
 from syncdaemon.ledger.files import files
-from syncdaemon.publish.doubt import Attempt
 
 _ATTEMPT = b'"event":"attempt"'
 _OF_INTEREST = (_ATTEMPT, b'"event":"published"', b'"event":"duplicate"')

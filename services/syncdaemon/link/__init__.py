@@ -21,9 +21,10 @@ import structlog
 from syncdaemon.base.errors import ConnectTimeout
 from syncdaemon.link import pace
 from syncdaemon.link.client import Buffer
+from syncdaemon.link.frame import FRAME_BYTES, frame
 from syncdaemon.link.limit import Limit
 from syncdaemon.link.options import LinkSettings
-from syncdaemon.link.session import CONNECT_SECONDS, FRAME_BYTES, STOPPED, Conversation, Heard, Session, Sink, frame
+from syncdaemon.link.session import CONNECT_SECONDS, STOPPED, Conversation, Heard, Session, Sink
 
 PROVED_SECONDS = 5.0  # how long a proof of life counts
 _CANCEL_AGAIN = 0.1

@@ -8,12 +8,13 @@ import time
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.base.timetable import OFF
 from syncdaemon.link import kernel, pace
 from syncdaemon.link.client import Buffer, Client, Listener, in_words
+from syncdaemon.link.frame import FRAME_BYTES, frame
 from syncdaemon.link.gate import Gate
 from syncdaemon.link.limit import Limit
 from syncdaemon.link.options import LinkSettings
@@ -26,8 +27,6 @@ _FULL_SECONDS = 0.01  # between two looks at a buffer that nobody tells of
 _SOME_PAYLOAD = 1 << 10  # bytes: more than all probes that can wait
 _REMEMBERED = 1_000  # subjects of requests
 _BUFFER = 1 << 20  # bytes that wait in this process for the kernel to take them, beside its own buffer
-
-Payload = TypeVar("Payload", bytes, memoryview)
 
 
 class Sink(Protocol):
@@ -444,22 +443,3 @@ class Session:
         for sink in {id(sink): sink for sink, _, _, _ in waiting.values()}.values():
             sink.lost(self.lost.result())
         await self._client.discard()
-
-
-FRAME_BYTES = 64
-"""About how many bytes a frame has beside subject, headers and payload."""
-
-
-def frame(subject: bytes, reply: bytes, headers: bytes, payload: Payload) -> tuple[bytes, Payload, bytes]:
-    """One HPUB (or PUB, without headers) of the client protocol, in parts, so that the payload is not copied.
-
-    Subject and headers must be clean. Without `reply` nothing answers.
-    """
-    if reply:
-        subject = b"%b %b" % (subject, reply)
-    if headers:
-        size = len(headers)
-        head = b"HPUB %b %d %d\r\n%b" % (subject, size, size + len(payload), headers)
-    else:
-        head = b"PUB %b %d\r\n" % (subject, len(payload))
-    return head, payload, b"\r\n"

@@ -18,10 +18,11 @@ from syncdaemon.link import Session, pace
 from syncdaemon.publish.batches import Batches, Trial
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import PROBE_ID, Journal, Lane
-from syncdaemon.publish.message import Message, MessageSettings, Stored, encode, is_of, overhead
-from syncdaemon.publish.objects.resume import object_of
+from syncdaemon.publish.message import Message, MessageSettings, encode, is_of, overhead
 from syncdaemon.stream import verdict
+from syncdaemon.stream.object_format import object_of
 from syncdaemon.stream.prepare import Memory
+from syncdaemon.stream.stored import Stored
 
 __all__ = ["PROBE_ID", "Journal", "Lane", "Publisher", "Watcher"]
 
@@ -258,7 +259,7 @@ class Publisher:
 
     def _compare(self, message: Message, stored: Stored) -> Outcome:
         content = message.content
-        if not stored.holds(message):
+        if not stored.holds(message.msg_id, content):
             detail = f"message {stored.seq} of the stream has this subject, and is another's: {message.subject}"
             return Refusal(content, "subject_taken", detail)
         return self._found(message, stored)

@@ -15,8 +15,9 @@ from syncdaemon.publish.atomic import MORE_BYTES, MOST, AtomicFlight
 from syncdaemon.publish.choice import Choice, Seen, Way
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import Lane
-from syncdaemon.publish.message import Message, Stored
+from syncdaemon.publish.message import Message
 from syncdaemon.stream.prepare import Memory, StreamInfo
+from syncdaemon.stream.stored import Stored
 
 SMALL = 64 << 10  # bytes: larger messages cost the server more in a batch than one by one, however it syncs
 

@@ -1,7 +1,4 @@
-"""What is known of messages whose answer never came. Pure.
-
-`Recent` tells whether such a message, found in the stream, has its receipt already. `Doubt` is for a stream that can't
-refuse a second copy by itself:
+"""What is known of messages whose answer never came, where the stream can't refuse a second copy by itself. Pure.
 
 Every message is noted before its bytes leave, with the first sequence that the stream could store it at. After a cut
 or a crash, what is noted and not answered is looked for in the stream, from the oldest of these sequences on, before
@@ -11,38 +8,9 @@ to reach back far enough, looking is not needed: it refuses the second copy then
 
 from __future__ import annotations
 
-import sys
-from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
 
-from syncdaemon.base.model import Seen
-
-_FAR_AGO = float("-inf")
-_RECENT = 16_384  # sequences: far more than can be stored and not yet recorded
-
-
-class Instant(NamedTuple):
-    """Now, by two clocks, in seconds: one that is never set, and one that goes on while the machine sleeps."""
-
-    monotonic: float
-    wall: float
-
-    def since(self, earlier: Instant) -> float:
-        """Seconds since then; the more, where the clocks disagree."""
-        return max(self.monotonic - earlier.monotonic, self.wall - earlier.wall)
-
-
-LONG_AGO = Instant(_FAR_AGO, _FAR_AGO)
-
-
-class Attempt(NamedTuple):
-    """`files` messages of one id: the stream can hold them from `first_seq` on; noted in the ledger's row `row`."""
-
-    first_seq: int
-    row: int
-    files: int
-    at: Instant = LONG_AGO
+from syncdaemon.base.model import Attempt, Instant, Seen
 
 
 class Doubt:
@@ -122,48 +90,3 @@ class Doubt:
 
     def __bool__(self) -> bool:
         return bool(self._open)
-
-
-class Recent:
-    """The sequences of the newest `published` rows: those that the ledger had at the start, and those since."""
-
-    def __init__(self, seqs: Sequence[int] = (), whole: bool = True, void: Iterable[int] = ()) -> None:
-        """`whole`: there are no older ones. `void`: messages whose row counted once, and does no more."""
-        self._order = deque(seqs)
-        self._seqs = set(seqs)
-        self._void = set(void) - self._seqs
-        self._floor = 0 if whole else min(seqs, default=sys.maxsize) - 1  # below it, nothing is known
-
-    def add(self, seq: int) -> None:
-        """One more row; the oldest may be forgotten."""
-        self._order.append(seq)
-        self._seqs.add(seq)
-        self._void.discard(seq)
-        if len(self._order) > _RECENT:
-            oldest = self._order.popleft()
-            self._seqs.discard(oldest)
-            self._floor = max(self._floor, oldest)
-
-    def forget(self, seq: int) -> None:
-        """The row for this message counts no more."""
-        self._seqs.discard(seq)
-        self._void.add(seq)
-
-    def forget_beyond(self, last_seq: int) -> None:
-        """The stream ends there: what it had beyond is lost, and those sequences will be other messages'."""
-        if self._order and max(self._order) > last_seq:
-            self._order = deque(seq for seq in self._order if seq <= last_seq)
-            self._seqs = set(self._order)
-        self._void = {seq for seq in self._void if seq <= last_seq}
-
-    def has(self, seq: int) -> bool:
-        """Whether there certainly is such a row for this message."""
-        return seq in self._seqs
-
-    def lacks(self, seq: int) -> bool:
-        """Whether there certainly is none."""
-        return seq > self._floor and seq not in self._seqs
-
-    def is_void(self, seq: int) -> bool:
-        """Whether there was one that counts no more, and no other has come since."""
-        return seq in self._void

@@ -11,10 +11,11 @@ from typing import Protocol
 import structlog
 
 from syncdaemon.base.errors import LanePaused, LinkDown, SettingsError
-from syncdaemon.base.model import Held, Row
+from syncdaemon.base.model import Held, Instant, Row
 from syncdaemon.link import Link, Session
-from syncdaemon.publish.doubt import Doubt, Instant, Recent
+from syncdaemon.publish.doubt import Doubt
 from syncdaemon.publish.message import Message, MessageSettings
+from syncdaemon.publish.recent import Recent
 from syncdaemon.stream import verdict
 from syncdaemon.stream.history import since
 from syncdaemon.stream.prepare import Memory, StreamInfo, StreamSettings, prepare

@@ -5,11 +5,10 @@ File names are never put into a header or a subject raw: `Edge-Path` is percent-
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from syncdaemon.base import packing
 from syncdaemon.base.model import Content, Stamp
@@ -78,40 +77,7 @@ def message_id(content: Content, site: str, identity: str) -> str:
     return sha256("\0".join([identity, *parts, content.sha256]).encode()).hexdigest()
 
 
-class Stored(NamedTuple):
-    """A message as the stream gives it back."""
-
-    seq: int
-    subject: str
-    headers: dict[str, str]
-    data: bytes
-
-    @classmethod
-    def from_api(cls, message: dict[str, Any]) -> Stored:
-        """From the `message` of a STREAM.MSG.GET answer (JetStream API v1: headers and data are base64)."""
-        return cls(
-            int(message["seq"]),
-            str(message["subject"]),
-            header_fields(base64.b64decode(message.get("hdrs", ""))),
-            base64.b64decode(message.get("data", "")),
-        )
-
-    def holds(self, message: Message) -> bool:
-        """Whether this is that message, or at least its content."""
-        if self.headers.get("Nats-Msg-Id") == message.msg_id:
-            return True
-        if self.headers.get("Content-Encoding") == "zstd":
-            return packing.digest(self.data, message.content.stamp.size) == message.content.sha256
-        return sha256(self.data).hexdigest() == message.content.sha256
-
-
 def is_of(headers: Mapping[str, str], content: Content, site: str) -> bool:
     """Whether a message with these headers was sent by us, for this very version of the file."""
     told = (headers.get("Edge-Site"), headers.get("Edge-Path"), headers.get("Edge-Mtime-Ns"))
     return told == (site, content.name, str(content.stamp.mtime_ns))
-
-
-def header_fields(block: bytes) -> dict[str, str]:
-    """The fields of a header block (ADR-4)."""
-    lines = block.decode(errors="replace").split("\r\n")
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines[1:]) if name}

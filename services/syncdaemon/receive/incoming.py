@@ -10,7 +10,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from syncdaemon.publish.message import header_fields
+from syncdaemon.stream.stored import header_fields
 
 LONGEST_NAME = 255  # bytes: NAME_MAX of every file system in use on Linux
 LONGEST_PATH = 4096  # bytes: PATH_MAX of Linux

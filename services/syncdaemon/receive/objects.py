@@ -13,12 +13,12 @@ from contextlib import suppress
 
 from syncdaemon.base.errors import LanePaused, LinkDown
 from syncdaemon.link import Conversation, Heard, Link, Session
-from syncdaemon.publish.message import header_fields
-from syncdaemon.publish.objects.resume import Chunk
 from syncdaemon.receive.incoming import delivery
 from syncdaemon.receive.pull.consumer import pull, pull_subject
 from syncdaemon.receive.pull.demand import Appetite
 from syncdaemon.stream.fetch import Chunks, chunks
+from syncdaemon.stream.object_format import Chunk
+from syncdaemon.stream.stored import header_fields
 
 _NO_MESSAGES = 404
 _TRIES = 10  # in a row without a chunk, while the link is up

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from syncdaemon.base import packing
 from syncdaemon.base.errors import LanePaused
 from syncdaemon.link import Session
-from syncdaemon.publish.message import Stored
 from syncdaemon.stream.history import contents
+from syncdaemon.stream.stored import Stored
 from syncdaemon.stream.verdict import NO_MESSAGE, NO_STREAM
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from syncdaemon.base.errors import LanePaused
 from syncdaemon.base.model import Seen
 from syncdaemon.link import Conversation, Heard, Session
-from syncdaemon.publish.message import Stored, header_fields
+from syncdaemon.stream.stored import Stored, header_fields
 from syncdaemon.stream.verdict import NO_MESSAGE
 
 _BATCH = 1_000

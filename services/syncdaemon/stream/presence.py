@@ -10,9 +10,9 @@ from hashlib import sha256
 from syncdaemon.base.errors import LanePaused
 from syncdaemon.base.model import Held
 from syncdaemon.link import Session
-from syncdaemon.publish.message import Stored
 from syncdaemon.stream.history import since
 from syncdaemon.stream.prepare import StreamInfo, look
+from syncdaemon.stream.stored import Stored
 from syncdaemon.stream.verdict import NO_MESSAGE
 
 _NEAR = 100_000  # sequences; what is further apart is not read through

@@ -20,9 +20,9 @@ from syncdaemon.base.errors import ConnectTimeout, LanePaused, LinkDown, Setting
 from syncdaemon.check.diagnosis import BucketFacts, LinkFacts, Rights, ServerFacts, StreamFacts, SyncFacts
 from syncdaemon.link import Session, bare, visit
 from syncdaemon.publish import PROBE_ID
-from syncdaemon.publish.objects import resume as chunks
 from syncdaemon.publish.objects.bucket import Bucket, Halt
 from syncdaemon.settings import Settings, parts
+from syncdaemon.stream import object_format
 from syncdaemon.stream.prepare import captured, read_info, rehearse
 from syncdaemon.stream.verdict import NO_STREAM
 
@@ -178,12 +178,12 @@ async def _bucket(session: Session) -> BucketFacts | None:
         async with asyncio.timeout(_SECONDS):
             await Bucket.open(session, create=False, replicas=1)
     except Halt as halt:
-        return BucketFacts(chunks.BUCKET, str(halt), missing=halt.reason == "bucket_missing")
+        return BucketFacts(object_format.BUCKET, str(halt), missing=halt.reason == "bucket_missing")
     except TimeoutError:
-        return BucketFacts(chunks.BUCKET, f"no answer within {_SECONDS:g} seconds")
+        return BucketFacts(object_format.BUCKET, f"no answer within {_SECONDS:g} seconds")
     except LinkDown:
         return None
-    return BucketFacts(chunks.BUCKET)
+    return BucketFacts(object_format.BUCKET)
 
 
 def _account(answer: _Answer) -> tuple[int, int] | None:

@@ -20,12 +20,13 @@ import structlog
 from syncdaemon.base.errors import LanePaused, LinkDown
 from syncdaemon.base.model import Content, Refusal
 from syncdaemon.link import Session
-from syncdaemon.publish.objects import resume as chunks
+from syncdaemon.publish.objects import resume
 from syncdaemon.publish.objects.bucket import Bucket, Halt, keeps_all
 from syncdaemon.publish.objects.janitor import tidy
-from syncdaemon.publish.objects.resume import Meta
 from syncdaemon.publish.objects.source import Changed, Source
 from syncdaemon.publish.objects.upload import Kept, Upload
+from syncdaemon.stream import object_format
+from syncdaemon.stream.object_format import Meta
 
 _WORTH_LOOKING = 1 << 16  # bytes of a file that may have been begun with another chunk size
 _TIDY_SECONDS = 86_400.0
@@ -75,7 +76,7 @@ class Objects:
         self._tidied_at: float | None = None
         self._resume_at = 0.0
         self._said: tuple[str, float] = ("", 0.0)
-        self.chunk = chunks.SIZES[0]
+        self.chunk = resume.SIZES[0]
         self.paused = ""
 
     @property
@@ -124,7 +125,7 @@ class Objects:
 
     async def _store(self, content: Content, session: Session) -> bool | Refusal:
         bucket = await self._open(session)
-        size = chunks.size_within(bucket.room, min(self.chunk, session.chunk))
+        size = resume.size_within(bucket.room, min(self.chunk, session.chunk))
         if size is None:
             return Refusal(
                 content, "too_large", f"the server takes messages of {bucket.room} bytes, too few for a chunk"
@@ -158,13 +159,13 @@ class Objects:
         remembers that size; the next one asks for it, which takes a few kilobytes.
         """
         kept, site = self._kept, self._settings.site
-        known = kept is not None and kept.nuid == chunks.nuid_of(content.sha256, kept.size, site)
-        if kept is not None and known and kept.size + chunks.HEADERS <= bucket.room:
+        known = kept is not None and kept.nuid == object_format.nuid_of(content.sha256, kept.size, site)
+        if kept is not None and known and kept.size + resume.HEADERS <= bucket.room:
             return kept.size
         if content.stamp.size < _WORTH_LOOKING:
             return wanted
-        sizes = [wanted, *(size for size in chunks.SIZES if size != wanted and size + chunks.HEADERS <= bucket.room)]
-        nuids = (chunks.nuid_of(content.sha256, size, site) for size in sizes)
+        sizes = [wanted, *(size for size in resume.SIZES if size != wanted and size + resume.HEADERS <= bucket.room)]
+        nuids = (object_format.nuid_of(content.sha256, size, site) for size in sizes)
         counts = await asyncio.gather(*map(bucket.count, nuids))
         return max(zip(sizes, counts, strict=True), key=lambda begun: begun[0] * begun[1])[0]
 

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple, Self
 import structlog
 
 from syncdaemon.link import Session
-from syncdaemon.publish.message import Stored
-from syncdaemon.publish.objects import resume as chunks
-from syncdaemon.publish.objects.resume import Chunk, Found, Meta
-from syncdaemon.stream import verdict
+from syncdaemon.publish.objects import resume
+from syncdaemon.publish.objects.resume import Found
+from syncdaemon.stream import object_format, verdict
+from syncdaemon.stream.object_format import Chunk, Meta
+from syncdaemon.stream.stored import Stored
 
 _IMPOSSIBLE = "no.stream"  # no stream's name has a dot
 _SOON, _LATER = 1.0, 30.0
@@ -56,20 +57,22 @@ class Bucket:
     @classmethod
     async def open(cls, session: Session, create: bool, replicas: int) -> Self:
         """Makes sure that it is there and takes what we send."""
-        answer = await _ask(session, f"STREAM.INFO.{chunks.STREAM}")
+        answer = await _ask(session, f"STREAM.INFO.{object_format.STREAM}")
         if _code(answer) == verdict.NO_STREAM:
             if not create:
-                detail = f"there is no bucket {chunks.BUCKET} at the server, and SYNC_STREAM_CREATE=false"
+                detail = f"there is no bucket {object_format.BUCKET} at the server, and SYNC_STREAM_CREATE=false"
                 raise Halt("bucket_missing", detail, _LATER)
-            answer = await _ask(session, f"STREAM.CREATE.{chunks.STREAM}", _config(replicas))
-            log.info("bucket_created", bucket=chunks.BUCKET)
+            answer = await _ask(session, f"STREAM.CREATE.{object_format.STREAM}", _config(replicas))
+            log.info("bucket_created", bucket=object_format.BUCKET)
         config: dict[str, Any] = _sound(answer)["config"]
         if flaw := _flaw(config):
-            raise Halt("bucket_misconfigured", f"the bucket {chunks.BUCKET} {flaw}", _LATER)
+            raise Halt("bucket_misconfigured", f"the bucket {object_format.BUCKET} {flaw}", _LATER)
         if config.get("max_age"):
-            log.warning("objects_expire", bucket=chunks.BUCKET, seconds=config["max_age"] / 1e9, meaning="so do files")
-        await _rehearse(session, chunks.chunk_subject("0"))
-        await _rehearse(session, chunks.meta_subject("0"))
+            log.warning(
+                "objects_expire", bucket=object_format.BUCKET, seconds=config["max_age"] / 1e9, meaning="so do files"
+            )
+        await _rehearse(session, object_format.chunk_subject("0"))
+        await _rehearse(session, object_format.meta_subject("0"))
         return cls(session, config.get("max_msg_size", -1))
 
     @property
@@ -84,12 +87,12 @@ class Bucket:
 
     async def count(self, nuid: str) -> int:
         """How many chunks it holds of an upload."""
-        subject = chunks.chunk_subject(nuid)
+        subject = object_format.chunk_subject(nuid)
         return (await self._subjects(subject))[0].get(subject, 0)
 
     async def found(self, nuid: str) -> Found:
         """What it holds of an upload."""
-        subject = chunks.chunk_subject(nuid)
+        subject = object_format.chunk_subject(nuid)
         counts, now = await self._subjects(subject)
         if not counts or (last := await self.last(nuid)) is None:
             return Found(0)
@@ -97,21 +100,21 @@ class Bucket:
 
     async def age(self, last: Last) -> float:
         """How old a chunk is, in seconds, by the server's clock."""
-        _, now = await self._subjects(chunks.meta_subject("0"))
+        _, now = await self._subjects(object_format.meta_subject("0"))
         return (now - last.at).total_seconds()
 
     async def last(self, nuid: str) -> Last | None:
         """The newest chunk of an upload. Never by direct get, which a replica may answer that is behind."""
-        message = await self._last(chunks.chunk_subject(nuid))
+        message = await self._last(object_format.chunk_subject(nuid))
         if message is None:
             return None
         stored = Stored.from_api(message)
-        name = stored.headers.get("Edge-Object", "").removeprefix(f"{chunks.BUCKET}/")
+        name = stored.headers.get("Edge-Object", "").removeprefix(f"{object_format.BUCKET}/")
         return Last(stored.seq, stored.headers.get("Nats-Msg-Id", ""), name, _time(message["time"]))
 
     async def meta(self, name: str) -> Meta | None:
         """The meta of an object, whatever it says."""
-        message = await self._last(chunks.meta_subject(name))
+        message = await self._last(object_format.meta_subject(name))
         if message is None:
             return None
         stored = Stored.from_api(message)
@@ -131,10 +134,10 @@ class Bucket:
         which somebody deleted would be known for a while, and the new one not stored.
         """
         headers = (
-            f"NATS/1.0\r\nNats-Rollup: sub\r\nNats-Expected-Stream: {chunks.STREAM}\r\n"
+            f"NATS/1.0\r\nNats-Rollup: sub\r\nNats-Expected-Stream: {object_format.STREAM}\r\n"
             f"Nats-Expected-Last-Subject-Sequence: {after}\r\n\r\n"
         ).encode()
-        answer = await self.session.request(chunks.meta_subject(meta.name), meta.encode(size), headers)
+        answer = await self.session.request(object_format.meta_subject(meta.name), meta.encode(size), headers)
         judged = verdict.judge(*answer)
         if not isinstance(judged, verdict.Stored | verdict.Known):
             raise halt(judged)
@@ -142,7 +145,7 @@ class Bucket:
 
     async def purge(self, nuid: str, upto: int | None = None) -> None:
         """Takes out the chunks of an upload, or those up to a sequence."""
-        ask: dict[str, Any] = {"filter": chunks.chunk_subject(nuid)}
+        ask: dict[str, Any] = {"filter": object_format.chunk_subject(nuid)}
         if upto is not None:
             ask["seq"] = upto + 1
         _sound(await self._ask("STREAM.PURGE", ask))
@@ -159,9 +162,9 @@ class Bucket:
         if state.get("num_subjects", 0) > _MOST_SUBJECTS:
             log.info("bucket_not_tidied", subjects=state["num_subjects"], most=_MOST_SUBJECTS)
             return set()
-        uploads, _ = await self._subjects(chunks.ALL_CHUNKS)
-        metas, _ = await self._subjects(chunks.ALL_METAS)
-        return chunks.unaccounted((subject.rpartition(".")[2] for subject in uploads), chunks.names_of(metas))
+        uploads, _ = await self._subjects(object_format.ALL_CHUNKS)
+        metas, _ = await self._subjects(object_format.ALL_METAS)
+        return resume.unaccounted((subject.rpartition(".")[2] for subject in uploads), object_format.names_of(metas))
 
     async def _subjects(self, wanted: str) -> tuple[dict[str, int], datetime]:
         """How many messages each of these subjects has, and the server's time."""
@@ -170,22 +173,22 @@ class Bucket:
         return state.get("subjects") or {}, _time(answer.get("ts") or state["last_ts"])  # `ts`: nats-server 2.10
 
     async def _ask(self, call: str, ask: dict[str, Any] | None = None) -> dict[str, Any]:
-        return await _ask(self.session, f"{call}.{chunks.STREAM}", ask)
+        return await _ask(self.session, f"{call}.{object_format.STREAM}", ask)
 
 
 def halt(judged: verdict.Again | verdict.Stop | verdict.Refuse) -> Halt:
     """What an answer to a message for the bucket means for all of them."""
     wait = judged.wait if isinstance(judged, verdict.Again) else _LATER
     reason = "bucket_full" if judged.reason == "stream_full" else judged.reason
-    return Halt(reason, f"bucket {chunks.BUCKET}: {judged.detail}", wait)
+    return Halt(reason, f"bucket {object_format.BUCKET}: {judged.detail}", wait)
 
 
 def _config(replicas: int) -> dict[str, Any]:
     """A created bucket's. It keeps all: a chunk that expired would take its file with it."""
     return {
-        "name": chunks.STREAM,
+        "name": object_format.STREAM,
         "description": "files too large for a message",
-        "subjects": [chunks.ALL_CHUNKS, chunks.ALL_METAS],
+        "subjects": [object_format.ALL_CHUNKS, object_format.ALL_METAS],
         "retention": "limits",
         "storage": "file",
         "discard": "new",
@@ -215,7 +218,7 @@ def _flaw(config: dict[str, Any]) -> str:
 
 async def keeps_all(session: Session) -> bool | None:
     """Whether nothing leaves the bucket by its own rules; None where there is no bucket."""
-    answer = await _ask(session, f"STREAM.INFO.{chunks.STREAM}")
+    answer = await _ask(session, f"STREAM.INFO.{object_format.STREAM}")
     return None if _code(answer) == verdict.NO_STREAM else not _sound(answer)["config"].get("max_age")
 
 
@@ -229,7 +232,7 @@ async def _rehearse(session: Session, subject: str) -> None:
         data, status = await session.request(subject, b"", headers)
     except PermissionError as error:
         raise Halt(
-            "bucket_denied", f"these credentials may not publish to $O.{chunks.BUCKET}.>: {error}", _LATER
+            "bucket_denied", f"these credentials may not publish to $O.{object_format.BUCKET}.>: {error}", _LATER
         ) from None
     if b"10060" not in data:
         told = status if status is not None else data
@@ -248,7 +251,7 @@ async def _ask(session: Session, call: str, ask: dict[str, Any] | None = None) -
 
 def _sound(answer: dict[str, Any]) -> dict[str, Any]:
     if "error" in answer:
-        raise Halt("bucket_unavailable", f"bucket {chunks.BUCKET}: {_told(answer)}", _SOON)
+        raise Halt("bucket_unavailable", f"bucket {object_format.BUCKET}: {_told(answer)}", _SOON)
     return answer
 
 

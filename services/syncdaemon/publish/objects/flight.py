@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.link import FRAME_BYTES, Buffer, Session, frame
-from syncdaemon.publish.objects.resume import Chunk, chunk_subject
 from syncdaemon.stream import verdict
+from syncdaemon.stream.object_format import Chunk, chunk_subject
 
 MAX_BYTES = 16 << 20
 """Of chunks in flight: what is sent twice after a cut, at most; on a long and fast link what twice fills it."""

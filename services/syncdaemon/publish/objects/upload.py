@@ -15,9 +15,10 @@ from syncdaemon.base.errors import LinkDown
 from syncdaemon.base.model import Stamp
 from syncdaemon.publish.objects.bucket import Bucket, Halt, halt
 from syncdaemon.publish.objects.flight import Flight
-from syncdaemon.publish.objects.resume import Chunk, GoOn, Meta, decide
+from syncdaemon.publish.objects.resume import GoOn, decide
 from syncdaemon.publish.objects.source import Changed, Marks, Piece, Source
 from syncdaemon.stream import verdict
+from syncdaemon.stream.object_format import Chunk, Meta
 
 _ATTEMPTS = 4  # looks at what the bucket holds, until a pause is due
 _READ_BYTES = 1 << 20  # read at once

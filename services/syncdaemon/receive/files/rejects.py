@@ -7,10 +7,10 @@ import os
 from hashlib import sha256
 
 from syncdaemon.base.disk import fsync_dir, write_durably
-from syncdaemon.publish.message import header_fields
 from syncdaemon.receive.files.draft import Draft
 from syncdaemon.receive.files.home import Home
 from syncdaemon.receive.incoming import Item, Rejected
+from syncdaemon.stream.stored import header_fields
 
 SIDECAR = b".reason.json"
 
