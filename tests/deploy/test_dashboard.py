@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from syncdaemon.dev.server import NatsServer
-from syncdaemon.receive.meter import Live, Meter
+from syncdaemon.receive.meter import Meter, ReceiverGauges
 from tests.support import runbook
 from tests.support.daemon import MakeDaemon
 from tests.support.prometheus import need
@@ -55,7 +55,7 @@ def existing(nats_server: NatsServer, make_daemon: MakeDaemon) -> set[str]:
     daemon = make_daemon(nats_server.url)
     daemon.start()
     recorded = {rule["record"] for rule in rules() if "record" in rule}
-    worker = Meter(Live(lambda: 0, lambda: 0, lambda: 0)).text().decode()
+    worker = Meter(ReceiverGauges(lambda: 0, lambda: 0, lambda: 0)).text().decode()
     return declared(daemon.get("/metrics")) | declared(worker) | recorded | set(EXPORTER) | OF_PROMETHEUS
 
 

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 from syncdaemon.cli.serve import receive
-from syncdaemon.receive.incoming import DISK_FULL, OBJECT_DENIED, OBJECT_MISSING, WRITE_ERROR, Kept, Rejected
-from syncdaemon.receive.meter import Live, Meter
+from syncdaemon.receive.incoming import DISK_FULL, OBJECT_DENIED, OBJECT_MISSING, WRITE_ERROR, Placed, Rejected
+from syncdaemon.receive.meter import Meter, ReceiverGauges
 from syncdaemon.receive.pull.consumer import ACK_WAIT, MAX_ACK_PENDING
 from syncdaemon.receive.worker import FINISH_SECONDS
 
@@ -16,8 +16,8 @@ PAGE = (Path(__file__).parents[2] / "docs/RECEIVE.md").read_text(encoding="utf-8
 
 
 def test_every_series_is_on_the_page_and_no_other() -> None:
-    meter = Meter(Live(lambda: 1, lambda: 0, lambda: 0))
-    meter.answered(Kept("written", 1), 0.1)
+    meter = Meter(ReceiverGauges(lambda: 1, lambda: 0, lambda: 0))
+    meter.answered(Placed("written", 1), 0.1)
     meter.answered(Rejected("bad_path", ""), 0.1)
     real = set(re.findall(r"^(nats_worker_\w+)", meter.text().decode(), re.MULTILINE))
     real = {re.sub(r"_(bucket|sum|count)$", "", name) for name in real if not name.endswith("_created")}

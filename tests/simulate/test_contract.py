@@ -19,7 +19,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from syncdaemon.base.errors import LanePaused, LinkDown, SettingsError
-from syncdaemon.base.model import AsObject, Attempt, Content, Held, Outcome, Receipt, Refusal, Row, Seen, Stamp
+from syncdaemon.base.model import AsObject, Attempt, Content, Held, Outcome, Receipt, Refusal, Row, Stamp, StoredHeaders
 from syncdaemon.dev.server import NatsServer
 from syncdaemon.link import Link, LinkSettings, Session, Sink
 from syncdaemon.publish import PROBE_ID, Lane, Publisher
@@ -34,10 +34,10 @@ from syncdaemon.stream.prepare import Memory, StreamInfo, prepare
 from syncdaemon.stream.presence import lost
 from syncdaemon.stream.verdict import (
     Again,
+    BatchRejected,
     Committed,
     Known,
     Refuse,
-    Rejected,
     Stop,
     Stored,
     Verdict,
@@ -488,7 +488,7 @@ class TestHowAStreamIsPrepared:
 class TestWhatIsReadBack:
     """The headers of what a stream holds, in order."""
 
-    async def seen(self, jetstream: JetStream, subject: str, first_seq: int = 1) -> list[Seen]:
+    async def seen(self, jetstream: JetStream, subject: str, first_seq: int = 1) -> list[StoredHeaders]:
         """All of it."""
         return [seen async for seen in since(await jetstream.session(), "jobs", subject, first_seq)]
 
@@ -1019,13 +1019,13 @@ class TestWhatAStreamAnswersToABatch:
         await jetstream.next_session(session)
         assert await jetstream.publish("jobs.a", Nats_Msg_Id="1") == Stored("jobs", 1, False)
         late = await jetstream.ask("jobs.b", Nats_Batch_Id="x", Nats_Batch_Sequence=2, Nats_Batch_Commit=1)
-        assert judge_batch(*late) == Rejected("atomic publish batch contains duplicate message id (10201)", False)
+        assert judge_batch(*late) == BatchRejected("atomic publish batch contains duplicate message id (10201)", False)
 
     async def test_a_stream_that_does_not_allow_it(self, jetstream: JetStream) -> None:
         """Says so to each message."""
         await jetstream.stream()
         answer = await jetstream.ask("jobs.a", Nats_Batch_Id="x", Nats_Batch_Sequence=1, Nats_Batch_Commit=1)
-        assert judge_batch(*answer) == Rejected("atomic publish is disabled (10174)", True)
+        assert judge_batch(*answer) == BatchRejected("atomic publish is disabled (10174)", True)
 
     async def test_a_thousand_and_not_one_more(self, jetstream: JetStream) -> None:
         """Nothing of the larger one is stored."""
@@ -1044,7 +1044,7 @@ class TestWhatAStreamAnswersToABatch:
             if most == 1_000:
                 assert answer == Committed("jobs", "1000", 1_000, 1_000)
             else:
-                assert answer == Rejected("atomic publish batch is too large: 1000 (10199)", False)
+                assert answer == BatchRejected("atomic publish batch is too large: 1000 (10199)", False)
 
 
 class TestWhatThePublisherMakesOfABatch:

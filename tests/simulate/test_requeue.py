@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from syncdaemon.base.model import Content, Refusal
-from syncdaemon.spool.home import Home
+from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.moves import stamp_of
 from syncdaemon.spool.quarantine import Quarantine, entries
 from syncdaemon.spool.requeue import ask, put_back
@@ -22,9 +22,9 @@ REFUSED = {"a.bin": b"one", "2026/ä%20\n.bin": b"two", "b.bin": b"three"}
 TAKEN = "b.bin"  # the name is used again before its first file comes back
 
 
-def refuse(edge: Edge) -> Home:
+def refuse(edge: Edge) -> ReplayDirectory:
     """These files were dropped and set aside; and one name is taken again."""
-    home = Home(os.fsencode(edge.replay))
+    home = ReplayDirectory(os.fsencode(edge.replay))
     home.open()
     for name, data in REFUSED.items():
         edge.drop(name, data)
@@ -38,18 +38,18 @@ def refuse(edge: Edge) -> Home:
     return home
 
 
-def asked(home: Home) -> None:
+def asked(home: ReplayDirectory) -> None:
     """By the command, beside a running daemon or before its start."""
     ask(home, entries(home))
 
 
-def done(home: Home) -> None:
+def done(home: ReplayDirectory) -> None:
     """By the command, where no daemon runs: the row is left to the next start."""
     asked(home)
     put_back(home)
 
 
-def check(edge: Edge, home: Home) -> None:
+def check(edge: Edge, home: ReplayDirectory) -> None:
     """All is delivered once; every file has its row, before the one of its delivery; nothing is left behind."""
     assert edge.surprises == []
     assert edge.waiting() == []
@@ -70,7 +70,9 @@ def check(edge: Edge, home: Home) -> None:
 
 @pytest.mark.parametrize("order", [asked, done])
 @pytest.mark.parametrize("when", ["before", "within", "after"])
-def test_a_crash_at_a_call_that_changes_the_disk(tmp_path: Path, when: str, order: Callable[[Home], None]) -> None:
+def test_a_crash_at_a_call_that_changes_the_disk(
+    tmp_path: Path, when: str, order: Callable[[ReplayDirectory], None]
+) -> None:
     """Of the process that finds the orders at its start."""
     for nth in count(1):
         edge = Edge(tmp_path / str(nth))
@@ -94,7 +96,7 @@ def test_a_running_daemon_finds_an_order_in_a_moment(tmp_path: Path) -> None:
         check(edge, home)
 
 
-async def beside(edge: Edge, home: Home) -> None:
+async def beside(edge: Edge, home: ReplayDirectory) -> None:
     """The command comes while the daemon runs."""
     life = edge.begin()
     await life.daemon.first_receipt.wait()

@@ -12,27 +12,27 @@ from urllib.parse import quote_from_bytes
 import pytest
 
 from syncdaemon.base.model import Content
-from syncdaemon.spool.home import Home
+from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.moves import stamp_of
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
+def home(tmp_path: Path) -> Iterator[ReplayDirectory]:
     """A replay directory that is ours."""
     place = tmp_path / "replay"
     place.mkdir()
-    home = Home(os.fsencode(place))
+    home = ReplayDirectory(os.fsencode(place))
     home.open()
     yield home
     home.close()
 
 
-def full(home: Home, path: bytes) -> bytes:
+def full(home: ReplayDirectory, path: bytes) -> bytes:
     """Where a file of the replay directory lies."""
     return os.path.join(home.replay_dir, path)
 
 
-def write(home: Home, path: bytes, data: bytes = b"evidence") -> bytes:
+def write(home: ReplayDirectory, path: bytes, data: bytes = b"evidence") -> bytes:
     """A file in the replay directory, with its folders."""
     place = full(home, path)
     os.makedirs(os.path.dirname(place), exist_ok=True)
@@ -47,14 +47,14 @@ def read(place: bytes) -> bytes:
         return file.read()
 
 
-def content_of(home: Home, path: bytes) -> Content:
+def content_of(home: ReplayDirectory, path: bytes) -> Content:
     """The file as it was read for delivery."""
     stamp, data = stamp_of(full(home, path)), read(full(home, path))
     assert stamp is not None
     return Content(path, quote_from_bytes(path), stamp, data, sha256(data).hexdigest(), 1)
 
 
-def waiting(home: Home) -> dict[bytes, bytes]:
+def waiting(home: ReplayDirectory) -> dict[bytes, bytes]:
     """All files of the replay directory outside our own folder, with what they hold."""
     return tree(home.replay_dir, skip=b".syncdaemon")
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncdaemon.publish.choice import LEAST, SAMPLE, Choice, Seen, Way
+from syncdaemon.publish.choice import LEAST, SAMPLE, Choice, Timing, Way
 
 KIB = 1 << 10
 Cost = Callable[[Way, int, int], float]
@@ -68,7 +68,7 @@ class Simulation:
     def _try(self, cost: Cost, count: int, size: int, sample: int) -> None:
         began = self.now
         costs = (cost(Way.SINGLES, 1, size), *(cost(way, sample, sample * size) for way in Way))
-        seen = Seen(*(self._trip + seconds * self._random.uniform(1, 1 + 2 * self._noise) for seconds in costs))
+        seen = Timing(*(self._trip + seconds * self._random.uniform(1, 1 + 2 * self._noise) for seconds in costs))
         if self._random.random() < 0.05:
             seen = seen._replace(singles=seen.singles + 0.05)  # a hitch
         self._spend(self._trip + sum(seen))
@@ -137,7 +137,7 @@ def test_a_loss_in_the_first_trial_is_made_good_by_the_next() -> None:
     """Where the process was busy with something else while the singles were answered."""
     choice, simulation = Choice(), Simulation(Choice())
     assert choice.trial(256, 256 * KIB, 0.0) == SAMPLE
-    choice.tried(256, 256 * KIB, Seen(0.001, 0.030, 0.006))
+    choice.tried(256, 256 * KIB, Timing(0.001, 0.030, 0.006))
     choice.ended(256, 256 * KIB, 0.0, 0.05)
     assert choice.way(256, 256 * KIB) is Way.BATCH
     simulation.choice, simulation.now = choice, 0.05
@@ -147,9 +147,9 @@ def test_a_loss_in_the_first_trial_is_made_good_by_the_next() -> None:
 def test_one_slow_batch_is_not_enough_to_leave_them() -> None:
     """A server's first one takes it longer than those that follow."""
     choice = Choice()
-    choice.tried(256, 256 * KIB, Seen(0.001, 0.013, 0.014))
+    choice.tried(256, 256 * KIB, Timing(0.001, 0.013, 0.014))
     assert choice.way(256, 256 * KIB) is Way.BATCH
-    choice.tried(256, 256 * KIB, Seen(0.001, 0.013, 0.014))
+    choice.tried(256, 256 * KIB, Timing(0.001, 0.013, 0.014))
     assert choice.way(256, 256 * KIB) is Way.SINGLES
 
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon.link.pace import Bucket
+from syncdaemon.link.pace import TokenBucket
 from syncdaemon.link.pace.bucket import DEPTH_SECONDS
 
 
-def spend(bucket: Bucket, since: float, until: float, size: int, late: float = 0.0) -> int:
+def spend(bucket: TokenBucket, since: float, until: float, size: int, late: float = 0.0) -> int:
     """Sends messages of this size as fast as the bucket lets, each so many seconds late; how many bytes."""
     now, sent = since, 0
     while True:
@@ -27,7 +27,7 @@ def spend(bucket: Bucket, since: float, until: float, size: int, late: float = 0
 @given(st.floats(100, 1e9), st.floats(0.001, 0.5), st.floats(0, 0.1), st.floats(0, 1e8))
 def test_over_ten_seconds_it_is_within_five_percent(rate: float, share: float, late: float, start: float) -> None:
     """With messages of up to half a second, and whoever sends them up to a tenth late each time."""
-    bucket = Bucket()
+    bucket = TokenBucket()
     bucket.limit(start, rate)
     size = max(1, int(rate * share))
     spend(bucket, start, start + 5, size, late)
@@ -40,7 +40,7 @@ def test_over_ten_seconds_it_is_within_five_percent(rate: float, share: float, l
 
 def test_a_message_larger_than_a_second_is_waited_for() -> None:
     """It goes at once, and the next when it is paid for."""
-    bucket = Bucket()
+    bucket = TokenBucket()
     bucket.limit(0.0, 1_000.0)
     assert bucket.wait(0.0) == 0.0
     bucket.take(0.0, 50_000)
@@ -50,14 +50,14 @@ def test_a_message_larger_than_a_second_is_waited_for() -> None:
 
 def test_what_was_not_used_does_not_add_up() -> None:
     """After an hour it is no more than a moment's worth."""
-    bucket = Bucket()
+    bucket = TokenBucket()
     bucket.limit(0.0, 1_000.0)
     assert spend(bucket, 3_600.0, 3_601.0, 1) <= 1_000 * (1 + DEPTH_SECONDS) + 1
 
 
 def test_a_change_holds_from_its_time_on() -> None:
     """Up, down, and off; what was overdrawn is paid at the new rate, and forgiven without one."""
-    bucket = Bucket()
+    bucket = TokenBucket()
     assert bucket.wait(0.0) == 0.0
     bucket.limit(0.0, 1_000.0)
     bucket.take(0.0, 10_000)

@@ -19,7 +19,7 @@ from syncdaemon.check.diagnosis import (
     ServerFacts,
     StreamFacts,
     SyncFacts,
-    Wanted,
+    Intended,
     judge,
 )
 
@@ -42,7 +42,7 @@ CONFIG: dict[str, Any] = {  # that of the stream that the daemon creates, as nat
     "discard_new_per_subject": True,
 }
 GOOD = Facts(
-    wanted=Wanted(subject="edge.replay.harbour.*", min_free=64 << 20, created="file storage"),
+    wanted=Intended(subject="edge.replay.harbour.*", min_free=64 << 20, created="file storage"),
     server=ServerFacts(
         link=LinkFacts(
             url="tls://hub:4222",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon.base.model import LONG_AGO, Attempt, Instant, Row, Seen
+from syncdaemon.base.model import LONG_AGO, Attempt, Instant, Row, StoredHeaders
 from syncdaemon.ledger import chain, open_attempts
 from syncdaemon.publish.doubt import Doubt
 from syncdaemon.publish.recent import Recent
@@ -22,9 +22,9 @@ def at(seconds: float, wall: float | None = None) -> Instant:
     return Instant(seconds, seconds if wall is None else wall)
 
 
-def message(seq: int, msg_id: str) -> Seen:
+def message(seq: int, msg_id: str) -> StoredHeaders:
     """A message of the stream."""
-    return Seen(seq, "plain", {"Nats-Msg-Id": msg_id}, 0)
+    return StoredHeaders(seq, "plain", {"Nats-Msg-Id": msg_id}, 0)
 
 
 def test_nothing_sent_is_nothing_to_look_for() -> None:

@@ -15,7 +15,7 @@ from syncdaemon.base.errors import LinkDown
 from syncdaemon.link import Session, Sink
 from syncdaemon.link.pace import Window
 from syncdaemon.publish.objects import flight as module
-from syncdaemon.publish.objects.flight import Flight
+from syncdaemon.publish.objects.flight import ChunkFlight
 from syncdaemon.stream.object_format import Chunk
 from syncdaemon.stream.verdict import Again
 
@@ -59,10 +59,10 @@ def stored(seq: int, duplicate: bool = False) -> bytes:
 REFUSED = b'{"error":{"code":503,"err_code":10077,"description":"maximum bytes exceeded"},"stream":"OBJ_edge_replay"}'
 
 
-async def flying(count: int, first: int = 5, after: int = 100) -> tuple[Flight, Wire, list[int]]:
+async def flying(count: int, first: int = 5, after: int = 100) -> tuple[ChunkFlight, Wire, list[int]]:
     """A flight of so many chunks, its wire, and the bytes that it tells of as stored."""
     wire, told = Wire(), list[int]()
-    flight = Flight(cast(Session, wire), first, after, told.append)
+    flight = ChunkFlight(cast(Session, wire), first, after, told.append)
     for number in range(first, first + count):
         flight.add(chunk(number), DIGEST, memoryview(b"data"))
         await flight.flush()

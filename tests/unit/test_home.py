@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from syncdaemon.spool.home import Away, Home
+from syncdaemon.spool.home import Away, ReplayDirectory
 
 
 @pytest.fixture
@@ -20,9 +20,9 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def home(place: Path) -> Iterator[Home]:
+def home(place: Path) -> Iterator[ReplayDirectory]:
     """The daemon's own folder in it, locked."""
-    home = Home(os.fsencode(place))
+    home = ReplayDirectory(os.fsencode(place))
     home.open()
     yield home
     home.close()
@@ -42,7 +42,7 @@ def emptied(place: Path) -> None:
 
 
 @pytest.mark.parametrize("happens", [moved, replaced, emptied])
-def test_another_directory_is_noticed(home: Home, place: Path, happens: Callable[[Path], None]) -> None:
+def test_another_directory_is_noticed(home: ReplayDirectory, place: Path, happens: Callable[[Path], None]) -> None:
     """Whatever is at its path by then: nothing, a copy of it, or the same without the lock."""
     home.check()
     happens(place)
@@ -50,7 +50,7 @@ def test_another_directory_is_noticed(home: Home, place: Path, happens: Callable
         home.check()
 
 
-def test_it_is_the_same_again_when_it_is_back(home: Home, place: Path) -> None:
+def test_it_is_the_same_again_when_it_is_back(home: ReplayDirectory, place: Path) -> None:
     """A name says nothing; the directory does."""
     moved(place)
     place.with_name("away").rename(place)
@@ -58,7 +58,7 @@ def test_it_is_the_same_again_when_it_is_back(home: Home, place: Path) -> None:
     assert not home.deleted()
 
 
-def test_only_what_is_deleted_never_comes_back(home: Home, place: Path) -> None:
+def test_only_what_is_deleted_never_comes_back(home: ReplayDirectory, place: Path) -> None:
     """A directory that was moved exists, and is waited for."""
     moved(place)
     assert not home.deleted()
@@ -66,7 +66,7 @@ def test_only_what_is_deleted_never_comes_back(home: Home, place: Path) -> None:
     assert home.deleted()
 
 
-def test_work_that_began_there_and_ended_elsewhere_does_not_count(home: Home, place: Path) -> None:
+def test_work_that_began_there_and_ended_elsewhere_does_not_count(home: ReplayDirectory, place: Path) -> None:
     """Nor does work that did not begin there; and then it is not even begun."""
     assert home.do(lambda: 1) == 1
     with pytest.raises(Away):

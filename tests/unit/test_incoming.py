@@ -18,7 +18,7 @@ from syncdaemon.receive.incoming import (
     OBJECT_MISSING,
     OBJECT_TRIES,
     WRITE_ERROR,
-    Kept,
+    Placed,
     Rejected,
     Retry,
     Wanted,
@@ -186,4 +186,4 @@ def test_only_a_missing_object_is_given_up_in_the_end() -> None:
     assert rejected is not None
     assert "given up" in rejected.detail
     assert given_up(Retry(DISK_FULL, ""), 10**6) is None
-    assert given_up(Kept("written", 1), 10**6) is None
+    assert given_up(Placed("written", 1), 10**6) is None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from syncdaemon.base.model import Content, Stamp
 from syncdaemon.base.packing import Packer
 from syncdaemon.publish.message import MessageSettings, encode, is_of, message_id
-from syncdaemon.stream.stored import Stored, header_fields
+from syncdaemon.stream.stored import StoredMessage, header_fields
 
 CONTENT = Content(
     b"a b/\xff", "a%20b/%FF", Stamp(1, 2, 3, 1_767_225_600_123_456_789, 5), b"abc", sha256(b"abc").hexdigest(), 1
@@ -25,9 +25,9 @@ def settings(identity: str = "content", per_digest: bool = True) -> MessageSetti
     return MessageSettings("edge-1", "swarm_jobs", identity, per_digest, lambda msg_id: f"edge.replay.edge-1.{msg_id}")
 
 
-def stored(headers: dict[str, str], data: bytes = b"") -> Stored:
+def stored(headers: dict[str, str], data: bytes = b"") -> StoredMessage:
     """A message as the stream gives it back."""
-    return Stored(7, "edge.replay.edge-1.x", headers, data)
+    return StoredMessage(7, "edge.replay.edge-1.x", headers, data)
 
 
 def test_a_message_carries_the_contracts_headers() -> None:
@@ -77,8 +77,8 @@ def test_a_stored_message_is_read_from_the_servers_answer() -> None:
     block = base64.b64encode(b"NATS/1.0\r\nNats-Msg-Id: abc\r\nEdge-Path: a:b\r\n\r\n").decode()
     answer = {"seq": 7, "subject": "s", "hdrs": block, "data": base64.b64encode(b"xyz").decode()}
 
-    assert Stored.from_api(answer) == Stored(7, "s", {"Nats-Msg-Id": "abc", "Edge-Path": "a:b"}, b"xyz")
-    assert Stored.from_api({"seq": 7, "subject": "s"}) == Stored(7, "s", {}, b"")
+    assert StoredMessage.from_api(answer) == StoredMessage(7, "s", {"Nats-Msg-Id": "abc", "Edge-Path": "a:b"}, b"xyz")
+    assert StoredMessage.from_api({"seq": 7, "subject": "s"}) == StoredMessage(7, "s", {}, b"")
 
 
 def test_a_message_is_held_by_its_id_or_by_its_content() -> None:

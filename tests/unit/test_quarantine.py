@@ -11,32 +11,34 @@ from urllib.parse import quote_from_bytes
 import pytest
 
 from syncdaemon.base.model import Content, Refusal, Stamp
-from syncdaemon.spool.home import Home
+from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.quarantine import SIDECAR, Entry, Quarantine, clean, entries
 from tests.support.replay import content_of, full, read, tree, waiting, write
 
 FIRST, LAST = "2026-03-04T05:06:07.000001Z", "2026-03-04T05:06:09.000002Z"
 
 
-def refused(home: Home, path: bytes = b"file", data: bytes = b"evidence", reason: str = "too_large") -> Refusal:
+def refused(
+    home: ReplayDirectory, path: bytes = b"file", data: bytes = b"evidence", reason: str = "too_large"
+) -> Refusal:
     """A new file, refused; an old one by its mtime."""
     os.utime(write(home, path, data), ns=(0, 1_000_000_000))
     return Refusal(content_of(home, path), reason, "it is too large for the stream")
 
 
-def aside(home: Home) -> dict[bytes, bytes]:
+def aside(home: ReplayDirectory) -> dict[bytes, bytes]:
     """All files in the quarantine but the sidecars."""
     files = tree(home.quarantine)
     return {name: data for name, data in files.items() if name[: -len(SIDECAR)] not in files}
 
 
-def sidecar(home: Home, name: bytes) -> dict[str, Any]:
+def sidecar(home: ReplayDirectory, name: bytes) -> dict[str, Any]:
     """What is said of a file in the quarantine."""
     told: dict[str, Any] = json.loads(read(os.path.join(home.quarantine, name + b".reason.json")))
     return told
 
 
-def test_a_refused_file_is_set_aside_with_its_reason(home: Home) -> None:
+def test_a_refused_file_is_set_aside_with_its_reason(home: ReplayDirectory) -> None:
     """The file as it was, and beside it all that an operator has to know."""
     refusal = refused(home, b"sub/a b")
     Quarantine(home).set_aside(refusal, FIRST, LAST)
@@ -55,7 +57,7 @@ def test_a_refused_file_is_set_aside_with_its_reason(home: Home) -> None:
     }
 
 
-def test_files_of_one_name_do_not_meet_in_the_quarantine(home: Home) -> None:
+def test_files_of_one_name_do_not_meet_in_the_quarantine(home: ReplayDirectory) -> None:
     """From different folders, or one after the other: each with its own sidecar."""
     for path, data in ((b"a/x", b"one"), (b"b/x", b"two"), (b"a/x", b"three")):
         Quarantine(home).set_aside(refused(home, path, data), FIRST, LAST)
@@ -66,7 +68,9 @@ def test_files_of_one_name_do_not_meet_in_the_quarantine(home: Home) -> None:
 
 
 @pytest.mark.parametrize("paths", [(b"x.reason.json", b"x"), (b"x", b"x.reason.json")])
-def test_a_file_that_is_called_like_a_sidecar_is_not_overwritten(home: Home, paths: tuple[bytes, bytes]) -> None:
+def test_a_file_that_is_called_like_a_sidecar_is_not_overwritten(
+    home: ReplayDirectory, paths: tuple[bytes, bytes]
+) -> None:
     """The reason for one file must not cost another."""
     for path in paths:
         Quarantine(home).set_aside(refused(home, path, b"evidence of " + path), FIRST, LAST)
@@ -78,7 +82,7 @@ def test_a_file_that_is_called_like_a_sidecar_is_not_overwritten(home: Home, pat
 
 
 @pytest.mark.parametrize("name", [b"\xff\xfe\n", b"x" * 255, ("ü" * 127).encode(), b"y" * 240])
-def test_any_name_can_be_set_aside(home: Home, name: bytes) -> None:
+def test_any_name_can_be_set_aside(home: ReplayDirectory, name: bytes) -> None:
     """Long ones are cut, the whole path is in the sidecar; twice the same is no trouble either."""
     for data in (b"one", b"two"):
         Quarantine(home).set_aside(refused(home, b"sub/" + name, data), FIRST, LAST)
@@ -90,7 +94,7 @@ def test_any_name_can_be_set_aside(home: Home, name: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", [b"x.reason.json", b"x" * 219 + b".reason.json.tmp, cut off here"])
-def test_a_refused_file_is_never_taken_for_the_rest_of_a_crash(home: Home, name: bytes) -> None:
+def test_a_refused_file_is_never_taken_for_the_rest_of_a_crash(home: ReplayDirectory, name: bytes) -> None:
     """Called like a sidecar, or like one that was not finished: the next start leaves it where it is."""
     Quarantine(home).set_aside(refused(home, name), FIRST, LAST)
     before = tree(home.quarantine)
@@ -99,7 +103,7 @@ def test_a_refused_file_is_never_taken_for_the_rest_of_a_crash(home: Home, name:
     assert tree(home.quarantine) == before
 
 
-def test_what_a_crash_left_is_removed_at_the_next_start(home: Home) -> None:
+def test_what_a_crash_left_is_removed_at_the_next_start(home: ReplayDirectory) -> None:
     """A reason whose file was not moved any more, and a reason that was not written to its end."""
     Quarantine(home).set_aside(refused(home, b"gone"), FIRST, LAST)
     Quarantine(home).set_aside(refused(home), FIRST, LAST)
@@ -111,7 +115,7 @@ def test_what_a_crash_left_is_removed_at_the_next_start(home: Home) -> None:
     assert sorted(tree(home.quarantine)) == [b"file", b"file.reason.json"]
 
 
-def test_a_file_that_could_not_be_read_is_set_aside_as_it_is(home: Home) -> None:
+def test_a_file_that_could_not_be_read_is_set_aside_as_it_is(home: ReplayDirectory) -> None:
     """Its version is not known, so it is the one that is there."""
     write(home, b"file")
     unread = Content(b"file", "file", Stamp(0, 0, 0, 0, 0), None, "", 6)
@@ -122,7 +126,7 @@ def test_a_file_that_could_not_be_read_is_set_aside_as_it_is(home: Home) -> None
     assert (sidecar(home, b"file")["sha256"], sidecar(home, b"file")["attempts"]) == ("", 6)
 
 
-def test_a_refused_file_that_changed_stays(home: Home) -> None:
+def test_a_refused_file_that_changed_stays(home: ReplayDirectory) -> None:
     """What it holds now may be good; no sidecar is left for what is not there."""
     refusal = refused(home)
     write(home, b"file", b"much smaller")
@@ -133,7 +137,7 @@ def test_a_refused_file_that_changed_stays(home: Home) -> None:
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_refused_file_that_is_gone_needs_nothing(home: Home, known: bool) -> None:
+def test_a_refused_file_that_is_gone_needs_nothing(home: ReplayDirectory, known: bool) -> None:
     """Whether it had been read or not."""
     refusal = refused(home)
     if not known:
@@ -145,7 +149,7 @@ def test_a_refused_file_that_is_gone_needs_nothing(home: Home, known: bool) -> N
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_refused_file_that_is_gone_with_its_folder_needs_nothing(home: Home, known: bool) -> None:
+def test_a_refused_file_that_is_gone_with_its_folder_needs_nothing(home: ReplayDirectory, known: bool) -> None:
     """A producer may tidy up at any time; that is no reason to stop."""
     refusal = refused(home, b"sub/file")
     if not known:
@@ -157,7 +161,9 @@ def test_a_refused_file_that_is_gone_with_its_folder_needs_nothing(home: Home, k
     assert (waiting(home), tree(home.quarantine)) == ({}, {})
 
 
-def test_a_file_never_lies_in_quarantine_without_its_reason(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_never_lies_in_quarantine_without_its_reason(
+    home: ReplayDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At the instant of the move the sidecar is there already, and whole."""
     refusal, seen = refused(home), []
     real = os.rename
@@ -172,7 +178,7 @@ def test_a_file_never_lies_in_quarantine_without_its_reason(home: Home, monkeypa
     assert seen == ["too_large"]
 
 
-def test_the_sidecar_is_plain_ascii(home: Home) -> None:
+def test_the_sidecar_is_plain_ascii(home: ReplayDirectory) -> None:
     """Any tool can read it, whatever the error's text holds."""
     refusal = refused(home)._replace(detail="größer als \udcff erlaubt\n")
     Quarantine(home).set_aside(refusal, FIRST, LAST)
@@ -184,7 +190,7 @@ def test_the_sidecar_is_plain_ascii(home: Home) -> None:
 # --- what an operator sees
 
 
-def test_the_files_are_listed_with_their_reasons(home: Home) -> None:
+def test_the_files_are_listed_with_their_reasons(home: ReplayDirectory) -> None:
     """By name; sidecars are no files, and what is just being moved here is not there yet."""
     Quarantine(home).set_aside(refused(home, b"sub/a b", b"more evidence"), FIRST, LAST)
     Quarantine(home).set_aside(refused(home, b"x.reason.json"), FIRST, LAST)
@@ -199,13 +205,13 @@ def test_the_files_are_listed_with_their_reasons(home: Home) -> None:
     ]
 
 
-def test_where_nothing_was_ever_refused_there_is_nothing_to_list(home: Home) -> None:
+def test_where_nothing_was_ever_refused_there_is_nothing_to_list(home: ReplayDirectory) -> None:
     """Not even the folder."""
     os.rmdir(home.quarantine)
     assert entries(home) == []
 
 
-def test_the_count_follows_whoever_adds_or_removes(home: Home) -> None:
+def test_the_count_follows_whoever_adds_or_removes(home: ReplayDirectory) -> None:
     """The daemon, a requeue, or an operator's rm."""
     quarantine = Quarantine(home)
     quarantine.load()
@@ -222,7 +228,7 @@ def test_the_count_follows_whoever_adds_or_removes(home: Home) -> None:
     assert counts == [0, 1, 1, 2, 2, 1]
 
 
-def test_an_old_count_is_not_made_again(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_count_is_not_made_again(home: ReplayDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody touched the folder since: one look at it is all."""
     quarantine = Quarantine(home)
     quarantine.set_aside(refused(home), FIRST, LAST)

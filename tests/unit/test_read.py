@@ -23,7 +23,7 @@ from syncdaemon.base.packing import Packer, digest
 from syncdaemon.publish.objects.source import Changed, Source
 from syncdaemon.spool.backlog import Candidate
 from syncdaemon.spool.moves import stamp_of
-from syncdaemon.spool.read import Gone, Hashing, Large, Look, NotYet, Reader
+from syncdaemon.spool.read import Gone, Hashing, Look, NotYet, Reader, TooLarge
 from syncdaemon.spool.settle import recheck_wait
 
 QUIET = 0.25
@@ -50,7 +50,7 @@ def look_as(root: Path, candidate: Candidate, largest: int = LARGEST) -> Look:
     """One look at a candidate, after its quiet time; a large one is read through."""
     reader = Reader(os.fsencode(root), QUIET, fit(largest))
     (found,) = reader.look([candidate], later())
-    return hashed(reader.begin(candidate, later())) if isinstance(found, Large) else found
+    return hashed(reader.begin(candidate, later())) if isinstance(found, TooLarge) else found
 
 
 def hashed(begun: Hashing | Look) -> Look:
@@ -213,7 +213,7 @@ def test_a_large_file_is_not_read_by_the_first_look(tmp_path: Path, monkeypatch:
     reader = Reader(os.fsencode(tmp_path), QUIET, fit(10 + len("%C3%BC") - 1))
 
     mtime_ns = (tmp_path / "ü").stat().st_mtime_ns
-    assert list(reader.look([Candidate("ü".encode())], later())) == [Large("ü".encode(), mtime_ns)]
+    assert list(reader.look([Candidate("ü".encode())], later())) == [TooLarge("ü".encode(), mtime_ns)]
 
 
 def test_a_large_file_is_read_a_piece_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -564,7 +564,7 @@ def test_what_goes_over_a_slow_link_in_one_piece_is_judged_by_what_is_sent(tmp_p
     text, noise, large = slow.look(map(Candidate, (b"text", b"noise", b"large")), later())
 
     assert content(text).packed
-    assert isinstance(noise, Large)
-    assert isinstance(large, Large)
+    assert isinstance(noise, TooLarge)
+    assert isinstance(large, TooLarge)
     (unpacked,) = slow._replace(pack=None).look([Candidate(b"text")], later())
-    assert isinstance(unpacked, Large)
+    assert isinstance(unpacked, TooLarge)

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.receive import incoming
-from syncdaemon.receive.files.home import Home
+from syncdaemon.receive.files.home import ReceiveDirectory
 from syncdaemon.receive.files.store import Store
-from syncdaemon.receive.incoming import Arrival, Delivery, Item, Kept, Rejected, Retry, Wanted, beside
+from syncdaemon.receive.incoming import Arrival, DeliveryInfo, Item, Placed, Rejected, Retry, Wanted, beside
 
 MTIME = 1_700_000_000_123_456_789
 
@@ -33,7 +33,9 @@ def item(path: str | bytes, data: bytes = b"abc", seq: int = 1, site: str = "edg
     body = changes.pop("body", data)
     parts = tuple(os.fsencode(path).split(b"/"))
     wanted = Wanted(site, parts, sha256(data).hexdigest(), len(data), MTIME, False, None)._replace(**changes)
-    return Item(Arrival(b"edge.replay.x", b"", body, b"NATS/1.0\r\nA: b\r\n\r\n"), Delivery("s", seq, 99, 1), wanted)
+    return Item(
+        Arrival(b"edge.replay.x", b"", body, b"NATS/1.0\r\nA: b\r\n\r\n"), DeliveryInfo("s", seq, 99, 1), wanted
+    )
 
 
 class Folder:
@@ -41,7 +43,7 @@ class Folder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.home = Home(os.fsencode(root))
+        self.home = ReceiveDirectory(os.fsencode(root))
         self.home.open()
         self.store = Store(self.home, 0)
 
@@ -71,7 +73,7 @@ def short(digest_of: bytes) -> str:
 
 def test_a_file_appears_with_its_name_content_and_time(folder: Folder) -> None:
     """And nothing else does."""
-    assert folder.take(item("a/b c/\udcff.bin")) == [Kept("written", 3)]
+    assert folder.take(item("a/b c/\udcff.bin")) == [Placed("written", 3)]
     assert folder.files() == {"edge-1/a/b c/\udcff.bin": b"abc"}
     assert (folder.root / "edge-1/a/b c/\udcff.bin").stat().st_mtime_ns == MTIME
     assert folder.drafts() == []
@@ -80,8 +82,8 @@ def test_a_file_appears_with_its_name_content_and_time(folder: Folder) -> None:
 def test_an_empty_file_and_one_without_a_time(folder: Folder) -> None:
     before = time.time_ns()
     assert folder.take(item("empty", b"", mtime_ns=None), item("old", mtime_ns=-(2**63))) == [
-        Kept("written", 0),
-        Kept("written", 3),
+        Placed("written", 0),
+        Placed("written", 3),
     ]
     assert (folder.root / "edge-1/empty").stat().st_mtime_ns >= before - 10**9
 
@@ -90,44 +92,44 @@ def test_the_same_again_changes_nothing(folder: Folder) -> None:
     """Not even the time of the file."""
     folder.take(item("a/b"))
     there = (folder.root / "edge-1/a/b").stat()
-    assert folder.take(item("a/b"), item("a/b")) == [Kept("unchanged", 3)] * 2
+    assert folder.take(item("a/b"), item("a/b")) == [Placed("unchanged", 3)] * 2
     after = (folder.root / "edge-1/a/b").stat()
     assert (after.st_ino, after.st_ctime_ns, after.st_mtime_ns) == (there.st_ino, there.st_ctime_ns, there.st_mtime_ns)
 
 
 def test_twice_in_one_group_is_once_on_disk(folder: Folder) -> None:
-    assert folder.take(item("a", seq=1), item("a", seq=2)) == [Kept("written", 3), Kept("unchanged", 3)]
+    assert folder.take(item("a", seq=1), item("a", seq=2)) == [Placed("written", 3), Placed("unchanged", 3)]
     assert folder.files() == {"edge-1/a": b"abc"}
 
 
 def test_another_content_of_the_same_name_is_kept_beside(folder: Folder) -> None:
     """And found there again; the first keeps the name."""
     one, two, three = item("d/a", b"one"), item("d/a", b"two"), item("d/a", b"three")
-    assert folder.take(one, two, three) == [Kept("written", 3), Kept("beside", 3), Kept("beside", 5)]
+    assert folder.take(one, two, three) == [Placed("written", 3), Placed("beside", 3), Placed("beside", 5)]
     expected = {"edge-1/d/a": b"one", f"edge-1/d/a~{short(b'two')}": b"two", f"edge-1/d/a~{short(b'three')}": b"three"}
     assert folder.files() == expected
-    assert folder.take(three, two, one) == [Kept("unchanged", 5), Kept("unchanged", 3), Kept("unchanged", 3)]
+    assert folder.take(three, two, one) == [Placed("unchanged", 5), Placed("unchanged", 3), Placed("unchanged", 3)]
     assert folder.files() == expected
 
 
 def test_a_file_where_a_folder_has_to_be(folder: Folder) -> None:
     """The folder gets the name beside it, for each content its own; and is found there again."""
     below, other = item("a/b", b"below"), item("a/c", b"other")
-    assert folder.take(item("a", b"first")) == [Kept("written", 5)]
-    assert folder.take(below, other) == [Kept("beside", 5), Kept("beside", 5)]
+    assert folder.take(item("a", b"first")) == [Placed("written", 5)]
+    assert folder.take(below, other) == [Placed("beside", 5), Placed("beside", 5)]
     expected = {
         "edge-1/a": b"first",
         f"edge-1/a~{short(b'below')}/b": b"below",
         f"edge-1/a~{short(b'other')}/c": b"other",
     }
     assert folder.files() == expected
-    assert folder.take(below, other) == [Kept("unchanged", 5)] * 2
+    assert folder.take(below, other) == [Placed("unchanged", 5)] * 2
     assert folder.files() == expected
 
 
 def test_a_folder_where_a_file_has_to_be(folder: Folder) -> None:
-    assert folder.take(item("a", b"late"), item("a/b")) == [Kept("beside", 4), Kept("written", 3)]
-    assert folder.take(item("a", b"late")) == [Kept("unchanged", 4)]
+    assert folder.take(item("a", b"late"), item("a/b")) == [Placed("beside", 4), Placed("written", 3)]
+    assert folder.take(item("a", b"late")) == [Placed("unchanged", 4)]
     assert folder.files() == {"edge-1/a/b": b"abc", f"edge-1/a~{short(b'late')}": b"late"}
 
 
@@ -142,7 +144,7 @@ def test_what_is_no_file_of_ours_is_neither_followed_nor_replaced(folder: Folder
         os.mkfifo(odd)
     else:
         odd.symlink_to({"link to a file": outside / "x", "link to a folder": outside}.get(kind, tmp_path / "nowhere"))
-    assert folder.take(item("odd"), item("odd/x")) == [Kept("beside", 3)] * 2
+    assert folder.take(item("odd"), item("odd/x")) == [Placed("beside", 3)] * 2
     assert [path.name for path in outside.iterdir()] == ["x"]
     assert odd.is_symlink() or odd.is_fifo()
 
@@ -150,9 +152,9 @@ def test_what_is_no_file_of_ours_is_neither_followed_nor_replaced(folder: Folder
 def test_the_folder_of_a_site_is_never_replaced_by_another(folder: Folder) -> None:
     """Nothing is written beside it: that would be no site's. It is an operator's to put right, and passes then."""
     (folder.root / "edge-1").write_bytes(b"a file")
-    assert folder.take(item("a"), item("a", site="edge-2")) == [Retry("write_error", ANY), Kept("written", 3)]
+    assert folder.take(item("a"), item("a", site="edge-2")) == [Retry("write_error", ANY), Placed("written", 3)]
     (folder.root / "edge-1").unlink()
-    assert folder.take(item("a")) == [Kept("written", 3)]
+    assert folder.take(item("a")) == [Placed("written", 3)]
 
 
 def test_a_name_whose_neighbours_are_taken_too_is_set_aside(folder: Folder) -> None:
@@ -160,7 +162,7 @@ def test_a_name_whose_neighbours_are_taken_too_is_set_aside(folder: Folder) -> N
     for number in range(4):
         items.append(item(name, b"%d" % number))
         name = beside(name, sha256(b"abc").hexdigest())
-    assert folder.take(*items) == [Kept("written", 1)] * 4
+    assert folder.take(*items) == [Placed("written", 1)] * 4
     assert folder.take(item("a")) == [Rejected("path_taken", ANY)]
     assert folder.take(item("a/b")) == [Rejected("path_taken", ANY)]
 
@@ -168,7 +170,7 @@ def test_a_name_whose_neighbours_are_taken_too_is_set_aside(folder: Folder) -> N
 def test_a_name_that_has_no_room_for_a_neighbour_is_set_aside(folder: Folder) -> None:
     longest = "x" * 255
     assert folder.take(item(longest, b"one"), item(longest, b"two")) == [
-        Kept("written", 3),
+        Placed("written", 3),
         Rejected("name_refused", ANY),
     ]
     assert folder.files()["edge-1/" + longest] == b"one"
@@ -193,7 +195,7 @@ def test_a_name_that_has_no_room_for_a_neighbour_is_set_aside(folder: Folder) ->
 def test_a_bad_message_is_kept_aside_with_the_reason(folder: Folder, changes: dict[str, Any], reason: str) -> None:
     """Its body as it came, and all that is known of it; a second delivery leaves the same."""
     bad = item("a/b", seq=7, **changes)
-    assert folder.take(item("ok"), bad) == [Kept("written", 3), Rejected(reason, ANY)]
+    assert folder.take(item("ok"), bad) == [Placed("written", 3), Rejected(reason, ANY)]
     assert folder.take(bad) == [Rejected(reason, ANY)]
     files = folder.files()
     assert sorted(files) == [".rejected/7-99", ".rejected/7-99.reason.json", "edge-1/ok"]
@@ -223,7 +225,7 @@ def test_a_frame_that_asks_for_much_memory_is_refused(folder: Folder) -> None:
 
 def test_a_compressed_file_is_stored_as_it_was(folder: Folder) -> None:
     data = os.urandom(1000) * 300
-    assert folder.take(item("a", data, body=zstandard.compress(data), zstd=True)) == [Kept("written", len(data))]
+    assert folder.take(item("a", data, body=zstandard.compress(data), zstd=True)) == [Placed("written", len(data))]
     assert folder.files() == {"edge-1/a": data}
 
 
@@ -302,7 +304,7 @@ def test_no_more_is_open_than_a_process_may_have(folder: Folder) -> None:
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        assert folder.take(*items) == [Kept("written", 3)] * 20
+        assert folder.take(*items) == [Placed("written", 3)] * 20
     finally:
         done.set()
         watcher.join()
@@ -418,7 +420,7 @@ def test_an_error_at_every_call_never_counts_as_kept(tmp_path: Path, code: int, 
         assert reasons <= {"disk_full" if code == errno.ENOSPC else "write_error"}
         files = folder.files()
         for taken, outcome in zip(ITEMS, outcomes, strict=True):
-            if isinstance(outcome, Kept):
+            if isinstance(outcome, Placed):
                 assert taken.arrival.data in files.values(), f"error at call {at}"
         folder.take(*ITEMS)
         folder.home.sweep()
@@ -473,18 +475,18 @@ def test_whatever_the_names_all_are_kept_once_and_inside(
     folder = Folder(tmp_path / str(time.monotonic_ns()))
     items = [item(path, data, seq=at) for at, (path, data) in enumerate(messages)]
     outcomes = folder.take(*items)
-    assert all(isinstance(outcome, Kept | Rejected) for outcome in outcomes)
+    assert all(isinstance(outcome, Placed | Rejected) for outcome in outcomes)
     before = folder.files()
     assert all(name.split("/")[0] in ("edge-1", ".rejected") for name in before)
     kept = {
         ("edge-1/" + path.decode(), data)
         for (path, data), outcome in zip(messages, outcomes, strict=True)
-        if isinstance(outcome, Kept)
+        if isinstance(outcome, Placed)
     }
     found = contents({name: data for name, data in before.items() if name.startswith("edge-1/")})
     assert set(found) == {(own_name(name), data) for name, data in kept}
     assert len(found) <= len(kept)
     dice.shuffle(items)
-    assert all(not isinstance(outcome, Kept) or outcome.how == "unchanged" for outcome in folder.take(*items))
+    assert all(not isinstance(outcome, Placed) or outcome.how == "unchanged" for outcome in folder.take(*items))
     assert folder.files() == before
     folder.home.close()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon.base.model import Seen
+from syncdaemon.base.model import StoredHeaders
 from syncdaemon.check.compare import Comparison, Fetched, Problem, Receipts, second_look
 
 SITE = "harbour"
@@ -27,7 +27,7 @@ def receipt(n: int, seq: int, content: str, event: str = "published", **more: An
     return {"n": n, "event": event, "stream_seq": seq, "path": f"{content}.bin", **same, **more}
 
 
-def message(seq: int, content: str, site: str = SITE, size: int | None = None, **more: str) -> Seen:
+def message(seq: int, content: str, site: str = SITE, size: int | None = None, **more: str) -> StoredHeaders:
     """A message of the stream, as its headers tell."""
     headers = {
         "Nats-Msg-Id": digest(content),
@@ -37,10 +37,10 @@ def message(seq: int, content: str, site: str = SITE, size: int | None = None, *
         "Edge-Size": str(len(content)),
         **{name.replace("_", "-"): text for name, text in more.items()},
     }
-    return Seen(seq, "edge.replay.x", headers, len(content) if size is None else size)
+    return StoredHeaders(seq, "edge.replay.x", headers, len(content) if size is None else size)
 
 
-def compared(rows: Iterable[Mapping[str, Any]], messages: Iterable[Seen], first_seq: int = 1) -> Comparison:
+def compared(rows: Iterable[Mapping[str, Any]], messages: Iterable[StoredHeaders], first_seq: int = 1) -> Comparison:
     """The rows of a ledger with what a stream holds."""
     receipts = Receipts(b"key")
     for row in rows:
@@ -75,10 +75,10 @@ def test_where_all_is_well_nothing_is_left_to_look_at() -> None:
         message(2, "b", size=5),
         message(2, "b", Edge_Object="edge_replay/x"),
         message(2, "b", Edge_Size=""),
-        Seen(2, "edge.replay.x", {}, 1),
+        StoredHeaders(2, "edge.replay.x", {}, 1),
     ],
 )
-def test_what_does_not_agree_is_looked_at_once_more(there: Seen) -> None:
+def test_what_does_not_agree_is_looked_at_once_more(there: StoredHeaders) -> None:
     """By the number of the receipt's row; its neighbours are not touched by it."""
     found = compared([receipt(n, n, content) for n, content in enumerate("abc", 1)], [message(1, "a"), there])
 

@@ -14,7 +14,7 @@ import pytest
 from syncdaemon.base import disk
 from syncdaemon.base.disk import write_durably
 from syncdaemon.base.model import Refusal
-from syncdaemon.spool.home import Home
+from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.quarantine import SIDECAR, Entry, Quarantine, entries
 from syncdaemon.spool.requeue import Order, ask, forget, pending, put_back, send_back
 from tests.support.replay import content_of, full, meanwhile, tree, waiting, write
@@ -22,18 +22,18 @@ from tests.support.replay import content_of, full, meanwhile, tree, waiting, wri
 FIRST, LAST = "2026-03-04T05:06:07.000001Z", "2026-03-04T05:06:09.000002Z"
 
 
-def refuse(home: Home, path: bytes, data: bytes = b"evidence", reason: str = "too_large") -> None:
+def refuse(home: ReplayDirectory, path: bytes, data: bytes = b"evidence", reason: str = "too_large") -> None:
     """A file was dropped, and refused."""
     write(home, path, data)
     Quarantine(home).set_aside(Refusal(content_of(home, path), reason, "no"), FIRST, LAST)
 
 
-def ordered(home: Home) -> list[Order]:
+def ordered(home: ReplayDirectory) -> list[Order]:
     """All that is in quarantine is to go back."""
     return ask(home, entries(home))
 
 
-def places(home: Home) -> list[bytes]:
+def places(home: ReplayDirectory) -> list[bytes]:
     """Everything is carried out; where each file is now."""
     done = put_back(home)
     assert [problem for _, problem in done if problem] == []
@@ -41,7 +41,7 @@ def places(home: Home) -> list[bytes]:
 
 
 @pytest.mark.parametrize("path", [b"file", b"sub/deep/file", b"\xff\n\t%25", b"x" * 255, b"x.reason.json"])
-def test_a_file_goes_back_to_where_it_came_from(home: Home, path: bytes) -> None:
+def test_a_file_goes_back_to_where_it_came_from(home: ReplayDirectory, path: bytes) -> None:
     """Whatever it is called, with its folders made anew, and its sidecar gone."""
     refuse(home, path)
     if b"/" in path:
@@ -57,7 +57,7 @@ def test_a_file_goes_back_to_where_it_came_from(home: Home, path: bytes) -> None
     )
 
 
-def test_an_order_stands_until_it_is_forgotten(home: Home) -> None:
+def test_an_order_stands_until_it_is_forgotten(home: ReplayDirectory) -> None:
     """The row is written in between; carried out twice, it changes nothing."""
     refuse(home, b"a")
     refuse(home, b"b")
@@ -69,7 +69,7 @@ def test_an_order_stands_until_it_is_forgotten(home: Home) -> None:
     assert (pending(home), tree(home.requeue), places(home)) == ([], {}, [])
 
 
-def test_a_file_that_took_the_place_meanwhile_is_not_overwritten(home: Home) -> None:
+def test_a_file_that_took_the_place_meanwhile_is_not_overwritten(home: ReplayDirectory) -> None:
     """Ours gets a name beside it, and the row says so."""
     refuse(home, b"sub/file")
     write(home, b"sub/file", b"another")
@@ -81,7 +81,7 @@ def test_a_file_that_took_the_place_meanwhile_is_not_overwritten(home: Home) -> 
     assert pending(home)[0].row()[1]["path"] == "sub/file"
 
 
-def test_nor_is_one_that_comes_at_the_last_instant(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nor_is_one_that_comes_at_the_last_instant(home: ReplayDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the look and the move. The order names the new place before the file goes there."""
     refuse(home, b"file")
     ordered(home)
@@ -92,7 +92,7 @@ def test_nor_is_one_that_comes_at_the_last_instant(home: Home, monkeypatch: pyte
     assert pending(home)[0].to == b"file~2"
 
 
-def test_two_versions_of_one_file_both_go_back(home: Home) -> None:
+def test_two_versions_of_one_file_both_go_back(home: ReplayDirectory) -> None:
     """Refused one after the other, from the same place."""
     refuse(home, b"file", b"first")
     refuse(home, b"file", b"second")
@@ -103,7 +103,7 @@ def test_two_versions_of_one_file_both_go_back(home: Home) -> None:
 
 
 @pytest.mark.parametrize("now", [b"sub", b"sub/deep"])
-def test_a_folder_that_is_a_file_by_now_is_no_obstacle(home: Home, now: bytes) -> None:
+def test_a_folder_that_is_a_file_by_now_is_no_obstacle(home: ReplayDirectory, now: bytes) -> None:
     """It goes into the replay directory itself then."""
     refuse(home, b"sub/deep/file")
     os.removedirs(full(home, b"sub/deep"))
@@ -131,7 +131,7 @@ def test_a_folder_that_is_a_file_by_now_is_no_obstacle(home: Home, now: bytes) -
         "x" * 256,
     ],
 )
-def test_a_sidecar_cannot_send_a_file_anywhere_else(home: Home, path: str) -> None:
+def test_a_sidecar_cannot_send_a_file_anywhere_else(home: ReplayDirectory, path: str) -> None:
     """Outside of the replay directory, onto our own folder, or where it would never be taken from."""
     os.symlink(b"..", full(home, b"link"))
     refuse(home, b"file")
@@ -146,7 +146,7 @@ def test_a_sidecar_cannot_send_a_file_anywhere_else(home: Home, path: str) -> No
 
 
 @pytest.mark.parametrize("sidecar", [None, b"", b"[]", b"{}", b"\xff", b'{"path": 1}', b"[" * 100_000])
-def test_without_a_good_sidecar_a_file_goes_back_by_its_name(home: Home, sidecar: bytes | None) -> None:
+def test_without_a_good_sidecar_a_file_goes_back_by_its_name(home: ReplayDirectory, sidecar: bytes | None) -> None:
     """It is shown with what is wrong, and can be sent on its way all the same."""
     refuse(home, b"sub/file")
     place = os.path.join(home.quarantine, b"file" + SIDECAR)
@@ -163,7 +163,7 @@ def test_without_a_good_sidecar_a_file_goes_back_by_its_name(home: Home, sidecar
 
 
 @pytest.mark.parametrize("name", [b".hidden", b"work.tmp", b"." + b"x" * 254])
-def test_a_name_that_would_never_be_taken_is_changed(home: Home, name: bytes) -> None:
+def test_a_name_that_would_never_be_taken_is_changed(home: ReplayDirectory, name: bytes) -> None:
     """Somebody put a file there by hand."""
     write(home, b".syncdaemon/quarantine/" + name)
     ordered(home)
@@ -173,7 +173,9 @@ def test_a_name_that_would_never_be_taken_is_changed(home: Home, name: bytes) ->
     assert place.endswith(b"~")
 
 
-def test_a_file_that_cannot_be_moved_stays_with_its_reason(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_moved_stays_with_its_reason(
+    home: ReplayDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The others go."""
     refuse(home, b"a")
     refuse(home, b"b")
@@ -220,7 +222,7 @@ def dying(patch: pytest.MonkeyPatch, nth: int, after: bool) -> Callable[[], bool
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_crash_at_every_call_loses_nothing(home: Home, after: bool) -> None:
+def test_a_crash_at_every_call_loses_nothing(home: ReplayDirectory, after: bool) -> None:
     """Between the command and the row: each file is in quarantine or back in its place, and never at two."""
     for nth in count(1):
         refuse(home, b"sub/file", b"one")
@@ -249,7 +251,7 @@ def test_a_crash_at_every_call_loses_nothing(home: Home, after: bool) -> None:
     assert nth > 8
 
 
-def test_without_a_daemon_it_is_done_at_once_and_the_row_is_left_to_the_next_start(home: Home) -> None:
+def test_without_a_daemon_it_is_done_at_once_and_the_row_is_left_to_the_next_start(home: ReplayDirectory) -> None:
     """The order stays: what it says is still to be recorded."""
     refuse(home, b"file")
     home.close()
@@ -260,7 +262,7 @@ def test_without_a_daemon_it_is_done_at_once_and_the_row_is_left_to_the_next_sta
     assert pending(home) == [order]
 
 
-def test_what_a_daemon_does_not_do_in_time_is_still_to_be_done(home: Home) -> None:
+def test_what_a_daemon_does_not_do_in_time_is_still_to_be_done(home: ReplayDirectory) -> None:
     """It may wait for its ledger's disk; the order stands."""
     refuse(home, b"file")
     ((order, problem),) = send_back(home, entries(home), 0.0)
@@ -270,7 +272,7 @@ def test_what_a_daemon_does_not_do_in_time_is_still_to_be_done(home: Home) -> No
     assert pending(home) == [order]
 
 
-def test_what_is_no_order_is_left_alone(home: Home) -> None:
+def test_what_is_no_order_is_left_alone(home: ReplayDirectory) -> None:
     """Neither rubbish nor a part of an order that a crash left is carried out, nor one that points elsewhere."""
     refuse(home, b"file")
     (order,) = ordered(home)

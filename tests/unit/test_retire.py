@@ -20,7 +20,7 @@ from syncdaemon.base.disk import fsync_dir, write_durably
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.model import Receipt
 from syncdaemon.spool import retire as module
-from syncdaemon.spool.home import Home
+from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.moves import stamp_of
 from syncdaemon.spool.retire import Archive, Hold, Retired
 from tests.support.limit import FILE_BYTES, limit
@@ -30,24 +30,24 @@ HOLD = 150.0
 
 
 @pytest.fixture
-def hold(home: Home) -> Hold:
+def hold(home: ReplayDirectory) -> Hold:
     """A hold of the usual length."""
     return Hold(home, HOLD)
 
 
-def receipt(home: Home, path: bytes = b"file", seq: int = 1) -> Receipt:
+def receipt(home: ReplayDirectory, path: bytes = b"file", seq: int = 1) -> Receipt:
     """The file was delivered as it is now."""
     content = content_of(home, path)
     return Receipt(content, content.sha256, "edge.replay.edge-1.x", "swarm_jobs", seq, False)
 
 
-def delivered(home: Home, path: bytes = b"file", data: bytes = b"evidence", seq: int = 1) -> Receipt:
+def delivered(home: ReplayDirectory, path: bytes = b"file", data: bytes = b"evidence", seq: int = 1) -> Receipt:
     """A new file, delivered; an old one by its mtime, so that any change to it shows there."""
     os.utime(write(home, path, data), ns=(0, 1_000_000_000))
     return receipt(home, path, seq)
 
 
-def held(home: Home) -> list[bytes]:
+def held(home: ReplayDirectory) -> list[bytes]:
     """What the files in the hold hold, sorted."""
     return sorted(tree(home.held).values())
 
@@ -55,7 +55,7 @@ def held(home: Home) -> list[bytes]:
 # --- the hold
 
 
-def test_a_delivered_file_is_moved_to_the_hold(home: Home, hold: Hold) -> None:
+def test_a_delivered_file_is_moved_to_the_hold(home: ReplayDirectory, hold: Hold) -> None:
     """Out of the replay directory, whole, and counted."""
     assert hold.retire([delivered(home)], 0.0) == Retired(1, [])
 
@@ -65,14 +65,14 @@ def test_a_delivered_file_is_moved_to_the_hold(home: Home, hold: Hold) -> None:
 
 
 @pytest.mark.parametrize("path", [b"a/b c/d", b"\xff\xfe", b"a\nb", b"x" * 255, ("ü" * 127).encode(), b"100%"])
-def test_any_name_can_be_retired(home: Home, hold: Hold, path: bytes) -> None:
+def test_any_name_can_be_retired(home: ReplayDirectory, hold: Hold, path: bytes) -> None:
     """Nested, long, or no UTF-8: the hold has names of its own."""
     assert hold.retire([delivered(home, path)], 0.0) == Retired(1, [])
 
     assert (waiting(home), held(home)) == ({}, [b"evidence"])
 
 
-def test_files_of_the_same_content_are_all_held(home: Home, hold: Hold) -> None:
+def test_files_of_the_same_content_are_all_held(home: ReplayDirectory, hold: Hold) -> None:
     """A duplicate has the same digest and sequence; it is a file of its own nevertheless."""
     receipts = [delivered(home, b"%d" % number) for number in range(5)]
 
@@ -80,7 +80,7 @@ def test_files_of_the_same_content_are_all_held(home: Home, hold: Hold) -> None:
     assert (waiting(home), len(held(home)), hold.count) == ({}, 5, 5)
 
 
-def test_two_names_of_one_file_are_both_retired(home: Home, hold: Hold) -> None:
+def test_two_names_of_one_file_are_both_retired(home: ReplayDirectory, hold: Hold) -> None:
     """Hard links: renaming one onto the other does nothing and says that all is well (rename(2))."""
     write(home, b"a")
     os.link(full(home, b"a"), full(home, b"b"))
@@ -91,7 +91,7 @@ def test_two_names_of_one_file_are_both_retired(home: Home, hold: Hold) -> None:
 
 
 def test_the_place_that_files_go_to_is_made_durable_once_for_a_batch(
-    home: Home, hold: Hold, monkeypatch: pytest.MonkeyPatch
+    home: ReplayDirectory, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After all of its moves: after a power cut a file is there, or still where it was."""
     synced: list[tuple[bytes, int]] = []
@@ -104,7 +104,7 @@ def test_the_place_that_files_go_to_is_made_durable_once_for_a_batch(
     ]
 
 
-def test_a_file_that_is_gone_needs_nothing(home: Home, hold: Hold) -> None:
+def test_a_file_that_is_gone_needs_nothing(home: ReplayDirectory, hold: Hold) -> None:
     """Somebody took it away after it was delivered, or its folder."""
     receipts = [delivered(home, b"a"), delivered(home, b"sub/b")]
     os.unlink(full(home, b"a"))
@@ -116,7 +116,7 @@ def test_a_file_that_is_gone_needs_nothing(home: Home, hold: Hold) -> None:
 
 
 def test_a_folder_that_vanishes_after_the_move_is_no_trouble(
-    home: Home, hold: Hold, monkeypatch: pytest.MonkeyPatch
+    home: ReplayDirectory, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A producer that tidies up removes the folder as soon as its last file is gone."""
     done = delivered(home, b"sub/file")
@@ -126,7 +126,7 @@ def test_a_folder_that_vanishes_after_the_move_is_no_trouble(
     assert held(home) == [b"evidence"]
 
 
-def test_a_new_file_under_the_same_name_stays(home: Home, hold: Hold) -> None:
+def test_a_new_file_under_the_same_name_stays(home: ReplayDirectory, hold: Hold) -> None:
     """The name was used again while the old version was being delivered; this one was never sent."""
     done = delivered(home)
     write(home, b".new", b"another")
@@ -160,7 +160,9 @@ def touched(place: bytes) -> None:
 
 
 @pytest.mark.parametrize("change", [appended, rewritten, cut, touched])
-def test_a_file_that_changed_since_it_was_read_stays(home: Home, hold: Hold, change: Callable[[bytes], object]) -> None:
+def test_a_file_that_changed_since_it_was_read_stays(
+    home: ReplayDirectory, hold: Hold, change: Callable[[bytes], object]
+) -> None:
     """What it holds now was not sent."""
     done = delivered(home)
     change(full(home, b"file"))
@@ -171,7 +173,7 @@ def test_a_file_that_changed_since_it_was_read_stays(home: Home, hold: Hold, cha
     assert (held(home), hold.count) == ([], 0)
 
 
-def test_a_change_of_name_or_rights_alone_is_no_change(home: Home, hold: Hold) -> None:
+def test_a_change_of_name_or_rights_alone_is_no_change(home: ReplayDirectory, hold: Hold) -> None:
     """The ctime moves with every chmod and link; the content was delivered all the same."""
     done = delivered(home)
     os.chmod(full(home, b"file"), 0o600)
@@ -181,7 +183,7 @@ def test_a_change_of_name_or_rights_alone_is_no_change(home: Home, hold: Hold) -
     assert waiting(home) == {b".backup": b"evidence"}
 
 
-def test_a_folder_in_the_place_of_the_file_stays(home: Home, hold: Hold) -> None:
+def test_a_folder_in_the_place_of_the_file_stays(home: ReplayDirectory, hold: Hold) -> None:
     """With all that is in it."""
     done = delivered(home)
     os.unlink(full(home, b"file"))
@@ -192,7 +194,7 @@ def test_a_folder_in_the_place_of_the_file_stays(home: Home, hold: Hold) -> None
     assert hold.count == 0
 
 
-def test_a_symlink_in_the_place_of_the_file_stays(home: Home, hold: Hold) -> None:
+def test_a_symlink_in_the_place_of_the_file_stays(home: ReplayDirectory, hold: Hold) -> None:
     """It is put back as a symlink, and what it points at is not touched."""
     done = delivered(home)
     os.rename(full(home, b"file"), full(home, b".kept"))
@@ -203,7 +205,9 @@ def test_a_symlink_in_the_place_of_the_file_stays(home: Home, hold: Hold) -> Non
     assert read(full(home, b".kept")) == b"evidence"
 
 
-def test_what_cannot_go_back_to_its_name_gets_another(home: Home, hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_go_back_to_its_name_gets_another(
+    home: ReplayDirectory, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Between the move and the way back a third file came: it is not overwritten, and the second not lost."""
     done = delivered(home)
     write(home, b".new", b"second")
@@ -217,7 +221,7 @@ def test_what_cannot_go_back_to_its_name_gets_another(home: Home, hold: Hold, mo
 
 
 def test_without_hard_links_a_file_goes_back_by_its_name(
-    home: Home, hold: Hold, monkeypatch: pytest.MonkeyPatch
+    home: ReplayDirectory, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some network file systems have neither them nor a rename that overwrites nothing."""
     done = delivered(home)
@@ -234,7 +238,7 @@ def test_without_hard_links_a_file_goes_back_by_its_name(
     assert held(home) == []
 
 
-def test_what_is_held_already_is_not_overwritten(home: Home, hold: Hold) -> None:
+def test_what_is_held_already_is_not_overwritten(home: ReplayDirectory, hold: Hold) -> None:
     """A receipt that comes twice finds a new file under the name: neither that nor the held one may be lost."""
     done = delivered(home)
     hold.retire([done], 0.0)
@@ -247,7 +251,7 @@ def test_what_is_held_already_is_not_overwritten(home: Home, hold: Hold) -> None
 
 
 def test_a_file_that_cannot_be_moved_is_told_with_the_cause(
-    home: Home, hold: Hold, monkeypatch: pytest.MonkeyPatch
+    home: ReplayDirectory, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The others of the batch go on their way."""
     receipts = [delivered(home, b"a"), delivered(home, b"b"), delivered(home, b"c")]
@@ -264,7 +268,7 @@ def test_a_file_that_cannot_be_moved_is_told_with_the_cause(
     assert hold.count == 2
 
 
-def test_held_files_are_deleted_when_their_time_is_over(home: Home, hold: Hold) -> None:
+def test_held_files_are_deleted_when_their_time_is_over(home: ReplayDirectory, hold: Hold) -> None:
     """Not a moment before, and with nothing left behind."""
     hold.retire([delivered(home)], 1000.0)
 
@@ -279,7 +283,7 @@ def test_held_files_are_deleted_when_their_time_is_over(home: Home, hold: Hold) 
     assert (held(home), os.listdir(home.held), hold.count, hold.next_expiry()) == ([], [], 0, None)
 
 
-def test_nothing_is_made_where_the_directory_is_gone(home: Home, hold: Hold) -> None:
+def test_nothing_is_made_where_the_directory_is_gone(home: ReplayDirectory, hold: Hold) -> None:
     """Neither the directory nor anything in another one that is at its path: the files stay counted."""
     done = [delivered(home)]
     os.rename(home.replay_dir, home.replay_dir + b" moved away")
@@ -293,7 +297,7 @@ def test_nothing_is_made_where_the_directory_is_gone(home: Home, hold: Hold) -> 
 
 
 def test_a_directory_that_goes_away_between_move_and_sync(
-    home: Home, hold: Hold, monkeypatch: pytest.MonkeyPatch
+    home: ReplayDirectory, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The files are moved and counted; that they may not be on the disk yet is told, and ends nothing."""
     done = [delivered(home)]
@@ -320,7 +324,7 @@ def test_every_file_is_held_for_its_time_and_not_much_longer(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, int, bool]], seconds: float
 ) -> None:
     """Whenever files come and expiry is run: never deleted early, never kept for more than a bucket's span longer."""
-    home = Home(os.fsencode(tmp_path_factory.mktemp("replay")))
+    home = ReplayDirectory(os.fsencode(tmp_path_factory.mktemp("replay")))
     home.open()
     hold, now, number = Hold(home, seconds), 0.0, 0
     born: dict[bytes, float] = {}
@@ -340,7 +344,9 @@ def test_every_file_is_held_for_its_time_and_not_much_longer(
     home.close()
 
 
-def test_no_bucket_holds_more_than_a_folder_takes_well(home: Home, hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_bucket_holds_more_than_a_folder_takes_well(
+    home: ReplayDirectory, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A full one is closed before its time, and expires by itself."""
     monkeypatch.setattr(module, "_BUCKET_FILES", 2)
     for number in range(5):
@@ -359,7 +365,7 @@ def no_folder(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_full_disk_has_one_bucket_left(home: Home, hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_has_one_bucket_left(home: ReplayDirectory, hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
     """Kept in advance and filled in its turn, however often: what is deleted in it is the room that is needed."""
     hold.load(now=0.0)
     monkeypatch.setattr(module, "make_dirs", no_folder)
@@ -373,7 +379,7 @@ def test_a_full_disk_has_one_bucket_left(home: Home, hold: Hold, monkeypatch: py
         assert os.listdir(home.held) == []
 
 
-def test_a_hold_of_nought_lets_go_at_once(home: Home) -> None:
+def test_a_hold_of_nought_lets_go_at_once(home: ReplayDirectory) -> None:
     """For servers that sync before they acknowledge."""
     hold = Hold(home, 0.0)
     for now in (5.0, 5.0, 6.0):
@@ -382,7 +388,9 @@ def test_a_hold_of_nought_lets_go_at_once(home: Home) -> None:
         assert (held(home), hold.count, waiting(home)) == ([], 0, {})
 
 
-def test_what_could_not_be_deleted_is_tried_again(home: Home, hold: Hold, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_could_not_be_deleted_is_tried_again(
+    home: ReplayDirectory, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A disk that is broken for a while keeps files for longer, and the count stays true."""
     hold.retire([delivered(home, b"%d" % number) for number in range(3)], 0.0)
     with monkeypatch.context() as patch:
@@ -399,7 +407,7 @@ def test_what_could_not_be_deleted_is_tried_again(home: Home, hold: Hold, monkey
     assert (os.listdir(home.held), hold.count, hold.next_expiry()) == ([], 0, None)
 
 
-def test_a_bucket_that_somebody_removed_does_not_hold_up_the_others(home: Home, hold: Hold) -> None:
+def test_a_bucket_that_somebody_removed_does_not_hold_up_the_others(home: ReplayDirectory, hold: Hold) -> None:
     """An operator short of space empties the oldest by hand: what came after it must still go when it is due."""
     for now in (0.0, 20.0, 40.0):
         hold.retire([delivered(home, b"%d" % now, b"%d" % now)], now)
@@ -410,7 +418,7 @@ def test_a_bucket_that_somebody_removed_does_not_hold_up_the_others(home: Home, 
 
 
 def test_a_held_file_that_somebody_removed_does_not_keep_the_others(
-    home: Home, hold: Hold, monkeypatch: pytest.MonkeyPatch
+    home: ReplayDirectory, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same where the operator is at it in the very same moment: at the next time at the latest all is gone."""
     hold.retire([delivered(home, b"%d" % number) for number in range(4)], 0.0)
@@ -424,12 +432,12 @@ def test_a_held_file_that_somebody_removed_does_not_keep_the_others(
     assert (os.listdir(home.held), hold.next_expiry()) == ([], None)
 
 
-def listed(home: Home, bucket: bytes) -> list[bytes]:
+def listed(home: ReplayDirectory, bucket: bytes) -> list[bytes]:
     """The names in a bucket, in the order in which the file system tells them."""
     return os.listdir(os.path.join(home.held, bucket))
 
 
-def test_a_file_that_is_written_to_while_it_is_held_comes_back(home: Home, hold: Hold) -> None:
+def test_a_file_that_is_written_to_while_it_is_held_comes_back(home: ReplayDirectory, hold: Hold) -> None:
     """A producer that kept it open wrote on: that was never sent, and goes on its way under a new name."""
     done = delivered(home)
     with open(full(home, b"file"), "ab") as producer:
@@ -444,7 +452,7 @@ def test_a_file_that_is_written_to_while_it_is_held_comes_back(home: Home, hold:
     assert (held(home), hold.count) == ([], 0)
 
 
-def test_two_changed_files_do_not_meet_under_one_name(home: Home, hold: Hold) -> None:
+def test_two_changed_files_do_not_meet_under_one_name(home: ReplayDirectory, hold: Hold) -> None:
     """What comes back overwrites nothing, not even what came back before."""
     hold.retire([delivered(home, b"a")], 0.0)
     (bucket,) = os.listdir(home.held)
@@ -466,7 +474,7 @@ def test_two_changed_files_do_not_meet_under_one_name(home: Home, hold: Hold) ->
     ],
 )
 def test_a_held_file_goes_back_to_its_place_or_beside_it(
-    home: Home, hold: Hold, there: dict[bytes, bytes], place: bytes
+    home: ReplayDirectory, hold: Hold, there: dict[bytes, bytes], place: bytes
 ) -> None:
     """Whatever is there by now, a file in the place of its folder too; it is held no more."""
     hold.retire([delivered(home, b"sub/deep/file")], 0.0)
@@ -482,7 +490,7 @@ def test_a_held_file_goes_back_to_its_place_or_beside_it(
     assert hold.send_again(one, b"sub/deep/file") is None
 
 
-def test_what_an_earlier_process_held_begins_its_time_anew(home: Home, hold: Hold) -> None:
+def test_what_an_earlier_process_held_begins_its_time_anew(home: ReplayDirectory, hold: Hold) -> None:
     """Its clock is not ours; longer is safe. What was changed by then still comes back."""
     hold.retire([delivered(home, b"a", b"first")], 0.0)
     hold.retire([delivered(home, b"b", b"second"), delivered(home, b"c", b"third")], 100.0)
@@ -500,7 +508,7 @@ def test_what_an_earlier_process_held_begins_its_time_anew(home: Home, hold: Hol
     assert (held(home), heir.count) == ([b"fourth"], 1)
 
 
-def test_an_empty_hold_is_loaded(home: Home, hold: Hold) -> None:
+def test_an_empty_hold_is_loaded(home: ReplayDirectory, hold: Hold) -> None:
     """The first start, and one after a crash between making a bucket and filling it."""
     hold.load(0.0)
     assert (hold.count, hold.next_expiry()) == (0, None)
@@ -520,12 +528,12 @@ def places(root: bytes) -> list[bytes]:
 # --- the archive
 
 
-def archived(home: Home) -> dict[bytes, bytes]:
+def archived(home: ReplayDirectory) -> dict[bytes, bytes]:
     """All archived files by their path without the day."""
     return {path.split(b"/", 1)[1]: data for path, data in tree(home.archive).items()}
 
 
-def test_an_archived_file_keeps_its_path(home: Home) -> None:
+def test_an_archived_file_keeps_its_path(home: ReplayDirectory) -> None:
     """Below the day of its delivery, in UTC; nested, and with whatever bytes its name has."""
     paths = [b"a", b"sub/b", b"sub/deep/\xff\xfe c"]
     earliest = time.strftime("%Y%m%d", time.gmtime()).encode()
@@ -537,7 +545,7 @@ def test_an_archived_file_keeps_its_path(home: Home) -> None:
     assert set(os.listdir(home.archive)) <= {earliest, latest}
 
 
-def test_an_archived_file_is_never_overwritten(home: Home) -> None:
+def test_an_archived_file_is_never_overwritten(home: ReplayDirectory) -> None:
     """The same name again on the same day, one after the other and in one batch."""
     archive = Archive(home)
     for data in (b"one", b"two", b"three"):
@@ -546,7 +554,7 @@ def test_an_archived_file_is_never_overwritten(home: Home) -> None:
     assert archived(home) == {b"sub/a": b"one", b"sub/a~2": b"two", b"sub/a~3": b"three"}
 
 
-def test_an_archived_folder_is_no_obstacle(home: Home) -> None:
+def test_an_archived_folder_is_no_obstacle(home: ReplayDirectory) -> None:
     """A file whose name was a folder's before, and the other way round."""
     archive = Archive(home)
     assert archive.retire([delivered(home, b"a/b", b"one")]) == Retired(1, [])
@@ -559,7 +567,7 @@ def test_an_archived_folder_is_no_obstacle(home: Home) -> None:
     assert sorted(archived(home).values()) == [b"four", b"one", b"three", b"two"]
 
 
-def test_the_archive_takes_only_what_was_delivered(home: Home) -> None:
+def test_the_archive_takes_only_what_was_delivered(home: ReplayDirectory) -> None:
     """Changed, gone, replaced: as with the hold."""
     changed, gone, done = delivered(home, b"changed"), delivered(home, b"gone"), delivered(home, b"done")
     write(home, b"changed", b"another")
@@ -570,7 +578,9 @@ def test_the_archive_takes_only_what_was_delivered(home: Home) -> None:
     assert archived(home) == {b"done": b"evidence"}
 
 
-def test_what_the_archive_cannot_take_is_told_with_the_cause(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_archive_cannot_take_is_told_with_the_cause(
+    home: ReplayDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A full disk has no room for a new folder: the file stays, and the daemon goes on."""
     done = delivered(home, b"sub/file")
 
@@ -582,7 +592,7 @@ def test_what_the_archive_cannot_take_is_told_with_the_cause(home: Home, monkeyp
     assert waiting(home) == {b"sub/file": b"evidence"}
 
 
-def test_two_names_of_one_file_are_both_archived(home: Home) -> None:
+def test_two_names_of_one_file_are_both_archived(home: ReplayDirectory) -> None:
     """Each under its own name."""
     write(home, b"a")
     os.link(full(home, b"a"), full(home, b"b"))
@@ -594,7 +604,7 @@ def test_two_names_of_one_file_are_both_archived(home: Home) -> None:
 # --- the pieces
 
 
-def test_a_stamp_tells_one_version_from_another(home: Home) -> None:
+def test_a_stamp_tells_one_version_from_another(home: ReplayDirectory) -> None:
     """Any write shows in it; a file that is not there has none."""
     place = write(home, b"file")
     first = stamp_of(place)
@@ -606,7 +616,7 @@ def test_a_stamp_tells_one_version_from_another(home: Home) -> None:
     assert stamp_of(full(home, b"nothing")) is None
 
 
-def test_a_file_is_written_whole_or_not_at_all(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_written_whole_or_not_at_all(home: ReplayDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was there before stays until the new one is on disk; no temporary is left."""
     place = write(home, b"file", b"before")
     with monkeypatch.context() as patch:
@@ -631,7 +641,7 @@ def test_a_file_is_written_whole_or_not_at_all(home: Home, monkeypatch: pytest.M
 
 def test_the_folders_are_made_and_a_second_start_finds_them(tmp_path: Path) -> None:
     """Held and quarantined files of an earlier process are still there."""
-    home = Home(os.fsencode(tmp_path))
+    home = ReplayDirectory(os.fsencode(tmp_path))
     home.open()
     write_durably(os.path.join(home.quarantine, b"kept"), b"evidence")
     home.close()
@@ -644,7 +654,7 @@ def test_the_folders_are_made_and_a_second_start_finds_them(tmp_path: Path) -> N
 
 def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
     """With the setting, the directory, and what to do."""
-    first, second = Home(os.fsencode(tmp_path)), Home(os.fsencode(tmp_path))
+    first, second = ReplayDirectory(os.fsencode(tmp_path)), ReplayDirectory(os.fsencode(tmp_path))
     first.open()
     with pytest.raises(SettingsError, match="SYNC_REPLAY_DIR: another syncdaemon works on") as refusal:
         second.open()
@@ -659,7 +669,7 @@ def test_a_second_daemon_is_refused(tmp_path: Path) -> None:
 
 def test_the_lock_is_one_that_other_programs_see(tmp_path: Path) -> None:
     """flock(1) in a script can tell whether the daemon runs."""
-    home = Home(os.fsencode(tmp_path))
+    home = ReplayDirectory(os.fsencode(tmp_path))
     home.open()
     with (
         (tmp_path / ".syncdaemon" / "lock").open("rb") as lock,
@@ -671,7 +681,7 @@ def test_the_lock_is_one_that_other_programs_see(tmp_path: Path) -> None:
 
 def test_closing_twice_closes_once(tmp_path: Path) -> None:
     """And never a descriptor that belongs to somebody else by then."""
-    home = Home(os.fsencode(tmp_path))
+    home = ReplayDirectory(os.fsencode(tmp_path))
     home.close()
     home.open()
     home.close()
@@ -692,7 +702,7 @@ def test_what_is_no_directory_is_refused(tmp_path: Path, made: str) -> None:
     before = os.listdir(tmp_path)
 
     with pytest.raises(SettingsError, match="is not a directory; create it or name another") as refusal:
-        Home(os.fsencode(place)).open()
+        ReplayDirectory(os.fsencode(place)).open()
     assert str(refusal.value).startswith("SYNC_REPLAY_DIR: ")
     assert str(place) in str(refusal.value)
     assert "\n" not in str(refusal.value)
@@ -703,7 +713,7 @@ def test_a_link_to_a_directory_is_a_directory(tmp_path: Path) -> None:
     """Operators like to put those in front of a mount."""
     (tmp_path / "real").mkdir()
     os.symlink("real", tmp_path / "replay")
-    home = Home(os.fsencode(tmp_path / "replay"))
+    home = ReplayDirectory(os.fsencode(tmp_path / "replay"))
     home.open()
     home.close()
 
@@ -715,9 +725,9 @@ def test_a_directory_that_may_not_be_written_is_refused(tmp_path: Path, monkeypa
     with monkeypatch.context() as patch:
         patch.setattr(os, "access", lambda *_: False)
         with pytest.raises(SettingsError, match=r"is not writable \(Permission denied\)"):
-            Home(os.fsencode(tmp_path)).open()
+            ReplayDirectory(os.fsencode(tmp_path)).open()
 
-    home = Home(os.fsencode(tmp_path))
+    home = ReplayDirectory(os.fsencode(tmp_path))
     home.open()
     home.close()
 
@@ -733,7 +743,7 @@ def test_folders_that_cannot_be_made_are_an_error_of_the_setting(
 
     monkeypatch.setattr(os, "mkdir", fail)
     with pytest.raises(SettingsError, match=os.strerror(number)):
-        Home(os.fsencode(tmp_path)).open()
+        ReplayDirectory(os.fsencode(tmp_path)).open()
 
 
 def test_a_file_in_the_place_of_our_folder_is_an_error_of_the_setting(tmp_path: Path) -> None:
@@ -741,17 +751,17 @@ def test_a_file_in_the_place_of_our_folder_is_an_error_of_the_setting(tmp_path: 
     (tmp_path / ".syncdaemon").write_bytes(b"mine")
 
     with pytest.raises(SettingsError, match="SYNC_REPLAY_DIR"):
-        Home(os.fsencode(tmp_path)).open()
+        ReplayDirectory(os.fsencode(tmp_path)).open()
     assert (tmp_path / ".syncdaemon").read_bytes() == b"mine"
 
 
-def test_a_local_file_system_has_our_clock(home: Home) -> None:
+def test_a_local_file_system_has_our_clock(home: ReplayDirectory) -> None:
     """A tick of the kernel is no difference."""
     assert home.clock_offset_ns() == 0
 
 
 @pytest.mark.parametrize("hours", [-5, 5])
-def test_another_clock_is_measured(home: Home, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
+def test_another_clock_is_measured(home: ReplayDirectory, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
     """A server that stamps files by its own clock is ahead of us, or behind."""
     real, shift = time.time_ns, hours * 3_600_000_000_000
     monkeypatch.setattr(time, "time_ns", lambda: real() - shift)

@@ -84,7 +84,7 @@ class AsObject(NamedTuple):
 Outcome = Receipt | Refusal | AsObject
 
 
-class Seen(NamedTuple):
+class StoredHeaders(NamedTuple):
     """What is told of a message in the stream without its body; `size` is that of the body, in bytes."""
 
     seq: int

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from syncdaemon.base.model import Seen
+from syncdaemon.base.model import StoredHeaders
 
 _OWN, _COVERED = 1, 2
 
@@ -78,7 +78,7 @@ class Receipts:
         """Whether its message is on a subject that is read through."""
         return bool(self._kinds[at] & _COVERED)
 
-    def agrees(self, at: int, seen: Seen, site: str) -> bool:
+    def agrees(self, at: int, seen: StoredHeaders, site: str) -> bool:
         """Whether this is the message of a receipt, as far as its headers and its size tell."""
         told = seen.headers.get
         own = told("Edge-Site") == site or not self._kinds[at] & _OWN
@@ -110,9 +110,9 @@ class Comparison:
         self.void, self.expired = len(receipts) - len(valid), len(valid) - len(there)
         self.matched = self.messages = 0
         self.doubtful = [receipts.row(at) for at in there if not receipts.covered(at)]
-        self.unknown: dict[int, Seen] = {}
+        self.unknown: dict[int, StoredHeaders] = {}
 
-    def see(self, seen: Seen, digest: str | None = None) -> None:
+    def see(self, seen: StoredHeaders, digest: str | None = None) -> None:
         """The next message; `digest`: of its content, where that was read."""
         self._pass(seen.seq)
         intact = digest is None or digest == seen.headers.get("Edge-Sha256")

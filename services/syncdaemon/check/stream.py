@@ -15,7 +15,7 @@ from typing import Any
 
 from syncdaemon.base.disk import is_locked
 from syncdaemon.base.errors import LanePaused, SettingsError
-from syncdaemon.base.model import Seen
+from syncdaemon.base.model import StoredHeaders
 from syncdaemon.check.compare import Comparison, Fetched, Problem, Receipts, second_look
 from syncdaemon.ledger import lock_path, rows_numbered
 from syncdaemon.link import Session
@@ -157,16 +157,20 @@ class Stocktake:
     def _where(self, first: int) -> tuple[Session, str, str, int]:
         return self._session, self.stock.stream, self._books.subject, first
 
-    def _with_bodies(self, first: int) -> AsyncGenerator[tuple[Seen, bytes | None], None]:
+    def _with_bodies(self, first: int) -> AsyncGenerator[tuple[StoredHeaders, bytes | None], None]:
         return contents(*self._where(first))
 
-    async def _headers(self, first: int) -> AsyncGenerator[tuple[Seen, bytes | None], None]:
+    async def _headers(self, first: int) -> AsyncGenerator[tuple[StoredHeaders, bytes | None], None]:
         async with aclosing(since(*self._where(first))) as messages:
             async for seen in messages:
                 yield seen, None
 
     async def _through(
-        self, reading: AsyncGenerator[tuple[Seen, bytes | None], None], comparison: Comparison, first: int, last: int
+        self,
+        reading: AsyncGenerator[tuple[StoredHeaders, bytes | None], None],
+        comparison: Comparison,
+        first: int,
+        last: int,
     ) -> None:
         async with aclosing(reading) as messages:
             async for seen, body in messages:

@@ -17,7 +17,7 @@ from rich.text import Text
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.cli.options import FOUND, with_settings
 from syncdaemon.settings import Loaded, Settings
-from syncdaemon.spool.home import Home
+from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.quarantine import Entry, entries
 from syncdaemon.spool.requeue import send_back
 
@@ -98,13 +98,13 @@ def _choose(found: list[Entry], names: list[str] | None, reason: str | None) -> 
     return wanted, [] if wanted else [f"no file in quarantine was refused as {reason}"]
 
 
-def _home(settings: Settings) -> Home:
+def _home(settings: Settings) -> ReplayDirectory:
     if not settings.sync_replay_dir.is_dir():
         raise SettingsError(f"SYNC_REPLAY_DIR: {settings.sync_replay_dir} is not a directory")
-    return Home(os.fsencode(os.path.abspath(settings.sync_replay_dir)))
+    return ReplayDirectory(os.fsencode(os.path.abspath(settings.sync_replay_dir)))
 
 
-def _entries(home: Home) -> list[Entry]:
+def _entries(home: ReplayDirectory) -> list[Entry]:
     try:
         return entries(home)
     except OSError as error:

@@ -20,7 +20,7 @@ from syncdaemon import __version__
 from syncdaemon.base.errors import ConnectTimeout, SettingsError
 from syncdaemon.base.model import Content, Receipt, Refusal, Row, Stamp
 from syncdaemon.base.tasks import background, finish
-from syncdaemon.daemon.metrics import Live, Metrics
+from syncdaemon.daemon.metrics import Gauges, Metrics
 from syncdaemon.daemon.report import Report
 from syncdaemon.deliver import Delivery, Recorded
 from syncdaemon.deliver.resend import Recheck
@@ -77,8 +77,8 @@ class Daemon:
         self.first_receipt = asyncio.Event()
         self._own_rows: asyncio.Queue[Entry] = asyncio.Queue()
 
-    def _live(self) -> Live:
-        return Live(
+    def _live(self) -> Gauges:
+        return Gauges(
             queue_depth=lambda: self.spool.backlog.depth,
             link_status=lambda: int(self.link.proved()),
             in_doubt=lambda: self.report.in_doubt(),

@@ -20,7 +20,7 @@ _DELIVERY_BUCKETS = (*_BUCKETS, 300.0, 900.0, 3600.0, 21600.0, 86400.0, 604800.0
 
 
 @dataclass(frozen=True)
-class Live:
+class Gauges:
     """Values that are asked for when they are scraped, since somebody else keeps them."""
 
     queue_depth: Callable[[], float]
@@ -64,7 +64,7 @@ class Histogram(Collector):
 class Metrics:
     """Every series of one daemon, in a registry of its own."""
 
-    def __init__(self, site: str, live: Live) -> None:
+    def __init__(self, site: str, live: Gauges) -> None:
         self.registry = CollectorRegistry()
         self._site = site
         self._rate = Rate()

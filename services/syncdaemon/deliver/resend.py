@@ -39,7 +39,7 @@ class LaneLike(Protocol[S_co]):
     def believe(self, suspicions: int) -> None: ...
 
 
-class SpoolLike(Protocol):
+class HoldLike(Protocol):
     """What this asks of the replay directory."""
 
     def held(self) -> AsyncIterator[list[Held]]: ...
@@ -64,7 +64,7 @@ class Recheck(Generic[S]):
     def __init__(
         self,
         lane: LaneLike[S],
-        spool: SpoolLike,
+        spool: HoldLike,
         recorded: RecordedLike,
         settled: Callable[[], Awaitable[None]],
         lost: Callable[[S, Sequence[Held]], Awaitable[list[Held]]],

@@ -10,7 +10,7 @@ from math import inf
 import structlog
 
 from syncdaemon.base.timetable import Timetable
-from syncdaemon.link.pace import Bucket
+from syncdaemon.link.pace import TokenBucket
 
 _LOOK_SECONDS = 1.0  # between two looks at the clock on the wall, which may be set at any time
 _PIECE_SECONDS = 0.05
@@ -24,7 +24,7 @@ class Limit:
     def __init__(self, timetable: Timetable, wall: Callable[[], datetime] = datetime.now) -> None:
         self._timetable = timetable
         self._wall = wall
-        self._bucket = Bucket()
+        self._bucket = TokenBucket()
         self._looked_at = -inf
         self._look(time.monotonic())
 

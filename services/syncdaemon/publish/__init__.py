@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from syncdaemon.base.errors import LinkDown
-from syncdaemon.base.model import AsObject, Content, Fit, Outcome, Receipt, Refusal, Seen
+from syncdaemon.base.model import AsObject, Content, Fit, Outcome, Receipt, Refusal, StoredHeaders
 from syncdaemon.link import Session, pace
 from syncdaemon.publish.batches import Batches, Trial
 from syncdaemon.publish.flight import Flight
@@ -22,16 +22,16 @@ from syncdaemon.publish.message import Message, MessageSettings, encode, is_of, 
 from syncdaemon.stream import verdict
 from syncdaemon.stream.object_format import object_of
 from syncdaemon.stream.prepare import Memory
-from syncdaemon.stream.stored import Stored
+from syncdaemon.stream.stored import StoredMessage
 
-__all__ = ["PROBE_ID", "Journal", "Lane", "Publisher", "Watcher"]
+__all__ = ["PROBE_ID", "Journal", "Lane", "PublishWatcher", "Publisher"]
 
 MOST_UNKNOWABLE = 64  # messages in flight where nobody could tell later which of them were stored
 _READS_AT_ONCE = 16
 _AHEAD = 2  # batches of which not all is sent: the next stay in the directory, where newer files can overtake them
 
 
-class Watcher(Protocol):
+class PublishWatcher(Protocol):
     """Is told what happens, for metrics."""
 
     def answered(self, latencies: Sequence[float], size: int) -> None:
@@ -44,7 +44,7 @@ class Watcher(Protocol):
 class Publisher:
     """Publishes batches over the link, as fast as it takes them."""
 
-    def __init__(self, lane: Lane, settings: MessageSettings, watcher: Watcher) -> None:
+    def __init__(self, lane: Lane, settings: MessageSettings, watcher: PublishWatcher) -> None:
         self.lane = lane
         self._settings = settings
         self._watcher = watcher
@@ -225,7 +225,9 @@ class Publisher:
         """Whether it was sent before, and an earlier attempt stands for this one."""
         return self._doubted(message) and message.msg_id in self.lane.doubt
 
-    def _receipt(self, message: Message, seq: int, duplicate: bool, there: Stored | Seen | None = None) -> Receipt:
+    def _receipt(
+        self, message: Message, seq: int, duplicate: bool, there: StoredMessage | StoredHeaders | None = None
+    ) -> Receipt:
         """`there`: the message that the stream holds. It may be of another site, with the same content."""
         self.in_doubt.pop(message.content.path, None)
         if not duplicate:
@@ -255,16 +257,16 @@ class Publisher:
                 return self._receipt(message, judged.seq, duplicate=not self._doubted(message))
             self.lane.pause("read_failed", f"the stream's message {judged.seq} can't be read back", 1.0)
             return None
-        return self._compare(message, Stored.from_api(answer["message"]))
+        return self._compare(message, StoredMessage.from_api(answer["message"]))
 
-    def _compare(self, message: Message, stored: Stored) -> Outcome:
+    def _compare(self, message: Message, stored: StoredMessage) -> Outcome:
         content = message.content
         if not stored.holds(message.msg_id, content):
             detail = f"message {stored.seq} of the stream has this subject, and is another's: {message.subject}"
             return Refusal(content, "subject_taken", detail)
         return self._found(message, stored)
 
-    def _found(self, message: Message, there: Stored | Seen) -> Receipt | AsObject:
+    def _found(self, message: Message, there: StoredMessage | StoredHeaders) -> Receipt | AsObject:
         """The stream holds it. Where that is a message that names an object, only who sends such a one has seen to it
         that the object is there: the server may have lost it alone.
         """

@@ -30,7 +30,7 @@ class AtomicFlight(Flight):
 
     def __init__(self, messages: Sequence[Message], stream: str) -> None:
         super().__init__(messages)
-        self.rejected: verdict.Rejected | None = None
+        self.rejected: verdict.BatchRejected | None = None
         self.unclear = False
         self.first_seq = 0
         self._stream = stream
@@ -64,7 +64,7 @@ class AtomicFlight(Flight):
         match verdict.judge_batch(data, headers):
             case verdict.Committed() as committed:
                 self._settle(committed, latency)
-            case verdict.Rejected() as rejected:
+            case verdict.BatchRejected() as rejected:
                 self.rejected = rejected
             case None:
                 self.unclear = True

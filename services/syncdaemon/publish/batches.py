@@ -12,12 +12,12 @@ import structlog
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.link import Session
 from syncdaemon.publish.atomic import MORE_BYTES, MOST, AtomicFlight
-from syncdaemon.publish.choice import Choice, Seen, Way
+from syncdaemon.publish.choice import Choice, Timing, Way
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import Lane
 from syncdaemon.publish.message import Message
 from syncdaemon.stream.prepare import Memory, StreamInfo
-from syncdaemon.stream.stored import Stored
+from syncdaemon.stream.stored import StoredMessage
 
 SMALL = 64 << 10  # bytes: larger messages cost the server more in a batch than one by one, however it syncs
 
@@ -111,7 +111,7 @@ class Batches:
         except LinkDown:
             flight.doubt()
             return
-        there = Stored.from_api(answer["message"]) if answer and "message" in answer else None
+        there = StoredMessage.from_api(answer["message"]) if answer and "message" in answer else None
         if there and there.headers.get("Nats-Msg-Id") == flight.messages[0].msg_id:
             self._checked = session
             return
@@ -147,7 +147,7 @@ class Trial(NamedTuple):
         """It began then, and is over now; where all was stored, it tells which way is the better one."""
         size = _size(self.group)
         if all(flight.whole for flight in self.flights):
-            self.choice.tried(len(self.group), size, Seen(*(flight.seconds for flight in self.flights)))
+            self.choice.tried(len(self.group), size, Timing(*(flight.seconds for flight in self.flights)))
         self.choice.ended(len(self.group), size, began, time.monotonic())
 
 

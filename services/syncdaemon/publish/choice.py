@@ -33,7 +33,7 @@ class Way(Enum):
     BATCH = "batch"
 
 
-class Seen(NamedTuple):
+class Timing(NamedTuple):
     """Seconds until one message was answered, alone; until as many were as singles; and as a batch."""
 
     alone: float
@@ -46,7 +46,7 @@ class Kind:
 
     def __init__(self) -> None:
         self.way: Way | None = None
-        self._newest: deque[Seen] = deque(maxlen=_NEWEST)
+        self._newest: deque[Timing] = deque(maxlen=_NEWEST)
         self._trials = 0
         self._next_at = 0.0
         self._surprised = False
@@ -55,11 +55,11 @@ class Kind:
         """Whether it is time for a trial."""
         return now >= self._next_at
 
-    def tried(self, seen: Seen) -> None:
+    def tried(self, seen: Timing) -> None:
         """What else this process, the link or the server had to do only ever adds to the times, so the least count."""
         self._newest.append(seen)
         before = self.way
-        self.way = _better(before, Seen(*map(min, zip(*self._newest, strict=True))))
+        self.way = _better(before, Timing(*map(min, zip(*self._newest, strict=True))))
         if self.way is Way.SINGLES and len(self._newest) < _ENOUGH:
             self.way = None
         self._surprised = _better(before, seen) is not self.way  # perhaps the server is another one by now
@@ -71,7 +71,7 @@ class Kind:
         self._next_at = ended + max(_PAUSE, (ended - began) / _SHARE) if known else ended
 
 
-def _better(way: Way | None, seen: Seen) -> Way:
+def _better(way: Way | None, seen: Timing) -> Way:
     """Batches are begun where they are clearly faster, and left where they are not faster.
 
     What a message alone takes is above all the round trip, which nobody waits for where more is under way.
@@ -97,7 +97,7 @@ class Choice:
             return 0
         return _sample(count) if self._kind(count, size).is_due(now) else 0
 
-    def tried(self, count: int, size: int, seen: Seen) -> None:
+    def tried(self, count: int, size: int, seen: Timing) -> None:
         """What a trial for such a group has shown."""
         kind = self._kind(count, size)
         kind.tried(seen)

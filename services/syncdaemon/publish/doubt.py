@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from syncdaemon.base.model import Attempt, Instant, Seen
+from syncdaemon.base.model import Attempt, Instant, StoredHeaders
 
 
 class Doubt:
@@ -18,7 +18,7 @@ class Doubt:
 
     def __init__(self) -> None:
         self._open: dict[str, Attempt] = {}
-        self._found: dict[str, Seen] = {}
+        self._found: dict[str, StoredHeaders] = {}
 
     def take_over(self, attempts: Mapping[str, Attempt]) -> None:
         """What an earlier process left open."""
@@ -50,7 +50,7 @@ class Doubt:
             return None
         return min(attempt.first_seq for attempt in unknown)
 
-    def look(self, seen: Seen) -> None:
+    def look(self, seen: StoredHeaders) -> None:
         """The stream holds this message."""
         msg_id = seen.headers.get("Nats-Msg-Id", "")
         if msg_id in self._open:
@@ -66,7 +66,7 @@ class Doubt:
         }
         return [msg_id for msg_id, attempt in self._open.items() for _ in range(attempt.files)]
 
-    def found(self, msg_id: str) -> Seen | None:
+    def found(self, msg_id: str) -> StoredHeaders | None:
         """The message of this id, where looking has found it."""
         return self._found.get(msg_id)
 

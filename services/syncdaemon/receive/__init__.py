@@ -21,8 +21,8 @@ from syncdaemon.base import units
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.tasks import background, finish
 from syncdaemon.link import STOPPED, Link, Session
-from syncdaemon.receive.files.home import Home
-from syncdaemon.receive.meter import Live, Meter
+from syncdaemon.receive.files.home import ReceiveDirectory
+from syncdaemon.receive.meter import Meter, ReceiverGauges
 from syncdaemon.receive.pull.consumer import ConsumerSettings
 from syncdaemon.receive.pull.hands import Hands
 from syncdaemon.receive.pull.intake import Intake
@@ -63,8 +63,8 @@ class Receiver:
         self._settings, self._own = settings, own
         consumer = ConsumerSettings(settings.sync_stream, own.consumer, own.filter)
         self._link = Link(replace(parts.link(settings), name=f"syncdaemon receive {own.consumer}"), self._link_changed)
-        self._home = Home(os.fsencode(os.path.abspath(own.folder)))
-        self.meter = Meter(Live(self._link_status, lambda: len(self._hands), self._free_bytes))
+        self._home = ReceiveDirectory(os.fsencode(os.path.abspath(own.folder)))
+        self.meter = Meter(ReceiverGauges(self._link_status, lambda: len(self._hands), self._free_bytes))
         self._hands = Hands(self.meter.delivered)
         self._worker = Worker(self._link, self._hands, self._home, self.meter, settings.sync_min_free_bytes)
         self._intake = Intake(self._link, consumer, self._hands, own.most, self._worker.disk)

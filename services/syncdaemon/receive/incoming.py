@@ -36,7 +36,7 @@ class Arrival(NamedTuple):
     headers: bytes | None
 
 
-class Delivery(NamedTuple):
+class DeliveryInfo(NamedTuple):
     """Which message of which stream, delivered so many times by now."""
 
     stream: str
@@ -73,7 +73,7 @@ class Item(NamedTuple):
     """A message, which delivery of it this is, and what its headers say."""
 
     arrival: Arrival
-    delivery: Delivery
+    delivery: DeliveryInfo
     wanted: Wanted | Rejected
 
     @property
@@ -82,7 +82,7 @@ class Item(NamedTuple):
         return isinstance(self.wanted, Wanted) and self.wanted.object is not None
 
 
-class Kept(NamedTuple):
+class Placed(NamedTuple):
     """The file is in its place: `how` is `written`, `beside` (its name was taken) or `unchanged` (it was there)."""
 
     how: str
@@ -101,10 +101,10 @@ class Retry(NamedTuple):
         return self.reason in (DISK_FULL, WRITE_ERROR)
 
 
-Outcome = Kept | Rejected | Retry
+Outcome = Placed | Rejected | Retry
 
 
-def delivery(reply: bytes) -> Delivery:
+def delivery(reply: bytes) -> DeliveryInfo:
     """What an acknowledgement subject tells.
 
     `$JS.ACK.<stream>.<consumer>.<count>.<seq>.<consumer seq>.<ns>.<pending>`, and in the newer form a domain and an
@@ -115,7 +115,7 @@ def delivery(reply: bytes) -> Delivery:
         del tokens[2:4]
     if len(tokens) < 9 or tokens[:2] != ["$JS", "ACK"]:
         raise ValueError(f"not a subject to acknowledge a message: {reply!r}")
-    return Delivery(tokens[2], int(tokens[5]), int(tokens[7]), int(tokens[4]))
+    return DeliveryInfo(tokens[2], int(tokens[5]), int(tokens[7]), int(tokens[4]))
 
 
 def read(headers: bytes | None) -> Wanted | Rejected:

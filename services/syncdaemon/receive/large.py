@@ -17,7 +17,7 @@ from syncdaemon.receive.incoming import OBJECT_DENIED, OBJECT_MISSING, Item, Out
 AT_ONCE = 2  # files that are fetched at the same time
 
 
-class Large:
+class LargeFiles:
     """Takes messages whose file lies in an object store."""
 
     def __init__(self, link: Link, store: Store, threads: Executor) -> None:

@@ -8,12 +8,12 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from syncdaemon import __version__
-from syncdaemon.receive.incoming import Kept, Outcome
+from syncdaemon.receive.incoming import Outcome, Placed
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
 
 
-class Live(NamedTuple):
+class ReceiverGauges(NamedTuple):
     """Values that are asked for when they are scraped, since somebody else keeps them."""
 
     link_status: Callable[[], float]
@@ -24,7 +24,7 @@ class Live(NamedTuple):
 class Meter:
     """Counts. A message counts as processed or failed when the server has confirmed our answer to it."""
 
-    def __init__(self, live: Live) -> None:
+    def __init__(self, live: ReceiverGauges) -> None:
         self._registry = CollectorRegistry()
         self._gauge("nats_worker_link_status", "1 only while the server answers", live.link_status)
         self._gauge("nats_worker_in_flight", "Messages that have arrived and are not answered yet", live.in_flight)
@@ -58,7 +58,7 @@ class Meter:
 
     def answered(self, outcome: Outcome, seconds: float) -> None:
         """The server has confirmed what we said of a message, so long after it arrived."""
-        if not isinstance(outcome, Kept):
+        if not isinstance(outcome, Placed):
             self._failed.labels(outcome.reason).inc()
             return
         self._processed.inc()

@@ -16,14 +16,14 @@ import structlog
 from syncdaemon.base.tasks import background, finish, in_thread
 from syncdaemon.link import Link
 from syncdaemon.receive import large
-from syncdaemon.receive.files.home import Home
+from syncdaemon.receive.files.home import ReceiveDirectory
 from syncdaemon.receive.files.store import Store
-from syncdaemon.receive.incoming import Kept, Outcome, Rejected, Retry, Wanted, retry_seconds
-from syncdaemon.receive.large import Large
+from syncdaemon.receive.incoming import Outcome, Placed, Rejected, Retry, Wanted, retry_seconds
+from syncdaemon.receive.large import LargeFiles
 from syncdaemon.receive.meter import Meter
 from syncdaemon.receive.pull import answers
 from syncdaemon.receive.pull.answers import Answer
-from syncdaemon.receive.pull.hands import Hands, Held
+from syncdaemon.receive.pull.hands import Hands, Unanswered
 from syncdaemon.receive.pull.intake import Intake
 
 FINISH_SECONDS = 10.0  # how long messages under way are finished at the end
@@ -41,12 +41,12 @@ log = structlog.get_logger(__name__)
 class Worker:
     """Receives into `home`. At least `min_free` bytes of its disk stay free."""
 
-    def __init__(self, link: Link, hands: Hands, home: Home, meter: Meter, min_free: int) -> None:
+    def __init__(self, link: Link, hands: Hands, home: ReceiveDirectory, meter: Meter, min_free: int) -> None:
         self._link, self._hands, self._home, self._meter, self._min_free = link, hands, home, meter, min_free
         self._store = Store(home, min_free)
         self._threads = ThreadPoolExecutor(_GROUPS + large.AT_ONCE, "receive")
         self._groups = asyncio.Semaphore(_GROUPS)
-        self._large = Large(link, self._store, self._threads)
+        self._large = LargeFiles(link, self._store, self._threads)
         self._disk_trouble: tuple[str, float] = ("", 0.0)  # and when it was seen
         self._no_room = ""
 
@@ -101,17 +101,17 @@ class Worker:
                 else:
                     self._groups.release()
 
-    async def _take_group(self, group: Sequence[Held]) -> None:
+    async def _take_group(self, group: Sequence[Unanswered]) -> None:
         try:
             outcomes = await in_thread(self._threads, partial(self._store.take, [held.item for held in group]))
         finally:
             self._groups.release()
         await self._answer(group, outcomes)
 
-    async def _take_object(self, held: Held) -> None:
+    async def _take_object(self, held: Unanswered) -> None:
         await self._answer([held], [await self._large.take(held.item)])
 
-    async def _answer(self, group: Sequence[Held], outcomes: Sequence[Outcome]) -> None:
+    async def _answer(self, group: Sequence[Unanswered], outcomes: Sequence[Outcome]) -> None:
         """Says what became of each, and forgets it when the server has confirmed that."""
         self._heed(group, outcomes)
         given = [Answer(held, _body(held, outcome)) for held, outcome in zip(group, outcomes, strict=True)]
@@ -122,9 +122,9 @@ class Worker:
             if known:
                 self._meter.answered(outcome, now - held.since)
 
-    def _heed(self, group: Sequence[Held], outcomes: Sequence[Outcome]) -> None:
+    def _heed(self, group: Sequence[Unanswered], outcomes: Sequence[Outcome]) -> None:
         """What people should know of; and a pause where the disk takes nothing at all."""
-        if any(isinstance(outcome, Kept) and outcome.how != "unchanged" for outcome in outcomes):
+        if any(isinstance(outcome, Placed) and outcome.how != "unchanged" for outcome in outcomes):
             self._disk_trouble = "", 0.0
         later: Counter[Retry] = Counter()
         for held, outcome in zip(group, outcomes, strict=True):
@@ -163,8 +163,8 @@ class Worker:
                     await answers.give(self._link, [Answer(held, answers.nak(0)) for held in left])
 
 
-def _body(held: Held, outcome: Outcome) -> bytes:
-    if isinstance(outcome, Kept):
+def _body(held: Unanswered, outcome: Outcome) -> bytes:
+    if isinstance(outcome, Placed):
         return answers.ACK
     if isinstance(outcome, Rejected):
         return answers.term(outcome.reason, outcome.detail)

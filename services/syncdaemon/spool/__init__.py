@@ -20,11 +20,11 @@ from syncdaemon.base.model import Content, Fit, Held, Receipt, Refusal
 from syncdaemon.base.packing import Packer
 from syncdaemon.spool import requeue, settle, watch
 from syncdaemon.spool.backlog import WINDOW, Backlog, Candidate
-from syncdaemon.spool.home import Away, Home
+from syncdaemon.spool.home import Away, ReplayDirectory
 from syncdaemon.spool.large import Hasher
 from syncdaemon.spool.moves import below
 from syncdaemon.spool.quarantine import Quarantine
-from syncdaemon.spool.read import Gone, Hashing, Large, Look, NotYet, Reader
+from syncdaemon.spool.read import Gone, Hashing, Look, NotYet, Reader, TooLarge
 from syncdaemon.spool.requeue import Order
 from syncdaemon.spool.retire import Archive, Hold, Retired
 from syncdaemon.spool.scan import files, scan
@@ -63,7 +63,7 @@ class Spool:
 
     def __init__(self, settings: SpoolSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self.settings = settings
-        self.home = Home(settings.replay_dir)
+        self.home = ReplayDirectory(settings.replay_dir)
         self.backlog = Backlog(settings.newest_first, settings.window)
         self.hold = Hold(self.home, settings.hold)
         self.quarantine = Quarantine(self.home)
@@ -270,7 +270,7 @@ class Spool:
         for look in looks:
             if isinstance(look, Content):
                 batch.append(look)
-            elif isinstance(look, Large):
+            elif isinstance(look, TooLarge):
                 self.backlog.defer(look.path, look.mtime_ns)
                 self._any_large.set()
             elif (found := self._found(look)) is not None:
@@ -310,7 +310,7 @@ class Spool:
             self.backlog.wait(candidate, self._clock() + _SCAN_RETRY)
             self._stir.set()
             return None
-        return None if isinstance(look, Large) else self._found(look)
+        return None if isinstance(look, TooLarge) else self._found(look)
 
     def _begin(self, candidate: Candidate) -> Hashing | Look:
         self.home.check()

@@ -23,7 +23,7 @@ class Away(OSError):
     """The directory that was locked is not at its path now: it was moved, unmounted, or replaced by another."""
 
 
-class Home:
+class ReplayDirectory:
     """`<replay directory>/.syncdaemon`, locked by this process from `open` until `close`."""
 
     def __init__(self, replay_dir: bytes) -> None:

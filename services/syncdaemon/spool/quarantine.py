@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from syncdaemon.base.disk import fsync_dir, write_durably
 from syncdaemon.base.model import Refusal
-from syncdaemon.spool.home import Home
+from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.moves import NAME_MAX, free_name, move, stamp_of
 
 SIDECAR = b".reason.json"
@@ -45,7 +45,7 @@ class Entry(NamedTuple):
 class Quarantine:
     """Sets files aside, and knows how many there are."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: ReplayDirectory) -> None:
         self._home = home
         self._seen_ns: int | None = None
         self.count = 0
@@ -96,7 +96,7 @@ class Quarantine:
         self.count += moved
 
 
-def clean(home: Home) -> None:
+def clean(home: ReplayDirectory) -> None:
     """Removes what a crash left of setting a file aside: a reason whose file was not moved, or a part of one."""
     there = set(os.listdir(home.quarantine))
     for name in there:
@@ -105,14 +105,14 @@ def clean(home: Home) -> None:
             os.unlink(os.path.join(home.quarantine, name))
 
 
-def names(home: Home) -> list[bytes]:
+def names(home: ReplayDirectory) -> list[bytes]:
     """The refused files, by name. Raises OSError."""
     with os.scandir(home.quarantine) as found:
         there = {entry.name for entry in found if entry.is_file(follow_symlinks=False)}
     return sorted(name for name in there if not _is_sidecar(home, name, there))
 
 
-def _is_sidecar(home: Home, name: bytes, there: set[bytes]) -> bool:
+def _is_sidecar(home: ReplayDirectory, name: bytes, there: set[bytes]) -> bool:
     if not name.endswith(SIDECAR):
         return name.endswith(SIDECAR + b".tmp")
     if name.removesuffix(SIDECAR) in there:
@@ -121,7 +121,7 @@ def _is_sidecar(home: Home, name: bytes, there: set[bytes]) -> bool:
     return name + SIDECAR not in there and not _read(os.path.join(home.quarantine, name))[1]
 
 
-def entries(home: Home) -> list[Entry]:
+def entries(home: ReplayDirectory) -> list[Entry]:
     """The refused files with their reasons, by name; none where nothing was ever refused. Raises OSError."""
     try:
         there = names(home)
@@ -130,7 +130,7 @@ def entries(home: Home) -> list[Entry]:
     return [found for name in there if (found := _entry(home, name)) is not None]
 
 
-def _entry(home: Home, name: bytes) -> Entry | None:
+def _entry(home: ReplayDirectory, name: bytes) -> Entry | None:
     place = os.path.join(home.quarantine, name)
     try:
         size = os.lstat(place).st_size

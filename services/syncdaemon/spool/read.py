@@ -49,14 +49,14 @@ class Gone(NamedTuple):
     path: bytes
 
 
-class Large(NamedTuple):
+class TooLarge(NamedTuple):
     """The file is complete, and too large to be read as a whole."""
 
     path: bytes
     mtime_ns: int
 
 
-Look = Content | Refusal | NotYet | Gone | Large
+Look = Content | Refusal | NotYet | Gone | TooLarge
 
 
 class _Opened(NamedTuple):
@@ -89,13 +89,13 @@ class Reader(NamedTuple):
         fd, name, stamp = opened
         try:
             if stamp.size + len(name) > (self.fit.message if self.pack else self.fit.link):
-                return Large(candidate.path, stamp.mtime_ns)
+                return TooLarge(candidate.path, stamp.mtime_ns)
             data = _whole(fd, stamp.size)
             if not _is_still(fd, stamp):
                 return self.again(candidate, 0)
             packed = self.pack(data) if self.pack and data else None
             if len(packed or data) + len(name) > self.fit.link:
-                return Large(candidate.path, stamp.mtime_ns)
+                return TooLarge(candidate.path, stamp.mtime_ns)
             digest = sha256(data).hexdigest()
             return Content(candidate.path, name, stamp, packed or data, digest, 1, packed is not None)
         except OSError as error:

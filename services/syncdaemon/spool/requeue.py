@@ -21,7 +21,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from syncdaemon.base.disk import fsync_dir, is_locked, make_dirs, rename_new, write_durably
 from syncdaemon.base.model import Row
 from syncdaemon.spool import settle
-from syncdaemon.spool.home import Home
+from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.moves import NAME_MAX, below, free_name
 from syncdaemon.spool.quarantine import SIDECAR, Entry
 
@@ -57,7 +57,7 @@ class Done(NamedTuple):
     problem: str
 
 
-def send_back(home: Home, wanted: Sequence[Entry], patience: float) -> list[Done]:
+def send_back(home: ReplayDirectory, wanted: Sequence[Entry], patience: float) -> list[Done]:
     """Has these files put back: by the daemon where one runs, so that their row comes before their delivery; else here.
 
     What a running daemon has not done within so many seconds is still to be done. Raises OSError.
@@ -81,29 +81,29 @@ def send_back(home: Home, wanted: Sequence[Entry], patience: float) -> list[Done
     return done + [_outcome(home, order, "the daemon's log says why") for order in orders if order.name not in here]
 
 
-def _stands(home: Home, order: Order) -> bool:
+def _stands(home: ReplayDirectory, order: Order) -> bool:
     return os.path.lexists(_path(home, order.name))
 
 
-def _outcome(home: Home, order: Order, otherwise: str) -> Done:
+def _outcome(home: ReplayDirectory, order: Order, otherwise: str) -> Done:
     """Whether the daemon has moved it."""
     return Done(order, otherwise if os.path.lexists(os.path.join(home.quarantine, order.name)) else "")
 
 
-def ask(home: Home, wanted: Iterable[Entry]) -> list[Order]:
+def ask(home: ReplayDirectory, wanted: Iterable[Entry]) -> list[Order]:
     """Leaves an order for each of these files. Raises OSError; the orders before stand then."""
     make_dirs(home.requeue)
     with _alone(home):
         return [_write(home, _order(home, entry)) for entry in wanted]
 
 
-def _order(home: Home, entry: Entry) -> Order:
+def _order(home: ReplayDirectory, entry: Entry) -> Order:
     path = entry.path if _deliverable(home, entry.path) else _plain(entry.name)
     to = os.path.relpath(free_name(os.path.join(home.replay_dir, path)), home.replay_dir)
     return Order(entry.name, path, to, entry.size, entry.sha256, entry.reason)
 
 
-def _deliverable(home: Home, path: bytes) -> bool:
+def _deliverable(home: ReplayDirectory, path: bytes) -> bool:
     """Whether a sidecar's path is one that the daemon could have taken a file from. A sidecar can be tampered with."""
     parts = path.split(b"/")
     strange = any(part in (b"", b"..") or len(part) > NAME_MAX for part in parts) or b"\0" in path
@@ -115,7 +115,7 @@ def _plain(name: bytes) -> bytes:
     return b"requeued-" + name[: NAME_MAX - 20] + b"~" if settle.ignored(name) else name
 
 
-def pending(home: Home) -> list[Order]:
+def pending(home: ReplayDirectory) -> list[Order]:
     """The orders that still have to be carried out or recorded."""
     try:
         there = os.listdir(home.requeue)
@@ -124,7 +124,7 @@ def pending(home: Home) -> list[Order]:
     return [order for name in sorted(there) if name.endswith(_ORDER) and (order := _load(home, name)) is not None]
 
 
-def put_back(home: Home, wait: bool = True) -> list[Done]:
+def put_back(home: ReplayDirectory, wait: bool = True) -> list[Done]:
     """Carries out all orders. Without `wait`: none, while another process is at it."""
     if not pending(home):
         return []
@@ -135,7 +135,7 @@ def put_back(home: Home, wait: bool = True) -> list[Done]:
         return []
 
 
-def _carry_out(home: Home, order: Order) -> Done:
+def _carry_out(home: ReplayDirectory, order: Order) -> Done:
     try:
         order = _move(home, order)
     except OSError as error:
@@ -146,7 +146,7 @@ def _carry_out(home: Home, order: Order) -> Done:
     return Done(order, "")
 
 
-def _move(home: Home, order: Order) -> Order:
+def _move(home: ReplayDirectory, order: Order) -> Order:
     """Out of the quarantine, if it is still there, and durable at its new place. The order with that place."""
     source = os.path.join(home.quarantine, order.name)
     while os.path.lexists(source):
@@ -166,13 +166,13 @@ def _move(home: Home, order: Order) -> Order:
     return order
 
 
-def _elsewhere(home: Home, order: Order, to: bytes) -> Order:
+def _elsewhere(home: ReplayDirectory, order: Order, to: bytes) -> Order:
     """The place is taken: the order names another one before the file goes there."""
     place = free_name(os.path.join(home.replay_dir, to))
     return _write(home, order._replace(to=os.path.relpath(place, home.replay_dir)))
 
 
-def forget(home: Home, orders: Sequence[Order]) -> None:
+def forget(home: ReplayDirectory, orders: Sequence[Order]) -> None:
     """Removes these orders: each is recorded, or could not be carried out."""
     for order in orders:
         with suppress(FileNotFoundError):
@@ -182,7 +182,7 @@ def forget(home: Home, orders: Sequence[Order]) -> None:
 
 
 @contextmanager
-def _alone(home: Home, wait: bool = True) -> Iterator[None]:
+def _alone(home: ReplayDirectory, wait: bool = True) -> Iterator[None]:
     """No other process carries out orders meanwhile. Raises BlockingIOError where one does and we do not wait."""
     fd = os.open(home.requeue, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -192,18 +192,18 @@ def _alone(home: Home, wait: bool = True) -> Iterator[None]:
         os.close(fd)
 
 
-def _path(home: Home, name: bytes) -> bytes:
+def _path(home: ReplayDirectory, name: bytes) -> bytes:
     return os.path.join(home.requeue, sha256(name).hexdigest().encode() + _ORDER)
 
 
-def _write(home: Home, order: Order) -> Order:
+def _write(home: ReplayDirectory, order: Order) -> Order:
     told: dict[str, Any] = order._asdict()
     told |= {field: quote_from_bytes(told[field]) for field in ("name", "path", "to")}
     write_durably(_path(home, order.name), json.dumps(told, indent=2, sort_keys=True).encode() + b"\n")
     return order
 
 
-def _load(home: Home, name: bytes) -> Order | None:
+def _load(home: ReplayDirectory, name: bytes) -> Order | None:
     """The order in this file; None for what is none."""
     try:
         with open(os.path.join(home.requeue, name), "rb") as file:

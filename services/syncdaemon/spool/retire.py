@@ -17,7 +17,7 @@ import structlog
 
 from syncdaemon.base.disk import fsync_dir, make_dirs
 from syncdaemon.base.model import Held, Receipt
-from syncdaemon.spool.home import Home
+from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.moves import free_name, move, move_beside
 
 _BUCKET_SECONDS = 10.0
@@ -36,7 +36,7 @@ class Retired(NamedTuple):
 class Archive:
     """Moves delivered files to `archive/<day>/<path>`, where they stay."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: ReplayDirectory) -> None:
         self._home = home
 
     def retire(self, receipts: Sequence[Receipt]) -> Retired:
@@ -61,7 +61,7 @@ class Hold:
     clock that is set cannot shorten the hold.
     """
 
-    def __init__(self, home: Home, seconds: float) -> None:
+    def __init__(self, home: ReplayDirectory, seconds: float) -> None:
         self._home = home
         self.seconds = seconds
         self.count = 0
@@ -216,7 +216,7 @@ def _held_version(found: os.stat_result) -> bytes:
     return b"%d-%d-%d-" % (found.st_ino, found.st_mtime_ns, found.st_size)
 
 
-def _move_all(home: Home, receipts: Iterable[Receipt], target_of: Callable[[Receipt], bytes]) -> Retired:
+def _move_all(home: ReplayDirectory, receipts: Iterable[Receipt], target_of: Callable[[Receipt], bytes]) -> Retired:
     moved = 0
     kept: list[tuple[Receipt, str]] = []
     folders: set[bytes] = set()

@@ -13,11 +13,11 @@ from syncdaemon.base import packing
 from syncdaemon.base.errors import LanePaused
 from syncdaemon.link import Session
 from syncdaemon.stream.history import contents
-from syncdaemon.stream.stored import Stored
+from syncdaemon.stream.stored import StoredMessage
 from syncdaemon.stream.verdict import NO_MESSAGE, NO_STREAM
 
 
-async def message(session: Session, stream: str, seq: int) -> Stored | None:
+async def message(session: Session, stream: str, seq: int) -> StoredMessage | None:
     """The message at this sequence; None where there is none.
 
     Raises LinkDown; PermissionError where the server does not let us; LanePaused where it cannot now.
@@ -25,12 +25,12 @@ async def message(session: Session, stream: str, seq: int) -> Stored | None:
     return await _get(session, stream, {"seq": seq})
 
 
-async def _get(session: Session, stream: str, ask: dict[str, Any]) -> Stored | None:
+async def _get(session: Session, stream: str, ask: dict[str, Any]) -> StoredMessage | None:
     answer = await session.request_json(f"$JS.API.STREAM.MSG.GET.{stream}", ask)
     if answer is None:
         raise LanePaused(f"stream {stream}: nobody answers")
     if "message" in answer:
-        return Stored.from_api(answer["message"])
+        return StoredMessage.from_api(answer["message"])
     if answer.get("error", {}).get("err_code") in (NO_MESSAGE, NO_STREAM):
         return None
     raise LanePaused(f"stream {stream}: {answer.get('error', {}).get('description')}")

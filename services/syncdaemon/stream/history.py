@@ -15,9 +15,9 @@ from contextlib import aclosing
 from typing import Any
 
 from syncdaemon.base.errors import LanePaused
-from syncdaemon.base.model import Seen
+from syncdaemon.base.model import StoredHeaders
 from syncdaemon.link import Conversation, Heard, Session
-from syncdaemon.stream.stored import Stored, header_fields
+from syncdaemon.stream.stored import StoredMessage, header_fields
 from syncdaemon.stream.verdict import NO_MESSAGE
 
 _BATCH = 1_000
@@ -26,7 +26,7 @@ _FORGET_SECONDS = 60
 _SILENT_SECONDS = 15.0  # no message for so long: the server does not go on
 
 
-async def since(session: Session, stream: str, subject: str, first_seq: int) -> AsyncGenerator[Seen, None]:
+async def since(session: Session, stream: str, subject: str, first_seq: int) -> AsyncGenerator[StoredHeaders, None]:
     """The messages on `subject` (wildcards too) from sequence `first_seq` on that are there now, in order.
 
     Raises LinkDown; PermissionError where the server does not let us; LanePaused where it cannot now.
@@ -38,7 +38,7 @@ async def since(session: Session, stream: str, subject: str, first_seq: int) -> 
 
 async def contents(
     session: Session, stream: str, subject: str, first_seq: int
-) -> AsyncGenerator[tuple[Seen, bytes], None]:
+) -> AsyncGenerator[tuple[StoredHeaders, bytes], None]:
     """The same with the body of each."""
     async with aclosing(_read(session, stream, subject, first_seq, _BODIES, headers_only=False)) as messages:
         async for heard in messages:
@@ -47,7 +47,7 @@ async def contents(
 
 async def one_by_one(
     session: Session, stream: str, subject: str, first_seq: int
-) -> AsyncGenerator[tuple[Seen, bytes], None]:
+) -> AsyncGenerator[tuple[StoredHeaders, bytes], None]:
     """The same by a request for each: slower, and nobody's consumer. Raises as above."""
     seq = max(1, first_seq)
     while True:
@@ -57,8 +57,8 @@ async def one_by_one(
             return
         if answer is None or "message" not in answer:
             raise LanePaused(f"stream {stream}: its messages can't be read: {answer}")
-        found = Stored.from_api(answer["message"])
-        yield Seen(found.seq, found.subject, found.headers, len(found.data)), found.data
+        found = StoredMessage.from_api(answer["message"])
+        yield StoredHeaders(found.seq, found.subject, found.headers, len(found.data)), found.data
         seq = found.seq + 1
 
 
@@ -106,7 +106,7 @@ async def _next(conversation: Conversation, stream: str) -> Heard:
         raise LanePaused(f"stream {stream}: reading its messages does not go on") from None
 
 
-def _seen(heard: Heard) -> Seen:
+def _seen(heard: Heard) -> StoredHeaders:
     """The reply subject tells the sequence.
 
     `$JS.ACK.<stream>.<consumer>.<delivered>.<seq>.<consumer seq>.<time>.<pending>`, or eleven tokens and more, with
@@ -115,4 +115,6 @@ def _seen(heard: Heard) -> Seen:
     tokens = heard.reply.split(b".")
     fields = header_fields(heard.headers or b"")
     size = int(fields.get("Nats-Msg-Size", "0"))
-    return Seen(int(tokens[5 if len(tokens) == 9 else 7]), heard.subject.decode(errors="replace"), fields, size)
+    return StoredHeaders(
+        int(tokens[5 if len(tokens) == 9 else 7]), heard.subject.decode(errors="replace"), fields, size
+    )

@@ -12,7 +12,7 @@ from syncdaemon.base.model import Held
 from syncdaemon.link import Session
 from syncdaemon.stream.history import since
 from syncdaemon.stream.prepare import StreamInfo, look
-from syncdaemon.stream.stored import Stored
+from syncdaemon.stream.stored import StoredMessage
 from syncdaemon.stream.verdict import NO_MESSAGE
 
 _NEAR = 100_000  # sequences; what is further apart is not read through
@@ -84,7 +84,7 @@ async def _asked(session: Session, info: StreamInfo, held: Held) -> str | None:
         if answer.get("error", {}).get("err_code") != NO_MESSAGE:
             raise LanePaused(f"stream {info.name}: {answer.get('error')}")
         return None if held.seq > info.last_seq or not info.forgets else ""
-    stored = Stored.from_api(answer["message"])
+    stored = StoredMessage.from_api(answer["message"])
     told = (stored.headers.get("Edge-Sha256"), stored.headers.get("Nats-Msg-Id"))
     if held.sha256 not in told and sha256(stored.data).hexdigest() != held.sha256:
         return None

@@ -10,7 +10,7 @@ from syncdaemon.base import packing
 from syncdaemon.base.model import Content
 
 
-class Stored(NamedTuple):
+class StoredMessage(NamedTuple):
     """A message as the stream gives it back."""
 
     seq: int
@@ -19,7 +19,7 @@ class Stored(NamedTuple):
     data: bytes
 
     @classmethod
-    def from_api(cls, message: dict[str, Any]) -> Stored:
+    def from_api(cls, message: dict[str, Any]) -> StoredMessage:
         """From the `message` of a STREAM.MSG.GET answer (JetStream API v1: headers and data are base64)."""
         return cls(
             int(message["seq"]),

@@ -65,7 +65,7 @@ class Committed(NamedTuple):
     last_seq: int
 
 
-class Rejected(NamedTuple):
+class BatchRejected(NamedTuple):
     """Nothing of an atomic batch is stored. `barred`: the stream takes no batches at all."""
 
     detail: str
@@ -123,17 +123,17 @@ def judge(data: bytes, headers: bytes | None) -> Verdict:
     return Again("unreadable_answer", f"the server answered {data[:80]!r}", _LATER)
 
 
-def judge_batch(data: bytes, headers: bytes | None) -> Committed | Rejected | None:
+def judge_batch(data: bytes, headers: bytes | None) -> Committed | BatchRejected | None:
     """What the answer to a batch's commit (ADR-50) says; None where that is not certain."""
     if headers is not None and headers.startswith(NO_RESPONDERS):
-        return Rejected("no stream takes this subject now", False)
+        return BatchRejected("no stream takes this subject now", False)
     try:
         answer = json.loads(data)
     except (ValueError, RecursionError):
         return None
     match answer:
         case {"error": {"err_code": int(err_code), "description": str(text)}}:
-            return Rejected(f"{text} ({err_code})", err_code == _BATCHES_DISABLED)
+            return BatchRejected(f"{text} ({err_code})", err_code == _BATCHES_DISABLED)
         case {"stream": str(stream), "seq": int(seq), "batch": str(batch), "count": int(count)}:
             return Committed(stream, batch, count, seq)
     return None

@@ -8,6 +8,7 @@ from syncdaemon.check.diagnosis.facts import (
     BucketFacts,
     Facts,
     Folder,
+    Intended,
     LedgerFacts,
     LinkFacts,
     ReplayFacts,
@@ -15,7 +16,6 @@ from syncdaemon.check.diagnosis.facts import (
     ServerFacts,
     StreamFacts,
     SyncFacts,
-    Wanted,
 )
 from syncdaemon.check.diagnosis.finding import Finding, Level, ok, warning
 from syncdaemon.check.diagnosis.link import judge_account, judge_clock, judge_link, judge_rights
@@ -35,7 +35,7 @@ __all__ = [
     "ServerFacts",
     "StreamFacts",
     "SyncFacts",
-    "Wanted",
+    "Intended",
     "judge",
 ]
 
@@ -57,7 +57,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
     yield from judge_work(facts.replay, facts.ledger)
 
 
-def _site(wanted: Wanted) -> Finding:
+def _site(wanted: Intended) -> Finding:
     if wanted.site_by_hostname:
         said = "named after the host, whose name may change: then subjects and ledger change with it"
         return warning("site", said, "set SITE")

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Intended:
     """What the settings ask for. `hold` and `rescan` in seconds; `created`: what `run` makes of a missing stream."""
 
     site_by_hostname: bool = False
@@ -156,7 +156,7 @@ class LedgerFacts:
 class Facts:
     """Everything."""
 
-    wanted: Wanted
+    wanted: Intended
     server: ServerFacts
     replay: ReplayFacts
     ledger: LedgerFacts

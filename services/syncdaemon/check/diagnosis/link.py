@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from syncdaemon.base.units import duration_in_words, size_in_words
-from syncdaemon.check.diagnosis.facts import LinkFacts, Rights, ServerFacts, Wanted
+from syncdaemon.check.diagnosis.facts import Intended, LinkFacts, Rights, ServerFacts
 from syncdaemon.check.diagnosis.finding import Finding, failure, ok, warning
 
 _SOON = 14.0  # days that a certificate should still be valid
@@ -37,7 +37,7 @@ def _tls(link: LinkFacts) -> Finding:
     return warning("tls", "none: evidence and login go in the clear", "use a tls:// URL, or NATS_TLS_CA")
 
 
-def judge_rights(rights: Rights, wanted: Wanted) -> Iterator[Finding]:
+def judge_rights(rights: Rights, wanted: Intended) -> Iterator[Finding]:
     """What the server lets us do, each tried in a way that changes nothing."""
     name = wanted.stream_name
     if rights.create is not None:

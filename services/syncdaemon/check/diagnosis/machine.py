@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from syncdaemon.base.units import duration_in_words, size_in_words
-from syncdaemon.check.diagnosis.facts import Folder, LedgerFacts, ReplayFacts, Wanted
+from syncdaemon.check.diagnosis.facts import Folder, Intended, LedgerFacts, ReplayFacts
 from syncdaemon.check.diagnosis.finding import Finding, failure, ok, warning
 
 _CLOCK = 1.0  # seconds that the file system's clock may differ
@@ -30,7 +30,7 @@ def judge_folder(name: str, setting: str, folder: Folder, min_free: int, pauses:
         yield ok(f"{name}_space", free)
 
 
-def judge_replay(replay: ReplayFacts, wanted: Wanted) -> Iterator[Finding]:
+def judge_replay(replay: ReplayFacts, wanted: Intended) -> Iterator[Finding]:
     """The replay directory's file system, and whether we can see what is dropped there."""
     if replay.folder.problem:
         return
@@ -59,7 +59,7 @@ def _leases(replay: ReplayFacts) -> Finding:
     return ok("leases", "a file that somebody has open for writing is known")
 
 
-def _watch(replay: ReplayFacts, wanted: Wanted) -> Finding:
+def _watch(replay: ReplayFacts, wanted: Intended) -> Finding:
     scans = f"files are found by the scan every {duration_in_words(wanted.rescan)}"
     if replay.watch:
         remedy = "raise fs.inotify.max_user_watches or fs.inotify.max_user_instances (sysctl)"

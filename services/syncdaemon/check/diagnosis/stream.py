@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from math import isinf
 
 from syncdaemon.base.units import duration_in_words, size_in_words
-from syncdaemon.check.diagnosis.facts import BucketFacts, LinkFacts, StreamFacts, SyncFacts, Wanted
+from syncdaemon.check.diagnosis.facts import BucketFacts, Intended, LinkFacts, StreamFacts, SyncFacts
 from syncdaemon.check.diagnosis.finding import Finding, failure, ok, warning
 
 _NEARLY_FULL = 0.9
@@ -14,7 +14,7 @@ _DEFAULT_SYNC = 120.0  # seconds between two syncs of a server that was told not
 _SPARE = 30.0  # seconds that a hold should be longer than that
 
 
-def judge_stream(stream: StreamFacts | None, link: LinkFacts, wanted: Wanted) -> Iterator[Finding]:
+def judge_stream(stream: StreamFacts | None, link: LinkFacts, wanted: Intended) -> Iterator[Finding]:
     """Whether it is there, takes our messages, and keeps them."""
     if stream is None:
         return
@@ -43,7 +43,7 @@ def judge_stream(stream: StreamFacts | None, link: LinkFacts, wanted: Wanted) ->
         yield _deny_delete(stream)
 
 
-def _subject(stream: StreamFacts, wanted: Wanted) -> Finding:
+def _subject(stream: StreamFacts, wanted: Intended) -> Finding:
     subjects = ", ".join(stream.config.get("subjects") or ()) or "no subject"
     if stream.captured:
         return ok("subject", f"{wanted.subject} is captured ({subjects})")
@@ -73,7 +73,7 @@ def _retention(stream: StreamFacts) -> Finding:
     return warning("retention", said, remedy)
 
 
-def _dedupe(stream: StreamFacts, wanted: Wanted) -> Finding:
+def _dedupe(stream: StreamFacts, wanted: Intended) -> Finding:
     limits = stream.config.get("retention", "limits") == "limits"
     if isinf(stream.horizon) and wanted.per_digest:
         return ok("dedupe", "an outage of any length makes no second copy")
@@ -97,7 +97,7 @@ def _max_age(stream: StreamFacts) -> Finding:
     return warning("max_age", said, "see that its readers are never away for so long, or remove max_age")
 
 
-def _discard(stream: StreamFacts, wanted: Wanted) -> Finding:
+def _discard(stream: StreamFacts, wanted: Intended) -> Finding:
     config = stream.config
     if config.get("discard", "old") == "new":
         return ok("discard", "new: a full stream refuses, and the files wait")
@@ -141,7 +141,7 @@ def _storage(stream: StreamFacts) -> Finding:
     return failure("storage", said, "create a stream with file storage, and name it as SYNC_STREAM")
 
 
-def _persist_mode(stream: StreamFacts, wanted: Wanted) -> Finding:
+def _persist_mode(stream: StreamFacts, wanted: Intended) -> Finding:
     if stream.config.get("persist_mode", "default") in ("default", ""):
         return ok("persist_mode", "default: written before it is acknowledged")
     said = "async: acknowledged before it is written, so a crash of the server loses messages"
@@ -166,7 +166,7 @@ def _deny_delete(stream: StreamFacts) -> Finding:
     return warning("deny_delete", "no: whoever may use the API can delete evidence", "set deny_delete on the stream")
 
 
-def judge_sync(sync: SyncFacts | None, link: LinkFacts, wanted: Wanted) -> Iterator[Finding]:
+def judge_sync(sync: SyncFacts | None, link: LinkFacts, wanted: Intended) -> Iterator[Finding]:
     """Whether a delivered file is held for as long as the server may lose it in a power cut."""
     if sync is not None and sync.problem:
         yield warning("sync", f"NATS_MONITOR_URL: {sync.problem}", "name the monitoring address of NATS_URL's server")
@@ -177,7 +177,7 @@ def judge_sync(sync: SyncFacts | None, link: LinkFacts, wanted: Wanted) -> Itera
         yield _hold(sync, wanted)
 
 
-def _hold(sync: SyncFacts | None, wanted: Wanted) -> Finding:
+def _hold(sync: SyncFacts | None, wanted: Intended) -> Finding:
     hold = f"SYNC_HOLD_SECONDS={wanted.hold:g}"
     if sync is not None and sync.always:
         right = "is right" if not wanted.hold else "is not needed, 0 is right"
@@ -194,7 +194,7 @@ def _hold(sync: SyncFacts | None, wanted: Wanted) -> Finding:
     return warning("sync", said, f"set SYNC_HOLD_SECONDS={interval + _SPARE:g}, or sync_interval: always at the server")
 
 
-def judge_bucket(bucket: BucketFacts | None, wanted: Wanted) -> Iterator[Finding]:
+def judge_bucket(bucket: BucketFacts | None, wanted: Intended) -> Iterator[Finding]:
     """Whether files too large for a message have where to go."""
     if bucket is None:
         return

@@ -7,17 +7,17 @@ import os
 from contextlib import suppress
 
 from syncdaemon.base.units import max_age_text, size_text
-from syncdaemon.check.diagnosis import Facts, Finding, Wanted, judge
+from syncdaemon.check.diagnosis import Facts, Finding, Intended, judge
 from syncdaemon.check.doctor import evidence, machine, server
 from syncdaemon.settings import Loaded, Settings, parts
-from syncdaemon.spool.home import Home
+from syncdaemon.spool.home import ReplayDirectory
 
 
 async def examine(loaded: Loaded) -> list[Finding]:
     """Every finding, in the order of a file's way. As root with the rights of the daemon's user, if that is another."""
     settings = loaded.settings
     with suppress(OSError):  # no daemon has run here yet
-        Home(os.fsencode(settings.sync_replay_dir.absolute())).act_as_owner()
+        ReplayDirectory(os.fsencode(settings.sync_replay_dir.absolute())).act_as_owner()
     facts = Facts(
         _wanted(loaded),
         await server.look(settings),
@@ -27,9 +27,9 @@ async def examine(loaded: Loaded) -> list[Finding]:
     return list(judge(facts))
 
 
-def _wanted(loaded: Loaded) -> Wanted:
+def _wanted(loaded: Loaded) -> Intended:
     settings = loaded.settings
-    return Wanted(
+    return Intended(
         site_by_hostname=loaded.sources["SITE"] == "default",
         stream_name=settings.sync_stream,
         subject=settings.subject_for("*"),

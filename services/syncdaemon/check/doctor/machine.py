@@ -20,7 +20,7 @@ from syncdaemon.base.disk import is_locked
 from syncdaemon.check.diagnosis import Folder, ReplayFacts
 from syncdaemon.settings import Settings
 from syncdaemon.spool import settle
-from syncdaemon.spool.home import NAME, Home, clock_offset_ns
+from syncdaemon.spool.home import NAME, ReplayDirectory, clock_offset_ns
 from syncdaemon.spool.quarantine import names
 
 _MOST = 100_000  # files that are looked at; where there are more, that is said
@@ -38,7 +38,7 @@ class _Waiting(NamedTuple):
 
 def look(settings: Settings) -> ReplayFacts:
     """Everything about the replay directory and its file system."""
-    home = Home(os.fsencode(os.path.abspath(settings.sync_replay_dir)))
+    home = ReplayDirectory(os.fsencode(os.path.abspath(settings.sync_replay_dir)))
     folder = look_at_folder(home.replay_dir)
     if folder.problem:
         return ReplayFacts(folder)
@@ -101,7 +101,7 @@ def _leases(fd: int) -> str:
     return ""
 
 
-def _unmovable(home: Home, mounts: list[bytes]) -> str | None:
+def _unmovable(home: ReplayDirectory, mounts: list[bytes]) -> str | None:
     """Why a rename from the replay directory to our own folders does not work; None before there are any."""
     if not os.path.isdir(home.path):
         return None
@@ -187,7 +187,7 @@ def _waiting(root: bytes) -> _Waiting:
     return _Waiting(files, now - oldest, folders, True)
 
 
-def _quarantined(home: Home) -> int:
+def _quarantined(home: ReplayDirectory) -> int:
     try:
         return len(names(home))
     except OSError:

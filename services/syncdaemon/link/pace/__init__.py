@@ -1,6 +1,6 @@
 """How much may be under way on the link, and how long to wait. Pure; the time is an argument."""
 
-from syncdaemon.link.pace.bucket import Bucket
+from syncdaemon.link.pace.bucket import TokenBucket
 from syncdaemon.link.pace.patience import ANSWER_SECONDS, overdue, retry_delay
 from syncdaemon.link.pace.steps import Step, batch
 from syncdaemon.link.pace.window import MAX_BYTES, MAX_MESSAGES, Window
@@ -9,8 +9,8 @@ __all__ = [
     "ANSWER_SECONDS",
     "MAX_BYTES",
     "MAX_MESSAGES",
-    "Bucket",
     "Step",
+    "TokenBucket",
     "Window",
     "batch",
     "overdue",

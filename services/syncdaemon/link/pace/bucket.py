@@ -9,7 +9,7 @@ DEPTH_SECONDS = 0.2  # of what was not sent in time and may be made up for
 _NO_TIME = 1e-6  # seconds: less is the rounding of a clock that has run for long
 
 
-class Bucket:
+class TokenBucket:
     """A token bucket that may be overdrawn by one message, which the next ones have to wait for.
 
     Over any time it lets through `rate` bytes a second, and at most its depth and one message beyond that.

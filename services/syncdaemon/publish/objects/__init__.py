@@ -24,7 +24,7 @@ from syncdaemon.publish.objects import resume
 from syncdaemon.publish.objects.bucket import Bucket, Halt, keeps_all
 from syncdaemon.publish.objects.janitor import tidy
 from syncdaemon.publish.objects.source import Changed, Source
-from syncdaemon.publish.objects.upload import Kept, Upload
+from syncdaemon.publish.objects.upload import Upload, UploadState
 from syncdaemon.stream import object_format
 from syncdaemon.stream.object_format import Meta
 
@@ -45,7 +45,7 @@ class ObjectsSettings:
     replicas: int
 
 
-class Watcher(Protocol):
+class UploadWatcher(Protocol):
     """Is told what happens, for metrics."""
 
     def answered(self, latencies: Sequence[float], size: int) -> None:
@@ -66,12 +66,12 @@ class Progress(NamedTuple):
 class Objects:
     """Makes objects of files. `chunk`: the largest chunk to cut them into; a slow link makes them smaller."""
 
-    def __init__(self, settings: ObjectsSettings, watcher: Watcher) -> None:
+    def __init__(self, settings: ObjectsSettings, watcher: UploadWatcher) -> None:
         self._settings = settings
         self._watcher = watcher
         self._thread = ThreadPoolExecutor(1, "objects")
         self._bucket: Bucket | None = None
-        self._kept: Kept | None = None
+        self._kept: UploadState | None = None
         self._under_way: tuple[Content, Upload] | None = None
         self._tidied_at: float | None = None
         self._resume_at = 0.0
@@ -169,10 +169,10 @@ class Objects:
         counts = await asyncio.gather(*map(bucket.count, nuids))
         return max(zip(sizes, counts, strict=True), key=lambda begun: begun[0] * begun[1])[0]
 
-    def _keep(self, nuid: str, size: int, content: Content) -> Kept:
+    def _keep(self, nuid: str, size: int, content: Content) -> UploadState:
         """What is remembered of this upload, as far as it is of this version of the file."""
         if self._kept is None or self._kept.nuid != nuid:
-            self._kept = Kept(nuid, size, content.stamp)
+            self._kept = UploadState(nuid, size, content.stamp)
         elif self._kept.stamp != content.stamp:
             self._kept.stamp = content.stamp
             self._kept.marks = {}  # an abandoned read may still write to the old ones

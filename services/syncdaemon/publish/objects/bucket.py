@@ -15,7 +15,7 @@ from syncdaemon.publish.objects import resume
 from syncdaemon.publish.objects.resume import Found
 from syncdaemon.stream import object_format, verdict
 from syncdaemon.stream.object_format import Chunk, Meta
-from syncdaemon.stream.stored import Stored
+from syncdaemon.stream.stored import StoredMessage
 
 _IMPOSSIBLE = "no.stream"  # no stream's name has a dot
 _SOON, _LATER = 1.0, 30.0
@@ -108,7 +108,7 @@ class Bucket:
         message = await self._last(object_format.chunk_subject(nuid))
         if message is None:
             return None
-        stored = Stored.from_api(message)
+        stored = StoredMessage.from_api(message)
         name = stored.headers.get("Edge-Object", "").removeprefix(f"{object_format.BUCKET}/")
         return Last(stored.seq, stored.headers.get("Nats-Msg-Id", ""), name, _time(message["time"]))
 
@@ -117,7 +117,7 @@ class Bucket:
         message = await self._last(object_format.meta_subject(name))
         if message is None:
             return None
-        stored = Stored.from_api(message)
+        stored = StoredMessage.from_api(message)
         return Meta.decode(stored.data, stored.seq)
 
     async def _last(self, subject: str) -> dict[str, Any] | None:

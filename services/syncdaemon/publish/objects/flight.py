@@ -14,7 +14,7 @@ MAX_BYTES = 16 << 20
 """Of chunks in flight: what is sent twice after a cut, at most; on a long and fast link what twice fills it."""
 
 
-class Flight:
+class ChunkFlight:
     """Sends chunks from `number` on, behind the one at sequence `after`, and hears what became of them.
 
     `next`: every chunk before it is stored, the last one at `seq`. `trouble`: the first answer that was none of a

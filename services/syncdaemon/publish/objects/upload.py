@@ -14,7 +14,7 @@ import structlog
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.base.model import Stamp
 from syncdaemon.publish.objects.bucket import Bucket, Halt, halt
-from syncdaemon.publish.objects.flight import Flight
+from syncdaemon.publish.objects.flight import ChunkFlight
 from syncdaemon.publish.objects.resume import GoOn, decide
 from syncdaemon.publish.objects.source import Changed, Marks, Piece, Source
 from syncdaemon.stream import verdict
@@ -32,7 +32,7 @@ InThread = Callable[..., asyncio.Future[Any]]
 
 
 @dataclass
-class Kept:
+class UploadState:
     """What the process remembers of an upload between two attempts: all of it can be lost. `size`: of a chunk."""
 
     nuid: str
@@ -52,7 +52,7 @@ class Upload:
         source: Source,
         meta: Meta,
         size: int,
-        kept: Kept,
+        kept: UploadState,
         in_thread: InThread,
         stored: Callable[[int], None],
     ) -> None:
@@ -132,7 +132,7 @@ class Upload:
         """Sends what is missing; False where the bucket has to be looked at again."""
         self._kept.generation = max(self._kept.generation, plan.generation)
         self.at = plan.number * self._size
-        flight = Flight(self._bucket.session, plan.number, plan.seq, self._arrived)
+        flight = ChunkFlight(self._bucket.session, plan.number, plan.seq, self._arrived)
         try:
             await self._fly(flight)
         except (Changed, OSError) as error:
@@ -142,7 +142,7 @@ class Upload:
             raise
         return self._settle(flight, plan.number)
 
-    async def _fly(self, flight: Flight) -> None:
+    async def _fly(self, flight: ChunkFlight) -> None:
         """All chunks from the flight's next on, in order; the first alone, to see whether the others are welcome."""
         first = number = flight.next
         async with aclosing(self._ahead(flight)) as ahead:
@@ -160,7 +160,7 @@ class Upload:
                     break
         await flight.landed()
 
-    async def _ahead(self, flight: Flight) -> AsyncGenerator[list[Piece], None]:
+    async def _ahead(self, flight: ChunkFlight) -> AsyncGenerator[list[Piece], None]:
         """All chunks from the flight's next on, a few at a time; the next ones are read meanwhile."""
         reads = deque(self._read(flight) for _ in range(_READS_AHEAD))
         try:
@@ -172,7 +172,7 @@ class Upload:
                 if not read.cancel():
                     read.exception()  # the one before it had it as well
 
-    def _read(self, flight: Flight) -> asyncio.Future[list[Piece]]:
+    def _read(self, flight: ChunkFlight) -> asyncio.Future[list[Piece]]:
         count = max(1, min(_READ_CHUNKS, _READ_BYTES // self._size))
         needed = flight.next * self._size
         return self._in_thread(self._source.chunks, self._size, count, needed)
@@ -181,7 +181,7 @@ class Upload:
         self.at += size
         self._stored(size)
 
-    def _settle(self, flight: Flight, began: int) -> bool:
+    def _settle(self, flight: ChunkFlight, began: int) -> bool:
         """What became of the chunks that were sent."""
         strays = flight.strays
         self._kept.strays += strays

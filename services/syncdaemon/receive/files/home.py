@@ -19,7 +19,7 @@ _LOCK = b"lock"
 log = structlog.get_logger(__name__)
 
 
-class Home:
+class ReceiveDirectory:
     """`root` is the directory, `fd` the same opened. Several workers may have one at the same time."""
 
     def __init__(self, root: bytes) -> None:

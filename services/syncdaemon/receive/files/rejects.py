@@ -8,14 +8,14 @@ from hashlib import sha256
 
 from syncdaemon.base.disk import fsync_dir, write_durably
 from syncdaemon.receive.files.draft import Draft
-from syncdaemon.receive.files.home import Home
+from syncdaemon.receive.files.home import ReceiveDirectory
 from syncdaemon.receive.incoming import Item, Rejected
 from syncdaemon.stream.stored import header_fields
 
 SIDECAR = b".reason.json"
 
 
-def set_aside(home: Home, item: Item, rejected: Rejected, draft: Draft | None) -> None:
+def set_aside(home: ReceiveDirectory, item: Item, rejected: Rejected, draft: Draft | None) -> None:
     """Keeps the message's body, or the draft of its large file. Durable when it returns. Raises OSError.
 
     The name is the message's own, so a second delivery leaves the same.
@@ -30,7 +30,7 @@ def set_aside(home: Home, item: Item, rejected: Rejected, draft: Draft | None) -
     fsync_dir(home.rejected)
 
 
-def _write_over(home: Home, target: bytes, data: bytes) -> None:
+def _write_over(home: ReceiveDirectory, target: bytes, data: bytes) -> None:
     draft = home.draft_name()  # another worker may be at the same message
     write_durably(draft, data)
     os.rename(draft, target)

@@ -10,10 +10,10 @@ from functools import partial
 from syncdaemon.receive.files import places
 from syncdaemon.receive.files.draft import Draft, Unfit
 from syncdaemon.receive.files.folders import Folders, NotDurable
-from syncdaemon.receive.files.home import Home
+from syncdaemon.receive.files.home import ReceiveDirectory
 from syncdaemon.receive.files.places import Taken
 from syncdaemon.receive.files.rejects import set_aside
-from syncdaemon.receive.incoming import DISK_FULL, WRITE_ERROR, Item, Kept, Outcome, Rejected, Retry, Wanted
+from syncdaemon.receive.incoming import DISK_FULL, WRITE_ERROR, Item, Outcome, Placed, Rejected, Retry, Wanted
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)  # the file system does not take such a name
@@ -37,7 +37,7 @@ class Store:
     Every call may take its time, so they belong into threads; any number may go on at once.
     """
 
-    def __init__(self, home: Home, min_free: int) -> None:
+    def __init__(self, home: ReceiveDirectory, min_free: int) -> None:
         self._home = home
         self._min_free = min_free
 
@@ -130,7 +130,7 @@ class Store:
 def _look(folders: Folders, job: _Job, wanted: Wanted) -> Outcome | None:
     folder, _ = folders.open(wanted)
     _, there = places.spot(folder, wanted)
-    return Kept("unchanged", wanted.size) if there else None
+    return Placed("unchanged", wanted.size) if there else None
 
 
 def _complete(job: _Job, wanted: Wanted) -> None:
@@ -148,8 +148,8 @@ def _place(folders: Folders, job: _Job, wanted: Wanted) -> Outcome:
     folder, straight = folders.open(wanted)
     name = places.link(job.draft.path, folder, wanted)
     if name is None:
-        return Kept("unchanged", wanted.size)
-    return Kept("written" if straight and name == wanted.path[-1] else "beside", wanted.size)
+        return Placed("unchanged", wanted.size)
+    return Placed("written" if straight and name == wanted.path[-1] else "beside", wanted.size)
 
 
 def trouble(error: OSError) -> Retry:

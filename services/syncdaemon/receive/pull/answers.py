@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.link import Link, frame
-from syncdaemon.receive.pull.hands import Held
+from syncdaemon.receive.pull.hands import Unanswered
 
 ACK = b"+ACK"
 IN_PROGRESS = b"+WPI"  # ADR-15: the ack_wait begins anew
@@ -18,7 +18,7 @@ _SILENT_SECONDS = 4.0  # until an answer counts as ignored; less than what the l
 class Answer(NamedTuple):
     """What is said about a message."""
 
-    held: Held
+    held: Unanswered
     body: bytes
 
 
@@ -80,7 +80,7 @@ async def give(link: Link, answers: Sequence[Answer]) -> list[bool]:
     return [confirmed.get(at, False) for at in range(len(answers))]
 
 
-async def in_progress(link: Link, messages: Sequence[Held]) -> None:
+async def in_progress(link: Link, messages: Sequence[Unanswered]) -> None:
     """Tells the server that these are being worked on; without a connection nothing is told."""
     session = link.session
     if session is None or not messages:

@@ -15,7 +15,7 @@ from syncdaemon.receive.incoming import Arrival, Item
 log = structlog.get_logger(__name__)
 
 
-class Held:
+class Unanswered:
     """One message. `reply` is that of its newest delivery."""
 
     __slots__ = ("beat", "item", "reply", "since")
@@ -31,8 +31,8 @@ class Hands:
 
     def __init__(self, delivered: Callable[[int], None]) -> None:
         self._delivered = delivered
-        self._held: dict[tuple[int, int], Held] = {}
-        self._waiting: deque[Held] = deque()
+        self._held: dict[tuple[int, int], Unanswered] = {}
+        self._waiting: deque[Unanswered] = deque()
         self._some = asyncio.Event()
         self._fewer = asyncio.Event()
         self.bytes = 0
@@ -53,21 +53,21 @@ class Hands:
         if (held := self._held.get(key)) is not None:
             held.reply, held.beat = arrival.reply, time.monotonic()
             return
-        held = Held(Item(arrival, delivery, incoming.read(arrival.headers)), time.monotonic())
+        held = Unanswered(Item(arrival, delivery, incoming.read(arrival.headers)), time.monotonic())
         self._held[key] = held
         self.bytes += len(arrival.data)
         self.objects += held.item.is_object
         self._waiting.append(held)
         self._some.set()
 
-    async def next(self, most: int) -> list[Held]:
+    async def next(self, most: int) -> list[Unanswered]:
         """What has arrived and waits, up to so many, oldest first; at least one."""
         while not self._waiting:
             self._some.clear()
             await self._some.wait()
         return [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
 
-    def release(self, done: Iterable[Held]) -> None:
+    def release(self, done: Iterable[Unanswered]) -> None:
         """These are answered."""
         for held in done:
             delivery = held.item.delivery
@@ -81,11 +81,11 @@ class Hands:
         self._fewer.clear()
         await self._fewer.wait()
 
-    def all(self) -> list[Held]:
+    def all(self) -> list[Unanswered]:
         """Everything that is held."""
         return list(self._held.values())
 
-    def due(self, seconds: float) -> list[Held]:
+    def due(self, seconds: float) -> list[Unanswered]:
         """What the server has not been told of for so long. It counts as told now."""
         now = time.monotonic()
         due = [held for held in self._held.values() if now - held.beat >= seconds]
