@@ -12,6 +12,7 @@ from syncdaemon.check.diagnosis import (
     Facts,
     Finding,
     Folder,
+    Intended,
     LedgerFacts,
     LinkFacts,
     ReplayFacts,
@@ -19,7 +20,6 @@ from syncdaemon.check.diagnosis import (
     ServerFacts,
     StreamFacts,
     SyncFacts,
-    Intended,
     judge,
 )
 

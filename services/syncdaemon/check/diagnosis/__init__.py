@@ -27,6 +27,7 @@ __all__ = [
     "Facts",
     "Finding",
     "Folder",
+    "Intended",
     "LedgerFacts",
     "Level",
     "LinkFacts",
@@ -35,7 +36,6 @@ __all__ = [
     "ServerFacts",
     "StreamFacts",
     "SyncFacts",
-    "Intended",
     "judge",
 ]
 
