@@ -77,7 +77,7 @@ class Witness:
     def progress(self, daemon: Daemon) -> None:
         """One sample of the depth."""
         self.samples += 1
-        self.exact += daemon.spool.backlog.depth + self.acknowledged_files == self._files
+        self.exact += daemon.spool.depth + self.acknowledged_files == self._files
 
     def result(self, began: Cost) -> Result:
         """What was measured, of a drain that began then."""

@@ -84,7 +84,7 @@ def drain(
             if (upload := daemon.objects.progress) is not None:
                 size += upload.stored
             rate = decimal(int(size / max(0.1, time.monotonic() - began)))
-            bar.update(files, completed=done, total=done + daemon.spool.backlog.depth, size=decimal(size), rate=rate)
+            bar.update(files, completed=done, total=done + daemon.spool.depth, size=decimal(size), rate=rate)
 
         loaded.settings.check_files()
 

@@ -79,7 +79,7 @@ class Daemon:
 
     def _live(self) -> Gauges:
         return Gauges(
-            queue_depth=lambda: self.spool.backlog.depth,
+            queue_depth=lambda: self.spool.depth,
             link_status=lambda: int(self.link.proved()),
             in_doubt=lambda: self.report.in_doubt(),
             held=lambda: self.spool.hold.count,
@@ -215,9 +215,9 @@ class Daemon:
             progress(self)
             if self.spool.problem:
                 raise SettingsError(self.spool.problem)
-            if self.spool.backlog.wants_scan or (self.spool.backlog.idle and not self.spool.backlog.complete):
+            if self.spool.wants_scan:
                 await self._scan()
-            elif self.spool.backlog.idle and not self._held_unseen():
+            elif self.spool.idle and not self._held_unseen():
                 return
             await asyncio.sleep(0.01)
 
@@ -234,13 +234,13 @@ class Daemon:
     def _late(self) -> Exception:
         if self.link.connects:
             why = self.lane.paused or self.objects.paused or self.ledger.problem or "stopped, or out of time"
-            return TimeoutError(f"{self.spool.backlog.depth} files left; {why}")
+            return TimeoutError(f"{self.spool.depth} files left; {why}")
         return ConnectTimeout(f"NATS_URL: no connection: {self.link.problem}")
 
     async def _expire(self) -> None:
         while True:
             await asyncio.sleep(_EXPIRE_SECONDS)
-            if self.spool.scanned.is_set() and not self.spool.backlog.depth and self.delivery.idle:
+            if self.spool.lookout.scanned.is_set() and not self.spool.depth and self.delivery.idle:
                 self.publisher.nothing_waits()
             due = self.spool.hold.next_expiry()
             if due is not None and due <= time.monotonic() and self.lane.trusted and self.link.proved():

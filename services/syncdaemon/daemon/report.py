@@ -63,31 +63,34 @@ class Report:
 
     def in_doubt(self) -> int:
         """Files that were sent and not answered, and are still there."""
-        return sum(map(self._spool.backlog.waits, self._publisher.in_doubt))
+        queue = self._spool.queue
+        return sum(map(queue.waits, self._publisher.in_doubt))
 
     def checks(self) -> dict[str, Check]:
         """Every check of health by its name."""
-        link, backlog = self._link, self._spool.backlog
-        scanned = self._spool.scanned.is_set() and not self._spool.problem
+        link, spool = self._link, self._spool
+        scanned = spool.lookout.scanned.is_set() and not spool.problem
+        unread, stuck, refused = self._unread(), spool.retirement.stuck, spool.quarantine.count
         return {
             "link": Check(link.proved(), link.problem or "the server answers"),
             "lane": Check(not self._publisher.lane.paused, self._publisher.lane.paused or "open"),
             "objects": Check(not self._large_pause, self._large_pause or "open"),
-            "scanned": Check(scanned, self._spool.problem or f"{backlog.depth} files wait"),
+            "scanned": Check(scanned, spool.problem or f"{spool.depth} files wait"),
             "ledger": Check(not self._ledger.problem, self._ledger.problem or f"row {self._ledger.head.n}"),
-            "folders": Check(not self._spool.unread, self._unread() or "all can be read"),
-            "retired": Check(not self._spool.stuck, self._spool.stuck or "delivered files are moved out of the way"),
-            "quarantine": Check(not self._spool.quarantine.count, f"{self._spool.quarantine.count} refused files"),
+            "folders": Check(not unread, unread or "all can be read"),
+            "retired": Check(not stuck, stuck or "delivered files are moved out of the way"),
+            "quarantine": Check(not refused, f"{refused} refused files"),
         }
 
     def _unread(self) -> str:
-        spool = self._spool
-        return f"{spool.unread} folders or files can't be looked at: {spool.unread_one}" if spool.unread else ""
+        unseen = self._spool.lookout.unseen
+        return f"{unseen.unread} folders or files can't be looked at: {unseen.unread_one}" if unseen.unread else ""
 
     @property
     def _large_pause(self) -> str:
         """Why the bucket takes nothing, while there is something for it."""
-        waits = self._spool.backlog.any_large or self._objects.progress is not None
+        queue = self._spool.queue
+        waits = queue.any_large or self._objects.progress is not None
         return self._objects.paused if waits else ""
 
     def _upload(self) -> dict[str, str | int] | None:
@@ -97,6 +100,7 @@ class Report:
 
     def status(self) -> dict[str, Any]:
         """What `syncdaemon status` shows."""
+        spool = self._spool
         return {
             "site": self._settings.site,
             "version": __version__,
@@ -112,8 +116,8 @@ class Report:
             "dedupe_horizon_seconds": self._publisher.lane.horizon if isfinite(self._publisher.lane.horizon) else "any",
             "paused": self._publisher.lane.paused or self._large_pause or self._ledger.problem,
             "upload": self._upload(),
-            "queue_depth": self._spool.backlog.depth,
-            "oldest_file_age_seconds": round(self._spool.oldest_age(), 3),
+            "queue_depth": spool.depth,
+            "oldest_file_age_seconds": round(spool.oldest_age(), 3),
             "bandwidth_bps": round(self._bandwidth()),
             "bwlimit_bytes_per_second": self._link.limit.rate if isfinite(self._link.limit.rate) else "off",
             "published_files": self.delivered - self.duplicates,
@@ -121,11 +125,11 @@ class Report:
             "duplicates": self.duplicates,
             "refused": self.refused,
             "in_doubt_files": self.in_doubt(),
-            "held_files": self._spool.hold.count,
-            "quarantined_files": self._spool.quarantine.count,
-            "ignored_entries": self._spool.odd,
+            "held_files": spool.hold.count,
+            "quarantined_files": spool.quarantine.count,
+            "ignored_entries": spool.lookout.unseen.odd,
             "ledger_rows": self._ledger.head.n,
             "last_receipt": self.last_receipt,
-            "replay_dir": os.fsdecode(self._spool.settings.replay_dir),
+            "replay_dir": os.fsdecode(spool.settings.replay_dir),
             "ledger_dir": str(self._ledger.folder),
         }
