@@ -18,19 +18,32 @@ import structlog
 
 from syncdaemon import __version__
 from syncdaemon.base.errors import ConnectTimeout, SettingsError
-from syncdaemon.base.model import Content, Receipt, Refusal, Row, Stamp
+from syncdaemon.base.model import Content, Receipt, Refusal, Stamp
 from syncdaemon.base.tasks import background, finish
 from syncdaemon.daemon.metrics import Gauges, Metrics
 from syncdaemon.daemon.report import Report
 from syncdaemon.deliver import Delivery, Recorded
 from syncdaemon.deliver.resend import Recheck
-from syncdaemon.ledger import Entry, Ledger, now_text, open_attempts
+from syncdaemon.ledger import Ledger, Newest, now_text, open_attempts
+from syncdaemon.ledger.rows import (
+    DUPLICATE,
+    HELD_LOST,
+    PUBLISHED,
+    Entry,
+    closed,
+    link_down,
+    link_up,
+    opened,
+    requeued,
+    valid_receipts,
+)
 from syncdaemon.link import STOPPED, Link, Session
 from syncdaemon.publish import Lane, Publisher
 from syncdaemon.publish.objects import Objects
 from syncdaemon.publish.recent import Recent
 from syncdaemon.settings import Settings, parts
 from syncdaemon.spool import Spool
+from syncdaemon.spool.requeue import Order
 from syncdaemon.stream.presence import lost
 from syncdaemon.web.server import Views, Web
 
@@ -107,13 +120,11 @@ class Daemon:
         _spare_the_collector()
         self.spool.open()
         try:
-            recent: list[dict[str, Any]] = []
-            self.ledger.open(recent.append)
-            self._remember(recent)
+            self._remember(self.ledger.open())
             if not self.settings.subject_is_per_digest:
                 self.lane.doubt.take_over(open_attempts(self.ledger.folder, self.ledger.site))
-            host: Row = {"host": platform.node(), "pid": os.getpid(), "version": __version__}
-            self._own_rows.put_nowait(("open", host))  # not waited for: who finds the disk full has to say so
+            row = opened(platform.node(), os.getpid(), __version__)
+            self._own_rows.put_nowait(row)  # not waited for: who finds the disk full has to say so
             try:
                 await self._put_back(wait=True)  # before any of it can be delivered
                 yield
@@ -128,24 +139,24 @@ class Daemon:
 
     async def _last_rows(self) -> None:
         rows = self._pending_rows()
-        await self.ledger.record([*rows, ("close", {"rows": self.ledger.rows + len(rows) + 1})])
+        await self.ledger.record([*rows, closed(self.ledger.rows + len(rows) + 1)])
 
-    def _remember(self, rows: Sequence[dict[str, Any]]) -> None:
+    def _remember(self, newest: Newest) -> None:
         """The newest receipts; and those of them whose file is still there: a crash came before it was retired."""
-        receipts = _valid(rows)
-        published = [row["stream_seq"] for row in receipts if row["event"] == "published"]
-        void = (row["stream_seq"] for row in rows if row["event"] == "held_lost")
-        self.lane.recorded = Recent(published, whole=not rows or rows[0]["n"] == 1, void=void)
+        receipts = valid_receipts(newest.rows)
+        published = [row["stream_seq"] for row in receipts if row["event"] == PUBLISHED]
+        void = (row["stream_seq"] for row in newest.rows if row["event"] == HELD_LOST)
+        self.lane.recorded = Recent(published, whole=newest.whole, void=void)
         for row in receipts:
-            path = unquote_to_bytes(row["path"])
             try:
+                path = unquote_to_bytes(row["path"])
                 found = os.lstat(os.path.join(self.spool.settings.replay_dir, path))
-            except OSError:
+            except (OSError, ValueError):  # a ValueError: no file can have this name
                 continue
             if (found.st_size, found.st_mtime_ns) == (row["size"], row["mtime_ns"]):
                 stamp = Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
                 content = Content(path, row["path"], stamp, None, row["sha256"], row["attempts"])
-                told = (row["msg_id"], row["subject"], row["stream"], row["stream_seq"], row["event"] == "duplicate")
+                told = (row["msg_id"], row["subject"], row["stream"], row["stream_seq"], row["event"] == DUPLICATE)
                 self.recorded.add(Receipt(content, *told, row.get("object", "")))
 
     async def run(self, stop: asyncio.Event, started: Callable[[int], None] = lambda port: None) -> None:
@@ -255,7 +266,7 @@ class Daemon:
     async def _put_back(self, wait: bool = False) -> None:
         """Refused files that the operator wants delivered: moved, recorded, and only then is the order forgotten."""
         if orders := await self.spool.put_back_asked(wait):
-            await self.ledger.record([*self._pending_rows(), *(order.row() for order in orders)])
+            await self.ledger.record([*self._pending_rows(), *map(_requeued, orders)])
             await self.spool.forget(orders)
 
     def _told(self, receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> None:
@@ -269,13 +280,13 @@ class Daemon:
     def _link_changed(self, session: Session | None, reason: str) -> None:
         if session is None:
             (log.info if reason == STOPPED else log.warning)("link_down", reason=reason)
-            self._own_rows.put_nowait(("link", {"up": False, "reason": reason}))
+            self._own_rows.put_nowait(link_down(reason))
             return
         if self.link.connects > 1:
             self.metrics.reconnected()
         server = session.server
         log.info("link_up", url=self.link.shown_url, **server)
-        self._own_rows.put_nowait(("link", {"up": True, **server}))
+        self._own_rows.put_nowait(link_up(server))
 
     def _pending_rows(self) -> list[Entry]:
         rows: list[Entry] = []
@@ -293,15 +304,8 @@ class Daemon:
         return Views(self.metrics.text, self.report.checks, frozenset({"scanned", "ledger"}), self.report.status)
 
 
-def _valid(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The receipts among these rows; not those of messages that the server has lost since."""
-    receipts: dict[tuple[int, str], list[dict[str, Any]]] = {}
-    for row in rows:
-        if row["event"] in ("published", "duplicate"):
-            receipts.setdefault((row["stream_seq"], row["sha256"]), []).append(row)
-        elif row["event"] == "held_lost":
-            receipts.pop((row["stream_seq"], row["sha256"]), None)
-    return [row for same in receipts.values() for row in same]
+def _requeued(order: Order) -> Entry:
+    return requeued(order.path, order.to, order.size, order.sha256, order.reason)
 
 
 def _spare_the_collector() -> None:

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from syncdaemon.base.model import AsObject, Content, Fit, Held, Outcome, Receipt, Refusal, Row
+from syncdaemon.base.model import AsObject, Content, Fit, Held, Outcome, Receipt, Refusal
+from syncdaemon.ledger.rows import Entry, rows
 
 OVERLAP = 8  # batches between reading and retiring; the publisher's window bounds them in bytes
 
@@ -52,7 +53,7 @@ class LedgerLike(Protocol):
     """What delivery asks of the ledger."""
 
     async def ready(self) -> None: ...
-    async def record(self, entries: Sequence[tuple[str, Row]]) -> None: ...
+    async def record(self, entries: Sequence[Entry]) -> None: ...
 
 
 class Recorded:
@@ -291,44 +292,6 @@ def _split(outcomes: Sequence[Outcome]) -> tuple[list[Receipt], list[Refusal], l
     receipts = [outcome for outcome in outcomes if isinstance(outcome, Receipt)]
     refusals = [outcome for outcome in outcomes if isinstance(outcome, Refusal)]
     return receipts, refusals, [outcome.content for outcome in outcomes if isinstance(outcome, AsObject)]
-
-
-def rows(receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> list[tuple[str, Row]]:
-    """The ledger's rows for what became of a batch."""
-    return [_receipt_row(receipt) for receipt in receipts] + [_refusal_row(refusal) for refusal in refusals]
-
-
-def _receipt_row(receipt: Receipt) -> tuple[str, Row]:
-    content = receipt.content
-    row: dict[str, int | str | bool] = {
-        "path": content.name,
-        "size": content.stamp.size,
-        "sha256": content.sha256,
-        "msg_id": receipt.msg_id,
-        "subject": receipt.subject,
-        "stream": receipt.stream,
-        "stream_seq": receipt.seq,
-        "mtime_ns": content.stamp.mtime_ns,
-        "attempts": content.attempts,
-    }
-    if receipt.object:
-        row["object"] = receipt.object
-    if content.packed and not receipt.duplicate:
-        row["sent_bytes"] = len(content.data or b"")
-    return "duplicate" if receipt.duplicate else "published", row
-
-
-def _refusal_row(refusal: Refusal) -> tuple[str, Row]:
-    content = refusal.content
-    return "refused", {
-        "path": content.name,
-        "size": content.stamp.size,
-        "sha256": content.sha256,
-        "mtime_ns": content.stamp.mtime_ns,
-        "attempts": content.attempts,
-        "reason": refusal.reason,
-        "error": refusal.detail,
-    }
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:

@@ -17,6 +17,7 @@ import structlog
 
 from syncdaemon.base.errors import LanePaused, LinkDown
 from syncdaemon.base.model import Held, Place, Row
+from syncdaemon.ledger.rows import Entry, held_lost, without_receipt
 
 _RETRY = 1.0  # seconds
 _STUCK = 60.0  # seconds until a file that could not be put back is tried again: each try is a row
@@ -69,7 +70,7 @@ class Recheck(Generic[S]):
         settled: Callable[[], Awaitable[None]],
         lost: Callable[[S, Sequence[Held]], Awaitable[list[Held]]],
         receipts: Callable[[Mapping[Place, int]], Awaitable[Mapping[Place, list[Row]]]],
-        record: Callable[[Sequence[tuple[str, Row]]], Awaitable[None]],
+        record: Callable[[Sequence[Entry]], Awaitable[None]],
         told: Callable[[int], None],
     ) -> None:
         self._lane = lane
@@ -123,8 +124,8 @@ class Recheck(Generic[S]):
         if not gone:
             return []
         receipts = await self._receipts(Counter(held.place for held in gone))
-        rows = [(receipts[held.place] or [_unknown(held)]).pop() for held in gone]
-        await self._record([("held_lost", row) for row in rows])
+        rows = [(receipts[held.place] or [without_receipt(held)]).pop() for held in gone]
+        await self._record([held_lost(row) for row in rows])
         for held in gone:
             self._lane.void(held)
         self._told(len(gone))
@@ -140,8 +141,3 @@ class Recheck(Generic[S]):
                 log.error("not_sent_again", path=row["path"], error=str(error), effect="it stays in the hold")
                 stuck += 1
         return stuck
-
-
-def _unknown(held: Held) -> Row:
-    """The ledger has no receipt of it: somebody moved its files away."""
-    return {"path": f"held-{held.sha256}", "sha256": held.sha256, "stream_seq": held.seq}
