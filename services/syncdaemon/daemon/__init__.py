@@ -21,9 +21,10 @@ from syncdaemon.base.errors import ConnectTimeout, SettingsError
 from syncdaemon.base.model import Content, Receipt, Refusal, Row, Stamp
 from syncdaemon.base.tasks import background, finish
 from syncdaemon.daemon.metrics import Gauges, Metrics
+from syncdaemon.daemon.presence import Presence
 from syncdaemon.daemon.report import Report
-from syncdaemon.deliver import Delivery, Recorded
-from syncdaemon.deliver.resend import Recheck
+from syncdaemon.deliver import Delivery
+from syncdaemon.deliver.resend import Resend
 from syncdaemon.ledger import Entry, Ledger, now_text, open_attempts
 from syncdaemon.link import STOPPED, Link, Session
 from syncdaemon.publish import Lane, Publisher
@@ -31,7 +32,6 @@ from syncdaemon.publish.objects import Objects
 from syncdaemon.publish.recent import Recent
 from syncdaemon.settings import Settings, parts
 from syncdaemon.spool import Spool
-from syncdaemon.stream.presence import lost
 from syncdaemon.web.server import Views, Web
 
 FINISH_SECONDS = 10.0  # how long acknowledgements under way are awaited at the end
@@ -55,21 +55,16 @@ class Daemon:
         self.lane = Lane(self.link, parts.message(settings), parts.stream(settings), self.ledger)
         self.publisher = Publisher(self.lane, parts.message(settings), self.metrics)
         self.objects = Objects(parts.objects(settings), self.metrics)
-        self.recorded = Recorded()
         self.delivery = Delivery(
-            self.spool, self.publisher, self.objects, self.ledger, self.recorded, now_text, self._told
+            self.spool, self.publisher, self.objects, self.ledger, on_outcomes=self._count, now_text=now_text
         )
-        self.recheck = Recheck(
+        self.resend = Resend(
+            self.delivery,
             self.lane,
             self.spool,
-            self.recorded,
-            self.delivery.finish_batches,
-            lambda session, held: lost(
-                session, settings.sync_stream, settings.subject_for("*"), held, self.objects.lost
-            ),
-            self.ledger.receipts_of,
-            self.ledger.record,
-            self.metrics.held_lost,
+            self.ledger,
+            Presence(settings.sync_stream, settings.subject_for("*"), self.objects),
+            on_lost=self.metrics.held_lost,
         )
         self.report = Report(
             settings, self.spool, self.link, self.publisher, self.objects, self.ledger, self.metrics.bandwidth
@@ -135,7 +130,7 @@ class Daemon:
         receipts = _valid(rows)
         published = [row["stream_seq"] for row in receipts if row["event"] == "published"]
         void = (row["stream_seq"] for row in rows if row["event"] == "held_lost")
-        self.lane.recorded = Recent(published, whole=not rows or rows[0]["n"] == 1, void=void)
+        self.lane.recent = Recent(published, whole=not rows or rows[0]["n"] == 1, void=void)
         for row in receipts:
             path = unquote_to_bytes(row["path"])
             try:
@@ -146,7 +141,7 @@ class Daemon:
                 stamp = Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
                 content = Content(path, row["path"], stamp, None, row["sha256"], row["attempts"])
                 told = (row["msg_id"], row["subject"], row["stream"], row["stream_seq"], row["event"] == "duplicate")
-                self.recorded.add(Receipt(content, *told, row.get("object", "")))
+                self.delivery.unretired.add(Receipt(content, *told, row.get("object", "")))
 
     async def run(self, stop: asyncio.Event, started: Callable[[int], None] = lambda port: None) -> None:
         """Delivers until `stop`. Raises SettingsError or LedgerDamaged where it can't begin.
@@ -180,7 +175,7 @@ class Daemon:
         yield self._put_back_asked()
         if self.settings.edge_mode:
             yield self.lane.keep_open()
-            yield self.recheck.run()
+            yield self.resend.run()
             yield self._expire()
 
     async def drain(
@@ -258,7 +253,7 @@ class Daemon:
             await self.ledger.record([*self._pending_rows(), *(order.row() for order in orders)])
             await self.spool.forget(orders)
 
-    def _told(self, receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> None:
+    def _count(self, receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> None:
         self.metrics.delivered(receipts)
         for refusal in refusals:
             self.metrics.refused(refusal.reason)
