@@ -36,6 +36,7 @@ import syncdaemon.daemon
 import syncdaemon.spool
 from syncdaemon.check.ledger import audit
 from syncdaemon.daemon import Daemon
+from syncdaemon.daemon.drain import deliver_all
 from syncdaemon.ledger import writer
 from syncdaemon.publish.choice import Choice, Way
 from syncdaemon.settings import Settings
@@ -232,7 +233,7 @@ class Edge:
         put(syncdaemon.daemon, "Spool", partial(Spool, clock=self.clock.monotonic))
         put(syncdaemon.daemon, "Link", self._link)
         put(syncdaemon.daemon, "Web", NoWeb)
-        put(syncdaemon.daemon, "_spare_the_collector", lambda: None)  # it is the test's
+        put(syncdaemon.daemon, "spare_the_collector", lambda: None)  # it is the test's
         put(syncdaemon.daemon, "now_text", self.now_text)
         put(writer, "now_text", self.now_text)
         put(watch, "hints", self._hints)
@@ -334,7 +335,7 @@ class Edge:
 
     async def _drain(self, death: Death) -> bool:
         life = Life(self, death)
-        work = asyncio.create_task(life.daemon.drain(LONG))
+        work = asyncio.create_task(deliver_all(life.daemon, LONG))
         await first(work, life.gone.wait())
         if life.gone.is_set():
             await self.bury()

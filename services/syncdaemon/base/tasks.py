@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 _CANCEL_AGAIN = 0.2  # seconds
-_T = TypeVar("_T")
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -54,7 +54,21 @@ async def finish(work: asyncio.Task[Any], stop: asyncio.Event, failed: asyncio.F
             raise _bare_error(error)
 
 
-async def in_thread(threads: Executor, work: Callable[[], _T]) -> _T:
+async def unless(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:
+    """What `work` returns, or None where `stop` comes first; `work` is cancelled then."""
+    doing = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((doing, stopping), return_when=asyncio.FIRST_COMPLETED)
+        return doing.result() if doing.done() else None
+    finally:
+        stopping.cancel()
+        if not doing.done():
+            doing.cancel()
+            await asyncio.gather(doing, return_exceptions=True)
+
+
+async def in_thread(threads: Executor, work: Callable[[], T]) -> T:
     """What `work` comes to, in a thread. Ends when it has, also when cancelled: what it uses can be closed then."""
     future = asyncio.get_running_loop().run_in_executor(threads, work)
     try:

@@ -68,7 +68,7 @@ class Lane:
         self.suspicions = 0
         self.paused = ""
         self.doubt = Doubt()
-        self.recorded = Recent()
+        self.recent = Recent()
 
     @property
     def memory(self) -> Memory:
@@ -146,11 +146,11 @@ class Lane:
             self.suspicion.set()
             self.belief.clear()
         self._server, self._last_seq = server, stream.last_seq
-        self.recorded.forget_beyond(stream.last_seq)
+        self.recent.forget_beyond(stream.last_seq)
 
     def void(self, held: Held) -> None:
         """Its receipt counts no more. Its message may be there still, and only the object that it names be lost."""
-        self.recorded.forget(held.seq)
+        self.recent.forget(held.seq)
 
     def believe(self, suspicions: int) -> None:
         """It was looked into when there had been so many suspicions."""
