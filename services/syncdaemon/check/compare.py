@@ -43,7 +43,9 @@ class Receipts:
 
     def mark(self, text: str) -> int:
         """A short hash that nobody can foresee."""
-        return int.from_bytes(blake2b(text.encode(), digest_size=8, key=self._key).digest(), "big")
+        return int.from_bytes(
+            blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=self._key).digest(), "big"
+        )
 
     def add(self, row: Mapping[str, Any], covered: bool) -> None:
         """A `published` or `duplicate` row; `covered`: its message is on a subject that is read through."""

@@ -65,7 +65,7 @@ class Schema(NamedTuple):
 _CONTENT = {"path": TEXT, "size": NUMBER, "sha256": TEXT}
 _MESSAGE = {"msg_id": TEXT, "subject": TEXT, "stream": TEXT, "stream_seq": SEQUENCE}
 _VERSION_OF_FILE = {"mtime_ns": NUMBER, "attempts": NUMBER}
-_RECEIPT = Schema({**_CONTENT, **_MESSAGE, **_VERSION_OF_FILE}, {"object": TEXT, "sent_bytes": NUMBER}, receipt=True)
+_RECEIPT = Schema({**_CONTENT, **_MESSAGE, **_VERSION_OF_FILE}, {"object": TEXT}, receipt=True)
 _LOST = Schema(
     {"path": TEXT, "sha256": TEXT, "stream_seq": SEQUENCE},
     {"size": NUMBER, "msg_id": TEXT, "stream": TEXT, "mtime_ns": NUMBER},
@@ -74,7 +74,7 @@ _LOST = Schema(
 SCHEMA: Mapping[str, Schema] = {
     OPEN: Schema({"host": TEXT, "pid": NUMBER, "version": TEXT}),
     ATTEMPT: Schema({"first_seq": SEQUENCE, "count": NUMBER, "ids": TEXT, "open_since": NUMBER}, {"resolved": FLAG}),
-    PUBLISHED: _RECEIPT,
+    PUBLISHED: _RECEIPT._replace(optional={"object": TEXT, "sent_bytes": NUMBER}),
     DUPLICATE: _RECEIPT,
     REFUSED: Schema({**_CONTENT, **_VERSION_OF_FILE, "reason": TEXT, "error": TEXT}),
     REQUEUED: Schema({**_CONTENT, "reason": TEXT}, {"to": TEXT}),

@@ -143,13 +143,17 @@ class ReplayFacts:
 
 @dataclass(frozen=True)
 class LedgerFacts:
-    """The ledger. `rows` in its newest file; `damage` in that; `last_receipt` and `last_row`: seconds ago."""
+    """The ledger. `rows` in its newest file; `damage` in what was read; `last_receipt`: seconds ago.
+
+    `unknown`: an event in the newest file that this version does not know, with file and line.
+    """
 
     folder: Folder
     file: str = ""
     rows: int = 0
     damage: str = ""
     last_receipt: float | None = None
+    unknown: str = ""
 
 
 @dataclass(frozen=True)
