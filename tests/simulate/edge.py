@@ -33,11 +33,11 @@ import structlog
 
 import syncdaemon.base.disk
 import syncdaemon.daemon
-import syncdaemon.ledger
 import syncdaemon.spool
 from syncdaemon.check.ledger import audit
 from syncdaemon.daemon import Daemon
 from syncdaemon.daemon.drain import deliver_all
+from syncdaemon.ledger import writer
 from syncdaemon.publish.choice import Choice, Way
 from syncdaemon.settings import Settings
 from syncdaemon.spool import Spool, watch
@@ -235,7 +235,7 @@ class Edge:
         put(syncdaemon.daemon, "Web", NoWeb)
         put(syncdaemon.daemon, "spare_the_collector", lambda: None)  # it is the test's
         put(syncdaemon.daemon, "now_text", self.now_text)
-        put(syncdaemon.ledger, "now_text", self.now_text)
+        put(writer, "now_text", self.now_text)
         put(watch, "hints", self._hints)
         put(syncdaemon.spool, "BATCH_FILES", 3)  # so that a few files are several batches
         put(Reader, "look", self._step("read", lambda *arguments, look=Reader.look: list(look(*arguments))))

@@ -12,7 +12,6 @@ from typing import Any
 import structlog
 
 from syncdaemon import __version__
-from syncdaemon.base.model import Row
 from syncdaemon.base.tasks import background, finish
 from syncdaemon.daemon import recover
 from syncdaemon.daemon.gauges import Gauges
@@ -25,7 +24,7 @@ from syncdaemon.daemon.tally import Tally
 from syncdaemon.daemon.upkeep import Expiry, OwnRows, PutBack
 from syncdaemon.deliver import Delivery
 from syncdaemon.deliver.resend import Resend
-from syncdaemon.ledger import Ledger, now_text, open_attempts
+from syncdaemon.ledger import Ledger, now_text, open_attempts, rows
 from syncdaemon.link import STOPPED, Link, Session
 from syncdaemon.publish import Lane, Publisher
 from syncdaemon.publish.objects import Objects
@@ -107,8 +106,7 @@ class Daemon:
         self.spool.open()
         try:
             self._open_ledger()
-            host: Row = {"host": platform.node(), "pid": os.getpid(), "version": __version__}
-            self._own_rows.add("open", host)
+            self._own_rows.add(rows.opened(platform.node(), os.getpid(), __version__))
             try:
                 await self._put_back.once(wait=True)  # before any of it can be delivered
                 yield
@@ -123,10 +121,9 @@ class Daemon:
 
     def _open_ledger(self) -> None:
         """What the last process left unfinished is known from here on."""
-        rows: list[dict[str, Any]] = []
-        self.ledger.open(rows.append)
-        self.lane.recent = recover.recent(rows)
-        for receipt in recover.unretired(rows, self.spool.settings.replay_dir):
+        newest = self.ledger.open()
+        self.lane.recent = recover.recent(newest)
+        for receipt in recover.unretired(newest, self.spool.settings.replay_dir):
             self.delivery.unretired.add(receipt)
         if not self.settings.subject_is_per_digest:
             self.lane.doubt.take_over(open_attempts(self.ledger.folder, self.ledger.site))
@@ -144,10 +141,10 @@ class Daemon:
     def _link_changed(self, session: Session | None, reason: str) -> None:
         if session is None:
             (log.info if reason == STOPPED else log.warning)("link_down", reason=reason)
-            self._own_rows.add("link", {"up": False, "reason": reason})
+            self._own_rows.add(rows.link_down(reason))
             return
         if self.link.connects > 1:
             self.metrics.reconnected()
         server = session.server
         log.info("link_up", url=self.link.shown_url, **server)
-        self._own_rows.add("link", {"up": True, **server})
+        self._own_rows.add(rows.link_up(server))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
-from syncdaemon.base.model import Row
 from syncdaemon.deliver import Delivery
-from syncdaemon.ledger import Entry, Ledger
+from syncdaemon.ledger import Entry, Ledger, rows
 from syncdaemon.link import Link
 from syncdaemon.publish import Publisher
 from syncdaemon.spool import Spool
+from syncdaemon.spool.requeue import Order
 
 _EXPIRE_SECONDS = 1.0
 _ORDERS_SECONDS = 1.0  # between two looks for what the operator wants out of the quarantine
@@ -23,9 +23,9 @@ class OwnRows:
         self._ledger = ledger
         self._rows: asyncio.Queue[Entry] = asyncio.Queue()
 
-    def add(self, event: str, fields: Row) -> None:
+    def add(self, entry: Entry) -> None:
         """The row waits until `run` writes it. It is not waited for: a full disk must not stop the caller."""
-        self._rows.put_nowait((event, fields))
+        self._rows.put_nowait(entry)
 
     async def run(self) -> None:
         """For ever: writes rows as they come."""
@@ -39,14 +39,14 @@ class OwnRows:
 
     async def close(self) -> None:
         """Writes what waits, and then the last row, which counts the rows of this process."""
-        rows = self._waiting()
-        await self._ledger.record([*rows, ("close", {"rows": self._ledger.rows + len(rows) + 1})])
+        waiting = self._waiting()
+        await self._ledger.record([*waiting, rows.closed(self._ledger.rows + len(waiting) + 1)])
 
     def _waiting(self) -> list[Entry]:
-        rows: list[Entry] = []
+        waiting: list[Entry] = []
         while not self._rows.empty():
-            rows.append(self._rows.get_nowait())
-        return rows
+            waiting.append(self._rows.get_nowait())
+        return waiting
 
 
 class PutBack:
@@ -70,8 +70,13 @@ class PutBack:
         `wait`: also waits for the operator's command while that is at work; otherwise nothing is done then.
         """
         if orders := await self._spool.put_back_asked(wait):
-            await self._own_rows.write(*(order.row() for order in orders))
+            await self._own_rows.write(*(requeued(order) for order in orders))
             await self._spool.forget(orders)
+
+
+def requeued(order: Order) -> Entry:
+    """The ledger's row for an order that was carried out."""
+    return rows.requeued(order.path, order.to, order.size, order.sha256, order.reason)
 
 
 class Expiry:

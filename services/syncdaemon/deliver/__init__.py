@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from syncdaemon.base.model import AsObject, Content, Outcome, Receipt, Refusal, Row
+from syncdaemon.base.model import AsObject, Content, Outcome, Receipt, Refusal
 from syncdaemon.base.tasks import unless
 from syncdaemon.deliver.large import LargeDelivery
 from syncdaemon.deliver.needs import LedgerLike, ObjectsLike, PublisherLike, Session, SpoolLike
 from syncdaemon.deliver.retries import Retries
 from syncdaemon.deliver.unretired import Unretired
+from syncdaemon.ledger.rows import rows
 
 OVERLAP = 8  # batches between reading and retiring; the publisher's window bounds them in bytes
 
@@ -154,41 +155,3 @@ def _split(outcomes: Sequence[Outcome]) -> tuple[list[Receipt], list[Refusal], l
     receipts = [outcome for outcome in outcomes if isinstance(outcome, Receipt)]
     refusals = [outcome for outcome in outcomes if isinstance(outcome, Refusal)]
     return receipts, refusals, [outcome.content for outcome in outcomes if isinstance(outcome, AsObject)]
-
-
-def rows(receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> list[tuple[str, Row]]:
-    """The ledger's rows for what became of a batch."""
-    return [_receipt_row(receipt) for receipt in receipts] + [_refusal_row(refusal) for refusal in refusals]
-
-
-def _receipt_row(receipt: Receipt) -> tuple[str, Row]:
-    content = receipt.content
-    row: dict[str, int | str | bool] = {
-        "path": content.name,
-        "size": content.stamp.size,
-        "sha256": content.sha256,
-        "msg_id": receipt.msg_id,
-        "subject": receipt.subject,
-        "stream": receipt.stream,
-        "stream_seq": receipt.seq,
-        "mtime_ns": content.stamp.mtime_ns,
-        "attempts": content.attempts,
-    }
-    if receipt.object:
-        row["object"] = receipt.object
-    if content.packed and not receipt.duplicate:
-        row["sent_bytes"] = len(content.data or b"")
-    return "duplicate" if receipt.duplicate else "published", row
-
-
-def _refusal_row(refusal: Refusal) -> tuple[str, Row]:
-    content = refusal.content
-    return "refused", {
-        "path": content.name,
-        "size": content.stamp.size,
-        "sha256": content.sha256,
-        "mtime_ns": content.stamp.mtime_ns,
-        "attempts": content.attempts,
-        "reason": refusal.reason,
-        "error": refusal.detail,
-    }

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from syncdaemon.base.model import Content, Fit, Held, Outcome, Place, Receipt, Refusal, Row
+from syncdaemon.ledger.rows import Entry
 
 Session = Any
 """One connection to the server: `Session` of `link/session.py`. The delivery passes it on and never looks into it."""
@@ -87,7 +88,7 @@ class LedgerLike(Protocol):
     async def ready(self) -> None:
         """Waits until rows can be written."""
 
-    async def record(self, entries: Sequence[tuple[str, Row]]) -> None:
+    async def record(self, entries: Sequence[Entry]) -> None:
         """Returns when these rows are on disk."""
 
     async def receipts_of(self, wanted: Mapping[Place, int]) -> Mapping[Place, list[Row]]:

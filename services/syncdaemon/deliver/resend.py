@@ -18,6 +18,7 @@ from syncdaemon.base.errors import LanePaused, LinkDown
 from syncdaemon.base.model import Held, Row
 from syncdaemon.deliver import Delivery
 from syncdaemon.deliver.needs import HoldLike, LaneLike, LedgerLike, PresenceLike, Session
+from syncdaemon.ledger.rows import held_lost, without_receipt
 
 _RETRY = 1.0  # seconds
 _STUCK = 60.0  # seconds until a file that could not be put back is tried again: each try is a row
@@ -94,8 +95,8 @@ class Resend:
         if not gone:
             return []
         receipts = await self._ledger.receipts_of(Counter(held.place for held in gone))
-        rows = [(receipts[held.place] or [_unknown(held)]).pop() for held in gone]
-        await self._ledger.record([("held_lost", row) for row in rows])
+        rows = [(receipts[held.place] or [without_receipt(held)]).pop() for held in gone]
+        await self._ledger.record([held_lost(row) for row in rows])
         for held in gone:
             self._lane.void(held)
         self._on_lost(len(gone))
@@ -111,8 +112,3 @@ class Resend:
                 log.error("not_sent_again", path=row["path"], error=str(error), effect="it stays in the hold")
                 stuck += 1
         return stuck
-
-
-def _unknown(held: Held) -> Row:
-    """For a file that has no receipt in the ledger, since somebody moved the ledger's files away."""
-    return {"path": f"held-{held.sha256}", "sha256": held.sha256, "stream_seq": held.seq}
