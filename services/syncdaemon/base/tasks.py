@@ -8,8 +8,8 @@ from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
+_T = TypeVar("_T")
 _CANCEL_AGAIN = 0.2  # seconds
-T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -54,8 +54,19 @@ async def finish(work: asyncio.Task[Any], stop: asyncio.Event, failed: asyncio.F
             raise _bare_error(error)
 
 
-async def unless(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | None:
-    """What `work` returns, or None where `stop` comes first; `work` is cancelled then."""
+async def to_the_end(work: Coroutine[None, None, None]) -> None:
+    """Awaits `work`. A cancellation comes out only when `work` has really ended: see `cancel`."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait((task,))
+    except asyncio.CancelledError:
+        await cancel([task])
+        raise
+    await task
+
+
+async def unless(stop: asyncio.Event, work: Coroutine[None, None, _T]) -> _T | None:
+    """What `work` returns, or None where `stop` is set first: then `work` is cancelled and has ended."""
     doing = asyncio.ensure_future(work)
     stopping = asyncio.ensure_future(stop.wait())
     try:
@@ -68,7 +79,7 @@ async def unless(stop: asyncio.Event, work: Coroutine[None, None, T]) -> T | Non
             await asyncio.gather(doing, return_exceptions=True)
 
 
-async def in_thread(threads: Executor, work: Callable[[], T]) -> T:
+async def in_thread(threads: Executor, work: Callable[[], _T]) -> _T:
     """What `work` comes to, in a thread. Ends when it has, also when cancelled: what it uses can be closed then."""
     future = asyncio.get_running_loop().run_in_executor(threads, work)
     try:
