@@ -23,7 +23,8 @@ class Report:
         self._spool, self._link, self._publisher, self._objects, self._ledger = parts
         self._lane, self._limit = parts.publisher.lane, parts.link.limit
         self._backlog, self._hold, self._quarantine = parts.spool.backlog, parts.spool.hold, parts.spool.quarantine
-        self._replay_dir = parts.spool.settings.replay_dir
+        spool_settings = parts.spool.settings
+        self._replay_dir = os.fsdecode(spool_settings.replay_dir)
         self._began = time.monotonic()
 
     def checks(self) -> dict[str, Check]:
@@ -88,6 +89,6 @@ class Report:
             "ignored_entries": self._spool.odd,
             "ledger_rows": ledger.head.n,
             "last_receipt": tally.last_receipt,
-            "replay_dir": os.fsdecode(self._replay_dir),
+            "replay_dir": self._replay_dir,
             "ledger_dir": str(ledger.folder),
         }
