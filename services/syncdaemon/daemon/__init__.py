@@ -135,7 +135,7 @@ class Daemon:
         receipts = _valid(rows)
         published = [row["stream_seq"] for row in receipts if row["event"] == "published"]
         void = (row["stream_seq"] for row in rows if row["event"] == "held_lost")
-        self.lane.recorded = Recent(published, whole=not rows or rows[0]["n"] == 1, void=void)
+        self.lane.recent = Recent(published, whole=not rows or rows[0]["n"] == 1, void=void)
         for row in receipts:
             path = unquote_to_bytes(row["path"])
             try:

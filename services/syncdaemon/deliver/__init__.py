@@ -38,7 +38,7 @@ class PublisherLike(Protocol[S]):
     def fit(self, session: S) -> Fit: ...
     def refusal(self, content: Content, session: S) -> Refusal | None: ...
     async def publish(self, batch: Sequence[Content], session: S) -> list[Outcome]: ...
-    def recorded(self, receipts: Sequence[Receipt]) -> None: ...
+    def receipts_written(self, receipts: Sequence[Receipt]) -> None: ...
 
 
 class ObjectsLike(Protocol[T_contra]):
@@ -228,7 +228,7 @@ class Delivery(Generic[S]):
         refusals += refused
         self._count(fresh, receipts, refusals, objects)
         await self._ledger.record(rows(receipts, refusals))
-        self._publisher.recorded(receipts)
+        self._publisher.receipts_written(receipts)
         await self._retire(known + receipts)
         for refusal in refusals:
             await self._spool.set_aside(refusal, began, self._now_text())

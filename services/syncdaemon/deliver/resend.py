@@ -27,16 +27,21 @@ S_co = TypeVar("S_co", covariant=True)
 log = structlog.get_logger(__name__)
 
 
+class TrustLike(Protocol):
+    """What this asks of the suspicion that the server lost something."""
+
+    async def suspected(self) -> int: ...
+    def looked(self, suspicion: int) -> None: ...
+    def believe(self, suspicion: int) -> None: ...
+
+
 class LaneLike(Protocol[S_co]):
     """What this asks of the lane; `S_co` is the connection."""
 
-    suspicion: asyncio.Event
-    suspicions: int
-
+    @property
+    def trust(self) -> TrustLike: ...
     async def ready(self) -> S_co: ...
-    def looked(self, suspicions: int) -> None: ...
     def void(self, held: Held) -> None: ...
-    def believe(self, suspicions: int) -> None: ...
 
 
 class HoldLike(Protocol):
@@ -84,13 +89,12 @@ class Recheck(Generic[S]):
     async def run(self) -> None:
         """For ever: looks into every suspicion."""
         while True:
-            await self._lane.suspicion.wait()
-            suspicions = self._lane.suspicions
+            suspicion = await self._lane.trust.suspected()
             try:
                 session = await self._lane.ready()
                 await self._settled()
                 if not await self._check(session):
-                    self._lane.looked(suspicions)
+                    self._lane.trust.looked(suspicion)
                     await asyncio.sleep(_STUCK)
                     continue
             except PermissionError as error:
@@ -98,7 +102,7 @@ class Recheck(Generic[S]):
             except (LinkDown, LanePaused, OSError):  # an OSError: the replay directory is not there now
                 await asyncio.sleep(_RETRY)
                 continue
-            self._lane.believe(suspicions)
+            self._lane.trust.believe(suspicion)
 
     async def _check(self, session: S) -> bool:
         """Whether all that is lost is on its way again; else nothing may be deleted from the hold yet."""
