@@ -18,8 +18,8 @@ from syncdaemon.stream.stored import StoredMessage
 
 _READS_AT_ONCE = 16
 
-Taken = tuple[Message, verdict.Stored | verdict.Known]
-"""A message, and the answer that the stream holds one like it already."""
+_Claim = tuple[Message, verdict.Stored | verdict.Known]
+"""A message, and an answer which claims that the stream holds it already."""
 
 
 class PublishWatcher(Protocol):
@@ -64,7 +64,7 @@ class Outcomes:
     async def judge(self, session: Session, flight: Flight) -> list[Outcome]:
         """The receipts and refusals that are certain. Of a file without one, we look into the stream, or it stays."""
         outcomes: list[Outcome] = []
-        taken: list[Taken] = []
+        claimed: list[_Claim] = []
         trouble: Counter[str] = Counter()
         stored = 0
         for key, (message, judged) in enumerate(zip(flight.messages, flight.answers, strict=True)):
@@ -78,7 +78,7 @@ class Outcomes:
                 stored += len(message.body)
                 outcomes.append(self._receipt(message, judged.seq, duplicate=False))
             elif isinstance(judged, verdict.Stored | verdict.Known):
-                taken.append((message, judged))
+                claimed.append((message, judged))
             elif isinstance(judged, verdict.Refuse):
                 self._not_stored(message)
                 outcomes.append(Refusal(message.content, judged.reason, judged.detail))
@@ -88,7 +88,7 @@ class Outcomes:
                 self.lane.heed(judged)
         for reason, count in trouble.items():
             self._watcher.failed(reason, count)
-        outcomes += await self._read_back_all(session, taken)
+        outcomes += await self._read_back_all(session, claimed)
         self._watcher.answered(flight.latencies, stored)
         return outcomes
 
@@ -121,11 +121,11 @@ class Outcomes:
             subject, where = there.subject, there.headers.get("Edge-Object", "")
         return Receipt(message.content, message.msg_id, subject, self._settings.stream, seq, duplicate, where)
 
-    async def _read_back_all(self, session: Session, taken: Sequence[Taken]) -> list[Outcome]:
+    async def _read_back_all(self, session: Session, claimed: Sequence[_Claim]) -> list[Outcome]:
         """Looks at the messages that the stream holds already, some at a time."""
         outcomes: list[Outcome] = []
-        for start in range(0, len(taken), _READS_AT_ONCE):
-            part = taken[start : start + _READS_AT_ONCE]
+        for start in range(0, len(claimed), _READS_AT_ONCE):
+            part = claimed[start : start + _READS_AT_ONCE]
             found = await asyncio.gather(*(self._read_back(session, message, judged) for message, judged in part))
             for (message, _), outcome in zip(part, found, strict=True):
                 if not isinstance(outcome, Receipt):

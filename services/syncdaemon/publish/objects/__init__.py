@@ -23,8 +23,8 @@ from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.link import Session
 from syncdaemon.publish.objects import resume
 from syncdaemon.publish.objects.bucket import Bucket, Halt, keeps_all
+from syncdaemon.publish.objects.file import UploadFile
 from syncdaemon.publish.objects.janitor import tidy
-from syncdaemon.publish.objects.reader import Reader
 from syncdaemon.publish.objects.source import Changed, Source
 from syncdaemon.publish.objects.upload import Upload, UploadState
 from syncdaemon.stream import object_format
@@ -138,7 +138,7 @@ class Objects:
         kept = self._keep(meta.nuid, size, content)
         source = await self._in_thread(Source, path, content.stamp, kept.marks)
         try:
-            upload = Upload(bucket, Reader(source, size, self._in_thread), meta, kept, self._stored)
+            upload = Upload(bucket, UploadFile(source, size, self._in_thread), meta, kept, self._stored)
             self._under_way = content, upload
             await upload.run()
         finally:

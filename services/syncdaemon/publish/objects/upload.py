@@ -11,8 +11,8 @@ import structlog
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.base.model import Stamp
 from syncdaemon.publish.objects.bucket import Bucket, Halt, halt
+from syncdaemon.publish.objects.file import UploadFile
 from syncdaemon.publish.objects.flight import ChunkFlight
-from syncdaemon.publish.objects.reader import Reader
 from syncdaemon.publish.objects.resume import GoOn, decide
 from syncdaemon.publish.objects.source import Changed, Marks
 from syncdaemon.stream import verdict
@@ -42,10 +42,10 @@ class Upload:
     """
 
     def __init__(
-        self, bucket: Bucket, reader: Reader, meta: Meta, kept: UploadState, stored: Callable[[int], None]
+        self, bucket: Bucket, file: UploadFile, meta: Meta, kept: UploadState, stored: Callable[[int], None]
     ) -> None:
         self._bucket = bucket
-        self._reader = reader
+        self._file = file
         self._meta = meta
         self._size = kept.size
         self._kept = kept
@@ -88,10 +88,10 @@ class Upload:
         if isinstance(plan, GoOn):
             offset = min(plan.number * self._size, self._meta.size)
             lost = self._bucket.session.lost
-            while not await self._reader.go_to(offset):
+            while not await self._file.go_to(offset):
                 if lost.done():
                     raise LinkDown(lost.result())
-            if not plan.number or self._reader.so_far == plan.so_far:
+            if not plan.number or self._file.so_far == plan.so_far:
                 return plan
             plan = "the chunks that are there are of other bytes"
         await self._discard(plan)
@@ -111,10 +111,10 @@ class Upload:
 
     async def _check(self) -> None:
         """Raises Changed where what was sent does not have the digest, or the file has changed."""
-        if not self._reader.is_whole(self._meta.name):
+        if not self._file.is_whole(self._meta.name):
             await self._discard("the file changed while it was read")
             raise Changed("its digest is another one")
-        await self._reader.check()
+        await self._file.check()
 
     async def _send(self, plan: GoOn) -> bool:
         """Sends what is missing. False: we have to look at the bucket again."""
@@ -133,7 +133,7 @@ class Upload:
     async def _fly(self, flight: ChunkFlight) -> None:
         """Sends all chunks from the flight's next on, in order. The first goes alone, to see whether it is taken."""
         first = number = flight.next
-        async with aclosing(self._reader.ahead(flight)) as ahead:
+        async with aclosing(self._file.ahead(flight)) as ahead:
             async for pieces in ahead:
                 for data, so_far in pieces:
                     if not await flight.room(len(data)):

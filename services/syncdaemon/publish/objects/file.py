@@ -19,7 +19,7 @@ InThread = Callable[..., asyncio.Future[Any]]
 """Calls a function with arguments in the thread, at once, whether or not the result is awaited."""
 
 
-class Reader:
+class UploadFile:
     """Reads a source in chunks of `size` bytes. Raises what the source raises: Changed, OSError."""
 
     def __init__(self, source: Source, size: int, in_thread: InThread) -> None:
