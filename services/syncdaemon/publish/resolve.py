@@ -9,7 +9,8 @@ from typing import Protocol
 
 import structlog
 
-from syncdaemon.base.model import Instant, Row
+from syncdaemon.base.model import Instant
+from syncdaemon.ledger.rows import Entry, attempt
 from syncdaemon.link import Session
 from syncdaemon.publish.doubt import Doubt
 from syncdaemon.publish.message import Message
@@ -26,7 +27,7 @@ class Journal(Protocol):
     def next_row(self) -> int:
         """A number that no row written from now on is below."""
 
-    async def record(self, entries: Sequence[tuple[str, Row]]) -> None:
+    async def record(self, entries: Sequence[Entry]) -> None:
         """Returns when these rows are on disk."""
 
 
@@ -47,9 +48,10 @@ class Resolver:
         """These messages leave now. The ledger has their row before they do, because the stream would not know them."""
         if messages:
             msg_ids = [message.msg_id for message in messages]
-            row = self._row(msg_ids)
-            self._doubt.sent(msg_ids, self._trust.last_seq + 1, self._journal.next_row, _now())
-            await self._journal.record([("attempt", row)])
+            first_seq = self._trust.last_seq + 1
+            row = attempt(msg_ids, first_seq, self._doubt.oldest_row)
+            self._doubt.sent(msg_ids, first_seq, self._journal.next_row, _now())
+            await self._journal.record([row])
 
     async def look(self, session: Session, window: float, first: bool) -> None:
         """Reads the stream from the oldest message in doubt on, where its ids are not surely known to the server.
@@ -71,18 +73,8 @@ class Resolver:
         if wanted is not None:
             found = self._doubt.looked(self._journal.next_row)
             first_seq = self._doubt.first_seq or self._trust.last_seq + 1
-            resolved = {"first_seq": first_seq, "open_since": 0, "resolved": True}
-            await self._journal.record([("attempt", {**self._row(found), **resolved})])
+            await self._journal.record([attempt(found, first_seq, open_since=0, resolved=True)])
             log.info("doubt_resolved", stored=len(found), messages_read=read)
-
-    def _row(self, msg_ids: Sequence[str]) -> Row:
-        """The fields of an `attempt` row. `open_since`: the row that the oldest open attempt begins with; 0: this."""
-        return {
-            "first_seq": self._trust.last_seq + 1,
-            "count": len(msg_ids),
-            "ids": " ".join(msg_ids),
-            "open_since": self._doubt.oldest_row,
-        }
 
 
 def _now() -> Instant:
