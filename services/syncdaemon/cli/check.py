@@ -117,7 +117,7 @@ async def _take_stock(settings: Settings, books: Books, content: bool) -> int:
                     if done == total:  # what comes now is told in lines
                         bar.stop()
 
-                stock = await Stocktake(session, books, stream, content, _tell, progress).run()
+                stock = await Stocktake(session, books, stream, content=content, tell=_tell, progress=progress).run()
             _sum_up(stock, time.perf_counter() - began)
             problems += stock.problems.total()
     return problems
