@@ -356,7 +356,6 @@ def test_memory_does_not_grow_with_the_file(nats_server: NatsServer, make_daemon
 
 def peak(daemon: DaemonProcess) -> int:
     """The most memory that it had so far, in bytes (VmHWM)."""
-    assert daemon.process is not None
-    lines = Path(f"/proc/{daemon.process.pid}/status").read_text().splitlines()
+    lines = Path(f"/proc/{daemon.pid}/status").read_text().splitlines()
     (line,) = [line for line in lines if line.startswith("VmHWM")]
     return int(line.split()[1]) * 1024
