@@ -170,6 +170,8 @@ class MortalOs:
 class NoWeb:
     """In the place of the daemon's web side."""
 
+    port = 0
+
     def __init__(self, *_: object) -> None:
         pass
 
