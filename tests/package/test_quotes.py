@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "services" / "syncdaemon"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
+ENDINGS = {"creds", "json", "md", "pem", "py", "sh", "yaml"}  # of a file, where a name with a dot is one
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FENCE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 
@@ -104,13 +105,14 @@ def test_every_attribute_that_is_named_is_there() -> None:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         module = path.parent.name if path.name == "__init__.py" else path.stem
         known.setdefault(module, set()).update(attributes(tree.body))
+        known.setdefault(path.parent.name, set()).add(path.stem)
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 known.setdefault(node.name, set()).update(attributes(node.body))
     wrong = set()
     for page, name in named(r"[A-Za-z_]\w*\.[A-Za-z_]\w*"):
         owner, _, attribute = name.partition(".")
-        if owner in known and attribute not in {"md", "py", "yaml", "json", "sh"} and attribute not in known[owner]:
+        if owner in known and attribute not in ENDINGS and attribute not in known[owner]:
             wrong.add((page, name))
     assert wrong == set()
 
