@@ -45,21 +45,22 @@ class Spool:
         self.hold = Hold(self.directory, settings.hold)
         self.quarantine = Quarantine(self.directory)
         self._threads = Threads(self.directory)
-        self.lookout = Lookout(
+        self._lookout = Lookout(
             self.directory, self.queue, self._threads.scanning, quiet=settings.quiet, rescan=settings.rescan
         )
+        self.unseen = self._lookout.unseen
         self._reader = BatchReader(
             self.directory,
             self.queue,
-            self.lookout,
+            self._lookout,
             self._threads.files,
             quiet=settings.quiet,
             compress=settings.compress,
         )
         archive = Archive(self.directory) if settings.archive else None
         places = Places(self.hold, archive, self.quarantine)
-        self.retirement = Retirement(places, self.queue, self.lookout, self._threads)
-        self._orders = Orders(self.directory, self.quarantine, self.lookout, self._threads.files)
+        self.retirement = Retirement(places, self.queue, self._lookout, self._threads)
+        self._orders = Orders(self.directory, self.quarantine, self._lookout, self._threads.files)
 
     def open(self) -> None:
         """Takes the directory. Raises SettingsError where that can't be."""
@@ -76,7 +77,12 @@ class Spool:
     @property
     def problem(self) -> str:
         """Why nothing can be read now; empty where it can."""
-        return self.lookout.problem
+        return self._lookout.problem
+
+    @property
+    def scanned(self) -> bool:
+        """Whether the whole directory has been looked at."""
+        return self._lookout.scanned
 
     @property
     def depth(self) -> int:
@@ -100,11 +106,11 @@ class Spool:
 
     async def scan(self) -> None:
         """Looks at the whole directory once. Raises OSError where it can't be read."""
-        await self.lookout.scan()
+        await self._lookout.scan()
 
     async def watch(self) -> None:
         """For ever: finds the files that come. Raises SettingsError where the directory was deleted."""
-        await self.lookout.watch()
+        await self._lookout.watch()
 
     async def some(self) -> None:
         """Waits until there may be a file to read."""

@@ -50,7 +50,7 @@ class Lookout:
     """Tells the queue what is in the directory, for as long as that is the one that was locked.
 
     `quiet`: seconds that a file must have been left alone before it is read; `rescan`: seconds between two scans.
-    `problem`: why nothing can be read now, empty where it can. `scanned` is set after the first scan.
+    `problem`: why nothing can be read now, empty where it can. `scanned`: whether there was a scan.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class Lookout:
         self._once_a_minute = OnceAMinute()
         self.problem = ""
         self.unseen = Unseen()
-        self.scanned = asyncio.Event()
+        self.scanned = False
 
     async def scan(self) -> None:
         """Looks at the whole directory once. Raises OSError where it can't be read."""
@@ -76,7 +76,7 @@ class Lookout:
         listing = await self._thread.in_directory(lambda: scan(root, mine, room, newest_first, since))
         self.unseen.note(listing)
         self.look_at(self._queue.merge(listing))
-        self.scanned.set()
+        self.scanned = True
 
     async def watch(self) -> None:
         """For ever: hints as they come; a scan at the start, whenever one is wanted, and at the regular time.
