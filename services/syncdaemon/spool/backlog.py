@@ -5,7 +5,8 @@ are only counted, and a later scan brings them in. The depth is exact neverthele
 
     depth = ready + large + waiting + in flight and not yet acknowledged + beyond the window
 
-Every file is in exactly one of these places; `take` and its counterparts move it.
+Every file is in exactly one of these places; `take` and its counterparts move it. That can be checked only where all
+the places stand together, so this module and its class are longer than others.
 """
 
 from __future__ import annotations
@@ -52,7 +53,10 @@ class Listing(NamedTuple):
 
 
 class Backlog:
-    """The files of the replay directory that are not yet acknowledged."""
+    """The files of the replay directory that are not yet acknowledged.
+
+    It is long because it holds every place that a file can be in: see the module.
+    """
 
     def __init__(self, newest_first: bool = False, window: int = WINDOW) -> None:
         self.newest_first = newest_first

@@ -107,14 +107,10 @@ class Hold:
             names = os.listdir(os.path.join(self._directory.held, bucket))
         except FileNotFoundError:
             return []
-        parts = [(name, name.split(b"-")) for name in names]
-        return [
-            Held(bucket, name, int(seq), digest.decode(), int(mtime_ns))
-            for name, (_, mtime_ns, _, seq, digest, _) in parts
-        ]
+        return [_held(bucket, name) for name in names]
 
     def begin_anew(self, now: float) -> None:
-        """The server was seen to have all of it again, but may not have it on its disk: the time begins from here."""
+        """The server has all of it, but perhaps not on its disk yet: the time begins again now."""
         with self._lock:
             self._buckets = {name: max(closed, now) for name, closed in self._buckets.items()}
 
@@ -153,7 +149,7 @@ class Hold:
         return back
 
     def _delete(self, bucket: bytes, back: list[bytes]) -> None:
-        """An operator who is short of space may have been quicker, with one file or with the whole bucket."""
+        """An operator who is short of space may have deleted a file, or the whole bucket, before us."""
         with suppress(FileNotFoundError):
             entries = os.listdir(bucket)
             for name in entries:
@@ -172,6 +168,11 @@ class Hold:
                 return
             place = move_beside(path, os.path.join(self._directory.replay_dir, b"changed-while-held-" + name))
             back.append(os.path.basename(place))
+
+
+def _held(bucket: bytes, name: bytes) -> Held:
+    _, mtime_ns, _, seq, digest, _ = name.split(b"-")
+    return Held(bucket, name, int(seq), digest.decode(), int(mtime_ns))
 
 
 def _held_version(found: os.stat_result) -> bytes:
