@@ -31,6 +31,7 @@ from syncdaemon.publish.objects import Objects
 from syncdaemon.publish.recent import Recent
 from syncdaemon.settings import Settings, parts
 from syncdaemon.spool import Spool
+from syncdaemon.stream.api import Api
 from syncdaemon.stream.presence import lost
 from syncdaemon.web.server import Views, Web
 
@@ -65,7 +66,7 @@ class Daemon:
             self.recorded,
             self.delivery.finish_batches,
             lambda session, held: lost(
-                session, settings.sync_stream, settings.subject_for("*"), held, self.objects.lost
+                Api(session), settings.sync_stream, settings.subject_for("*"), held, self.objects.lost
             ),
             self.ledger.receipts_of,
             self.ledger.record,

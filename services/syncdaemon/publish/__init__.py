@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from syncdaemon.base.errors import LinkDown
+from syncdaemon.base.errors import LanePaused, LinkDown
 from syncdaemon.base.model import AsObject, Content, Fit, Outcome, Receipt, Refusal, StoredHeaders
 from syncdaemon.link import Session, pace
 from syncdaemon.publish.batches import Batches, Trial
@@ -20,8 +20,8 @@ from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import PROBE_ID, Journal, Lane
 from syncdaemon.publish.message import Message, MessageSettings, encode, is_of, overhead
 from syncdaemon.stream import verdict
-from syncdaemon.stream.object_format import object_of
-from syncdaemon.stream.prepare import Memory
+from syncdaemon.stream.api import Api
+from syncdaemon.stream.info import Memory
 from syncdaemon.stream.stored import StoredMessage
 
 __all__ = ["PROBE_ID", "Journal", "Lane", "PublishWatcher", "Publisher"]
@@ -85,7 +85,7 @@ class Publisher:
 
     def refusal(self, content: Content, session: Session) -> Refusal | None:
         """Why no message of this session can stand for the file, not even one that names an object; None: one can."""
-        size = encode(content, self._settings, object_of(content.sha256)).size
+        size = encode(content, self._settings, self._settings.object_of(content.sha256)).size
         if size <= session.max_payload:
             return None
         detail = f"{size} bytes of headers alone, the server takes {session.max_payload} (max_payload)"
@@ -101,7 +101,8 @@ class Publisher:
         outcomes: list[Outcome] = []
         messages: list[Message] = []
         for content in batch:
-            message = encode(content, self._settings, object_of(content.sha256) if content.data is None else "")
+            elsewhere = self._settings.object_of(content.sha256) if content.data is None else ""
+            message = encode(content, self._settings, elsewhere)
             if message.size > session.max_payload:
                 if refusal := self.refusal(content, session):
                     outcomes.append(refusal)
@@ -242,22 +243,27 @@ class Publisher:
         self, session: Session, message: Message, judged: verdict.Stored | verdict.Known
     ) -> Outcome | None:
         """Looks at the message that is in the stream already; None where it can't be seen now."""
-        ask = {"seq": judged.seq} if judged.seq else {"last_by_subj": message.subject}
-        stream = self._settings.stream
+        api, stream = Api(session), self._settings.stream
         try:
-            answer = await session.request_json(f"$JS.API.STREAM.MSG.GET.{stream}", ask)
+            if judged.seq:
+                found = await api.message(stream, judged.seq)
+            else:
+                found = await api.last(stream, message.subject)
         except PermissionError as error:
             self.lane.read_denied(error)
             return None
         except LinkDown:
             self.in_doubt[message.content.path] = message.msg_id
             return None
-        if answer is None or "message" not in answer:
-            if isinstance(judged, verdict.Stored):  # stored once, and taken out since: consumed, or expired
-                return self._receipt(message, judged.seq, duplicate=not self._doubted(message))
-            self.lane.pause("read_failed", f"the stream's message {judged.seq} can't be read back", 1.0)
+        except LanePaused as error:
+            self.lane.pause("read_failed", str(error), 1.0)
             return None
-        return self._compare(message, StoredMessage.from_api(answer["message"]))
+        if isinstance(found, StoredMessage):
+            return self._compare(message, found)
+        if isinstance(judged, verdict.Stored):  # stored once, and taken out since: consumed, or expired
+            return self._receipt(message, judged.seq, duplicate=not self._doubted(message))
+        self.lane.pause("read_failed", f"the stream's message {judged.seq} can't be read back", 1.0)
+        return None
 
     def _compare(self, message: Message, stored: StoredMessage) -> Outcome:
         content = message.content

@@ -17,11 +17,15 @@ from syncdaemon.publish.doubt import Doubt
 from syncdaemon.publish.message import Message, MessageSettings
 from syncdaemon.publish.recent import Recent
 from syncdaemon.stream import verdict
+from syncdaemon.stream.api import Api
+from syncdaemon.stream.calls import JETSTREAM
 from syncdaemon.stream.history import since
-from syncdaemon.stream.prepare import Memory, StreamInfo, StreamSettings, prepare
+from syncdaemon.stream.info import Memory, StreamInfo
+from syncdaemon.stream.prepare import StreamSettings, prepare
 
 _CONFIG_RETRY = 30.0  # seconds until a stream that refused us for its configuration is asked again
 _SAY_AGAIN = 60.0  # seconds between two warnings about the same pause
+_PERMIT_HISTORY = f"permit {JETSTREAM.prefix}.CONSUMER.> for this stream"
 PROBE_ID = "0" * 64
 UNKNOWN_WINDOW = 120.0  # the server's default, in seconds
 
@@ -118,7 +122,7 @@ class Lane:
     async def _prepare(self, session: Session) -> None:
         try:
             subject, first = self._settings.subject_for(PROBE_ID), not self._ever_prepared
-            self.stream = await prepare(session, self._stream, subject, sound=first)
+            self.stream = await prepare(Api(session), self._stream, subject, sound=first)
         except LinkDown:
             await asyncio.wait((session.lost,))
         except LanePaused as error:
@@ -179,7 +183,7 @@ class Lane:
             self.pause("stream_unreadable", str(error), 1.0)
         except PermissionError as error:
             self._blind = True
-            log.warning("history_denied", reason=str(error), remedy="permit $JS.API.CONSUMER.> for this stream")
+            log.warning("history_denied", reason=str(error), remedy=_PERMIT_HISTORY)
         else:
             self._resolved = session
             if not self._ever_prepared:
@@ -194,7 +198,7 @@ class Lane:
             return
         read = 0
         subject = self._settings.subject_for("*")
-        async with aclosing(since(session, self._stream.name, subject, wanted or self._last_seq + 1)) as messages:
+        async with aclosing(since(Api(session), self._stream.name, subject, wanted or self._last_seq + 1)) as messages:
             async for seen in messages:
                 self.doubt.look(seen)
                 read += 1

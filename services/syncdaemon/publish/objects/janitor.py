@@ -6,7 +6,8 @@ import random
 
 import structlog
 
-from syncdaemon.publish.objects.bucket import Bucket, Halt, Last
+from syncdaemon.publish.objects.bucket import Bucket, Last
+from syncdaemon.publish.objects.halt import Halt
 from syncdaemon.publish.objects.resume import ABANDONED_SECONDS
 
 _MOST = 4  # looked at in one round: each costs as much as a chunk
@@ -17,7 +18,7 @@ log = structlog.get_logger(__name__)
 async def tidy(bucket: Bucket) -> None:
     """One round. Removes the chunks of uploads that no meta names and that have stood still for 28 days.
 
-    Such an upload is no longer gone on with, not even by its own site (`chunks.decide`): so nobody is in the middle of
+    Such an upload is no longer gone on with, not even by its own site (`resume.decide`): so nobody is in the middle of
     making an object of what is removed here. What cannot be looked at now is left to the next round. Raises LinkDown.
     """
     try:
