@@ -30,11 +30,13 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from syncdaemon.base.errors import ConnectTimeout, LinkDown
 from syncdaemon.base.tasks import background
-from syncdaemon.dev.server import HOST, NatsServer, free_port
-from syncdaemon.link import STOPPED, Link, LinkSettings, Session, _explain, frame, visit
+from syncdaemon.dev.server import HOST, NatsServer
+from syncdaemon.link import STOPPED, Link, LinkSettings, Session, frame, visit
+from syncdaemon.link.words import explain
 from tests.support.certificates import Certificates
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import messages
+from tests.support.ports import own_port
 from tests.support.relay import Relay
 from tests.support.server import MakeNatsServer
 
@@ -266,7 +268,7 @@ async def test_it_connects_when_the_server_comes_later(make_nats_server: MakeNat
 
 async def test_it_goes_on_to_the_next_url_when_the_first_is_dead(nats_server: NatsServer) -> None:
     """The first that answers is taken, and shown."""
-    dead = f"nats://{HOST}:{free_port()}"
+    dead = f"nats://{HOST}:{own_port()}"
     async with running(dead, dead, nats_server.url) as link:
         await works(link, within=4.0)
         assert link.shown_url == nats_server.url
@@ -274,7 +276,7 @@ async def test_it_goes_on_to_the_next_url_when_the_first_is_dead(nats_server: Na
 
 async def test_a_site_without_any_server_is_not_told_the_same_again_and_again() -> None:
     """With two dead URLs each of them is warned about, not each attempt."""
-    dead = [f"nats://{HOST}:{free_port()}" for _ in range(2)]
+    dead = [f"nats://{HOST}:{own_port()}" for _ in range(2)]
     with structlog.testing.capture_logs() as logged:
         async with running(*dead) as link:
             await until(lambda: link._failures > 6, what="some attempts fail")
@@ -335,8 +337,8 @@ async def test_an_idle_link_to_a_frozen_server_is_noticed_too(
     changes = Changes()
     async with running(nats_server.url, changes=changes) as link:
         session = await works(link)
-        unsent = session._unsent
-        monkeypatch.setattr(session, "_unsent", lambda: unsent() + len(b"PING\r\n"))  # the last one is under way
+        unsent = session._wire.unsent
+        monkeypatch.setattr(session._wire, "unsent", lambda: unsent() + len(b"PING\r\n"))  # the last one is under way
         nats_server.freeze()
         await until(lambda: len(changes) == 2, 6.0, "a frozen server is noticed")
         assert link.session is None
@@ -393,7 +395,7 @@ async def test_nothing_is_flushed_after_an_abort(make_nats_server: MakeNatsServe
 
         sending = asyncio.create_task(send_all())
         await until(lambda: session.lost.done(), 8.0, "the frozen server is noticed")
-        arrived = session._taken
+        arrived = session._pulse.taken
         with pytest.raises(LinkDown):
             await sending
         assert 0 < sent < count
@@ -419,7 +421,7 @@ async def test_nothing_is_sent_on_a_connection_that_is_closing(make_nats_server:
     async with running(server.url) as link:
         session = await works(link)
         assert await session.request_json("$JS.API.STREAM.CREATE.frozen", {"name": "frozen", "subjects": ["frozen.*"]})
-        session._writer.close()
+        session._wire._writer.close()
         with pytest.raises(LinkDown):
             await session.send(frames(session, Sink(), 1))
         await until(lambda: link.session not in (None, session), what="it is back")
@@ -598,8 +600,8 @@ async def dripping(answer: bytes, piece: int, seconds: float) -> AsyncIterator[s
 
 async def test_a_long_answer_over_a_slow_link_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes longer than a server may be silent, and than it may leave a message unanswered."""
-    monkeypatch.setattr("syncdaemon.link.session.SILENT_SECONDS", 1.0)
-    monkeypatch.setattr("syncdaemon.link.pace.ANSWER_SECONDS", 1.5)
+    monkeypatch.setattr("syncdaemon.link.pulse.SILENT_SECONDS", 1.0)
+    monkeypatch.setattr("syncdaemon.link.pace.patience.ANSWER_SECONDS", 1.5)
     answer = bytes(100_000)
     async with dripping(answer, 5_000, 0.2) as url, running(url) as link:
         session = await link.wait_up()
@@ -609,7 +611,7 @@ async def test_a_long_answer_over_a_slow_link_is_no_silence(monkeypatch: pytest.
 
 async def test_a_long_answer_that_stops_in_the_middle_is_a_dead_link(monkeypatch: pytest.MonkeyPatch) -> None:
     """What came of it before proves nothing for ever."""
-    monkeypatch.setattr("syncdaemon.link.session.SILENT_SECONDS", 1.0)
+    monkeypatch.setattr("syncdaemon.link.pulse.SILENT_SECONDS", 1.0)
     async with dripping(bytes(10_000), 5_000, 30.0) as url, running(url) as link:
         session = await link.wait_up()
         with pytest.raises(LinkDown, match="silent"):
@@ -815,7 +817,7 @@ async def test_tls_with_an_authority_of_our_own(
     url = tls_url(server, scheme)
     async with running(url, user="edge", password=PASSWORD, tls_ca=certificates.ca) as link:
         session = await works(link)
-        assert isinstance(session._writer.get_extra_info("ssl_object"), ssl.SSLObject)
+        assert isinstance(session._wire._writer.get_extra_info("ssl_object"), ssl.SSLObject)
 
 
 async def test_a_visit_tells_how_it_is_encrypted(
@@ -824,7 +826,7 @@ async def test_a_visit_tells_how_it_is_encrypted(
     """And for how long the server's certificate is good; to the first server of several that lets us in."""
     server = make_nats_server(config=certificates.tls())
     server.start()
-    nobody = f"nats://{HOST}:{free_port()}"
+    nobody = f"nats://{HOST}:{own_port()}"
     async with visit(LinkSettings((nobody, tls_url(server)), "a visit", tls_ca=certificates.ca)) as session:
         assert session.tls is not None
         assert session.tls[0].startswith("TLSv1.")
@@ -836,7 +838,7 @@ async def test_a_visit_tells_how_it_is_encrypted(
 
 async def test_a_visit_that_nobody_wants_says_why() -> None:
     """Of every server."""
-    urls = tuple(f"nats://{HOST}:{free_port()}" for _ in range(2))
+    urls = tuple(f"nats://{HOST}:{own_port()}" for _ in range(2))
     with pytest.raises(ConnectTimeout) as caught:
         async with visit(LinkSettings(urls, "a visit")):
             pass
@@ -855,7 +857,7 @@ async def test_a_frozen_server_is_noticed_and_aborted_behind_tls_too(
         sink = Sink()
         sending = asyncio.create_task(session.send(frames(session, sink, 320, b"x" * 65_536)))
         await until(lambda: session._client.buffered > 8 << 20, what="what waits below TLS is counted too")
-        assert session._unsent() >= session._client.buffered
+        assert session._wire.unsent() >= session._client.buffered
         await until(lambda: link.session is None and sink.reasons, 8.0, "the frozen server is noticed")
         with pytest.raises(LinkDown):
             await sending
@@ -892,8 +894,8 @@ async def test_a_client_certificate(make_nats_server: MakeNatsServer, certificat
 )
 def test_a_tls_connection_that_is_cut_off_speaks_of_the_certificate(error: OSError) -> None:
     """Which of these a server's refusal comes as depends on who is quicker; the remedy is the same."""
-    assert "NATS_TLS_CERT" in _explain(error, "tls://127.0.0.1:4222")
-    assert "certificate" not in _explain(error, "nats://127.0.0.1:4222")
+    assert "NATS_TLS_CERT" in explain(error, "tls://127.0.0.1:4222")
+    assert "certificate" not in explain(error, "nats://127.0.0.1:4222")
 
 
 @asynccontextmanager
@@ -965,8 +967,7 @@ def test_a_subject_that_may_not_be_published_to_ends_the_daemon(
     daemon = make_daemon(server.url, NATS_USER="edge", NATS_PASSWORD=PASSWORD)
     daemon.drop("evidence.bin", b"evidence")
     daemon.launch()
-    assert daemon.process is not None
-    assert daemon.process.wait(15) == 2
+    assert daemon.ended(15) == 2
 
     said = [line for line in daemon.log().splitlines() if not line.startswith("{")]
     assert len(said) == 1
@@ -1007,8 +1008,7 @@ def test_a_stream_that_is_missing_and_may_not_be_created_ends_the_daemon(
     server.start()
     daemon = make_daemon(server.url, NATS_USER="edge", NATS_PASSWORD=PASSWORD)
     daemon.launch()
-    assert daemon.process is not None
-    assert daemon.process.wait(15) == 2
+    assert daemon.ended(15) == 2
     said = [line for line in daemon.log().splitlines() if not line.startswith("{")]
     assert len(said) == 1
     assert said[0].startswith("syncdaemon: SYNC_STREAM: swarm_jobs is missing, and may not be created")

@@ -636,7 +636,7 @@ class TestWhatTheBucketHasLost:
         """It is made anew when they are sent again."""
         content = site.file(data_of(3))
         await site.stores(content)
-        await site.jetstream.api(f"STREAM.DELETE.{STREAM}")
+        await site.jetstream.delete(STREAM)
         assert await self.lost(site, content) == [True]
 
     async def test_what_expired_by_the_buckets_own_rules_is_not_lost(self, site: Site) -> None:
