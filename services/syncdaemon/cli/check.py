@@ -22,6 +22,7 @@ from syncdaemon.cli.options import FOUND, NO_CONNECTION, with_settings
 from syncdaemon.ledger import sites
 from syncdaemon.link import visit
 from syncdaemon.settings import Loaded, Settings, parts
+from syncdaemon.stream.api import Api
 
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
 _COLOURS = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "failure": typer.colors.RED}
@@ -117,7 +118,9 @@ async def _take_stock(settings: Settings, books: Books, content: bool) -> int:
                     if done == total:  # what comes now is told in lines
                         bar.stop()
 
-                stock = await Stocktake(session, books, stream, content=content, tell=_tell, progress=progress).run()
+                stock = await Stocktake(
+                    Api(session), books, stream, content=content, tell=_tell, progress=progress
+                ).run()
             _sum_up(stock, time.perf_counter() - began)
             problems += stock.problems.total()
     return problems

@@ -19,8 +19,7 @@ from syncdaemon.publish.lane import PROBE_ID, Lane
 from syncdaemon.publish.message import Message, MessageSettings, encode, overhead
 from syncdaemon.publish.outcomes import Outcomes, PublishWatcher
 from syncdaemon.publish.resolve import Journal
-from syncdaemon.stream.object_format import object_of
-from syncdaemon.stream.prepare import Memory
+from syncdaemon.stream.info import Memory
 
 __all__ = ["PROBE_ID", "Journal", "Lane", "PublishWatcher", "Publisher"]
 
@@ -80,7 +79,7 @@ class Publisher:
 
     def refusal(self, content: Content, session: Session) -> Refusal | None:
         """Why this session can send no message for the file, not even one that names an object; None where it can."""
-        size = encode(content, self._settings, object_of(content.sha256)).size
+        size = encode(content, self._settings, self._settings.object_of(content.sha256)).size
         if size <= session.max_payload:
             return None
         detail = f"{size} bytes of headers alone, the server takes {session.max_payload} (max_payload)"
@@ -96,7 +95,8 @@ class Publisher:
         outcomes: list[Outcome] = []
         messages: list[Message] = []
         for content in batch:
-            message = encode(content, self._settings, object_of(content.sha256) if content.data is None else "")
+            elsewhere = self._settings.object_of(content.sha256) if content.data is None else ""
+            message = encode(content, self._settings, elsewhere)
             if message.size > session.max_payload:
                 if refusal := self.refusal(content, session):
                     outcomes.append(refusal)

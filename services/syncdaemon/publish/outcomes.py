@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from syncdaemon.base.errors import LinkDown
+from syncdaemon.base.errors import LanePaused, LinkDown
 from syncdaemon.base.model import AsObject, Outcome, Receipt, Refusal, StoredHeaders
 from syncdaemon.link import Session
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import Lane
 from syncdaemon.publish.message import Message, MessageSettings, is_of
 from syncdaemon.stream import verdict
+from syncdaemon.stream.api import Api
 from syncdaemon.stream.stored import StoredMessage
 
 _READS_AT_ONCE = 16
@@ -137,22 +138,24 @@ class Outcomes:
         self, session: Session, message: Message, judged: verdict.Stored | verdict.Known
     ) -> Outcome | None:
         """Looks at the message that is in the stream already; None where it can't be seen now."""
-        ask = {"seq": judged.seq} if judged.seq else {"last_by_subj": message.subject}
-        stream = self._settings.stream
+        api, stream = Api(session), self._settings.stream
         try:
-            answer = await session.request_json(f"$JS.API.STREAM.MSG.GET.{stream}", ask)
+            there = await (api.message(stream, judged.seq) if judged.seq else api.last(stream, message.subject))
         except PermissionError as error:
             self.lane.read_denied(error)
             return None
         except LinkDown:
             self.in_doubt[message.content.path] = message.msg_id
             return None
-        if answer is None or "message" not in answer:
-            if isinstance(judged, verdict.Stored):  # stored once, and taken out since: consumed, or expired
-                return self._receipt(message, judged.seq, duplicate=not self.doubted(message))
-            self.lane.pause("read_failed", f"the stream's message {judged.seq} can't be read back", 1.0)
+        except LanePaused as error:
+            self.lane.pause("read_failed", str(error), 1.0)
             return None
-        return self._compare(message, StoredMessage.from_api(answer["message"]))
+        if isinstance(there, StoredMessage):
+            return self._compare(message, there)
+        if isinstance(judged, verdict.Stored):  # stored once, and taken out since: consumed, or expired
+            return self._receipt(message, judged.seq, duplicate=not self.doubted(message))
+        self.lane.pause("read_failed", f"the stream's message {judged.seq} can't be read back", 1.0)
+        return None
 
     def _compare(self, message: Message, stored: StoredMessage) -> Outcome:
         content = message.content

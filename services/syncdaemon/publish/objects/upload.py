@@ -10,9 +10,10 @@ import structlog
 
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.base.model import Stamp
-from syncdaemon.publish.objects.bucket import Bucket, Halt, halt
+from syncdaemon.publish.objects.bucket import Bucket
 from syncdaemon.publish.objects.file import UploadFile
 from syncdaemon.publish.objects.flight import ChunkFlight
+from syncdaemon.publish.objects.halt import Halt, halt
 from syncdaemon.publish.objects.resume import GoOn, decide
 from syncdaemon.publish.objects.source import Changed, Marks
 from syncdaemon.stream import verdict
@@ -120,7 +121,7 @@ class Upload:
         """Sends what is missing. False: we have to look at the bucket again."""
         self._kept.generation = max(self._kept.generation, plan.generation)
         self.at = plan.number * self._size
-        flight = ChunkFlight(self._bucket.session, plan.number, plan.seq, self._arrived)
+        flight = ChunkFlight(self._bucket.session, self._bucket.names, plan.number, plan.seq, self._arrived)
         try:
             await self._fly(flight)
         except (Changed, OSError) as error:
@@ -162,5 +163,5 @@ class Upload:
         if flight.cut:
             raise LinkDown(flight.cut)
         if isinstance(flight.trouble, verdict.Again | verdict.Stop | verdict.Refuse):
-            raise halt(flight.trouble)
+            raise halt(self._bucket.names.bucket, flight.trouble)
         return flight.trouble is None and flight.next == self._meta.chunks
