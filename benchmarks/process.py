@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from benchmarks.measure import BenchmarkFailed, Result
 from syncdaemon.dev.server import NatsServer, free_port
-from syncdaemon.settings import Settings
+from syncdaemon.settings.values import Settings
 
 ROOT = Path(__file__).parents[1]
 SITE = "bench"

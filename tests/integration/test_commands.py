@@ -19,7 +19,7 @@ import nats
 import pytest
 
 from syncdaemon.dev.server import HOST, NatsServer
-from syncdaemon.settings import VARIABLES
+from syncdaemon.settings.table import VARIABLES
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import ledger_rows, messages
 from tests.support.server import MakeNatsServer

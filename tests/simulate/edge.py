@@ -38,7 +38,7 @@ import syncdaemon.spool
 from syncdaemon.check.ledger import audit
 from syncdaemon.daemon import Daemon
 from syncdaemon.publish.choice import Choice, Way
-from syncdaemon.settings import Settings
+from syncdaemon.settings.values import Settings
 from syncdaemon.spool import Spool, watch
 from syncdaemon.spool.quarantine import Quarantine
 from syncdaemon.spool.read import Reader

@@ -29,7 +29,8 @@ from syncdaemon.link import STOPPED, Link, Session
 from syncdaemon.publish import Lane, Publisher
 from syncdaemon.publish.objects import Objects
 from syncdaemon.publish.recent import Recent
-from syncdaemon.settings import Settings, parts
+from syncdaemon.settings import parts
+from syncdaemon.settings.values import Settings
 from syncdaemon.spool import Spool
 from syncdaemon.stream.presence import lost
 from syncdaemon.web.server import Views, Web

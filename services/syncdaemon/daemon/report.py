@@ -14,7 +14,7 @@ from syncdaemon.ledger import Ledger, now_text
 from syncdaemon.link import Link
 from syncdaemon.publish import Publisher
 from syncdaemon.publish.objects import Objects
-from syncdaemon.settings import Settings
+from syncdaemon.settings.values import Settings
 from syncdaemon.spool import Spool
 from syncdaemon.web.server import Check
 

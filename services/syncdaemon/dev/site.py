@@ -10,7 +10,7 @@ from pathlib import Path
 
 from syncdaemon.daemon import Daemon
 from syncdaemon.dev.server import HOST, NatsServer, free_port
-from syncdaemon.settings import Loaded, ServerUrls, Settings
+from syncdaemon.settings.values import Loaded, ServerUrls, Settings
 from syncdaemon.spool.put import put
 
 _SAMPLE_SECONDS = 20.0

@@ -21,7 +21,8 @@ from syncdaemon.check.diagnosis import BucketFacts, LinkFacts, Rights, ServerFac
 from syncdaemon.link import Session, bare, visit
 from syncdaemon.publish import PROBE_ID
 from syncdaemon.publish.objects.bucket import Bucket, Halt
-from syncdaemon.settings import Settings, parts
+from syncdaemon.settings import parts
+from syncdaemon.settings.values import Settings
 from syncdaemon.stream import object_format
 from syncdaemon.stream.prepare import captured, read_info, rehearse
 from syncdaemon.stream.verdict import NO_STREAM
