@@ -57,7 +57,7 @@ HOMES: dict[str, set[str]] = {
     "aiohttp": {"web"},
     "nats": {"link"},
     "prometheus_client": {"daemon.metrics", "receive.meter"},
-    "signal": {"daemon", "dev"},
+    "signal": {"daemon.process", "dev"},
     "watchfiles": {"spool.watch"},
     "zstandard": {"base.packing", "receive"},
 }

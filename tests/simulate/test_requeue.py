@@ -99,10 +99,10 @@ def test_a_running_daemon_finds_an_order_in_a_moment(tmp_path: Path) -> None:
 async def beside(edge: Edge, home: ReplayDirectory) -> None:
     """The command comes while the daemon runs."""
     life = edge.begin()
-    await life.daemon.first_receipt.wait()
+    await life.daemon.tally.first_receipt.wait()
     assert life.daemon.metrics.value("syncdaemon_quarantined_files") == len(REFUSED)
     asked(home)
     await asyncio.sleep(60.0)  # of the machine's own time
-    assert life.daemon.report.delivered == 1 + len(REFUSED)
+    assert life.daemon.tally.delivered == 1 + len(REFUSED)
     assert life.daemon.metrics.value("syncdaemon_quarantined_files") == 0
     await edge.end()

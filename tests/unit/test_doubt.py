@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon.base.model import LONG_AGO, Attempt, Instant, Row, StoredHeaders
+from syncdaemon.base.model import LONG_AGO, Attempt, Content, Instant, Receipt, Row, Stamp, StoredHeaders
 from syncdaemon.ledger import chain, open_attempts
+from syncdaemon.ledger.rows import receipt_row
 from syncdaemon.publish.doubt import Doubt
 from syncdaemon.publish.recent import Recent
 
@@ -127,8 +128,10 @@ class Book:
         )
 
     def receipt(self, msg_id: str) -> None:
-        """A `published` row, as far as matters."""
-        self.write("published", msg_id=msg_id)
+        """A `published` row, of any file."""
+        content = Content(b"a", "a", Stamp(1, 2, 3, 4, 5), b"abc", "0" * 64, 1)
+        event, fields = receipt_row(Receipt(content, msg_id, "plain", "evidence", 7, duplicate=False))
+        self.write(event, **fields)
 
     def turn(self) -> None:
         """The next day."""

@@ -14,6 +14,7 @@ import pytest
 from syncdaemon.base import disk
 from syncdaemon.base.disk import write_durably
 from syncdaemon.base.model import Refusal
+from syncdaemon.daemon.upkeep import requeued
 from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.quarantine import SIDECAR, Entry, Quarantine, entries
 from syncdaemon.spool.requeue import Order, ask, forget, pending, put_back, send_back
@@ -51,7 +52,7 @@ def test_a_file_goes_back_to_where_it_came_from(home: ReplayDirectory, path: byt
     assert places(home) == [path]
     assert waiting(home) == {path: b"evidence"}
     assert tree(home.quarantine) == {}
-    assert order.row() == (
+    assert requeued(order) == (
         "requeued",
         {"path": quote_from_bytes(path), "size": 8, "sha256": order.sha256, "reason": "too_large"},
     )
@@ -77,8 +78,8 @@ def test_a_file_that_took_the_place_meanwhile_is_not_overwritten(home: ReplayDir
 
     assert places(home) == [b"sub/file~2"]
     assert waiting(home) == {b"sub/file": b"another", b"sub/file~2": b"evidence"}
-    assert pending(home)[0].row()[1]["to"] == "sub/file~2"
-    assert pending(home)[0].row()[1]["path"] == "sub/file"
+    assert requeued(pending(home)[0])[1]["to"] == "sub/file~2"
+    assert requeued(pending(home)[0])[1]["path"] == "sub/file"
 
 
 def test_nor_is_one_that_comes_at_the_last_instant(home: ReplayDirectory, monkeypatch: pytest.MonkeyPatch) -> None:

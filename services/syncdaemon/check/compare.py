@@ -13,6 +13,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from syncdaemon.base.model import StoredHeaders
+from syncdaemon.ledger.rows import DUPLICATE, PUBLISHED
 
 _OWN, _COVERED = 1, 2
 
@@ -52,7 +53,7 @@ class Receipts:
         self._rows.append(row["n"])
         self._ids.append(self.mark(row["msg_id"]))
         self._digests.append(self.mark(row["sha256"]))
-        self._kinds.append(_OWN * (row["event"] == "published") + _COVERED * covered)
+        self._kinds.append(_OWN * (row["event"] == PUBLISHED) + _COVERED * covered)
 
     def void(self, row: Mapping[str, Any]) -> None:
         """A `held_lost` row: the receipts before it for this message are void; a newer one tells where the file is."""
@@ -183,9 +184,9 @@ def second_look(row: Mapping[str, Any], found: Fetched | None, site: str) -> Pro
         return problem("lost", f"the stream has no message {row['stream_seq']}")
     told = found.headers.get
     same_id, same_content = told("Nats-Msg-Id") == row["msg_id"], found.digest == row["sha256"]
-    if not same_id and not (same_content and row["event"] == "duplicate"):
+    if not same_id and not (same_content and row["event"] == DUPLICATE):
         return problem("lost", f"message {found.seq} is another one, with the id {told('Nats-Msg-Id', '')!r}")
-    if row["event"] == "published" and told("Edge-Site") != site:
+    if row["event"] == PUBLISHED and told("Edge-Site") != site:
         return problem("altered", f"it says that it is of the site {told('Edge-Site', '')!r}")
     if told("Edge-Sha256", row["sha256"]) != row["sha256"]:
         return problem("altered", f"it says that its content is {told('Edge-Sha256')}")

@@ -18,6 +18,7 @@ from syncdaemon.base.errors import LanePaused, SettingsError
 from syncdaemon.base.model import StoredHeaders
 from syncdaemon.check.compare import Comparison, Fetched, Problem, Receipts, second_look
 from syncdaemon.ledger import lock_path, rows_numbered
+from syncdaemon.ledger.rows import HELD_LOST, is_receipt
 from syncdaemon.link import Session
 from syncdaemon.stream import fetch
 from syncdaemon.stream.history import contents, one_by_one, since
@@ -28,7 +29,6 @@ _AT_ONCE = 64  # messages that are fetched at the same time
 _TELL_EVERY = 500  # messages between two calls of `progress`
 _PATIENCE = 15.0  # seconds: more than a daemon waits for an answer
 _LOOK_SECONDS = 0.5
-_RECEIPTS = ("published", "duplicate")
 
 
 class Books:
@@ -49,10 +49,10 @@ class Books:
     def row(self, row: Mapping[str, Any]) -> None:
         """The next row."""
         self.last_row = row["n"]
-        if row["event"] in _RECEIPTS:
+        if is_receipt(row):
             receipts = self.receipts.setdefault(row["stream"], Receipts(self._key))
             receipts.add(row, captured([self.subject], row["subject"]))
-        elif row["event"] == "held_lost":
+        elif row["event"] == HELD_LOST:
             for receipts in self.receipts.values():
                 receipts.void(row)
 
@@ -127,7 +127,7 @@ class Stocktake:
         while comparison.unknown:
             running = is_locked(lock_path(books.folder, books.site))
             for row in rows_numbered(books.folder, books.site, lambda n: n > books.last_row):
-                if row["event"] in _RECEIPTS and row["stream"] == self.stock.stream:
+                if is_receipt(row) and row["stream"] == self.stock.stream:
                     comparison.unknown.pop(row["stream_seq"], None)
             if not running or time.monotonic() > deadline:
                 return

@@ -35,7 +35,9 @@ def verify(
     stream: Annotated[bool, typer.Option("--stream", help="Also every receipt against the stream, and back.")] = False,
     content: Annotated[bool, typer.Option("--content", help="With --stream: fetch every content, too.")] = False,
 ) -> int:
-    """Check the ledger from its first row to its last: chain, row numbers, form. Exit 1 at the first damage.
+    """Check the ledger from its first row to its last: chain, row numbers, form, fields. Exit 1 at the first damage.
+
+    An event that this version does not know is named with its file and line, and the check goes on: exit 1 as well.
 
     With --stream, every receipt must have its message, and every message of the site its receipt: what is lost,
     altered, doubled or unknown is listed, and the exit code is 1 then.

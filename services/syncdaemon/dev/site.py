@@ -98,10 +98,10 @@ Ctrl-C ends it, and the server with it."""
         put(sample, self.replay)
         try:
             async with asyncio.timeout(_SAMPLE_SECONDS):
-                await daemon.first_receipt.wait()
+                await daemon.tally.first_receipt.wait()
         except TimeoutError:
-            self._say(f"The sample file is not delivered yet: {daemon.link.problem or daemon.publisher.lane.paused}")
+            self._say(f"The sample file is not delivered yet: {daemon.link.problem or daemon.lane.paused}")
             return
         self._say("The sample file is delivered. Its receipt:\n")
-        for name, value in (daemon.report.last_receipt or {}).items():
+        for name, value in (daemon.tally.last_receipt or {}).items():
             self._say(f"  {name:<12}{value}")

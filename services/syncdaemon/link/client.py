@@ -17,14 +17,15 @@ from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
+from syncdaemon.link.frame import Buffer
+
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER of socket(7): on, for no time at all
 _CLOSE_SECONDS = 1.0  # nats-py's close can hang on a half-open link
 _MOST_FRAMES = os.sysconf("SC_IOV_MAX")  # of one writev(2)
 
-Buffer = bytes | memoryview
-"""Bytes to be sent, which may be a part of something larger."""
-
 Answered = Callable[[int, bytes, bytes | None], None]
+"""Gets an answer's token, its body, and its header block."""
+
 Listener = Callable[[bytes, bytes, bytes, bytes | None], None]
 """Gets a message's subject, its reply subject, its body, and its header block."""
 

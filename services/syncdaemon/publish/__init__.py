@@ -206,7 +206,7 @@ class Publisher:
         self._watcher.answered(flight.latencies, stored)
         return outcomes
 
-    def recorded(self, receipts: Sequence[Receipt]) -> None:
+    def receipts_written(self, receipts: Sequence[Receipt]) -> None:
         """The ledger has these. Only now are their attempts over: until then, a process that comes after a crash needs
         to know of them."""
         if self.lane.doubt:
@@ -231,7 +231,7 @@ class Publisher:
         """`there`: the message that the stream holds. It may be of another site, with the same content."""
         self.in_doubt.pop(message.content.path, None)
         if not duplicate:
-            self.lane.recorded.add(seq)
+            self.lane.recent.add(seq)
         self.lane.stored(seq)
         subject, where = message.subject, message.object
         if there is not None:
@@ -280,8 +280,8 @@ class Publisher:
         not yet recorded; or whether it is ours and its row counts no more: the file came back from the hold, perhaps to
         another place.
         """
-        if self.lane.recorded.is_void(seq):
+        if self.lane.recent.is_void(seq):
             return headers.get("Edge-Site") == self._settings.site
-        crashed = self.lane.recorded.lacks(seq)
-        unrecorded = crashed or (self._doubted(message) and not self.lane.recorded.has(seq))
+        crashed = self.lane.recent.lacks(seq)
+        unrecorded = crashed or (self._doubted(message) and not self.lane.recent.has(seq))
         return unrecorded and is_of(headers, message.content, self._settings.site)

@@ -11,7 +11,8 @@ from typing import Protocol
 import structlog
 
 from syncdaemon.base.errors import LanePaused, LinkDown, SettingsError
-from syncdaemon.base.model import Held, Instant, Row
+from syncdaemon.base.model import Held, Instant
+from syncdaemon.ledger.rows import Entry, attempt
 from syncdaemon.link import Link, Session
 from syncdaemon.publish.doubt import Doubt
 from syncdaemon.publish.message import Message, MessageSettings
@@ -35,7 +36,7 @@ class Journal(Protocol):
     def next_row(self) -> int:
         """A number that no row written from now on is below."""
 
-    async def record(self, entries: Sequence[tuple[str, Row]]) -> None:
+    async def record(self, entries: Sequence[Entry]) -> None:
         """Returns when these rows are on disk."""
 
 
@@ -67,7 +68,7 @@ class Lane:
         self.suspicions = 0
         self.paused = ""
         self.doubt = Doubt()
-        self.recorded = Recent()
+        self.recent = Recent()
 
     @property
     def memory(self) -> Memory:
@@ -145,11 +146,11 @@ class Lane:
             self.suspicion.set()
             self.belief.clear()
         self._server, self._last_seq = server, stream.last_seq
-        self.recorded.forget_beyond(stream.last_seq)
+        self.recent.forget_beyond(stream.last_seq)
 
     def void(self, held: Held) -> None:
         """Its receipt counts no more. Its message may be there still, and only the object that it names be lost."""
-        self.recorded.forget(held.seq)
+        self.recent.forget(held.seq)
 
     def believe(self, suspicions: int) -> None:
         """It was looked into when there had been so many suspicions."""
@@ -200,26 +201,17 @@ class Lane:
                 read += 1
         if wanted is not None:
             found = self.doubt.looked(self._journal.next_row)
-            resolved = {"first_seq": self.doubt.first_seq or self._last_seq + 1, "open_since": 0, "resolved": True}
-            await self._journal.record([("attempt", {**self._row(found), **resolved})])
+            first_seq = self.doubt.first_seq or self._last_seq + 1
+            await self._journal.record([attempt(found, first_seq, open_since=0, resolved=True)])
             log.info("doubt_resolved", stored=len(found), messages_read=read)
-
-    def _row(self, msg_ids: Sequence[str]) -> Row:
-        """The fields of an `attempt` row. `open_since`: the row that the oldest open attempt begins with; 0: this."""
-        return {
-            "first_seq": self._last_seq + 1,
-            "count": len(msg_ids),
-            "ids": " ".join(msg_ids),
-            "open_since": self.doubt.oldest_row,
-        }
 
     async def note(self, messages: Sequence[Message]) -> None:
         """These messages will leave now: it is in the ledger before they do, since the stream can't tell by itself."""
         if messages:
             msg_ids = [message.msg_id for message in messages]
-            row = self._row(msg_ids)
+            row = attempt(msg_ids, self._last_seq + 1, self.doubt.oldest_row)
             self.doubt.sent(msg_ids, self._last_seq + 1, self._journal.next_row, _now())
-            await self._journal.record([("attempt", row)])
+            await self._journal.record([row])
 
     def stored(self, seq: int) -> None:
         """The stream holds a message at `seq`."""

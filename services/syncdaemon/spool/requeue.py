@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from syncdaemon.base.disk import fsync_dir, is_locked, make_dirs, rename_new, write_durably
-from syncdaemon.base.model import Row
 from syncdaemon.spool import settle
 from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.moves import NAME_MAX, below, free_name
@@ -42,12 +41,6 @@ class Order(NamedTuple):
     size: int
     sha256: str
     reason: str
-
-    def row(self) -> tuple[str, Row]:
-        """What the ledger says of it: `to` only where the place that it came from was taken."""
-        to = {} if self.to == self.path else {"to": quote_from_bytes(self.to)}
-        told: Row = {"path": quote_from_bytes(self.path), "size": self.size, "sha256": self.sha256}
-        return "requeued", {**told, "reason": self.reason, **to}
 
 
 class Done(NamedTuple):

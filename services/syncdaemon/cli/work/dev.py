@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from syncdaemon.daemon import install_signals
+from syncdaemon.daemon.process import install_signals
 from syncdaemon.dev.site import Dev
 from syncdaemon.settings.values import Loaded
 

@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from syncdaemon.daemon import Daemon, install_signals
+from syncdaemon.daemon import Daemon
+from syncdaemon.daemon.drain import deliver_all
+from syncdaemon.daemon.process import install_signals
 from syncdaemon.settings.values import Loaded
 
 _COLUMNS = (
@@ -29,29 +31,24 @@ def drain(loaded: Loaded, timeout: float | None) -> int:
         files = bar.add_task("", total=None, size=decimal(0), rate=decimal(0))
 
         def progress(daemon: Daemon) -> None:
-            report = daemon.report
-            done, size = report.delivered + report.refused, report.delivered_bytes
+            tally, backlog = daemon.tally, daemon.spool.backlog
+            done, size = tally.delivered + tally.refused, tally.delivered_bytes
             if (upload := daemon.objects.progress) is not None:
                 size += upload.stored
             rate = decimal(int(size / max(0.1, time.monotonic() - began)))
-            bar.update(files, completed=done, total=done + daemon.spool.backlog.depth, size=decimal(size), rate=rate)
+            bar.update(files, completed=done, total=done + backlog.depth, size=decimal(size), rate=rate)
 
         loaded.settings.check_files()
 
         async def live() -> None:
             stop = asyncio.Event()
             install_signals(stop)
-            await daemon.drain(timeout, progress, stop)
+            await deliver_all(daemon, timeout, progress, stop)
 
         daemon = Daemon(loaded.settings)
         asyncio.run(live())
-    seconds = time.monotonic() - began
-    typer.echo(
-        f"{daemon.report.delivered} files delivered ({daemon.report.delivered_bytes} bytes) in {seconds:.1f} s",
-        err=True,
-    )
-    if daemon.report.refused:
-        typer.echo(
-            f"syncdaemon: {daemon.report.refused} files refused: `syncdaemon quarantine list` tells why", err=True
-        )
-    return daemon.report.refused
+    tally, seconds = daemon.tally, time.monotonic() - began
+    typer.echo(f"{tally.delivered} files delivered ({tally.delivered_bytes} bytes) in {seconds:.1f} s", err=True)
+    if tally.refused:
+        typer.echo(f"syncdaemon: {tally.refused} files refused: `syncdaemon quarantine list` tells why", err=True)
+    return tally.refused

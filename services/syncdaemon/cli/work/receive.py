@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from syncdaemon.daemon import install_signals
+from syncdaemon.daemon.process import install_signals
 from syncdaemon.receive import Receiver, ReceiveSettings
 from syncdaemon.settings.values import Loaded
 

@@ -6,7 +6,8 @@ import asyncio
 
 import structlog
 
-from syncdaemon.daemon import Daemon, install_signals
+from syncdaemon.daemon import Daemon
+from syncdaemon.daemon.process import install_signals
 from syncdaemon.settings.values import Loaded
 
 log = structlog.get_logger(__name__)

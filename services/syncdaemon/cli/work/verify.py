@@ -45,21 +45,26 @@ def verify(loaded: Loaded, depth: Depth) -> int:
     problems = 0
     for site in wanted:
         books = Books(folder, site, settings.sync_stream, settings.model_copy(update={"site": site}).subject_for("*"))
-        _audit(folder, site, depth.allow_missing_start, books.row if depth.stream else lambda row: None)
+        problems += _audit(folder, site, depth.allow_missing_start, books.row if depth.stream else None)
         if depth.stream:
             problems += asyncio.run(_take_stock(settings, books, depth.content))
     return problems
 
 
-def _audit(folder: Path, site: str, allow_missing_start: bool, seen: Callable[[dict[str, Any]], None]) -> None:
+def _audit(folder: Path, site: str, allow_missing_start: bool, seen: Callable[[dict[str, Any]], None] | None) -> int:
+    """How many events are in the ledger that this version does not know, each said in a line. Raises LedgerDamaged."""
     began = time.perf_counter()
     found = audit(folder, site, allow_missing_start, seen=seen)
     rate = found.rows / max(1e-9, time.perf_counter() - began)
     events = ", ".join(f"{count} {event}" for event, count in sorted(found.events.items()))
-    typer.echo(f"{site}: ok, {found.rows} rows in {found.files} files ({events})")
+    verdict = "not ok" if found.unknown else "ok"
+    typer.echo(f"{site}: {verdict}, {found.rows} rows in {found.files} files ({events})")
     typer.echo(f"  from {found.first} to {found.last}, last row {found.digest}, {rate:.0f} rows/s")
     if found.note:
         typer.echo(f"  note: {found.note}")
+    for event, place in found.unknown.items():
+        typer.echo(f"  {place}: unknown event {event!r}, in {found.events[event]} rows; a later version may know it")
+    return len(found.unknown)
 
 
 async def _take_stock(settings: Settings, books: Books, content: bool) -> int:
