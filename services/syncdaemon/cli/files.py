@@ -19,8 +19,13 @@ def put(
     ],
 ) -> int:
     """Copy files into the replay directory the right way: nobody ever sees half of one."""
+    import asyncio
+
     from syncdaemon.spool.put import put as put_file
 
-    for file in files:
-        typer.echo(put_file(file, given.values["SYNC_REPLAY_DIR"]))
+    async def put_all() -> None:
+        for file in files:
+            typer.echo(await put_file(file, given.values["SYNC_REPLAY_DIR"]))
+
+    asyncio.run(put_all())
     return 0
