@@ -13,8 +13,9 @@ import nats
 import pytest
 from nats.js.api import StreamConfig
 
-from syncdaemon.dev.server import HOST, NatsServer, free_port
+from syncdaemon.dev.server import HOST, NatsServer
 from tests.support.daemon import MakeDaemon, eventually
+from tests.support.ports import own_port
 from tests.support.server import MakeNatsServer
 from tests.support.shell import Shell, given_away, one_line
 
@@ -266,7 +267,7 @@ def test_a_monitoring_url_of_nobody_or_of_another(
     shell: Shell, nats_server: NatsServer, make_nats_server: MakeNatsServer
 ) -> None:
     """A warning that says which."""
-    nobody = f"http://{HOST}:{free_port()}"
+    nobody = f"http://{HOST}:{own_port()}"
     found = examined(shell, 0, NATS_URL=nats_server.url, NATS_MONITOR_URL=nobody)
     assert found["sync"][0] == "warning"
     assert f"NATS_MONITOR_URL: {nobody}/jsz can't be read" in found["sync"][1]

@@ -30,12 +30,13 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
 from syncdaemon.base.errors import ConnectTimeout, LinkDown
 from syncdaemon.base.tasks import background
-from syncdaemon.dev.server import HOST, NatsServer, free_port
+from syncdaemon.dev.server import HOST, NatsServer
 from syncdaemon.link import STOPPED, Link, LinkSettings, Session, frame, visit
 from syncdaemon.link.words import explain
 from tests.support.certificates import Certificates
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import messages
+from tests.support.ports import own_port
 from tests.support.relay import Relay
 from tests.support.server import MakeNatsServer
 
@@ -267,7 +268,7 @@ async def test_it_connects_when_the_server_comes_later(make_nats_server: MakeNat
 
 async def test_it_goes_on_to_the_next_url_when_the_first_is_dead(nats_server: NatsServer) -> None:
     """The first that answers is taken, and shown."""
-    dead = f"nats://{HOST}:{free_port()}"
+    dead = f"nats://{HOST}:{own_port()}"
     async with running(dead, dead, nats_server.url) as link:
         await works(link, within=4.0)
         assert link.shown_url == nats_server.url
@@ -275,7 +276,7 @@ async def test_it_goes_on_to_the_next_url_when_the_first_is_dead(nats_server: Na
 
 async def test_a_site_without_any_server_is_not_told_the_same_again_and_again() -> None:
     """With two dead URLs each of them is warned about, not each attempt."""
-    dead = [f"nats://{HOST}:{free_port()}" for _ in range(2)]
+    dead = [f"nats://{HOST}:{own_port()}" for _ in range(2)]
     with structlog.testing.capture_logs() as logged:
         async with running(*dead) as link:
             await until(lambda: link._failures > 6, what="some attempts fail")
@@ -825,7 +826,7 @@ async def test_a_visit_tells_how_it_is_encrypted(
     """And for how long the server's certificate is good; to the first server of several that lets us in."""
     server = make_nats_server(config=certificates.tls())
     server.start()
-    nobody = f"nats://{HOST}:{free_port()}"
+    nobody = f"nats://{HOST}:{own_port()}"
     async with visit(LinkSettings((nobody, tls_url(server)), "a visit", tls_ca=certificates.ca)) as session:
         assert session.tls is not None
         assert session.tls[0].startswith("TLSv1.")
@@ -837,7 +838,7 @@ async def test_a_visit_tells_how_it_is_encrypted(
 
 async def test_a_visit_that_nobody_wants_says_why() -> None:
     """Of every server."""
-    urls = tuple(f"nats://{HOST}:{free_port()}" for _ in range(2))
+    urls = tuple(f"nats://{HOST}:{own_port()}" for _ in range(2))
     with pytest.raises(ConnectTimeout) as caught:
         async with visit(LinkSettings(urls, "a visit")):
             pass
@@ -966,8 +967,7 @@ def test_a_subject_that_may_not_be_published_to_ends_the_daemon(
     daemon = make_daemon(server.url, NATS_USER="edge", NATS_PASSWORD=PASSWORD)
     daemon.drop("evidence.bin", b"evidence")
     daemon.launch()
-    assert daemon.process is not None
-    assert daemon.process.wait(15) == 2
+    assert daemon.ended(15) == 2
 
     said = [line for line in daemon.log().splitlines() if not line.startswith("{")]
     assert len(said) == 1
@@ -1008,8 +1008,7 @@ def test_a_stream_that_is_missing_and_may_not_be_created_ends_the_daemon(
     server.start()
     daemon = make_daemon(server.url, NATS_USER="edge", NATS_PASSWORD=PASSWORD)
     daemon.launch()
-    assert daemon.process is not None
-    assert daemon.process.wait(15) == 2
+    assert daemon.ended(15) == 2
     said = [line for line in daemon.log().splitlines() if not line.startswith("{")]
     assert len(said) == 1
     assert said[0].startswith("syncdaemon: SYNC_STREAM: swarm_jobs is missing, and may not be created")

@@ -21,8 +21,9 @@ from nats.js import JetStreamContext
 from syncdaemon.dev.server import NatsServer
 from syncdaemon.ledger import Ledger
 from tests.support.daemon import MakeDaemon, eventually
+from tests.support.process import PROGRAM
 from tests.support.server import MakeNatsServer
-from tests.support.shell import PROGRAM, Ended, Shell, one_line
+from tests.support.shell import Ended, Shell, one_line
 
 pytestmark = [pytest.mark.integration, pytest.mark.lengthy]
 

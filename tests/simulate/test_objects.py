@@ -17,6 +17,7 @@ import pytest
 from syncdaemon.base.model import Content, Refusal, Stamp
 from syncdaemon.link import Buffer, Session, Sink
 from syncdaemon.publish.objects import Objects, ObjectsSettings, janitor, resume, source
+from syncdaemon.publish.objects.flight import ChunkFlight
 from syncdaemon.publish.objects.upload import Upload
 from syncdaemon.stream import object_format
 from tests.simulate.fake_jetstream import FakeSession
@@ -159,7 +160,7 @@ async def cut_after(jetstream: JetStream, chunks_heard: int) -> Session:
     wrapped: dict[int, Cutting] = {}
 
     def cutting(sink: Sink, key: int, size: int = 0) -> bytes:
-        if type(sink).__name__ == "Flight":
+        if isinstance(sink, ChunkFlight):
             sink = wrapped.setdefault(id(sink), Cutting(session, sink))
         return expect(sink, key, size)
 
@@ -634,7 +635,7 @@ class TestWhatTheBucketHasLost:
         """It is made anew when they are sent again."""
         content = site.file(data_of(3))
         await site.stores(content)
-        await site.jetstream.api(f"STREAM.DELETE.{STREAM}")
+        await site.jetstream.delete(STREAM)
         assert await self.lost(site, content) == [True]
 
     async def test_what_expired_by_the_buckets_own_rules_is_not_lost(self, site: Site) -> None:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from syncdaemon.dev.server import HOST, free_port
+from syncdaemon.dev.server import HOST
+from tests.support.ports import own_port
+from tests.support.process import PROGRAM, clean_environment
 
 PASSWORD = "correct-horse-battery"
 NOBODY = 65_534
-PROGRAM = (sys.executable, "-m", "syncdaemon")
 
 
 class Ended(NamedTuple):
@@ -38,13 +38,13 @@ class Shell:
         self.ledger = folder / "ledger"
         self.replay.mkdir()
         self.env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("SYNC_", "NATS_"))},
+            **clean_environment(),
             "COLUMNS": "200",
             "SITE": "test-site",
-            "NATS_URL": f"nats://{HOST}:{free_port()}",
+            "NATS_URL": f"nats://{HOST}:{own_port()}",
             "SYNC_REPLAY_DIR": str(self.replay),
             "SYNC_LEDGER_DIR": str(self.ledger),
-            "SYNC_HTTP_ADDR": f"{HOST}:{free_port()}",
+            "SYNC_HTTP_ADDR": f"{HOST}:{own_port()}",
         }
         self.env.pop("EDGE_MODE", None)
 

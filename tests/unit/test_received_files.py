@@ -466,7 +466,7 @@ NAMES = st.sampled_from([b"a", b"b", b"a~" + sha256(b"1").hexdigest()[:16].encod
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map(b"/".join)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.tuples(PATHS, st.sampled_from([b"1", b"2", b"3"])), max_size=12), st.randoms())
 def test_whatever_the_names_all_are_kept_once_and_inside(
     tmp_path: Path, messages: list[tuple[bytes, bytes]], dice: Any

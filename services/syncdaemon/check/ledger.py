@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,11 @@ class Audit:
     last: str = ""
     digest: str = chain.FIRST_PREV
     note: str = ""
+
+    def unknown_events(self) -> Iterator[str]:
+        """A sentence about each event that this version does not know."""
+        for event, place in self.unknown.items():
+            yield f"{place}: unknown event {event!r}; rows of it: {self.events[event]}"
 
 
 def audit(

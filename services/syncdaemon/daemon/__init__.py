@@ -122,12 +122,13 @@ class Daemon:
 
     def _open_ledger(self) -> None:
         """What the last process left unfinished is known from here on."""
-        newest = self.ledger.open()
+        newest, where = self.ledger.open(), self.spool.settings
+        doubt, unretired = self.lane.doubt, self.delivery.unretired
         self.lane.recent = recover.recent(newest)
-        for receipt in recover.unretired(newest, self.spool.settings.replay_dir):
-            self.delivery.unretired.add(receipt)
+        for receipt in recover.unretired(newest, where.replay_dir):
+            unretired.add(receipt)
         if not self.settings.subject_is_per_digest:
-            self.lane.doubt.take_over(open_attempts(self.ledger.folder, self.ledger.site))
+            doubt.take_over(open_attempts(self.ledger.folder, self.ledger.site))
 
     def upkeep(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What goes on beside the delivery."""

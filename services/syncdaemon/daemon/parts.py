@@ -22,4 +22,5 @@ class Parts(NamedTuple):
 
     def in_doubt(self) -> int:
         """Files that were sent and not answered, and are still there."""
-        return sum(map(self.spool.backlog.waits, self.publisher.in_doubt))
+        queue = self.spool.queue
+        return sum(map(queue.waits, self.publisher.in_doubt))

@@ -33,9 +33,10 @@ def look(settings: Settings) -> LedgerFacts:
         if is_receipt(row):
             last[:] = [row["ts"]]
 
-    rows, damage = 0, ""
+    rows, damage, unknown = 0, "", ""
     try:
-        rows = audit(place, site, newest_only=True, seen=seen).rows
+        found = audit(place, site, newest_only=True, seen=seen)
+        rows, unknown = found.rows, next(found.unknown_events(), "")
     except LedgerDamaged as error:
         damage = str(error)
     except OSError as error:
@@ -45,7 +46,7 @@ def look(settings: Settings) -> LedgerFacts:
     except LedgerDamaged as error:
         damage = damage or str(error)
     since = time.time() - datetime.fromisoformat(last[0]).timestamp() if last else None
-    return LedgerFacts(folder, paths[-1].name, rows, damage, since)
+    return LedgerFacts(folder, paths[-1].name, rows, damage, since, unknown)
 
 
 def _folder(place: Path) -> Folder:

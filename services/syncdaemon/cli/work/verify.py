@@ -56,14 +56,15 @@ def _audit(folder: Path, site: str, allow_missing_start: bool, seen: Callable[[d
     began = time.perf_counter()
     found = audit(folder, site, allow_missing_start, seen=seen)
     rate = found.rows / max(1e-9, time.perf_counter() - began)
-    events = ", ".join(f"{count} {event}" for event, count in sorted(found.events.items()))
+    known = {event: count for event, count in sorted(found.events.items()) if event not in found.unknown}
+    events = ", ".join(f"{count} {event}" for event, count in known.items())
     verdict = "not ok" if found.unknown else "ok"
     typer.echo(f"{site}: {verdict}, {found.rows} rows in {found.files} files ({events})")
     typer.echo(f"  from {found.first} to {found.last}, last row {found.digest}, {rate:.0f} rows/s")
     if found.note:
         typer.echo(f"  note: {found.note}")
-    for event, place in found.unknown.items():
-        typer.echo(f"  {place}: unknown event {event!r}, in {found.events[event]} rows; a later version may know it")
+    for said in found.unknown_events():
+        typer.echo(f"  {said}")
     return len(found.unknown)
 
 
@@ -85,14 +86,15 @@ async def _take_stock(settings: Settings, books: Books, content: bool) -> int:
                     if done == total:  # what comes now is said in lines
                         bar.stop()
 
-                stock = await Stocktake(session, books, stream, content, _say, progress).run()
+                stock = await Stocktake(session, books, stream, content=content, tell=_say, progress=progress).run()
             _sum_up(stock, time.perf_counter() - began)
             problems += stock.problems.total()
     return problems
 
 
 def _say(problem: Problem) -> None:
-    typer.echo(f"{problem.what:8} seq {problem.seq} {problem.path}: {problem.said}")
+    path = problem.path.encode("utf-8", "backslashreplace").decode()  # any text may stand in a forged row
+    typer.echo(f"{problem.what:8} seq {problem.seq} {path}: {problem.said}")
 
 
 def _sum_up(stock: Stock, seconds: float) -> None:
