@@ -39,7 +39,7 @@ from syncdaemon.daemon import Daemon
 from syncdaemon.daemon.drain import deliver_all
 from syncdaemon.ledger import writer
 from syncdaemon.publish.choice import Choice, Way
-from syncdaemon.settings import Settings
+from syncdaemon.settings.values import Settings
 from syncdaemon.spool import Spool, watch
 from syncdaemon.spool.archive import Archive
 from syncdaemon.spool.hold import Hold
