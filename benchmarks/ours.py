@@ -1,4 +1,4 @@
-"""Contender `ours`: `Daemon(settings).drain()`, as the command `syncdaemon drain` runs it.
+"""Contender `ours`: `deliver_all(Daemon(settings))`, as the command `syncdaemon drain` runs it.
 
 Measured is the scan of the directory, and then everything from the moment that the link is connected and the stream
 prepared (delivery's first `ready`) until the last file has left the directory for the hold: start-up apart, as for
@@ -26,6 +26,7 @@ from benchmarks.measure import BenchmarkFailed, Cost, Memory, Result
 from benchmarks.process import settings
 from syncdaemon.base.model import Receipt
 from syncdaemon.daemon import Daemon
+from syncdaemon.daemon.drain import deliver_all
 from syncdaemon.link import Session
 from syncdaemon.publish.choice import Choice, Way
 
@@ -77,7 +78,8 @@ class Witness:
     def progress(self, daemon: Daemon) -> None:
         """One sample of the depth."""
         self.samples += 1
-        self.exact += daemon.spool.backlog.depth + self.acknowledged_files == self._files
+        spool = daemon.spool
+        self.exact += spool.depth + self.acknowledged_files == self._files
 
     def result(self, began: Cost) -> Result:
         """What was measured, of a drain that began then."""
@@ -110,7 +112,7 @@ def main() -> None:
     if job["way"]:
         daemon.publisher.batches.choice = Choice(Way(job["way"]))
     witness = Witness(daemon, job["files"])
-    asyncio.run(daemon.drain(job["within"], witness.progress))
+    asyncio.run(deliver_all(daemon, job["within"], witness.progress))
     witness.result(began).tell()
 
 

@@ -20,6 +20,7 @@ from benchmarks.measure import BenchmarkFailed, Cost, Memory, Result
 from benchmarks.process import settings
 from syncdaemon.base.model import Content, Refusal
 from syncdaemon.daemon import Daemon
+from syncdaemon.daemon.drain import deliver_all
 from syncdaemon.ledger import Entry
 from syncdaemon.link import Session
 
@@ -70,7 +71,7 @@ def main() -> None:
     given = settings(NATS_URL=job["url"], SYNC_REPLAY_DIR=job["replay"], SYNC_LEDGER_DIR=job["ledger"])
     daemon = Daemon(given)
     witness = Witness(daemon)
-    asyncio.run(daemon.drain(job["within"]))
+    asyncio.run(deliver_all(daemon, job["within"]))
     witness.result().tell()
 
 

@@ -19,6 +19,7 @@ import nats
 import pytest
 
 from syncdaemon.dev.server import HOST, NatsServer
+from syncdaemon.ledger import chain, end
 from syncdaemon.settings import VARIABLES
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import ledger_rows, messages
@@ -407,6 +408,32 @@ def test_verify_of_a_ledger_whose_start_was_moved_away(shell: Shell, ledger: lis
     ended = shell("verify", "--allow-missing-start")
     assert ended.code == 0
     assert "in 1 files" in ended.out
+
+
+def test_verify_reports_what_a_later_version_wrote_and_goes_on(
+    shell: Shell, ledger: list[Path], nats_server: NatsServer
+) -> None:
+    """Exit 1, with file and line of the event that it does not know; a start passes over it."""
+    line, _ = chain.seal(end(ledger[1]), "test-site", "2020-01-02T00:00:00.000000Z", "anchor", {"day": "20200101"})
+    with ledger[1].open("ab") as file:
+        file.write(line + b"\n")
+    number = len(ledger[1].read_bytes().splitlines())
+    assert shell("drain", NATS_URL=nats_server.url).code == 0
+
+    ended = shell("verify")
+    assert (ended.code, ended.err) == (1, "")
+    assert ended.out.startswith(f"test-site: not ok, {len(ledger_rows(shell.ledger))} rows in ")
+    assert f"{ledger[1]} line {number}: unknown event 'anchor'; rows of it: 1\n" in ended.out
+
+
+def test_verify_names_a_row_without_its_fields(shell: Shell, ledger: list[Path]) -> None:
+    """Though the chain holds: exit 1 with one line, and the same at the next start."""
+    line, _ = chain.seal(end(ledger[1]), "test-site", "2020-01-02T00:00:00.000000Z", "published", {"path": "a"})
+    with ledger[1].open("ab") as file:
+        file.write(line + b"\n")
+    said = f"{ledger[1]} line {len(ledger[1].read_bytes().splitlines())}: the published row has no field 'size'"
+    assert one_line(shell("verify"), 1) == said
+    assert one_line(shell("drain"), 1) == said
 
 
 def test_verify_of_a_ledger_that_a_daemon_is_writing(

@@ -31,7 +31,8 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 from syncdaemon.base.errors import ConnectTimeout, LinkDown
 from syncdaemon.base.tasks import background
 from syncdaemon.dev.server import HOST, NatsServer
-from syncdaemon.link import STOPPED, Link, LinkSettings, Session, _explain, frame, visit
+from syncdaemon.link import STOPPED, Link, LinkSettings, Session, frame, visit
+from syncdaemon.link.words import explain
 from tests.support.certificates import Certificates
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import messages
@@ -338,8 +339,8 @@ async def test_an_idle_link_to_a_frozen_server_is_noticed_too(
     changes = Changes()
     async with running(nats_server.url, changes=changes) as link:
         session = await works(link)
-        unsent = session._unsent
-        monkeypatch.setattr(session, "_unsent", lambda: unsent() + len(b"PING\r\n"))  # the last one is under way
+        unsent = session._wire.unsent
+        monkeypatch.setattr(session._wire, "unsent", lambda: unsent() + len(b"PING\r\n"))  # the last one is under way
         nats_server.freeze()
         await until(lambda: len(changes) == 2, 6.0, "a frozen server is noticed")
         assert link.session is None
@@ -397,7 +398,7 @@ async def test_nothing_is_flushed_after_an_abort(make_nats_server: MakeNatsServe
 
         sending = asyncio.create_task(send_all())
         await until(lambda: session.lost.done(), 8.0, "the frozen server is noticed")
-        arrived = session._taken
+        arrived = session._pulse.taken
         with pytest.raises(LinkDown):
             await sending
         assert 0 < sent < count
@@ -423,7 +424,7 @@ async def test_nothing_is_sent_on_a_connection_that_is_closing(make_nats_server:
     async with running(server.url) as link:
         session = await works(link)
         assert await session.request_json("$JS.API.STREAM.CREATE.frozen", {"name": "frozen", "subjects": ["frozen.*"]})
-        session._writer.close()
+        session._wire._writer.close()
         with pytest.raises(LinkDown):
             await session.send(frames(session, Sink(), 1))
         await until(lambda: link.session not in (None, session), what="it is back")
@@ -605,8 +606,8 @@ async def dripping(answer: bytes, piece: int, seconds: float) -> AsyncIterator[s
 @pytest.mark.alone
 async def test_a_long_answer_over_a_slow_link_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes longer than a server may be silent, and than it may leave a message unanswered."""
-    monkeypatch.setattr("syncdaemon.link.session.SILENT_SECONDS", 1.0)
-    monkeypatch.setattr("syncdaemon.link.pace.ANSWER_SECONDS", 1.5)
+    monkeypatch.setattr("syncdaemon.link.pulse.SILENT_SECONDS", 1.0)
+    monkeypatch.setattr("syncdaemon.link.pace.patience.ANSWER_SECONDS", 1.5)
     answer = bytes(100_000)
     async with dripping(answer, 5_000, 0.2) as url, running(url) as link:
         session = await link.wait_up()
@@ -616,7 +617,7 @@ async def test_a_long_answer_over_a_slow_link_is_no_silence(monkeypatch: pytest.
 
 async def test_a_long_answer_that_stops_in_the_middle_is_a_dead_link(monkeypatch: pytest.MonkeyPatch) -> None:
     """What came of it before proves nothing for ever."""
-    monkeypatch.setattr("syncdaemon.link.session.SILENT_SECONDS", 1.0)
+    monkeypatch.setattr("syncdaemon.link.pulse.SILENT_SECONDS", 1.0)
     async with dripping(bytes(10_000), 5_000, 30.0) as url, running(url) as link:
         session = await link.wait_up()
         with pytest.raises(LinkDown, match="silent"):
@@ -822,7 +823,7 @@ async def test_tls_with_an_authority_of_our_own(
     url = tls_url(server, scheme)
     async with running(url, user="edge", password=PASSWORD, tls_ca=certificates.ca) as link:
         session = await works(link)
-        assert isinstance(session._writer.get_extra_info("ssl_object"), ssl.SSLObject)
+        assert isinstance(session._wire._writer.get_extra_info("ssl_object"), ssl.SSLObject)
 
 
 async def test_a_visit_tells_how_it_is_encrypted(
@@ -862,7 +863,7 @@ async def test_a_frozen_server_is_noticed_and_aborted_behind_tls_too(
         sink = Sink()
         sending = asyncio.create_task(session.send(frames(session, sink, 320, b"x" * 65_536)))
         await until(lambda: session._client.buffered > 8 << 20, what="what waits below TLS is counted too")
-        assert session._unsent() >= session._client.buffered
+        assert session._wire.unsent() >= session._client.buffered
         await until(lambda: link.session is None and sink.reasons, 8.0, "the frozen server is noticed")
         with pytest.raises(LinkDown):
             await sending
@@ -899,8 +900,8 @@ async def test_a_client_certificate(make_nats_server: MakeNatsServer, certificat
 )
 def test_a_tls_connection_that_is_cut_off_speaks_of_the_certificate(error: OSError) -> None:
     """Which of these a server's refusal comes as depends on who is quicker; the remedy is the same."""
-    assert "NATS_TLS_CERT" in _explain(error, "tls://127.0.0.1:4222")
-    assert "certificate" not in _explain(error, "nats://127.0.0.1:4222")
+    assert "NATS_TLS_CERT" in explain(error, "tls://127.0.0.1:4222")
+    assert "certificate" not in explain(error, "nats://127.0.0.1:4222")
 
 
 @asynccontextmanager

@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Time and the outside come to these as arguments: so they can be tested with neither sleep nor mock.
 PURE = {
     *{"base.errors", "base.model", "base.units", "base.timetable", "base.pause"},
-    *{"spool.backlog", "spool.settle"},
+    *{"spool.backlog", "spool.line", "spool.settle"},
     *{"link.frame", "link.pulse", "link.pace"},
     *{"stream.verdict", "stream.stored", "stream.object_format"},
     *{"publish.message", "publish.doubt", "publish.recent", "publish.choice", "publish.objects.resume"},
@@ -57,7 +57,7 @@ HOMES: dict[str, set[str]] = {
     "aiohttp": {"web"},
     "nats": {"link"},
     "prometheus_client": {"daemon.metrics", "receive.meter"},
-    "signal": {"daemon", "dev"},
+    "signal": {"daemon.process", "dev"},
     "watchfiles": {"spool.watch"},
     "zstandard": {"base.packing", "receive"},
 }

@@ -25,12 +25,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from syncdaemon.link import Buffer, Link, LinkSettings, Session, pace
-from syncdaemon.link.session import PROBE_SECONDS
+from syncdaemon.link.pulse import PROBE_SECONDS
+from syncdaemon.link.wire import Wire
 from tests.simulate.clock import Clock
 from tests.simulate.fake_stream import FakeStream, Message, Refused, completed, header_fields, matches, overlap
 
@@ -225,11 +228,23 @@ class FakeJetStream:
         return {"name": name, "num_pending": len(self.consumers[name])}
 
 
+class FakeWire(Wire):
+    """What is written to it is handed to its session at once, so it is never full. It is never connected."""
+
+    def __init__(self, session: FakeSession, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._session = session
+
+    async def write(self, frames: Sequence[Buffer]) -> None:
+        """Nothing is waited for."""
+        self._session.arrive(frames)
+
+
 class FakeSession(Session):
     """A connection to the server in memory. `arrived`: what is on its way and not read yet; `silent`: never will be."""
 
     def __init__(self, hub: FakeJetStream) -> None:
-        super().__init__("nats://fake:4222")
+        super().__init__("nats://fake:4222", wire=partial(FakeWire, self))
         self.hub = hub
         self.loop = asyncio.get_running_loop()
         self.arrived: deque[Frame] = deque()
@@ -254,8 +269,8 @@ class FakeSession(Session):
         """The server's own words on who it is."""
         return {"server_name": "fake", "server_id": f"FAKE{self.hub.restarts}", "version": self.hub.version}
 
-    async def _write(self, frames: Sequence[Buffer]) -> None:
-        """Puts the parts of protocol frames on the wire, which is never full."""
+    def arrive(self, frames: Sequence[Buffer]) -> None:
+        """The parts of protocol frames are on their way to the server."""
         idle = not self.arrived
         self._bytes += b"".join(frames)
         while frame := self._next_frame():
@@ -307,7 +322,7 @@ class FakeSession(Session):
             self.cut("Maximum Payload Violation")
         elif any(matches(denied, frame.subject) for denied in self.hub.denied):
             violation = f'nats: permissions violation for publish to "{frame.subject.lower()}"'
-            if not self._denied(violation):
+            if not self._requests.denied(violation):
                 self.fail(violation)
         elif frame.subject.startswith(_NEXT):
             self._give(frame)
@@ -354,7 +369,7 @@ class FakeSession(Session):
         """Every probe is answered while the server reads; what it does not answer is given up in time."""
         while not self.lost.done():
             if not self.silent:
-                self._alive()
+                self._pulse.probe_answered(time.monotonic())
             await asyncio.wait((self.lost,), timeout=PROBE_SECONDS)
             self._look_for_overdue(self.loop.time())
         return self.lost.result()

@@ -854,7 +854,7 @@ class TestWhatIsInDoubtOnAPlainSubject:
         assert len(ids) == 3
         assert outcomes == {"a": ("published", one), "b": ("published", two), "copy": ("duplicate", one)}
         assert not publisher.in_doubt
-        publisher.recorded(receipts(published))
+        publisher.receipts_written(receipts(published))
         assert publisher.lane.doubt.oldest_row == 0
 
     async def test_what_was_found_is_named_with_where_it_is(self, jetstream: JetStream) -> None:
@@ -928,7 +928,7 @@ class TestWhatIsInDoubtOnAPlainSubject:
         session = await jetstream.session()
         for name in "ab":
             batch = [content(name, name.encode()), content(name * 2, name.encode() * 2)]
-            publisher.recorded(receipts(await publisher.publish(batch, session)))
+            publisher.receipts_written(receipts(await publisher.publish(batch, session)))
         first, second = jetstream.noted.rows
         assert (first["first_seq"], first["count"], first["open_since"]) == (1, 2, 0)
         assert (second["first_seq"], second["count"], second["open_since"]) == (3, 2, 0)
@@ -941,7 +941,7 @@ class TestWhatIsInDoubtOnAPlainSubject:
         published = await publisher.publish([content("a", b"one")], session)
         await publisher.publish([content("b", b"two")], session)
         assert jetstream.noted.rows[-1]["open_since"] == 1
-        publisher.recorded(receipts(published))
+        publisher.receipts_written(receipts(published))
         await publisher.publish([content("c", b"three")], session)
         assert jetstream.noted.rows[-1]["open_since"] == 2
 

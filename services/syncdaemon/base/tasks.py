@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import Executor
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
-_CANCEL_AGAIN = 0.2  # seconds
 _T = TypeVar("_T")
+_CANCEL_AGAIN = 0.2  # seconds
 
 
 @asynccontextmanager
@@ -52,6 +52,31 @@ async def finish(work: asyncio.Task[Any], stop: asyncio.Event, failed: asyncio.F
     for done in (failed, work):
         if done.done() and not done.cancelled() and (error := done.exception()):
             raise _bare_error(error)
+
+
+async def to_the_end(work: Coroutine[None, None, None]) -> None:
+    """Awaits `work`. A cancellation comes out only when `work` has really ended: see `cancel`."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait((task,))
+    except asyncio.CancelledError:
+        await cancel([task])
+        raise
+    await task
+
+
+async def unless(stop: asyncio.Event, work: Coroutine[None, None, _T]) -> _T | None:
+    """What `work` returns, or None where `stop` is set first: then `work` is cancelled and has ended."""
+    doing = asyncio.ensure_future(work)
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((doing, stopping), return_when=asyncio.FIRST_COMPLETED)
+        return doing.result() if doing.done() else None
+    finally:
+        stopping.cancel()
+        if not doing.done():
+            doing.cancel()
+            await asyncio.gather(doing, return_exceptions=True)
 
 
 async def in_thread(threads: Executor, work: Callable[[], _T]) -> _T:

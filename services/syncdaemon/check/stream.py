@@ -18,6 +18,7 @@ from syncdaemon.base.errors import LanePaused, SettingsError
 from syncdaemon.base.model import StoredHeaders
 from syncdaemon.check.compare import Comparison, Fetched, Problem, Receipts, second_look
 from syncdaemon.ledger import lock_path, rows_numbered
+from syncdaemon.ledger.rows import HELD_LOST, is_receipt
 from syncdaemon.link import Session
 from syncdaemon.stream import fetch
 from syncdaemon.stream.history import contents, one_by_one, since
@@ -28,14 +29,13 @@ _AT_ONCE = 64  # messages that are fetched at the same time
 _TELL_EVERY = 500  # messages between two calls of `progress`
 _PATIENCE = 15.0  # seconds: more than a daemon waits for an answer
 _LOOK_SECONDS = 0.5
-_RECEIPTS = ("published", "duplicate")
 
 
 class Books:
-    """The receipts of a site's ledger, by stream: `row` is told its rows, one after another.
+    """The receipts of a site's ledger, by stream. Give `row` every row, one after another.
 
-    `stream` is looked at even if there is none for it. `subject`: what the site's messages are read through on. A
-    receipt for another one, such as that of a duplicate which another site had stored, is looked at by itself.
+    `stream` has an entry even without a receipt for it. `subject`: the messages on it are read through. A receipt for
+    another subject, such as that of a duplicate which another site had stored, is looked at by itself.
     """
 
     def __init__(self, folder: Path, site: str, stream: str, subject: str) -> None:
@@ -49,20 +49,21 @@ class Books:
     def row(self, row: Mapping[str, Any]) -> None:
         """The next row."""
         self.last_row = row["n"]
-        if row["event"] in _RECEIPTS:
+        if is_receipt(row):
             receipts = self.receipts.setdefault(row["stream"], Receipts(self._key))
             receipts.add(row, captured([self.subject], row["subject"]))
-        elif row["event"] == "held_lost":
+        elif row["event"] == HELD_LOST:
             for receipts in self.receipts.values():
                 receipts.void(row)
 
 
 @dataclass
 class Stock:
-    """What was found of one stream.
+    """What was found about one stream.
 
-    `expired`: receipts from before its first message. `left`: whose message went by the stream's own rules: consumed,
-    or replaced on its subject. `void`: whose message the server had lost, and got again.
+    `expired`: receipts from before its first message. `left`: receipts whose message left by the stream's own rules,
+    because it was consumed, or replaced on its subject. `void`: receipts whose message the server had lost, and got
+    again.
     """
 
     stream: str
@@ -75,9 +76,9 @@ class Stock:
 
 
 class Stocktake:
-    """Of one stream. `tell` hears of every problem, `progress` how far it is: so many sequences, of so many.
+    """Compares one stream with its receipts. With `content`, every body and every object is fetched.
 
-    With `content`, every body is fetched, and every object.
+    `tell` is called with every problem. `progress` is called now and then: so many sequences are read, of so many.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Stocktake:
         session: Session,
         books: Books,
         stream: str,
+        *,
         content: bool,
         tell: Callable[[Problem], None],
         progress: Callable[[int, int], None],
@@ -121,20 +123,20 @@ class Stocktake:
         await self._look_again(comparison.doubtful)
 
     async def _later_receipts(self, comparison: Comparison) -> None:
-        """What was stored while we began, and is recorded since; a running daemon may still be about to."""
+        """Finds the receipts that the ledger got since we began. A running daemon may still be about to write some."""
         books = self._books
         deadline = time.monotonic() + _PATIENCE
         while comparison.unknown:
             running = is_locked(lock_path(books.folder, books.site))
             for row in rows_numbered(books.folder, books.site, lambda n: n > books.last_row):
-                if row["event"] in _RECEIPTS and row["stream"] == self.stock.stream:
+                if is_receipt(row) and row["stream"] == self.stock.stream:
                     comparison.unknown.pop(row["stream_seq"], None)
             if not running or time.monotonic() > deadline:
                 return
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _info(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Configuration and state of the stream; nothing where there is none."""
+        """Configuration and state of the stream; both empty where there is no stream."""
         answer = await self._session.request_json(f"$JS.API.STREAM.INFO.{self.stock.stream}")
         if answer is None or ("config" not in answer and answer.get("error", {}).get("err_code") != NO_STREAM):
             raise LanePaused(f"stream {self.stock.stream} can't be looked at: {answer and answer.get('error')}")
@@ -186,7 +188,7 @@ class Stocktake:
         self._progress(last - first + 1, last - first + 1)
 
     async def _look_again(self, rows: Sequence[int]) -> None:
-        """Each of these receipts, against the message at its sequence as it is now."""
+        """Compares each of these receipts with the message at its sequence as it is now."""
         wanted = set(rows)
         doubtful = rows_numbered(self._books.folder, self._books.site, wanted.__contains__)
         config, state = await self._info()

@@ -59,7 +59,9 @@ def verify(
     stream: Annotated[bool, typer.Option("--stream", help="Also every receipt against the stream, and back.")] = False,
     content: Annotated[bool, typer.Option("--content", help="With --stream: fetch every content, too.")] = False,
 ) -> int:
-    """Check the ledger from its first row to its last: chain, row numbers, form. Exit 1 at the first damage.
+    """Check the ledger from its first row to its last: chain, row numbers, form, fields. Exit 1 at the first damage.
+
+    An event that this version does not know is named with its file and line, and the check goes on: exit 1 as well.
 
     With --stream, every receipt must have its message, and every message of the site its receipt: what is lost,
     altered, doubled or unknown is listed, and the exit code is 1 then.
@@ -74,21 +76,27 @@ def verify(
     problems = 0
     for site in wanted:
         books = Books(folder, site, settings.sync_stream, settings.model_copy(update={"site": site}).subject_for("*"))
-        _audit(folder, site, allow_missing_start, books.row if stream else lambda row: None)
+        problems += _audit(folder, site, allow_missing_start, books.row if stream else None)
         if stream:
             problems += asyncio.run(_take_stock(settings, books, content))
     return FOUND if problems else 0
 
 
-def _audit(folder: Path, site: str, allow_missing_start: bool, seen: Callable[[dict[str, Any]], None]) -> None:
+def _audit(folder: Path, site: str, allow_missing_start: bool, seen: Callable[[dict[str, Any]], None] | None) -> int:
+    """How many events are in the ledger that this version does not know, each told in a line. Raises LedgerDamaged."""
     began = time.perf_counter()
     found = audit(folder, site, allow_missing_start, seen=seen)
     rate = found.rows / max(1e-9, time.perf_counter() - began)
-    events = ", ".join(f"{count} {event}" for event, count in sorted(found.events.items()))
-    typer.echo(f"{site}: ok, {found.rows} rows in {found.files} files ({events})")
+    known = {event: count for event, count in sorted(found.events.items()) if event not in found.unknown}
+    events = ", ".join(f"{count} {event}" for event, count in known.items())
+    verdict = "not ok" if found.unknown else "ok"
+    typer.echo(f"{site}: {verdict}, {found.rows} rows in {found.files} files ({events})")
     typer.echo(f"  from {found.first} to {found.last}, last row {found.digest}, {rate:.0f} rows/s")
     if found.note:
         typer.echo(f"  note: {found.note}")
+    for said in found.unknown_events():
+        typer.echo(f"  {said}")
+    return len(found.unknown)
 
 
 async def _take_stock(settings: Settings, books: Books, content: bool) -> int:
@@ -109,14 +117,15 @@ async def _take_stock(settings: Settings, books: Books, content: bool) -> int:
                     if done == total:  # what comes now is told in lines
                         bar.stop()
 
-                stock = await Stocktake(session, books, stream, content, _tell, progress).run()
+                stock = await Stocktake(session, books, stream, content=content, tell=_tell, progress=progress).run()
             _sum_up(stock, time.perf_counter() - began)
             problems += stock.problems.total()
     return problems
 
 
 def _tell(problem: Problem) -> None:
-    typer.echo(f"{problem.what:8} seq {problem.seq} {problem.path}: {problem.said}")
+    path = problem.path.encode("utf-8", "backslashreplace").decode()  # any text may stand in a forged row
+    typer.echo(f"{problem.what:8} seq {problem.seq} {path}: {problem.said}")
 
 
 def _sum_up(stock: Stock, seconds: float) -> None:

@@ -20,7 +20,9 @@ from rich.progress import (
 )
 
 from syncdaemon.cli.options import FOUND, with_settings
-from syncdaemon.daemon import Daemon, install_signals
+from syncdaemon.daemon import Daemon
+from syncdaemon.daemon.drain import deliver_all
+from syncdaemon.daemon.process import install_signals
 from syncdaemon.dev.site import Dev
 from syncdaemon.receive import Receiver, ReceiveSettings
 from syncdaemon.settings import Loaded
@@ -79,32 +81,27 @@ def drain(
         files = bar.add_task("", total=None, size=decimal(0), rate=decimal(0))
 
         def progress(daemon: Daemon) -> None:
-            report = daemon.report
-            done, size = report.delivered + report.refused, report.delivered_bytes
+            tally, spool = daemon.tally, daemon.spool
+            done, size = tally.delivered + tally.refused, tally.delivered_bytes
             if (upload := daemon.objects.progress) is not None:
                 size += upload.stored
             rate = decimal(int(size / max(0.1, time.monotonic() - began)))
-            bar.update(files, completed=done, total=done + daemon.spool.backlog.depth, size=decimal(size), rate=rate)
+            bar.update(files, completed=done, total=done + spool.depth, size=decimal(size), rate=rate)
 
         loaded.settings.check_files()
 
         async def live() -> None:
             stop = asyncio.Event()
             install_signals(stop)
-            await daemon.drain(timeout, progress, stop)
+            await deliver_all(daemon, timeout, progress, stop)
 
         daemon = Daemon(loaded.settings)
         asyncio.run(live())
-    seconds = time.monotonic() - began
-    typer.echo(
-        f"{daemon.report.delivered} files delivered ({daemon.report.delivered_bytes} bytes) in {seconds:.1f} s",
-        err=True,
-    )
-    if daemon.report.refused:
-        typer.echo(
-            f"syncdaemon: {daemon.report.refused} files refused: `syncdaemon quarantine list` tells why", err=True
-        )
-    return FOUND if daemon.report.refused else 0
+    tally, seconds = daemon.tally, time.monotonic() - began
+    typer.echo(f"{tally.delivered} files delivered ({tally.delivered_bytes} bytes) in {seconds:.1f} s", err=True)
+    if tally.refused:
+        typer.echo(f"syncdaemon: {tally.refused} files refused: `syncdaemon quarantine list` tells why", err=True)
+    return FOUND if tally.refused else 0
 
 
 @with_settings

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import HistogramMetricFamily, Metric
@@ -13,26 +12,11 @@ from prometheus_client.registry import Collector
 
 from syncdaemon import __version__
 from syncdaemon.base.model import Receipt
+from syncdaemon.daemon.gauges import Gauges
 from syncdaemon.daemon.rate import Rate
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _DELIVERY_BUCKETS = (*_BUCKETS, 300.0, 900.0, 3600.0, 21600.0, 86400.0, 604800.0)
-
-
-@dataclass(frozen=True)
-class Gauges:
-    """Values that are asked for when they are scraped, since somebody else keeps them."""
-
-    queue_depth: Callable[[], float]
-    link_status: Callable[[], float]
-    in_doubt: Callable[[], float]
-    held: Callable[[], float]
-    quarantined: Callable[[], float]
-    oldest_age: Callable[[], float]
-    horizon: Callable[[], float]
-    ledger_free: Callable[[], float]
-    ledger_min_free: Callable[[], float]
-    bwlimit: Callable[[], float]
 
 
 class Histogram(Collector):
@@ -64,33 +48,10 @@ class Histogram(Collector):
 class Metrics:
     """Every series of one daemon, in a registry of its own."""
 
-    def __init__(self, site: str, live: Gauges) -> None:
+    def __init__(self, site: str) -> None:
         self.registry = CollectorRegistry()
         self._site = site
         self._rate = Rate()
-        self._gauge("replay_queue_depth", "Files complete or settling, not yet acknowledged", live.queue_depth)
-        self._gauge("edge_link_status", "1 only while the server answers", live.link_status)
-        self._gauge(
-            "edge_bandwidth_bps",
-            "Bits per second of acknowledged payload over the last 5 s",
-            self.bandwidth,
-        )
-        self._gauge("syncdaemon_in_doubt_files", "Files sent whose acknowledgement did not come", live.in_doubt)
-        self._gauge("syncdaemon_held_files", "Delivered files that are still kept", live.held)
-        self._gauge("syncdaemon_quarantined_files", "Refused files that wait for the operator", live.quarantined)
-        self._gauge(
-            "syncdaemon_oldest_file_age_seconds", "Age by mtime of the oldest file that is ready", live.oldest_age
-        )
-        self._gauge(
-            "syncdaemon_dedupe_horizon_seconds", "For how long an outage may last without a second copy", live.horizon
-        )
-        self._gauge("syncdaemon_ledger_free_bytes", "Free on the ledger's disk, NaN if it is gone", live.ledger_free)
-        self._gauge(
-            "syncdaemon_ledger_min_free_bytes", "Below so much (SYNC_MIN_FREE_BYTES) it pauses", live.ledger_min_free
-        )
-        self._gauge(
-            "syncdaemon_bwlimit_bytes_per_second", "Bytes a second that may be sent now; +Inf: any", live.bwlimit
-        )
         self._files = self._counter("syncdaemon_published_files", "Files stored by the stream")
         self._bytes = self._counter("syncdaemon_published_bytes", "Bytes of payload stored by the stream")
         self._duplicates = self._counter("syncdaemon_duplicates", "Files whose content the stream held already")
@@ -106,6 +67,35 @@ class Metrics:
         self._fsync = self._histogram("syncdaemon_ledger_fsync_seconds", "One group commit of the ledger")
         info = Gauge("syncdaemon_build_info", "The running version", ["site", "version"], registry=self.registry)
         info.labels(site, __version__).set(1)
+
+    def add_gauges(self, gauges: Gauges) -> None:
+        """Shows these values too. They are read whenever somebody asks for the metrics."""
+        for name, help_text, read in (
+            ("replay_queue_depth", "Files complete or settling, not yet acknowledged", gauges.queue_depth),
+            ("edge_link_status", "1 only while the server answers", gauges.link_status),
+            ("edge_bandwidth_bps", "Bits per second of acknowledged payload over the last 5 s", self.bandwidth),
+            ("syncdaemon_in_doubt_files", "Files sent whose acknowledgement did not come", gauges.in_doubt),
+            ("syncdaemon_held_files", "Delivered files that are still kept", gauges.held),
+            ("syncdaemon_quarantined_files", "Refused files that wait for the operator", gauges.quarantined),
+            (
+                "syncdaemon_oldest_file_age_seconds",
+                "Age by mtime of the oldest file that is ready",
+                gauges.oldest_age,
+            ),
+            (
+                "syncdaemon_dedupe_horizon_seconds",
+                "For how long an outage may last without a second copy",
+                gauges.horizon,
+            ),
+            ("syncdaemon_ledger_free_bytes", "Free on the ledger's disk, NaN if it is gone", gauges.ledger_free),
+            (
+                "syncdaemon_ledger_min_free_bytes",
+                "Below so much (SYNC_MIN_FREE_BYTES) it pauses",
+                gauges.ledger_min_free,
+            ),
+            ("syncdaemon_bwlimit_bytes_per_second", "Bytes a second that may be sent now; +Inf: any", gauges.bwlimit),
+        ):
+            self._gauge(name, help_text, read)
 
     def _gauge(self, name: str, help_text: str, read: Callable[[], float]) -> None:
         gauge = Gauge(name, help_text, ["site"], registry=self.registry)

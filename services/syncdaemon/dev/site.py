@@ -71,7 +71,8 @@ class Dev:
 
     async def _welcome(self, daemon: Daemon, server: NatsServer, listening: asyncio.Future[int]) -> None:
         port = await listening
-        if daemon.ledger.head.n <= 1:
+        head = daemon.ledger.head
+        if head.n <= 1:
             await self._first_delivery(daemon)
         address = f"127.0.0.1:{port}"
         self._say(
@@ -96,12 +97,13 @@ Ctrl-C ends it, and the server with it."""
         sample = self._folder / "welcome.txt"
         sample.write_text(f"The first file of this folder, written at {time.strftime('%Y-%m-%dT%H:%M:%S%z')}.\n")
         put(sample, self.replay)
+        tally = daemon.tally
         try:
             async with asyncio.timeout(_SAMPLE_SECONDS):
-                await daemon.first_receipt.wait()
+                await tally.first_receipt.wait()
         except TimeoutError:
-            self._say(f"The sample file is not delivered yet: {daemon.link.problem or daemon.publisher.lane.paused}")
+            self._say(f"The sample file is not delivered yet: {daemon.link.problem or daemon.lane.paused}")
             return
         self._say("The sample file is delivered. Its receipt:\n")
-        for name, value in (daemon.report.last_receipt or {}).items():
+        for name, value in (tally.last_receipt or {}).items():
             self._say(f"  {name:<12}{value}")

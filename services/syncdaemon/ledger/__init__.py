@@ -7,43 +7,30 @@ in a thread. One process writes a site's ledger at a time.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import structlog
 
-from syncdaemon.base.disk import fsync_dir, lock_file, write_all
+from syncdaemon.base.disk import lock_file
 from syncdaemon.base.errors import LedgerFull, SettingsError
 from syncdaemon.base.model import Place, Row
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.ledger import chain
 from syncdaemon.ledger.attempts import open_attempts
-from syncdaemon.ledger.files import (
-    Damage,
-    check_last,
-    end,
-    files,
-    follow,
-    last_lines,
-    lock_path,
-    read,
-    rows_numbered,
-    sites,
-    torn_end,
-)
+from syncdaemon.ledger.files import Damage, end, files, last_lines, lock_path, read, rows_numbered, rows_on, sites
 from syncdaemon.ledger.receipts import receipts_of
+from syncdaemon.ledger.rows import Entry
+from syncdaemon.ledger.writer import Newest, Writer, now_text
 
 __all__ = [
     "Damage",
     "Entry",
     "Ledger",
+    "Newest",
     "end",
     "files",
     "last_lines",
@@ -52,57 +39,39 @@ __all__ = [
     "open_attempts",
     "read",
     "rows_numbered",
+    "rows_on",
     "sites",
 ]
 
-RECENT_ROWS = 16_384  # at the end of the ledger: more than can be recorded and not yet retired
-
 _ROOM_RETRY = 1.0  # seconds between two looks at a full disk
-_SAY_AGAIN = 60.0
 
 log = structlog.get_logger(__name__)
 
-Entry = tuple[str, Row]
-"""A row to write: its event and its fields."""
-
-
-def now_text() -> str:
-    """The wall clock as a row carries it: RFC 3339, UTC, microseconds."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
 
 class Ledger:
-    """The one writer of a site's ledger, from `open` to `close`."""
+    """The one writer of a site's ledger, from `open` to `close`.
+
+    `min_free`: bytes that must be free on its disk. `fsynced` is called in the ledger's thread after every group: how
+    many seconds the disk took, for how many rows.
+    """
 
     def __init__(
-        self,
-        folder: Path,
-        site: str,
-        min_free: int = 0,
-        fsynced: Callable[[float, int], None] = lambda seconds, rows: None,
+        self, folder: Path, site: str, min_free: int = 0, fsynced: Callable[[float, int], None] | None = None
     ) -> None:
         self.folder = folder
         self.site = site
-        self._no_room = self._not_written = ""
         self._min_free = min_free
-        self.rows = 0
-        self.head = chain.START
         self._fsynced = fsynced
-        self._fd = -1
-        self._file = ""
-        self._size = 0
-        self._torn = b""
-        self._spoiled = False
+        self._writer = Writer(folder, site)
         self._lock = -1
-        self._said_at = -_SAY_AGAIN
+        self._no_room = self._not_written = ""
+        self._trouble = OnceAMinute()
         self._queue: list[tuple[Sequence[Entry], asyncio.Future[None]]] = []
         self._committing: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, "ledger")
 
-    def open(self, recent: Callable[[dict[str, Any]], None] = lambda row: None) -> None:
-        """Takes the ledger and checks its newest file, whose newest rows go to `recent`.
-
-        A torn end is repaired with the first row that is written: a disk that is full now may take it later.
+    def open(self) -> Newest:
+        """Takes the ledger, checks its newest file, and returns what its newest rows say about receipts.
 
         Raises SettingsError where the folder can't be used, LedgerDamaged where the ledger does not hold together.
         """
@@ -120,27 +89,17 @@ class Ledger:
                 f"SYNC_LEDGER_DIR: {self.folder} can't be written ({error.strerror}); "
                 "without a ledger nothing is delivered"
             ) from None
-        self._load(recent)
+        return self._writer.load()
 
-    def _load(self, recent: Callable[[dict[str, Any]], None]) -> None:
-        existing = [path for path in files(self.folder, self.site) if path.stat().st_size]
-        if not existing:
-            return
-        newest = existing[-1]
-        tail: deque[bytes] = deque(maxlen=RECENT_ROWS)
-        before = end(existing[-2]) if len(existing) > 1 else None
-        self.head = before or chain.START
-        for line, self.head in follow(newest, before):
-            tail.append(line)
-        if tail:
-            check_last(newest, tail[-1])
-        for path in reversed(existing[:-1]):
-            tail.extendleft(reversed(last_lines(path, RECENT_ROWS - len(tail))))
-        for line in tail:
-            recent(json.loads(line))
-        self._file = newest.name
-        self._torn = torn_end(newest)
-        self._size = newest.stat().st_size - len(self._torn)
+    @property
+    def rows(self) -> int:
+        """How many rows were written since the ledger was opened."""
+        return self._writer.rows
+
+    @property
+    def head(self) -> chain.Head:
+        """The chain's end."""
+        return self._writer.head
 
     @property
     def next_row(self) -> int:
@@ -188,8 +147,7 @@ class Ledger:
         return self._not_written or self._no_room
 
     def _say(self, problem: str) -> None:
-        if (now := time.monotonic()) - self._said_at > _SAY_AGAIN:
-            self._said_at = now
+        if self._trouble.due(time.monotonic()):
             log.error("ledger_paused", problem=problem, effect="nothing new is sent, every file is kept")
 
     async def append(self, entries: Sequence[Entry]) -> None:
@@ -218,65 +176,9 @@ class Ledger:
                         done.set_result(None)
 
     def _commit(self, group: Sequence[Entry]) -> None:
-        """Writes the rows and waits for the disk. After an error the file ends where it ended before."""
-        if self._torn:
-            self._repair()
-        if self._spoiled:
-            self._cut_back()
-        head, lines, ts = self.head, bytearray(), now_text()
-        for event, fields in group:
-            line, head = chain.seal(head, self.site, ts, event, fields)
-            lines += line
-            lines += b"\n"
-        self._choose_file(ts)
-        try:
-            began = time.perf_counter()
-            write_all(self._fd, lines)
-            os.fdatasync(self._fd)
-            spent = time.perf_counter() - began
-        except OSError:
-            self._spoiled = True
-            self._cut_back()
-            raise
-        self._size += len(lines)
-        self.head = head
-        self.rows += len(group)
-        self._fsynced(spent, len(group))
-
-    def _repair(self) -> None:
-        """Puts a `recovered` row in the place of the torn end. Cut off half way, it is a torn end again."""
-        fields: Row = {"bytes": len(self._torn), "sha256": sha256(self._torn).hexdigest()}
-        line, head = chain.seal(self.head, self.site, now_text(), "recovered", fields)
-        fd = os.open(self.folder / self._file, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.lseek(fd, self._size, os.SEEK_SET)
-            write_all(fd, line + b"\n")
-            os.ftruncate(fd, self._size + len(line) + 1)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        self._torn = b""
-        self.head = head
-        self.rows += 1
-
-    def _cut_back(self) -> None:
-        """Takes off what a failed write has left. Where the disk does not even take that, the next commit does it."""
-        os.ftruncate(self._fd, self._size)
-        self._spoiled = False
-
-    def _choose_file(self, ts: str) -> None:
-        """Opens the file of the day. A clock that was set back does not open an older file again."""
-        wanted = f"evidence-{self.site}-{ts[:4]}{ts[5:7]}{ts[8:10]}.jsonl"
-        name = max(wanted, self._file)
-        if name == self._file and self._fd >= 0:
-            return
-        fd = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd = fd
-        self._size = os.fstat(fd).st_size
-        fsync_dir(self.folder)
-        self._file = name
+        spent = self._writer.write(group)
+        if self._fsynced is not None:
+            self._fsynced(spent, len(group))
 
     async def receipts_of(self, wanted: Mapping[Place, int]) -> dict[Place, list[Row]]:
         """The receipts of these files, so many of each, the best ones last. New rows wait meanwhile."""
@@ -288,7 +190,7 @@ class Ledger:
         if self._committing is not None:
             await self._committing
         self._thread.shutdown()
-        for fd in (self._fd, self._lock):
-            if fd >= 0:
-                os.close(fd)
-        self._fd = self._lock = -1
+        self._writer.close()
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock = -1

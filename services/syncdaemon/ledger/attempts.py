@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from syncdaemon.base.model import Attempt
-from syncdaemon.ledger.files import files
-
-_ATTEMPT = b'"event":"attempt"'
-_OF_INTEREST = (_ATTEMPT, b'"event":"published"', b'"event":"duplicate"')
+from syncdaemon.ledger.files import files, first_number, newest_row_of, rows_of
+from syncdaemon.ledger.rows import ATTEMPT, RECEIPTS
 
 
 def open_attempts(folder: Path, site: str) -> dict[str, Attempt]:
     """By message id: the attempts without a receipt.
 
-    The newest `attempt` row says with which row the oldest begins that was open then (`open_since`).
+    The newest `attempt` row says with which row the oldest begins that was open then (`open_since`). Raises
+    LedgerDamaged where a row that is read does not have its fields.
     """
     existing = [path for path in files(folder, site) if path.stat().st_size]
     newest = _newest(existing)
@@ -25,7 +23,7 @@ def open_attempts(folder: Path, site: str) -> dict[str, Attempt]:
         return {}
     found: dict[str, Attempt] = {}
     for row in _rows_since(existing, newest["open_since"] or newest["n"]):
-        if row["event"] == "attempt":
+        if row["event"] == ATTEMPT:
             if row.get("resolved"):  # the stream was looked through: what is open from here on, this row says
                 found.clear()
             for msg_id in row["ids"].split():
@@ -41,13 +39,7 @@ def open_attempts(folder: Path, site: str) -> dict[str, Attempt]:
 
 def _newest(existing: list[Path]) -> dict[str, Any] | None:
     for path in reversed(existing):
-        last = None
-        with path.open("rb") as lines:
-            for line in lines:
-                if _ATTEMPT in line and line.endswith(b"\n"):
-                    last = line
-        if last is not None:
-            row: dict[str, Any] = json.loads(last)
+        if (row := newest_row_of(path, ATTEMPT)) is not None:
             return row
     return None
 
@@ -55,13 +47,7 @@ def _newest(existing: list[Path]) -> dict[str, Any] | None:
 def _rows_since(existing: list[Path], n: int) -> Iterator[dict[str, Any]]:
     first = 0  # the file that holds row n: the last one that begins at or before it
     for at, path in enumerate(existing):
-        with path.open("rb") as lines:
-            if (line := lines.readline()).endswith(b"\n") and json.loads(line)["n"] <= n:
-                first = at
+        if (number := first_number(path)) is not None and number <= n:
+            first = at
     for path in existing[first:]:
-        with path.open("rb") as lines:
-            for line in lines:
-                if any(mark in line for mark in _OF_INTEREST) and line.endswith(b"\n"):
-                    row: dict[str, Any] = json.loads(line)
-                    if row["n"] >= n:
-                        yield row
+        yield from (row for row in rows_of(path, RECEIPTS | {ATTEMPT}) if row["n"] >= n)

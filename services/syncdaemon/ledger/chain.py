@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from functools import cache
 from hashlib import sha256
 from json.encoder import encode_basestring_ascii
@@ -16,11 +17,9 @@ from typing import Any, NamedTuple
 
 from syncdaemon.base.errors import SyncError
 from syncdaemon.base.model import Row
+from syncdaemon.ledger.rows import OWN
 
 VERSION = 1
-EVENTS = frozenset(
-    ("open", "attempt", "published", "duplicate", "refused", "requeued", "held_lost", "link", "recovered", "close")
-)
 FIRST_PREV = "0" * 64
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
@@ -80,10 +79,10 @@ def follow(head: Head | None, line: bytes) -> Head:
     Raises BadRow where the line is not the next row of the chain.
     """
     if head is None:
-        row = _parse(line)
+        row = parse(line)
         head = Head(row["n"] - 1, row["prev"])
     if b'"n":%d,' % (head.n + 1) not in line or b'"prev":"%b",' % head.digest.encode() not in line:
-        _explain(head, _parse(line))
+        _explain(head, parse(line))
     return Head(head.n + 1, sha256(line).hexdigest())
 
 
@@ -92,31 +91,28 @@ def check(head: Head | None, line: bytes) -> tuple[dict[str, Any], Head]:
 
     Raises BadRow where the line is not a row in canonical form, or not the next one of the chain.
     """
-    row = _parse(line)
+    row = parse(line)
     if head is None:
         head = Head(row["n"] - 1, row["prev"])
     if row["n"] != head.n + 1 or row["prev"] != head.digest:
         _explain(head, row)
-    if row["event"] not in EVENTS:
-        raise BadRow(f"unknown event {row['event']!r}")
     if not all(type(value) in (int, str, bool) for value in row.values()):
         raise BadRow("a value is neither integer nor string, true nor false")
-    if not _TIMESTAMP.fullmatch(row["ts"]):
-        raise BadRow(f"ts is {row['ts']!r}, not RFC 3339 in UTC with microseconds")
     if _encode(row).encode() != line:
         raise BadRow("not in canonical form")
     return row, Head(row["n"], sha256(line).hexdigest())
 
 
-def _parse(line: bytes) -> dict[str, Any]:
+def parse(line: bytes) -> dict[str, Any]:
+    """The row that `line` holds; the fields that every row has are checked, and nothing else. Raises BadRow."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
         raise BadRow("not JSON") from None
     if not isinstance(row, dict):
         raise BadRow("not a JSON object")
-    for key, kind in (("v", int), ("n", int), ("prev", str), ("ts", str), ("site", str), ("event", str)):
-        if type(row.get(key)) is not kind:
+    for key, kind in OWN.items():
+        if type(row.get(key)) is not kind.type:
             raise BadRow(f"field {key!r} is missing or not of its kind")
     if row["v"] != VERSION:
         raise BadRow(f"version {row['v']}, this program reads {VERSION}")
@@ -124,9 +120,21 @@ def _parse(line: bytes) -> dict[str, Any]:
         raise BadRow("prev is not a SHA-256")
     if row["n"] < 1:
         raise BadRow(f"row number {row['n']}, the first is 1")
+    if not OWN["n"].fits(row["n"]):
+        raise BadRow(f"the row number is not {OWN['n'].words}")
     if row["n"] == 1 and row["prev"] != FIRST_PREV:
         raise BadRow("the first row has another one before it")
+    if not _is_time(row["ts"]):
+        raise BadRow(f"ts is {row['ts']!r}, not RFC 3339 in UTC with microseconds")
     return row
+
+
+def _is_time(ts: str) -> bool:
+    """Whether this is RFC 3339 in UTC with microseconds, of a day that is in the calendar."""
+    try:
+        return bool(_TIMESTAMP.fullmatch(ts) and datetime.fromisoformat(ts))
+    except ValueError:
+        return False
 
 
 def _explain(head: Head, row: dict[str, Any]) -> None:

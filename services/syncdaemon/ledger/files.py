@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from syncdaemon.base.errors import LedgerDamaged
-from syncdaemon.ledger import chain
+from syncdaemon.ledger import chain, rows
 
 _LONG_ROW = 1 << 10  # bytes: longer than rows are on the average
 
@@ -45,7 +45,7 @@ def sites(folder: Path) -> list[str]:
 def read(path: Path, head: chain.Head | None) -> Iterator[tuple[int, dict[str, Any], chain.Head]]:
     """Every row of a file, checked: line number, row, and the chain's end after it.
 
-    Raises LedgerDamaged at the first damage.
+    A row whose event is not known is checked as far as all rows are alike. Raises LedgerDamaged at the first damage.
     """
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
@@ -55,6 +55,8 @@ def read(path: Path, head: chain.Head | None) -> Iterator[tuple[int, dict[str, A
                 row, head = chain.check(head, line[:-1])
             except chain.BadRow as error:
                 raise _damage(path, number, line, file.readline(), error) from None
+            if fault := rows.fault(row):
+                raise Damage.at(path, number, fault)
             yield number, row, head
 
 
@@ -116,18 +118,59 @@ def last_lines(path: Path, count: int) -> list[bytes]:
     return lines[1 if start else 0 :][-count:]
 
 
+def rows_on(path: Path, lines: Sequence[bytes], first: int, events: Collection[str]) -> list[dict[str, Any]]:
+    """The rows of these events on lines of a file, of which the first is number `first`; below zero: from the end.
+
+    They are not held to the chain. Raises LedgerDamaged where such a row does not have its fields.
+    """
+    marks = rows.marks(events)
+    marked = ((number, line) for number, line in enumerate(lines, first) if any(mark in line for mark in marks))
+    return [_row_at(path, number, line) for number, line in marked]
+
+
+def rows_of(path: Path, events: Collection[str]) -> Iterator[dict[str, Any]]:
+    """The rows of these events in a file; not held to the chain. A line that is not finished is none.
+
+    Raises LedgerDamaged where such a row does not have its fields.
+    """
+    return (_row_at(path, number, line) for number, line in _marked(path, events))
+
+
+def newest_row_of(path: Path, event: str) -> dict[str, Any] | None:
+    """The last row of this event in a file, like `rows_of`; the others are not parsed."""
+    newest = deque(_marked(path, {event}), maxlen=1)
+    return _row_at(path, *newest[0]) if newest else None
+
+
+def _marked(path: Path, events: Collection[str]) -> Iterator[tuple[int, bytes]]:
+    """Numbers and lines of the rows of these events."""
+    marks = rows.marks(events)
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if any(mark in line for mark in marks) and line.endswith(b"\n"):
+                yield number, line
+
+
 def rows_numbered(folder: Path, site: str, wanted: Callable[[int], bool]) -> Iterator[dict[str, Any]]:
-    """The rows whose numbers are wanted, in order; unchecked. One that is just being written is not there yet."""
+    """The rows whose numbers are wanted, in order; not held to the chain. One that is just being written is none yet.
+
+    Raises LedgerDamaged where such a row does not have its fields.
+    """
     for path in files(folder, site):
-        n = 0
+        first = first_number(path)
         with path.open("rb") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
+            for number, line in enumerate(file, 1):
+                if first is None or not line.endswith(b"\n"):
                     break
-                n = n + 1 if n else int(json.loads(line)["n"])
-                if wanted(n):
-                    row: dict[str, Any] = json.loads(line)
-                    yield row
+                if wanted(first + number - 1):
+                    yield _row_at(path, number, line)
+
+
+def first_number(path: Path) -> int | None:
+    """The number of the first row in a file; None where that is not finished. Raises LedgerDamaged."""
+    with path.open("rb") as file:
+        line = file.readline()
+    return int(_parse_at(path, 1, line)["n"]) if line.endswith(b"\n") else None
 
 
 def check_last(path: Path, line: bytes) -> chain.Head:
@@ -138,5 +181,28 @@ def check_last(path: Path, line: bytes) -> chain.Head:
     try:
         return chain.check(None, line)[1]
     except chain.BadRow as error:
-        with path.open("rb") as file:
-            raise Damage.at(path, sum(1 for _ in file), str(error)) from None
+        raise Damage.at(path, _count_lines(path), str(error)) from None
+
+
+def _row_at(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    """The row on this line, with the fields that it must have. `number`: of the line; below zero: from the end."""
+    row = _parse_at(path, number, line)
+    if fault := rows.fault(row):
+        raise Damage.at(path, _line_number(path, number), fault)
+    return row
+
+
+def _parse_at(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        return chain.parse(line)
+    except chain.BadRow as error:
+        raise Damage.at(path, _line_number(path, number), str(error)) from None
+
+
+def _line_number(path: Path, number: int) -> int:
+    return number if number > 0 else _count_lines(path) + 1 + number
+
+
+def _count_lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(1 for _ in file)

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from syncdaemon.base.model import Place, Row
-from syncdaemon.ledger.files import files
-
-_LOST = "held_lost"
-_EVENTS = tuple(b'"event":"%b"' % event for event in (b"published", b"duplicate", _LOST.encode()))
-_FIELDS = ("path", "size", "sha256", "msg_id", "stream", "stream_seq", "mtime_ns")
+from syncdaemon.ledger.files import files, rows_of
+from syncdaemon.ledger.rows import ABOUT_RECEIPTS, HELD_LOST, lost_fields
 
 
 def receipts_of(folder: Path, site: str, wanted: Mapping[Place, int]) -> dict[Place, list[Row]]:
-    """What their receipts tell of these files, as far back as the number that is `wanted` of each; the best ones last.
+    """What their receipts say of these files, as far back as the number that is `wanted` of each; the best ones last.
 
     Files with the same content share a message, and may share a date. Those that were sent again since come first: a
-    crash may have come before they were.
+    crash may have come before they were. Raises LedgerDamaged where a row that is read does not have its fields.
     """
     valid: dict[Place, list[Row]] = {place: [] for place in wanted}
     void: dict[Place, list[Row]] = {place: [] for place in wanted}
@@ -27,23 +24,20 @@ def receipts_of(folder: Path, site: str, wanted: Mapping[Place, int]) -> dict[Pl
     for file in reversed(files(folder, site)):
         for place, row in reversed(list(_about(file, wanted))):
             one = place, str(row["path"])
-            if row["event"] == _LOST:
+            if row["event"] == HELD_LOST:
                 lost[one] += 1
                 continue
             found = void if lost[one] else valid
             lost[one] -= bool(lost[one])
-            found[place].append({name: row[name] for name in _FIELDS})
+            found[place].append(lost_fields(row))
         if all(len(valid[place]) >= count for place, count in wanted.items()):
             break
     return {place: void[place][::-1] + valid[place] for place in wanted}
 
 
-def _about(file: Path, wanted: Mapping[Place, int]) -> Iterator[tuple[Place, Row]]:
-    """The rows of a ledger's file that tell of these files."""
-    with file.open("rb") as lines:
-        for line in lines:
-            if any(mark in line for mark in _EVENTS) and line.endswith(b"\n"):
-                row = json.loads(line)
-                place = row["stream_seq"], row["sha256"], row.get("mtime_ns", 0)
-                if place in wanted:
-                    yield place, row
+def _about(file: Path, wanted: Mapping[Place, int]) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """The rows of a ledger's file that are about these files."""
+    for row in rows_of(file, ABOUT_RECEIPTS):
+        place = row["stream_seq"], row["sha256"], row.get("mtime_ns", 0)
+        if place in wanted:
+            yield place, row

@@ -6,6 +6,8 @@ from typing import TypeVar
 
 Payload = TypeVar("Payload", bytes, memoryview)
 
+Buffer = bytes | memoryview
+"""Bytes to be sent, which may be a part of something larger."""
 
 FRAME_BYTES = 64
 """About how many bytes a frame has beside subject, headers and payload."""

@@ -1,4 +1,4 @@
-"""Where to connect to, and as whom."""
+"""Where to connect to, as whom, and how long that may take."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from syncdaemon.base.timetable import OFF, Timetable
+
+CONNECT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)

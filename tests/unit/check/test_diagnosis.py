@@ -292,6 +292,7 @@ def test_without_a_connection_this_machine_is_looked_at_all_the_same() -> None:
         ({"ledger": LedgerFacts(Folder("/l", "", GIB))}, "chain", "ok", "no ledger yet"),
         ({"ledger": LedgerFacts(Folder("/l", "", GIB))}, "last_receipt", "ok", "none yet"),
         ({"damage": "line 3: altered"}, "chain", "failure", "line 3: altered"),
+        ({"unknown": "line 4: unknown event 'anchor'"}, "chain", "warning", "line 4: unknown event 'anchor'"),
         ({"waiting": 5, "oldest": 700.0}, "last_receipt", "ok", "5 files wait, the oldest for 11.7 minutes"),
         ({"last_receipt": 9000.0}, "last_receipt", "ok", "2.5 hours ago; no file waits"),
         ({"waiting": 5, "oldest": 700.0, "last_receipt": 601.0}, "last_receipt", "warning", "while 5 files wait"),

@@ -1,4 +1,4 @@
-"""What `doctor` found out, as bare facts. None where something was not tried, or can't be told."""
+"""What `doctor` found out, as bare facts. None where something was not tried, or can't be known."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class BucketFacts:
 
 @dataclass(frozen=True)
 class SyncFacts:
-    """What the monitoring URL tells: whether the server syncs before it acknowledges, else how often, in seconds."""
+    """What the monitoring URL says: whether the server syncs before it acknowledges, else how often, in seconds."""
 
     problem: str = ""
     always: bool = False
@@ -143,13 +143,17 @@ class ReplayFacts:
 
 @dataclass(frozen=True)
 class LedgerFacts:
-    """The ledger. `rows` in its newest file; `damage` in that; `last_receipt` and `last_row`: seconds ago."""
+    """The ledger. `rows` in its newest file; `damage` in what was read; `last_receipt`: seconds ago.
+
+    `unknown`: an event in the newest file that this version does not know, with file and line.
+    """
 
     folder: Folder
     file: str = ""
     rows: int = 0
     damage: str = ""
     last_receipt: float | None = None
+    unknown: str = ""
 
 
 @dataclass(frozen=True)

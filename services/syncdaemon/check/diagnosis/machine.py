@@ -103,6 +103,9 @@ def _ledger(ledger: LedgerFacts) -> Iterator[Finding]:
     if ledger.damage:
         remedy = "keep the file as it is, see `syncdaemon verify`; the daemon does not start on a damaged ledger"
         yield failure("chain", ledger.damage, remedy)
+    elif ledger.unknown:
+        remedy = "use the version of syncdaemon that wrote it, or a later one"
+        yield warning("chain", f"{ledger.unknown}; the rows hold together", remedy)
     elif ledger.file:
         yield ok("chain", f"{ledger.file}: {ledger.rows} rows hold together; `syncdaemon verify` checks all files")
     else:

@@ -10,7 +10,7 @@ from syncdaemon.check.diagnosis.facts import BucketFacts, Intended, LinkFacts, S
 from syncdaemon.check.diagnosis.finding import Finding, failure, ok, warning
 
 _NEARLY_FULL = 0.9
-_DEFAULT_SYNC = 120.0  # seconds between two syncs of a server that was told nothing (nats-server 2.15)
+_DEFAULT_SYNC = 120.0  # seconds between two syncs of a server without a `sync_interval` (nats-server 2.15)
 _SPARE = 30.0  # seconds that a hold should be longer than that
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterable
@@ -14,11 +13,11 @@ from syncdaemon.base.errors import LedgerDamaged
 from syncdaemon.check.diagnosis import Folder, LedgerFacts
 from syncdaemon.check.doctor.machine import look_at_folder
 from syncdaemon.check.ledger import audit
-from syncdaemon.ledger import files, last_lines
+from syncdaemon.ledger import files, last_lines, rows_on
+from syncdaemon.ledger.rows import RECEIPTS, is_receipt
 from syncdaemon.settings import Settings
 
 _ROWS_BACK = 16_384  # rows at the end of each older file in which the last receipt is looked for
-_RECEIPTS = ("published", "duplicate")
 
 
 def look(settings: Settings) -> LedgerFacts:
@@ -31,19 +30,23 @@ def look(settings: Settings) -> LedgerFacts:
     last: list[str] = []
 
     def seen(row: dict[str, Any]) -> None:
-        if row["event"] in _RECEIPTS:
+        if is_receipt(row):
             last[:] = [row["ts"]]
 
-    rows, damage = 0, ""
+    rows, damage, unknown = 0, "", ""
     try:
-        rows = audit(place, site, newest_only=True, seen=seen).rows
+        found = audit(place, site, newest_only=True, seen=seen)
+        rows, unknown = found.rows, next(found.unknown_events(), "")
     except LedgerDamaged as error:
         damage = str(error)
     except OSError as error:
         damage = f"{paths[-1]} can't be read: {error.strerror}"
-    ts = last[0] if last else _older(reversed(paths[:-1]))
-    since = None if ts is None else time.time() - datetime.fromisoformat(ts).timestamp()
-    return LedgerFacts(folder, paths[-1].name, rows, damage, since)
+    try:
+        last = last or _older(reversed(paths[:-1]))
+    except LedgerDamaged as error:
+        damage = damage or str(error)
+    since = time.time() - datetime.fromisoformat(last[0]).timestamp() if last else None
+    return LedgerFacts(folder, paths[-1].name, rows, damage, since, unknown)
 
 
 def _folder(place: Path) -> Folder:
@@ -57,10 +60,10 @@ def _folder(place: Path) -> Folder:
     return Folder(str(place), f"{place} is not there and can't be made in {above}")
 
 
-def _older(paths: Iterable[Path]) -> str | None:
-    """When the last receipt in these files was written."""
+def _older(paths: Iterable[Path]) -> list[str]:
+    """When the last receipt in these files was written; nothing where there is none. Raises LedgerDamaged."""
     for path in paths:
-        for line in reversed(last_lines(path, _ROWS_BACK)):
-            if b'"event":"published"' in line or b'"event":"duplicate"' in line:
-                return str(json.loads(line)["ts"])
-    return None
+        lines = last_lines(path, _ROWS_BACK)
+        if receipts := rows_on(path, lines, -len(lines), RECEIPTS):
+            return [receipts[-1]["ts"]]
+    return []

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon.link.client import Buffer, beyond
+from syncdaemon.link.client import beyond
+from syncdaemon.link.frame import Buffer
 
 parts = st.lists(st.one_of(st.binary(max_size=9), st.binary(max_size=9).map(lambda data: memoryview(data))))
 

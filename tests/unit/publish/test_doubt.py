@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon.base.model import LONG_AGO, Attempt, Instant, Row, StoredHeaders
+from syncdaemon.base.model import LONG_AGO, Attempt, Content, Instant, Receipt, Row, Stamp, StoredHeaders
 from syncdaemon.ledger import chain, open_attempts
+from syncdaemon.ledger.rows import receipt_row
 from syncdaemon.publish.doubt import Doubt
-from syncdaemon.publish.recent import Recent
 
 WINDOW = 120.0
 SITE = "edge-1"
@@ -127,8 +127,10 @@ class Book:
         )
 
     def receipt(self, msg_id: str) -> None:
-        """A `published` row, as far as matters."""
-        self.write("published", msg_id=msg_id)
+        """A `published` row, of any file."""
+        content = Content(b"a", "a", Stamp(1, 2, 3, 4, 5), b"abc", "0" * 64, 1)
+        event, fields = receipt_row(Receipt(content, msg_id, "plain", "evidence", 7, duplicate=False))
+        self.write(event, **fields)
 
     def turn(self) -> None:
         """The next day."""
@@ -207,43 +209,3 @@ def test_the_ledger_tells_what_a_process_knew(
     assert reborn.read_from(at(0), WINDOW) == doubt.read_from(at(10_000), WINDOW)
     for msg_id in "abc":
         assert (msg_id in reborn) == (msg_id in doubt)
-
-
-# What is recorded.
-
-
-def test_the_newest_receipts_are_known_and_older_ones_are_not() -> None:
-    """Of what is too old nothing is claimed, either way."""
-    recent = Recent([5, 6, 8], whole=False)
-    assert [recent.lacks(seq) for seq in (3, 5, 7, 8, 9)] == [False, False, True, False, True]
-    assert [recent.has(seq) for seq in (3, 5, 7, 8, 9)] == [False, True, False, True, False]
-    recent.add(9)
-    assert recent.has(9)
-    assert Recent([5]).lacks(3)
-    assert not Recent([], whole=False).lacks(3)
-
-
-def test_a_row_that_counts_no_more_is_known_until_another_comes() -> None:
-    """Or until the stream is known to end before its message."""
-    recent = Recent([1, 2, 3, 4], void=[2, 9])
-    assert [recent.is_void(seq) for seq in (1, 2, 9)] == [False, False, True]
-    recent.forget(3)
-    recent.forget(4)
-    assert recent.lacks(3)
-    assert recent.is_void(3)
-    recent.add(3)
-    assert recent.has(3)
-    assert not recent.is_void(3)
-    recent.forget_beyond(3)
-    assert not recent.is_void(4)
-    assert not recent.is_void(9)
-
-
-def test_old_receipts_are_forgotten() -> None:
-    """So that memory is bounded."""
-    recent = Recent()
-    for seq in range(1, 20_001):
-        recent.add(seq)
-    assert recent.has(20_000)
-    assert not recent.has(1)
-    assert not recent.lacks(1)

@@ -12,21 +12,26 @@ A = "a" * 64
 
 def write(folder: Path, day: int, *rows: tuple[str, str, int]) -> None:
     """A day's file: event, path and sequence of its rows."""
+    all_rows = {"v": 1, "prev": "1" * 64, "ts": "2026-01-01T00:00:00.000000Z", "site": "here"}
     lines = [
         json.dumps(
             {
+                **all_rows,
+                "n": n,
                 "event": event,
                 "path": path,
                 "stream_seq": seq,
                 "sha256": A,
                 "size": 1,
                 "msg_id": A,
+                "subject": "plain",
                 "stream": "s",
                 "mtime_ns": 1,
+                "attempts": 1,
             },
             separators=(",", ":"),
         )
-        for event, path, seq in rows
+        for n, (event, path, seq) in enumerate(rows, 2)
     ]
     (folder / f"evidence-here-2026010{day}.jsonl").write_text("".join(line + "\n" for line in lines))
 

@@ -14,7 +14,7 @@ import pytest
 from syncdaemon import ledger as module
 from syncdaemon.base.errors import LedgerFull
 from syncdaemon.check.ledger import audit
-from syncdaemon.ledger import Entry, Ledger, files
+from syncdaemon.ledger import Entry, Ledger, files, writer
 from tests.support.limit import FILE_BYTES, OPEN_FILES, limit
 
 SITE = "here"
@@ -54,7 +54,7 @@ async def test_it_says_so_until_the_row_is_written(tmp_path: Path, monkeypatch: 
     ledger = Ledger(tmp_path, SITE)
     ledger.open()
     with monkeypatch.context() as disk:
-        disk.setattr(module, "write_all", full)
+        disk.setattr(writer, "write_all", full)
         recording = asyncio.create_task(ledger.record(link()))
         async with asyncio.timeout(10):
             while refused < 3:
@@ -116,11 +116,11 @@ async def test_a_torn_end_that_the_disk_has_no_room_to_repair(tmp_path: Path, ro
 
 async def test_a_day_whose_file_can_not_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a disk without an inode left: the day begins when there is one, and no descriptor is closed twice."""
-    monkeypatch.setattr(module, "now_text", lambda: "2026-11-24T23:59:59.000000Z")
+    monkeypatch.setattr(writer, "now_text", lambda: "2026-11-24T23:59:59.000000Z")
     ledger = Ledger(tmp_path, SITE)
     ledger.open()
     await ledger.append(link("a"))
-    monkeypatch.setattr(module, "now_text", lambda: "2026-11-25T00:00:00.000000Z")
+    monkeypatch.setattr(writer, "now_text", lambda: "2026-11-25T00:00:00.000000Z")
     with limit(OPEN_FILES, 3):
         for _ in range(2):
             with pytest.raises(LedgerFull, match="Too many open files"):

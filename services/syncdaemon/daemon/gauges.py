@@ -1,0 +1,61 @@
+"""The values that change without an event: each is read from a part when it is asked for."""
+
+from __future__ import annotations
+
+from math import nan
+
+from syncdaemon.daemon.parts import Parts
+
+
+class Gauges:
+    """One method for each gauge of the metrics."""
+
+    def __init__(self, parts: Parts, ledger_min_free: int) -> None:
+        self._parts = parts
+        self._spool, self._link, self._ledger = parts.spool, parts.link, parts.ledger
+        self._hold, self._quarantine = parts.spool.hold, parts.spool.quarantine
+        self._lane, self._limit = parts.publisher.lane, parts.link.limit
+        self._ledger_min_free = ledger_min_free
+
+    def queue_depth(self) -> float:
+        """Files complete or settling, not yet acknowledged."""
+        return self._spool.depth
+
+    def oldest_age(self) -> float:
+        """Age in seconds, by mtime, of the oldest file that is ready."""
+        return self._spool.oldest_age()
+
+    def in_doubt(self) -> float:
+        """Files that were sent and not answered."""
+        return self._parts.in_doubt()
+
+    def held(self) -> float:
+        """Delivered files that are still kept."""
+        return self._hold.count
+
+    def quarantined(self) -> float:
+        """Refused files that wait for the operator."""
+        return self._quarantine.count
+
+    def link_status(self) -> float:
+        """1 only while the server answers."""
+        return int(self._link.proved())
+
+    def bwlimit(self) -> float:
+        """Bytes a second that may be sent now; infinite: any."""
+        return self._limit.rate
+
+    def horizon(self) -> float:
+        """For how many seconds an outage may last without a second copy."""
+        return self._lane.horizon
+
+    def ledger_free(self) -> float:
+        """Free bytes on the ledger's disk; NaN while its folder is gone, so that the other numbers are still shown."""
+        try:
+            return self._ledger.free_bytes()
+        except OSError:
+            return nan
+
+    def ledger_min_free(self) -> float:
+        """Below so many free bytes the ledger pauses."""
+        return self._ledger_min_free

@@ -1,0 +1,40 @@
+"""What the newest rows of the ledger say about files that were under way when the last process ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from urllib.parse import unquote_to_bytes
+
+from syncdaemon.base.model import Content, Receipt, Stamp
+from syncdaemon.ledger import Newest
+from syncdaemon.ledger.rows import DUPLICATE, HELD_LOST, PUBLISHED, valid_receipts
+from syncdaemon.publish.recent import Recent
+
+
+def recent(newest: Newest) -> Recent:
+    """The newest messages that have a row."""
+    published = [row["stream_seq"] for row in valid_receipts(newest.rows) if row["event"] == PUBLISHED]
+    void = (row["stream_seq"] for row in newest.rows if row["event"] == HELD_LOST)
+    return Recent(published, whole=newest.whole, void=void)
+
+
+def unretired(newest: Newest, replay_dir: bytes) -> Iterator[Receipt]:
+    """The receipts whose file is still there: the last process ended before it was retired."""
+    for row in valid_receipts(newest.rows):
+        try:
+            path = unquote_to_bytes(row["path"])
+            found = os.lstat(os.path.join(replay_dir, path))
+        except (OSError, ValueError):  # a ValueError: no file can have this name
+            continue
+        if (found.st_size, found.st_mtime_ns) == (row["size"], row["mtime_ns"]):
+            stamp = Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+            yield Receipt(
+                Content(path, row["path"], stamp, None, row["sha256"], row["attempts"]),
+                msg_id=row["msg_id"],
+                subject=row["subject"],
+                stream=row["stream"],
+                seq=row["stream_seq"],
+                duplicate=row["event"] == DUPLICATE,
+                object=row.get("object", ""),
+            )

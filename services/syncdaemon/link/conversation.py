@@ -1,0 +1,160 @@
+"""Requests, and what waits for their answers: one answer each, or any number of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, Protocol
+
+from syncdaemon.base.errors import LinkDown
+from syncdaemon.link.frame import Buffer, frame
+
+_REMEMBERED = 1_000  # subjects of requests
+
+
+class Connection(Protocol):
+    """What a conversation asks of its session. `lost`: done when the connection is gone; its result is the reason."""
+
+    lost: asyncio.Future[str]
+
+    async def send(self, frames: Sequence[Buffer]) -> None: ...
+    def goes_on(self) -> None: ...
+
+
+class Reply:
+    """The sink of a single request."""
+
+    def __init__(self) -> None:
+        self.future: asyncio.Future[tuple[bytes, bytes | None]] = asyncio.get_running_loop().create_future()
+
+    def answered(self, key: int, data: bytes, headers: bytes | None, latency: float) -> None:
+        """The answer came."""
+        if not self.future.done():
+            self.future.set_result((data, headers))
+
+    def lost(self, reason: str) -> None:
+        """The connection is gone."""
+        if not self.future.done():
+            self.future.set_exception(LinkDown(reason))
+
+
+class Heard(NamedTuple):
+    """One of many answers: `subject` is the message's own, `reply` the one that it could be answered at."""
+
+    subject: bytes
+    reply: bytes
+    data: bytes
+    headers: bytes | None
+
+
+class Conversation:
+    """Requests to one subject that are each answered by any number of messages; `Session.converse` makes it.
+
+    Its answers come to the subjects below `inbox`, which is the subscription of number `sid`.
+    """
+
+    def __init__(self, connection: Connection, subject: str) -> None:
+        self._connection = connection
+        self._subject = subject.encode()
+        self._heard: deque[Heard] = deque()
+        self._more = asyncio.Event()
+        self._asked = 0
+        self._reply = b""
+        self.inbox = b""
+        self.sid = 0
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # only ever gets an error
+
+    def hear(self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
+        """An answer came. It is a sign of life: on a slow link, answers to probes may have to wait behind it."""
+        if data:
+            self._connection.goes_on()
+        self._heard.append(Heard(subject, reply, data, headers))
+        self._more.set()
+
+    async def ask(self, payload: bytes) -> None:
+        """Sends one request. Raises LinkDown."""
+        self._asked += 1
+        self._reply = b"%b.%d" % (self.inbox, self._asked)
+        await self._connection.send(frame(self._subject, self._reply, b"", payload))
+
+    async def hang_up(self) -> None:
+        """Asks the server to send nothing more; what it has sent by then can still be heard. Raises LinkDown."""
+        await self._connection.send([b"UNSUB %d\r\n" % self.sid])
+
+    def rest(self) -> list[Heard]:
+        """What has come and was not taken."""
+        heard, self._heard = list(self._heard), deque()
+        return heard
+
+    async def next(self, within: float) -> Heard:
+        """The next answer. What the server says itself, on a reply subject, counts only for the newest request.
+
+        Raises LinkDown, PermissionError where the server does not permit the request, and TimeoutError where no answer
+        comes for `within` seconds.
+        """
+        while True:
+            while not self._heard:
+                await self._some(within)
+            heard = self._heard.popleft()
+            if heard.reply or heard.subject == self._reply:
+                return heard
+
+    async def _some(self, within: float) -> None:
+        lost = self._connection.lost
+        self._more.clear()
+        waiting = asyncio.ensure_future(self._more.wait())
+        try:
+            ends = (waiting, self.future, lost)
+            done, _ = await asyncio.wait(ends, timeout=within, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if self.future in done:
+            self.future.result()
+        if lost in done:
+            raise LinkDown(lost.result())
+        if not done:
+            raise TimeoutError
+
+
+class Requests:
+    """The requests under way, by their subjects: the server's errors name only the subject."""
+
+    def __init__(self) -> None:
+        self._waiting: defaultdict[str, set[Reply | Conversation]] = defaultdict(set)
+
+    def __len__(self) -> int:
+        """How many subjects are remembered."""
+        return len(self._waiting)
+
+    @contextmanager
+    def under_way(self, subject: str, waiting: Reply | Conversation) -> Iterator[None]:
+        """While the body lasts, an error of the server about this subject goes to `waiting`."""
+        alike = self._alike(subject)
+        alike.add(waiting)
+        try:
+            yield
+        finally:
+            alike.discard(waiting)
+            waiting.future.cancel()  # where the request could not be sent, nothing waits for it
+
+    def denied(self, text: str) -> bool:
+        """Whether the server's error is that a request may not be sent: then only that fails, not the connection.
+
+        Of several under way at once the first error fails all. The server repeats the error for each of the others.
+        nats-py hands the text on in small letters, with the subject in quotes.
+        """
+        if "permissions violation for publish to" not in text:
+            return False
+        alike = self._waiting.get(text.partition('"')[2].rpartition('"')[0])
+        for waiting in alike or ():
+            if not waiting.future.done():
+                waiting.future.set_exception(PermissionError(text.removeprefix("nats: ")))
+        return alike is not None
+
+    def _alike(self, subject: str) -> set[Reply | Conversation]:
+        """The requests to this subject that are under way. Subjects of the past are remembered, but not for ever."""
+        if len(self._waiting) > _REMEMBERED:
+            self._waiting = defaultdict(set, {known: some for known, some in self._waiting.items() if some})
+        return self._waiting[subject.lower()]

@@ -1,0 +1,24 @@
+"""What is said to people: a server's URL without its password, and why there is no connection to it."""
+
+from __future__ import annotations
+
+from syncdaemon.link.options import CONNECT_SECONDS
+
+
+def bare(url: str) -> str:
+    """The URL without user and password."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def explain(error: Exception, url: str) -> str:
+    """What an error of connecting to this URL means in words, with the remedy where it is known."""
+    text = (str(error) or type(error).__name__).removeprefix("nats: ").strip("'")
+    if isinstance(error, TimeoutError):
+        text = f"no answer within {CONNECT_SECONDS:g} seconds"
+    cut_off = "lost" in text or isinstance(error, BrokenPipeError | ConnectionResetError)
+    if cut_off and url.startswith("tls://"):  # TLS 1.3: the refusal may come after our first bytes have
+        text = f"{text} in the TLS handshake; a server that asks for a certificate wants NATS_TLS_CERT"
+    if "uthorization" in text or "uthentication" in text:
+        text = f"{text}: the server refused the credentials; check NATS_CREDS, NATS_NKEY_SEED, NATS_USER or NATS_TOKEN"
+    return f"{bare(url)}: {text}"
