@@ -11,7 +11,7 @@ from syncdaemon import __version__
 from syncdaemon.daemon.metrics import Metrics
 from syncdaemon.daemon.parts import Parts
 from syncdaemon.daemon.tally import Tally
-from syncdaemon.settings import Settings
+from syncdaemon.settings.values import Settings
 from syncdaemon.web.server import Check
 
 
