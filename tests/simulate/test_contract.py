@@ -28,7 +28,8 @@ from syncdaemon.publish.batches import SMALL
 from syncdaemon.publish.choice import SAMPLE, Choice, Way
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.message import Message, encode
-from syncdaemon.settings import Settings, parts
+from syncdaemon.settings import parts
+from syncdaemon.settings.values import Settings
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.history import since
 from syncdaemon.stream.info import Memory, StreamInfo

@@ -8,18 +8,24 @@ from typing import Annotated
 import typer
 
 from syncdaemon.cli.options import with_settings
-from syncdaemon.settings import Loaded
-from syncdaemon.spool.put import put as put_file
+from syncdaemon.settings.given import Given
 
 
 @with_settings
 def put(
-    loaded: Loaded,
+    given: Given,
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="What to deliver.", exists=True, dir_okay=False)
     ],
 ) -> int:
     """Copy files into the replay directory the right way: nobody ever sees half of one."""
-    for file in files:
-        typer.echo(put_file(file, loaded.settings.sync_replay_dir))
+    import asyncio
+
+    from syncdaemon.spool.put import put as put_file
+
+    async def put_all() -> None:
+        for file in files:
+            typer.echo(await put_file(file, given.values["SYNC_REPLAY_DIR"]))
+
+    asyncio.run(put_all())
     return 0

@@ -28,7 +28,8 @@ from syncdaemon.ledger import Ledger, now_text, open_attempts, rows
 from syncdaemon.link import STOPPED, Link, Session
 from syncdaemon.publish import Lane, Publisher
 from syncdaemon.publish.objects import Objects
-from syncdaemon.settings import Settings, parts
+from syncdaemon.settings import parts
+from syncdaemon.settings.values import Settings
 from syncdaemon.spool import Spool
 from syncdaemon.web.server import Views, Web
 

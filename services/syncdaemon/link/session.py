@@ -107,15 +107,15 @@ class Session:
 
     @property
     def chunk(self) -> int:
-        """Into how large parts a file is best cut now, in bytes."""
+        """How large the parts of a large file are best made now, in bytes."""
         return self._gate.chunk(self.step)
 
     async def room(self, bulk: bool = False) -> int:
         """Waits until the link takes more; how many bytes of messages are best sent now, at once.
 
-        For everything that is more than a request or two: `room`, then `expect` for each message, and `send`, with
-        nothing awaited in between. A single message may be larger. `bulk`: for a part of a large file, that leaves half
-        of the link to messages. Raises LinkDown.
+        Whoever sends more than a request or two calls `room`, then `expect` for each message, then `send`, and awaits
+        nothing in between. A single message may be larger. `bulk`: for a part of a large file, which leaves half of the
+        link to messages. Raises LinkDown.
         """
         return await self._gate.room(bulk)
 
@@ -152,8 +152,8 @@ class Session:
     ) -> tuple[bytes, bytes | None]:
         """Sends a request; the answer's body, and its header block if it has one.
 
-        `counted`: as in flight, and so in what is known of the link.
-        Raises LinkDown, or PermissionError where the server does not let us.
+        `counted`: it counts as in flight, and so for what is known of the link.
+        Raises LinkDown, or PermissionError where the server does not permit the request.
         """
         reply = Reply()
         with self._requests.under_way(subject, reply):

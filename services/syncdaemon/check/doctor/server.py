@@ -22,7 +22,8 @@ from syncdaemon.link import Session, bare, visit
 from syncdaemon.publish import PROBE_ID
 from syncdaemon.publish.objects.halt import Halt
 from syncdaemon.publish.objects.opening import open_bucket
-from syncdaemon.settings import Settings, parts
+from syncdaemon.settings import parts
+from syncdaemon.settings.values import Settings
 from syncdaemon.stream import fields
 from syncdaemon.stream.api import AccountAnswer, Api, ApiRefusal
 from syncdaemon.stream.info import StreamAnswer, captured, read_info
