@@ -59,7 +59,8 @@ class ChunkFlight:
 
     @property
     def _most(self) -> float:
-        return max(MAX_BYTES, 2 * self._session.window.on_the_way)
+        window = self._session.window
+        return max(MAX_BYTES, 2 * window.on_the_way)
 
     def add(self, chunk: Chunk, digest: str, data: memoryview) -> None:
         """Takes the next chunk, for which there is `room`. It goes with the next `flush`; await nothing in between.
