@@ -28,7 +28,7 @@ Entry = tuple[str, Row]
 """A row to write: its event and its fields."""
 
 
-class Kind(NamedTuple):
+class FieldKind(NamedTuple):
     """What a field may hold: a value of this very type, so `true` is no number; a number within `bounds`, if any."""
 
     words: str
@@ -40,24 +40,24 @@ class Kind(NamedTuple):
         return type(value) is self.type and (self.bounds is None or value in self.bounds)
 
 
-TEXT = Kind("a text", str)
-FLAG = Kind("true or false", bool)
-NUMBER = Kind("a whole number", int)
-SEQUENCE = Kind("a whole number from 0 to 2^64 - 1", int, range(1 << 64))
+TEXT = FieldKind("a text", str)
+FLAG = FieldKind("true or false", bool)
+NUMBER = FieldKind("a whole number", int)
+SEQUENCE = FieldKind("a whole number from 0 to 2^64 - 1", int, range(1 << 64))
 
-OWN: Mapping[str, Kind] = {"v": NUMBER, "n": SEQUENCE, "prev": TEXT, "ts": TEXT, "site": TEXT, "event": TEXT}
+OWN: Mapping[str, FieldKind] = {"v": NUMBER, "n": SEQUENCE, "prev": TEXT, "ts": TEXT, "site": TEXT, "event": TEXT}
 """The fields that every row has."""
 
 
 class Schema(NamedTuple):
     """The fields of one kind of row beside `OWN`. `receipt`: the row says that the stream holds a file's content."""
 
-    required: Mapping[str, Kind]
-    optional: Mapping[str, Kind] = {}
+    required: Mapping[str, FieldKind]
+    optional: Mapping[str, FieldKind] = {}
     receipt: bool = False
 
     @property
-    def fields(self) -> dict[str, Kind]:
+    def fields(self) -> dict[str, FieldKind]:
         """All fields that this version writes."""
         return {**self.required, **self.optional}
 
@@ -105,18 +105,18 @@ def fault(row: Mapping[str, Any]) -> str:
     schema = SCHEMA.get(row["event"])
     if schema is None:
         return ""
-    for name, kind in schema.required.items():
-        if name not in row:
-            return f"the {row['event']} row has no field {name!r}"
-        if not kind.fits(row[name]):
-            return _wrong(row, name, kind)
+    for name, kind in schema.required.items():  # `fits` written out: `verify` comes here for every field of every row
+        if type(row.get(name)) is not kind.type or (kind.bounds and row[name] not in kind.bounds):
+            return _fault_of(row, name, kind)
     for name, kind in schema.optional.items():
         if name in row and not kind.fits(row[name]):
-            return _wrong(row, name, kind)
+            return _fault_of(row, name, kind)
     return ""
 
 
-def _wrong(row: Mapping[str, Any], name: str, kind: Kind) -> str:
+def _fault_of(row: Mapping[str, Any], name: str, kind: FieldKind) -> str:
+    if name not in row:
+        return f"the {row['event']} row has no field {name!r}"
     return f"field {name!r} of the {row['event']} row is not {kind.words}"
 
 

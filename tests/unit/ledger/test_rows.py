@@ -18,7 +18,7 @@ from syncdaemon.check.ledger import audit
 from syncdaemon.daemon import recover
 from syncdaemon.ledger import Entry, Ledger, chain, files, open_attempts, rows, sites
 from syncdaemon.ledger.receipts import receipts_of
-from syncdaemon.ledger.rows import SCHEMA, Kind
+from syncdaemon.ledger.rows import SCHEMA, FieldKind
 
 SITE = "edge-1"
 DIGEST = "ab" * 32
@@ -140,7 +140,7 @@ def test_a_receipt_counts_until_its_message_was_lost() -> None:
 
 
 @given(st.sampled_from([rows.TEXT, rows.FLAG, rows.NUMBER, rows.SEQUENCE]), values)
-def test_a_kind_is_exact(kind: Kind, value: Any) -> None:
+def test_a_kind_is_exact(kind: FieldKind, value: Any) -> None:
     """True is no number, 1.0 is none, and nothing that is nested is anything."""
     expected = {
         rows.TEXT: isinstance(value, str),
