@@ -255,6 +255,7 @@ def pub(subject: bytes, reply: bytes, payload: bytes) -> bytes:
 # Coming and going.
 
 
+@pytest.mark.alone
 async def test_it_connects_when_the_server_comes_later(make_nats_server: MakeNatsServer) -> None:
     """Before, it says what is wrong; within 2 s of the server's start it is up."""
     server = make_nats_server()
@@ -266,6 +267,7 @@ async def test_it_connects_when_the_server_comes_later(make_nats_server: MakeNat
         assert link.shown_url == server.url
 
 
+@pytest.mark.alone
 async def test_it_goes_on_to_the_next_url_when_the_first_is_dead(nats_server: NatsServer) -> None:
     """The first that answers is taken, and shown."""
     dead = f"nats://{HOST}:{own_port()}"
@@ -360,6 +362,7 @@ async def test_a_killed_server_is_noticed_at_once_with_all_that_is_in_flight(nat
         assert link.connects == 2
 
 
+@pytest.mark.alone
 async def test_a_link_that_is_lost_again_and_again_is_back_at_once_every_time(nats_server: NatsServer) -> None:
     """Connections that live for moments, as on a network that flaps: it is not the server that sends us away."""
     relay = Relay(nats_server.port)
@@ -461,6 +464,7 @@ def gone(server: NatsServer, count: int) -> bool:
     return [connection.get("name") for connection in closed].count("syncdaemon test") >= count
 
 
+@pytest.mark.alone
 async def test_answers_to_probes_that_come_late_do_no_harm(nats_server: NatsServer) -> None:
     """A pause of 2.5 s leaves several PONGs to come at once; the same session goes on."""
     async with running(nats_server.url) as link:
@@ -543,6 +547,7 @@ async def test_a_conversation_that_is_hung_up_is_heard_to_its_end(nats_server: N
             assert conversation.rest() == []
 
 
+@pytest.mark.alone
 async def test_a_server_in_lame_duck_mode_is_left_for_the_next(make_nats_server: MakeNatsServer) -> None:
     """As soon as it says so, long before it closes the connection."""
     first, second = make_nats_server(), make_nats_server()
@@ -598,6 +603,7 @@ async def dripping(answer: bytes, piece: int, seconds: float) -> AsyncIterator[s
         server.close()
 
 
+@pytest.mark.alone
 async def test_a_long_answer_over_a_slow_link_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes longer than a server may be silent, and than it may leave a message unanswered."""
     monkeypatch.setattr("syncdaemon.link.pulse.SILENT_SECONDS", 1.0)

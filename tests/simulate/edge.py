@@ -147,7 +147,11 @@ class MortalSession(FakeSession):
 
 
 class MortalOs:
-    """The module `os`, where each call that changes the disk is a step `disk`; a write can also end half way."""
+    """The module `os`, where each call that changes the disk is a step `disk`; a write can also end half way.
+
+    Nothing is synced: processes die here, and never the machine, so that the kernel keeps what was written. The time of
+    the disk would be most of the time of these tests. What a loss of power does, the fault laboratory shows.
+    """
 
     CHANGES = frozenset(("link", "makedirs", "mkdir", "rename", "rmdir", "unlink", "write", "pwrite", "ftruncate"))
 
@@ -155,6 +159,8 @@ class MortalOs:
         self._edge = edge
 
     def __getattr__(self, name: str) -> Any:
+        if name in ("fsync", "fdatasync"):
+            return os.fstat  # as they do, it raises OSError for what is not open
         found = getattr(os, name)
         if name not in self.CHANGES:
             return found

@@ -225,7 +225,7 @@ class FakeJetStream:
             for seq, message in sorted(stream.messages.items())
             if seq >= config["opt_start_seq"] and matches(config["filter_subject"], message.subject)
         )
-        return {"name": name, "num_pending": len(self.consumers[name])}
+        return {"name": name, "config": config, "num_pending": len(self.consumers[name])}
 
 
 class FakeWire(Wire):

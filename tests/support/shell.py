@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import pytest
@@ -69,10 +71,11 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    folder = tmp_path / "shell"
-    folder.mkdir()
-    return Shell(folder)
+def shell() -> Iterator[Shell]:
+    """In a folder that any user can reach. Below pytest's own none is: each run that begins closes them to others."""
+    with TemporaryDirectory(prefix="syncdaemon-shell-") as folder:
+        os.chmod(folder, 0o711)
+        yield Shell(Path(folder))
 
 
 def given_away(shell: Shell) -> int:
@@ -87,8 +90,6 @@ def given_away(shell: Shell) -> int:
     for folder, _, names in os.walk(shell.replay):
         for place in (folder, *(os.path.join(folder, name) for name in names)):
             os.chown(place, NOBODY, NOBODY)
-    for above in (shell.folder, *shell.folder.parents):
-        above.chmod(above.stat().st_mode | 0o001)
     return NOBODY
 
 

@@ -20,6 +20,7 @@ from syncdaemon.ledger import sites
 from syncdaemon.link import visit
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Loaded, Settings
+from syncdaemon.stream.api import Api
 
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
 
@@ -86,7 +87,8 @@ async def _take_stock(settings: Settings, books: Books, content: bool) -> int:
                     if done == total:  # what comes now is said in lines
                         bar.stop()
 
-                stock = await Stocktake(session, books, stream, content=content, tell=_say, progress=progress).run()
+                stocktake = Stocktake(Api(session), books, stream, content=content, tell=_say, progress=progress)
+                stock = await stocktake.run()
             _sum_up(stock, time.perf_counter() - began)
             problems += stock.problems.total()
     return problems
