@@ -15,7 +15,8 @@ from contextlib import suppress
 from syncdaemon.base.disk import make_dirs
 from syncdaemon.base.model import Held, Receipt
 from syncdaemon.spool.home import ReplayDirectory
-from syncdaemon.spool.moves import Retired, move_all, move_back, move_beside
+from syncdaemon.spool.moves import move_back, move_beside
+from syncdaemon.spool.retired import Retired, move_all
 
 _BUCKET_SECONDS = 10.0
 _BUCKET_FILES = 4_096  # more make a folder that is slow to rename into, and to bring to disk
