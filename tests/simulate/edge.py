@@ -33,7 +33,7 @@ import structlog
 
 import syncdaemon.base.disk
 import syncdaemon.daemon
-import syncdaemon.spool
+import syncdaemon.spool.batch
 from syncdaemon.check.ledger import audit
 from syncdaemon.daemon import Daemon
 from syncdaemon.daemon.drain import deliver_all
@@ -41,9 +41,10 @@ from syncdaemon.ledger import writer
 from syncdaemon.publish.choice import Choice, Way
 from syncdaemon.settings import Settings
 from syncdaemon.spool import Spool, watch
+from syncdaemon.spool.archive import Archive
+from syncdaemon.spool.hold import Hold
 from syncdaemon.spool.quarantine import Quarantine
 from syncdaemon.spool.read import Reader
-from syncdaemon.spool.retire import Archive, Hold
 from tests.simulate.clock import Clock, JumpingLoop, LoopExecutor
 from tests.simulate.fake_jetstream import Answer, FakeJetStream, FakeLink, FakeSession, Frame
 from tests.simulate.fake_stream import Message, header_fields
@@ -239,8 +240,8 @@ class Edge:
         put(syncdaemon.daemon, "now_text", self.now_text)
         put(writer, "now_text", self.now_text)
         put(watch, "hints", self._hints)
-        put(syncdaemon.spool, "BATCH_FILES", 3)  # so that a few files are several batches
-        put(Reader, "look", self._step("read", lambda *arguments, look=Reader.look: list(look(*arguments))))
+        put(syncdaemon.spool.batch, "BATCH_FILES", 3)  # so that a few files are several batches
+        put(Reader, "read", self._step("read", lambda *arguments, read=Reader.read: list(read(*arguments))))
         put(Hold, "retire", self._step("retire", Hold.retire))
         put(Hold, "expire", self._step("delete", Hold.expire))
         put(Archive, "retire", self._step("retire", Archive.retire))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from syncdaemon.spool.retire import Hold
+from syncdaemon.spool.hold import Hold
 from tests.simulate.edge import LONG, MAX_PAYLOAD, TOO_LONG, Death, Edge
 from tests.simulate.fake_jetstream import FakeSession, Fault, Frame
 from tests.simulate.faults import AckLost, ArrivesLate, CutAfter, StreamFull

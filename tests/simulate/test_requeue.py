@@ -15,7 +15,7 @@ from syncdaemon.base.model import Content, Refusal
 from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.moves import stamp_of
 from syncdaemon.spool.quarantine import Quarantine, entries
-from syncdaemon.spool.requeue import ask, put_back
+from syncdaemon.spool.requeue import ask, carry_out
 from tests.simulate.edge import Death, Edge, digest
 
 REFUSED = {"a.bin": b"one", "2026/ä%20\n.bin": b"two", "b.bin": b"three"}
@@ -46,7 +46,7 @@ def asked(home: ReplayDirectory) -> None:
 def done(home: ReplayDirectory) -> None:
     """By the command, where no daemon runs: the row is left to the next start."""
     asked(home)
-    put_back(home)
+    carry_out(home)
 
 
 def check(edge: Edge, home: ReplayDirectory) -> None:

@@ -81,12 +81,12 @@ def drain(
         files = bar.add_task("", total=None, size=decimal(0), rate=decimal(0))
 
         def progress(daemon: Daemon) -> None:
-            tally, backlog = daemon.tally, daemon.spool.backlog
+            tally, spool = daemon.tally, daemon.spool
             done, size = tally.delivered + tally.refused, tally.delivered_bytes
             if (upload := daemon.objects.progress) is not None:
                 size += upload.stored
             rate = decimal(int(size / max(0.1, time.monotonic() - began)))
-            bar.update(files, completed=done, total=done + backlog.depth, size=decimal(size), rate=rate)
+            bar.update(files, completed=done, total=done + spool.depth, size=decimal(size), rate=rate)
 
         loaded.settings.check_files()
 

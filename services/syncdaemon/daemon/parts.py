@@ -22,5 +22,5 @@ class Parts(NamedTuple):
 
     def in_doubt(self) -> int:
         """Files that were sent and not answered, and are still there."""
-        backlog = self.spool.backlog
-        return sum(map(backlog.waits, self.publisher.in_doubt))
+        queue = self.spool.queue
+        return sum(map(queue.waits, self.publisher.in_doubt))

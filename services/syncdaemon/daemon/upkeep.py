@@ -96,8 +96,8 @@ class Expiry:
                 await self._spool.expire()
 
     def _nothing_waits(self) -> bool:
-        scanned, backlog = self._spool.scanned, self._spool.backlog
-        return scanned.is_set() and not backlog.depth and self._delivery.idle
+        spool = self._spool
+        return spool.scanned and not spool.depth and self._delivery.idle
 
     def _is_due(self) -> bool:
         hold, lane = self._spool.hold, self._publisher.lane

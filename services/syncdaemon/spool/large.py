@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from syncdaemon.base.model import Content
-from syncdaemon.spool.read import Hashing, Look
+from syncdaemon.spool.read import Hashing, Reading
 
 _MOST = 16  # files whose digest is remembered
 
@@ -19,7 +19,7 @@ class Hasher:
         self._thread = ThreadPoolExecutor(1, "large")
         self._known: dict[bytes, Content] = {}
 
-    async def read(self, path: bytes, begin: Callable[[], Hashing | Look]) -> Look:
+    async def read(self, path: bytes, begin: Callable[[], Hashing | Reading]) -> Reading:
         """How the file at `path` was found, which `begin` opens. It takes as long as the file is large, and can be
         cancelled. Raises what `begin` raises.
         """
@@ -31,9 +31,9 @@ class Hasher:
         try:
             if known is not None and known.stamp == hashing.stamp:
                 return known
-            while (look := await loop.run_in_executor(self._thread, hashing.step)) is None:
+            while (reading := await loop.run_in_executor(self._thread, hashing.step)) is None:
                 pass
-            return look
+            return reading
         finally:
             self._thread.submit(hashing.close)  # behind a step that is still under way
 

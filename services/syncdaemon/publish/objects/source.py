@@ -7,7 +7,7 @@ import stat
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from syncdaemon.base import lease
+from syncdaemon.base import disk
 from syncdaemon.base.model import Stamp
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ class Source:
         self._marks = marks
         self._offset = 0
         self._digest = sha256()
-        self._fd = os.open(path, lease.READ)
+        self._fd = os.open(path, disk.READ)
         try:
             self.check()
-            if lease.has_writer(self._fd):
+            if disk.has_writer(self._fd):
                 raise Changed("it is being written to")
         except BaseException:
             os.close(self._fd)

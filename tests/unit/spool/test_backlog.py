@@ -156,7 +156,7 @@ def test_depth_falls_with_the_acknowledgement_not_with_the_landing() -> None:
 def test_a_hinted_file_waits_until_it_is_due() -> None:
     """A new file counts at once and is given out when its quiet time is over."""
     backlog = Backlog()
-    backlog.hint(b"a", 1, 10.0, 77)
+    backlog.seen(b"a", 1, 10.0, 77)
 
     assert backlog.depth == 1
     assert backlog.next_due() == 10.0
@@ -169,7 +169,7 @@ def test_a_second_hint_changes_nothing() -> None:
     """However often a file is named by events, it is one file, and looked at when it was due at first."""
     backlog = Backlog()
     for due in (1.0, 2.0, 3.0):
-        backlog.hint(b"a", 1, due, 7)
+        backlog.seen(b"a", 1, due, 7)
 
     assert backlog.depth == 1
     assert paths(backlog.take(9, 9.0)) == [b"a"]
@@ -179,7 +179,7 @@ def test_a_second_hint_changes_nothing() -> None:
 def test_a_file_that_is_not_complete_keeps_what_was_seen_of_it() -> None:
     """The number of looks and the ctime come back with it."""
     backlog = Backlog()
-    backlog.hint(b"a", 1, 0.0, 7)
+    backlog.seen(b"a", 1, 0.0, 7)
     (candidate,) = backlog.take(1, 0.0)
     backlog.wait(candidate._replace(tries=1, seen_ctime_ns=8), 5.0)
 
@@ -192,8 +192,8 @@ def test_what_is_gone_counts_no_more() -> None:
     """A file that was taken away by somebody else is forgotten, wherever it stood."""
     backlog = Backlog(window=2)
     scan(backlog, {b"a": 1})
-    backlog.hint(b"b", 2, 0.0, 0)
-    backlog.hint(b"c", 3, 0.0, 0)
+    backlog.seen(b"b", 2, 0.0, 0)
+    backlog.seen(b"c", 3, 0.0, 0)
     assert backlog.depth == 3
     for path in (b"a", b"b", b"c", b"never there"):
         backlog.gone(path)
@@ -207,7 +207,7 @@ def test_a_file_that_is_gone_and_comes_back_is_taken_once() -> None:
     backlog = Backlog()
     scan(backlog, {b"a": 1})
     backlog.gone(b"a")
-    backlog.hint(b"a", 2, 1.0, 5)
+    backlog.seen(b"a", 2, 1.0, 5)
 
     assert backlog.depth == 1
     assert paths(backlog.take(9, 1.0)) == [b"a"]
@@ -230,9 +230,9 @@ def test_a_file_that_is_gone_and_found_again_is_taken_once() -> None:
 def test_a_file_that_waits_twice_is_taken_once() -> None:
     """The same where it was waiting, and waits again."""
     backlog = Backlog()
-    backlog.hint(b"a", 1, 1.0, 5)
+    backlog.seen(b"a", 1, 1.0, 5)
     backlog.gone(b"a")
-    backlog.hint(b"a", 2, 2.0, 6)
+    backlog.seen(b"a", 2, 2.0, 6)
 
     assert paths(backlog.take(9, 3.0)) == [b"a"]
     assert backlog.take(9, FOREVER) == []
@@ -243,7 +243,7 @@ def test_a_name_that_was_used_again_in_flight_is_looked_at() -> None:
     backlog = Backlog()
     scan(backlog, {b"a": 1, b"b": 2})
     backlog.take(2, 0.0)
-    backlog.hint(b"a", 3, 0.0, 0)
+    backlog.seen(b"a", 3, 0.0, 0)
 
     assert backlog.depth == 2
     assert backlog.landed([b"a"])
@@ -256,8 +256,8 @@ def test_an_event_in_flight_is_settled_by_the_next_look() -> None:
     backlog = Backlog()
     scan(backlog, {b"a": 1, b"b": 2})
     backlog.take(2, 0.0)
-    backlog.hint(b"a", 3, 0.0, 0)
-    backlog.hint(b"b", 3, 0.0, 0)
+    backlog.seen(b"a", 3, 0.0, 0)
+    backlog.seen(b"b", 3, 0.0, 0)
     backlog.wait(Candidate(b"a", 1), 0.0)
     backlog.put_back(b"b", 2)
 
@@ -288,7 +288,7 @@ def test_a_file_behind_the_window_is_counted_once() -> None:
     backlog, directory = Backlog(window=4), files(6)
     scan(backlog, directory)
     for _ in range(3):
-        backlog.hint(b"new", 100, 0.0, 100)
+        backlog.seen(b"new", 100, 0.0, 100)
 
     assert backlog.depth == 7
     assert not backlog.complete
@@ -301,7 +301,7 @@ def test_a_newcomer_that_belongs_before_the_window_end_is_held_by_name() -> None
     backlog, directory = Backlog(window=4), files(6)
     scan(backlog, directory)
     deliver(backlog, backlog.take(2, 0.0), directory)
-    backlog.hint(b"old", 0, 0.0, 0)
+    backlog.seen(b"old", 0, 0.0, 0)
 
     assert paths(backlog.take(1, 0.0)) == [b"old"]
 
@@ -310,7 +310,7 @@ def test_a_full_window_notes_newcomers_and_the_next_scan_brings_them() -> None:
     """No file is lost for want of room."""
     backlog = Backlog(window=2)
     for number in range(5):
-        backlog.hint(b"%d" % number, number, 0.0, 0)
+        backlog.seen(b"%d" % number, number, 0.0, 0)
     assert backlog.depth == 5
     assert not backlog.complete
     directory = {b"%d" % number: number for number in range(5)}
@@ -350,7 +350,7 @@ def test_a_scan_is_wanted_when_too_many_newcomers_are_noted(monkeypatch: pytest.
     scan(backlog, directory)
     for number in range(11):
         assert not backlog.wants_scan
-        backlog.hint(b"n%d" % number, 1000 + number, 0.0, 0)
+        backlog.seen(b"n%d" % number, 1000 + number, 0.0, 0)
         directory[b"n%d" % number] = 1000 + number
     assert backlog.wants_scan
     scan(backlog, directory)
@@ -366,9 +366,9 @@ def test_large_files_are_taken_by_themselves_and_in_order() -> None:
         scan(backlog, {b"a": 1, b"b": 2, b"c": 3})
         backlog.take(3, 0)
         for path, mtime in ((b"b", 2), (b"c", 3), (b"a", 1)):
-            backlog.defer(path, mtime)
+            backlog.put_large(path, mtime)
 
-        assert (backlog.depth, backlog.any_large, backlog.any_ready, backlog.oldest()) == (3, True, False, 1)
+        assert (backlog.depth, backlog.any_large, backlog.any_due(0.0), backlog.oldest()) == (3, True, False, 1)
         assert backlog.take(3, 0) == []
         taken = [backlog.take_large() for _ in range(4)]
         order = [b"c", b"b", b"a"] if newest_first else [b"a", b"b", b"c"]
@@ -381,11 +381,11 @@ def test_a_large_file_that_is_gone_is_not_taken() -> None:
     backlog = Backlog()
     scan(backlog, {b"a": 1})
     backlog.take(1, 0)
-    backlog.defer(b"a", 1)
+    backlog.put_large(b"a", 1)
     backlog.gone(b"a")
     assert (backlog.take_large(), backlog.depth, backlog.idle) == (None, 0, True)
 
-    backlog.hint(b"a", 1, 0.0, 5)
+    backlog.seen(b"a", 1, 0.0, 5)
     assert paths(backlog.take(1, 0)) == [b"a"]
 
 
@@ -396,7 +396,7 @@ def test_small_files_behind_many_large_ones_are_looked_for(large: int, wanted: b
     scan(backlog, directory)
     for candidate in backlog.take(100, 0):
         if large:
-            backlog.defer(candidate.path, directory[candidate.path])
+            backlog.put_large(candidate.path, directory[candidate.path])
             large -= 1
         else:
             backlog.acknowledged([candidate.path])
@@ -409,11 +409,11 @@ def test_an_event_during_a_scan_is_looked_at_after_it() -> None:
     """Whether the scan saw the file can't be known, so it is looked at by itself."""
     backlog = Backlog()
     mine = backlog.mine()
-    backlog.hint(b"a", 1, 0.0, 1)
+    backlog.seen(b"a", 1, 0.0, 1)
     assert backlog.depth == 0
 
     assert list(backlog.merge(listing({}, mine, 10))) == [b"a"]
-    backlog.hint(b"a", 1, 0.0, 1)
+    backlog.seen(b"a", 1, 0.0, 1)
     assert backlog.depth == 1
 
 
@@ -423,9 +423,9 @@ def test_an_event_during_a_scan_that_saw_the_file_counts_it_once() -> None:
         backlog = Backlog(window=window)
         directory = {b"a": 1, b"new": 5}
         mine, room = backlog.mine(), backlog.room
-        backlog.hint(b"new", 5, 0.0, 5)
+        backlog.seen(b"new", 5, 0.0, 5)
         for path in backlog.merge(listing(directory, mine, room, since=5)):
-            backlog.hint(path, directory[path], 0.0, directory[path])
+            backlog.seen(path, directory[path], 0.0, directory[path])
 
         assert backlog.depth == 2
 
@@ -488,9 +488,9 @@ def test_a_file_that_came_back_behind_the_scan_is_not_forgotten() -> None:
     scan(backlog, directory)
     mine, room = backlog.mine(), backlog.room
     seen: dict[bytes, int] = {}
-    backlog.hint(b"a", 2, 0.0, 2)
+    backlog.seen(b"a", 2, 0.0, 2)
     for path in backlog.merge(listing(seen, mine, room)):
-        backlog.hint(path, 2, 0.0, 2)
+        backlog.seen(path, 2, 0.0, 2)
 
     assert backlog.depth == 1
     assert paths(backlog.take(9, 0.0)) == [b"a"]
@@ -503,10 +503,10 @@ def test_a_file_in_flight_that_came_back_behind_the_scan_is_not_forgotten() -> N
     backlog.take(1, 0.0)
     mine, room = backlog.mine(), backlog.room
     seen: dict[bytes, int] = {}
-    backlog.hint(b"a", 2, 0.0, 2)
+    backlog.seen(b"a", 2, 0.0, 2)
     backlog.put_back(b"a", 1)
     for path in backlog.merge(listing(seen, mine, room)):
-        backlog.hint(path, 2, 0.0, 2)
+        backlog.seen(path, 2, 0.0, 2)
 
     assert backlog.depth == 1
     assert paths(backlog.take(9, 0.0)) == [b"a"]
@@ -516,7 +516,7 @@ def test_a_scan_forgets_what_is_not_there_any_more() -> None:
     """The event was lost; the scan is the truth."""
     backlog = Backlog()
     scan(backlog, {b"a": 1, b"b": 2})
-    backlog.hint(b"c", 3, 0.0, 0)
+    backlog.seen(b"c", 3, 0.0, 0)
     scan(backlog, {b"b": 2})
 
     assert backlog.depth == 1
@@ -529,7 +529,7 @@ def test_a_scan_that_failed_changes_nothing() -> None:
     scan(backlog, {b"a": 1})
     backlog.mine()
     backlog.abandon()
-    backlog.hint(b"b", 2, 0.0, 0)
+    backlog.seen(b"b", 2, 0.0, 0)
 
     assert backlog.depth == 2
     assert sorted(paths(backlog.take(9, FOREVER))) == [b"a", b"b"]
@@ -595,7 +595,7 @@ class ReplayDirectory(RuleBasedStateMachine):
     def _look_at(self, path: bytes) -> None:
         """What the daemon does at an event."""
         if file := self.disk.get(path):
-            self.backlog.hint(path, self.sign * file.mtime, self.clock + file.version % 4, file.ctime)
+            self.backlog.seen(path, file.mtime, self.clock + file.version % 4, file.ctime)
             self.known.add(path)
             self.told.add(path)
         else:
@@ -745,7 +745,7 @@ class ReplayDirectory(RuleBasedStateMachine):
     def a_file_is_found_to_be_large(self, data: st.DataObject) -> None:
         path = self._pick(data, acknowledged=False)
         file = self.flying.pop(path)
-        self.backlog.defer(path, file.mtime if file else 0)
+        self.backlog.put_large(path, file.mtime if file else 0)
 
     @precondition(lambda self: self.backlog.any_large and len(self.flying) < SMALL)
     @rule()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
 import stat
@@ -17,14 +18,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncdaemon.base import lease
+from syncdaemon.base import disk
 from syncdaemon.base.model import Content, Fit, Refusal, Stamp
 from syncdaemon.base.packing import Packer, digest
 from syncdaemon.publish.objects.source import Changed, Source
 from syncdaemon.spool.backlog import Candidate
 from syncdaemon.spool.moves import stamp_of
-from syncdaemon.spool.read import Gone, Hashing, Look, NotYet, Reader, TooLarge
-from syncdaemon.spool.settle import recheck_wait
+from syncdaemon.spool.read import Gone, Hashing, NotYet, Reader, Reading, TooLarge
+from syncdaemon.spool.settle import next_wait
 
 QUIET = 0.25
 LARGEST = 1 << 20
@@ -41,19 +42,19 @@ def fit(largest: int) -> Fit:
     return Fit(largest, largest, 0)
 
 
-def look(root: Path, path: bytes = b"file", largest: int = LARGEST, **fields: Any) -> Look:
+def look(root: Path, path: bytes = b"file", largest: int = LARGEST, **fields: Any) -> Reading:
     """One look at one file, after its quiet time."""
     return look_as(root, Candidate(path, **fields), largest)
 
 
-def look_as(root: Path, candidate: Candidate, largest: int = LARGEST) -> Look:
+def look_as(root: Path, candidate: Candidate, largest: int = LARGEST) -> Reading:
     """One look at a candidate, after its quiet time; a large one is read through."""
     reader = Reader(os.fsencode(root), QUIET, fit(largest))
-    (found,) = reader.look([candidate], later())
+    (found,) = reader.read([candidate], later())
     return hashed(reader.begin(candidate, later())) if isinstance(found, TooLarge) else found
 
 
-def hashed(begun: Hashing | Look) -> Look:
+def hashed(begun: Hashing | Reading) -> Reading:
     """What comes of it in the end, and how it was found if nothing was begun."""
     if not isinstance(begun, Hashing):
         return begun
@@ -72,7 +73,7 @@ def version(path: Path) -> Stamp:
     return stamp
 
 
-def content(found: Look) -> Content:
+def content(found: Reading) -> Content:
     """The content that was found; the test fails where there was none."""
     assert isinstance(found, Content), found
     return found
@@ -108,7 +109,7 @@ def leased(file: Path) -> Path:
     with file.open("ab") as writer:
         fd = os.open(file, os.O_RDONLY)
         try:
-            if not lease.has_writer(fd):
+            if not disk.has_writer(fd):
                 pytest.skip(f"no leases on {file}")
         finally:
             os.close(fd)
@@ -213,7 +214,7 @@ def test_a_large_file_is_not_read_by_the_first_look(tmp_path: Path, monkeypatch:
     reader = Reader(os.fsencode(tmp_path), QUIET, fit(10 + len("%C3%BC") - 1))
 
     mtime_ns = (tmp_path / "ü").stat().st_mtime_ns
-    assert list(reader.look([Candidate("ü".encode())], later())) == [TooLarge("ü".encode(), mtime_ns)]
+    assert list(reader.read([Candidate("ü".encode())], later())) == [TooLarge("ü".encode(), mtime_ns)]
 
 
 def test_a_large_file_is_read_a_piece_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +233,7 @@ def test_a_file_that_somebody_writes_is_not_complete(tmp_path: Path, leased: Pat
     """However old it is: while a writer has it open it waits, longer each time, and then it is read."""
     with leased.open("ab"):
         first = look(tmp_path)
-        assert first == NotYet(Candidate(b"file", 1, os.stat(leased).st_ctime_ns), recheck_wait(1, QUIET))
+        assert first == NotYet(Candidate(b"file", 1, os.stat(leased).st_ctime_ns), next_wait(1, QUIET))
         second = look_as(tmp_path, first.candidate)
         assert isinstance(second, NotYet)
         assert second.candidate.tries == 2
@@ -265,7 +266,7 @@ def _no_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_lease(*_: object) -> int:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
-    monkeypatch.setattr(lease, "fcntl", no_lease)
+    monkeypatch.setattr(fcntl, "fcntl", no_lease)
 
 
 @pytest.mark.usefixtures("_no_leases")
@@ -359,12 +360,12 @@ def test_a_file_waits_out_its_quiet_time(tmp_path: Path, file: Path) -> None:
     ctime_ns = os.stat(file).st_ctime_ns
     reader = Reader(os.fsencode(tmp_path), QUIET, FIT)
 
-    (now,) = reader.look([Candidate(b"file", 3)], ctime_ns)
+    (now,) = reader.read([Candidate(b"file", 3)], ctime_ns)
     assert now == NotYet(Candidate(b"file", 3, ctime_ns), QUIET)
-    (soon,) = reader.look([Candidate(b"file", 3)], ctime_ns + 100_000_000)
+    (soon,) = reader.read([Candidate(b"file", 3)], ctime_ns + 100_000_000)
     assert isinstance(soon, NotYet)
     assert soon.wait == pytest.approx(0.15)
-    (then,) = reader.look([Candidate(b"file", 3)], ctime_ns + 250_000_000)
+    (then,) = reader.read([Candidate(b"file", 3)], ctime_ns + 250_000_000)
     assert content(then).data == b"evidence"
 
 
@@ -372,16 +373,16 @@ def test_a_file_from_the_future_waits_for_one_quiet_time(tmp_path: Path, file: P
     """The clock was set back: the second look at an untouched file takes it."""
     reader, past = Reader(os.fsencode(tmp_path), QUIET, FIT), os.stat(file).st_ctime_ns - 10**15
 
-    (first,) = reader.look([Candidate(b"file")], past)
+    (first,) = reader.read([Candidate(b"file")], past)
     assert isinstance(first, NotYet)
     assert first.wait == QUIET
-    (second,) = reader.look([first.candidate], past + 250_000_000)
+    (second,) = reader.read([first.candidate], past + 250_000_000)
     assert content(second).data == b"evidence"
 
 
 def test_without_a_quiet_time_a_file_is_read_at_once(tmp_path: Path, file: Path) -> None:
     """`SYNC_SETTLE_SECONDS=0` leaves it to the writers' check alone."""
-    (found,) = Reader(os.fsencode(tmp_path), 0.0, FIT).look([Candidate(b"file")], os.stat(file).st_ctime_ns)
+    (found,) = Reader(os.fsencode(tmp_path), 0.0, FIT).read([Candidate(b"file")], os.stat(file).st_ctime_ns)
 
     assert content(found).data == b"evidence"
 
@@ -393,7 +394,7 @@ def test_a_file_that_grows_before_it_is_read_is_not_complete(
     """What it held when it was opened is not what it holds now."""
     after_opening(monkeypatch, lambda: append(file, b"more"))
 
-    assert look(tmp_path) == NotYet(Candidate(b"file", 1), recheck_wait(1, QUIET))
+    assert look(tmp_path) == NotYet(Candidate(b"file", 1), next_wait(1, QUIET))
 
 
 @pytest.mark.usefixtures("_no_leases")
@@ -517,7 +518,7 @@ def test_files_are_opened_one_after_the_other_as_they_are_asked_for(tmp_path: Pa
     """Who takes only the first files of a batch leaves the others untouched, and the order is kept."""
     for name in (b"c", b"a", b"b"):
         (tmp_path / os.fsdecode(name)).write_bytes(name)
-    looks = Reader(os.fsencode(tmp_path), QUIET, FIT).look(map(Candidate, (b"c", b"a", b"b")), later())
+    looks = Reader(os.fsencode(tmp_path), QUIET, FIT).read(map(Candidate, (b"c", b"a", b"b")), later())
 
     assert content(next(looks)).data == b"c"
     (tmp_path / "a").unlink()
@@ -544,7 +545,7 @@ def test_a_file_is_packed_after_it_was_hashed(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(data)
     reader = Reader(os.fsencode(tmp_path), QUIET, FIT, Packer().pack)
     names = (b"file", b"noise", b"none")
-    found = [content(one) for one in reader.look(map(Candidate, names), later())]
+    found = [content(one) for one in reader.read(map(Candidate, names), later())]
 
     assert [one.packed for one in found] == [True, False, False]
     assert [one.sha256 for one in found] == [
@@ -561,10 +562,10 @@ def test_what_goes_over_a_slow_link_in_one_piece_is_judged_by_what_is_sent(tmp_p
     for name, data in (("text", b"line\n" * 1_000), ("noise", os.urandom(5_000)), ("large", bytes(LARGEST + 1))):
         (tmp_path / name).write_bytes(data)
     slow = Reader(os.fsencode(tmp_path), QUIET, Fit(LARGEST, 2_000, 0), Packer().pack)
-    text, noise, large = slow.look(map(Candidate, (b"text", b"noise", b"large")), later())
+    text, noise, large = slow.read(map(Candidate, (b"text", b"noise", b"large")), later())
 
     assert content(text).packed
     assert isinstance(noise, TooLarge)
     assert isinstance(large, TooLarge)
-    (unpacked,) = slow._replace(pack=None).look([Candidate(b"text")], later())
+    (unpacked,) = slow._replace(pack=None).read([Candidate(b"text")], later())
     assert isinstance(unpacked, TooLarge)

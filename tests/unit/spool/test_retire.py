@@ -19,10 +19,12 @@ from syncdaemon.base import disk
 from syncdaemon.base.disk import fsync_dir, write_durably
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.model import Receipt
-from syncdaemon.spool import retire as module
+from syncdaemon.spool import hold as module
+from syncdaemon.spool import moves
+from syncdaemon.spool.archive import Archive
+from syncdaemon.spool.hold import Hold
 from syncdaemon.spool.home import ReplayDirectory
-from syncdaemon.spool.moves import stamp_of
-from syncdaemon.spool.retire import Archive, Hold, Retired
+from syncdaemon.spool.moves import Retired, stamp_of
 from tests.support.limit import FILE_BYTES, limit
 from tests.support.replay import content_of, full, meanwhile, read, tree, waiting, write
 
@@ -95,7 +97,7 @@ def test_the_place_that_files_go_to_is_made_durable_once_for_a_batch(
 ) -> None:
     """After all of its moves: after a power cut a file is there, or still where it was."""
     synced: list[tuple[bytes, int]] = []
-    monkeypatch.setattr(module, "fsync_dir", lambda path: synced.append((path, len(os.listdir(path)))))
+    monkeypatch.setattr(moves, "fsync_dir", lambda path: synced.append((path, len(os.listdir(path)))))
     hold.retire([delivered(home, b"a"), delivered(home, b"b"), delivered(home, b"sub/c")], 0.0)
 
     (bucket,) = os.listdir(home.held)
@@ -307,7 +309,7 @@ def test_a_directory_that_goes_away_between_move_and_sync(
         os.rename(home.replay_dir, home.replay_dir + b" moved away")
         fsync_dir(folder)
 
-    monkeypatch.setattr(module, "fsync_dir", gone)
+    monkeypatch.setattr(moves, "fsync_dir", gone)
     with capture_logs() as logs:
         assert hold.retire(done, 0.0) == Retired(1, [])
     assert [entry["event"] for entry in logs] == ["not_synced"]

@@ -17,7 +17,7 @@ from syncdaemon.base.model import Refusal
 from syncdaemon.daemon.upkeep import requeued
 from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.quarantine import SIDECAR, Entry, Quarantine, entries
-from syncdaemon.spool.requeue import Order, ask, forget, pending, put_back, send_back
+from syncdaemon.spool.requeue import Order, ask, carry_out, forget, pending, send_back
 from tests.support.replay import content_of, full, meanwhile, tree, waiting, write
 
 FIRST, LAST = "2026-03-04T05:06:07.000001Z", "2026-03-04T05:06:09.000002Z"
@@ -36,7 +36,7 @@ def ordered(home: ReplayDirectory) -> list[Order]:
 
 def places(home: ReplayDirectory) -> list[bytes]:
     """Everything is carried out; where each file is now."""
-    done = put_back(home)
+    done = carry_out(home)
     assert [problem for _, problem in done if problem] == []
     return [order.to for order, _ in done]
 
@@ -189,7 +189,7 @@ def test_a_file_that_cannot_be_moved_stays_with_its_reason(
         real(source, target)
 
     monkeypatch.setattr(disk, "_renameat2", rename)
-    done = {order.name: problem for order, problem in put_back(home)}
+    done = {order.name: problem for order, problem in carry_out(home)}
     assert done == {b"a": "Permission denied", b"b": ""}
     assert waiting(home) == {b"b": b"evidence"}
     assert sorted(tree(home.quarantine)) == [b"a", b"a.reason.json"]
@@ -234,14 +234,14 @@ def test_a_crash_at_every_call_loses_nothing(home: ReplayDirectory, after: bool)
             died = dying(patch, nth, after)
             try:
                 ordered(home)
-                forget(home, [order for order, _ in put_back(home)])
+                forget(home, [order for order, _ in carry_out(home)])
             except Died:
                 pass
         files = [*waiting(home).values(), *(d for n, d in tree(home.quarantine).items() if not n.endswith(SIDECAR))]
         assert sorted(files) == [b"in the way", b"one", b"two"]
 
         ordered(home)
-        forget(home, [order for order, _ in put_back(home)])
+        forget(home, [order for order, _ in carry_out(home)])
         assert waiting(home) == {b"sub/file": b"one", b"other": b"in the way", b"other~2": b"two"}
         assert (tree(home.quarantine), tree(home.requeue)) == ({}, {})
         for path in waiting(home):
@@ -286,5 +286,5 @@ def test_what_is_no_order_is_left_alone(home: ReplayDirectory) -> None:
     }.items():
         write_durably(os.path.join(home.requeue, name), data)
 
-    assert put_back(home) == []
+    assert carry_out(home) == []
     assert sorted(tree(home.quarantine)) == [b"file", b"file.reason.json"]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncdaemon.spool import settle
-from syncdaemon.spool.settle import ignored, path_ignored, quiet_wait, recheck_wait
+from syncdaemon.spool.settle import ignored, next_wait, path_ignored, quiet_wait
 
 NOW = 1_767_225_600_000_000_000
 SECOND = 1_000_000_000
@@ -81,18 +81,18 @@ def test_an_earlier_look_does_not_shorten_a_wait_in_the_past(age_ns: int, quiet:
 @given(st.integers(1, 10**9), st.floats(0, 3600))
 def test_a_recheck_is_neither_busy_nor_far_away(tries: int, quiet: float) -> None:
     """A twentieth of a second at the earliest; two seconds, or the quiet time, at the latest."""
-    assert 0.05 <= recheck_wait(tries, quiet) <= max(quiet, settle.LONGEST_RECHECK)
+    assert 0.05 <= next_wait(tries, quiet) <= max(quiet, settle.LONGEST_WAIT)
 
 
 @given(st.integers(1, 100), st.floats(0, 3600))
 def test_rechecks_become_rarer(tries: int, quiet: float) -> None:
     """A file that somebody keeps open is looked at less and less often."""
-    assert recheck_wait(tries, quiet) <= recheck_wait(tries + 1, quiet)
+    assert next_wait(tries, quiet) <= next_wait(tries + 1, quiet)
 
 
 def test_rechecks_double() -> None:
     """A quarter of a second first, then twice as long each time, up to two seconds."""
-    assert [recheck_wait(tries, 0.25) for tries in range(1, 6)] == [0.25, 0.5, 1.0, 2.0, 2.0]
+    assert [next_wait(tries, 0.25) for tries in range(1, 6)] == [0.25, 0.5, 1.0, 2.0, 2.0]
 
 
 @pytest.mark.parametrize(

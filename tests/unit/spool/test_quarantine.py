@@ -219,10 +219,10 @@ def test_the_count_follows_whoever_adds_or_removes(home: ReplayDirectory) -> Non
     for name in (b"a", b"b"):
         quarantine.set_aside(refused(home, name), FIRST, LAST)
         counts.append(quarantine.count)
-        quarantine.look()
+        quarantine.count_again()
         counts.append(quarantine.count)
     os.unlink(os.path.join(home.quarantine, b"a"))
-    quarantine.look()
+    quarantine.count_again()
     counts.append(quarantine.count)
 
     assert counts == [0, 1, 1, 2, 2, 1]
@@ -233,8 +233,8 @@ def test_an_old_count_is_not_made_again(home: ReplayDirectory, monkeypatch: pyte
     quarantine = Quarantine(home)
     quarantine.set_aside(refused(home), FIRST, LAST)
     os.utime(home.quarantine, ns=(0, 1))
-    quarantine.look()
+    quarantine.count_again()
     monkeypatch.setattr(os, "scandir", None)
-    quarantine.look()
+    quarantine.count_again()
 
     assert quarantine.count == 1
