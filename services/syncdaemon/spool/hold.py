@@ -89,9 +89,10 @@ class Hold:
         Without that number a second hard link to the same file would be renamed onto the first, and rename(2)
         does nothing then.
         """
-        _, ino, size, mtime_ns, _ = receipt.content.stamp
+        content = receipt.content
+        _, ino, size, mtime_ns, _ = content.stamp
         self._moves += 1
-        return b"%d-%d-%d-%d-%b-%d" % (ino, mtime_ns, size, receipt.seq, receipt.content.sha256.encode(), self._moves)
+        return b"%d-%d-%d-%d-%b-%d" % (ino, mtime_ns, size, receipt.seq, content.sha256.encode(), self._moves)
 
     def next_expiry(self) -> float | None:
         """When the next bucket expires."""

@@ -162,7 +162,7 @@ def test_a_waiter_never_sleeps_beside_a_file_that_is_due(changes: list[tuple[Any
             small = asyncio.create_task(queue.any_to_read())
             large = asyncio.create_task(queue.any_large_to_read())
             await asyncio.sleep(0)
-            queue.scan_wanted.clear()
+            queue.begin_scan()
             change(queue, *one)
             due = queue.next_due()
             for _ in range(5):
@@ -170,7 +170,7 @@ def test_a_waiter_never_sleeps_beside_a_file_that_is_due(changes: list[tuple[Any
             assert small.done() >= queue.any_due(queue.clock())
             assert large.done() >= queue.any_large
             if queue.wants_scan and not small.done() and one[0] in ("seen", "gone", "scan"):
-                assert queue.scan_wanted.is_set()
+                assert queue.scan_is_due
             if due is not None and not small.done():
                 await small
                 assert queue.clock() <= due

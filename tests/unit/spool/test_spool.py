@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from syncdaemon.base.model import Fit, Refusal
-from syncdaemon.spool import Spool, SpoolSettings, threads
+from syncdaemon.spool.spool import Spool, SpoolSettings, threads
 from syncdaemon.spool.quarantine import Quarantine
 from tests.simulate.clock import Clock, JumpingLoop, LoopExecutor
 
