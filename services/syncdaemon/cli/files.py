@@ -18,7 +18,7 @@ def put(
         list[Path], typer.Argument(metavar="FILE...", help="What to deliver.", exists=True, dir_okay=False)
     ],
 ) -> int:
-    """Copy files into the replay directory the right way: nobody ever sees half of one."""
+    """Copy files into the replay directory the right way: each appears there only when it is complete."""
     import asyncio
 
     from syncdaemon.spool.put import put as put_file

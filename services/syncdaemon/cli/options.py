@@ -31,10 +31,10 @@ def _process(convert: Callable[[Any, Any], Any], is_setting: bool, ctx: Any, val
 
 
 def _spare(parameters: list[Any]) -> list[Any]:
-    """The same parameters, whose value is converted only where there is one; a setting's value stays a text.
+    """The same parameters. A value is converted only where there is one, and the value of a setting stays a text.
 
-    Typer converts every value, even None, with pydantic, whose import takes as long as all else that a command does
-    which only looks (typer 0.29).
+    Typer 0.29 converts every value with pydantic, even None. The import of pydantic would double the time of a command
+    that only looks.
     """
     for option in parameters:
         convert = option.process_value
