@@ -100,9 +100,9 @@ def test_a_change_may_call_for_a_scan(monkeypatch: pytest.MonkeyPatch) -> None:
     async def asked(queue: Queue, change: Callable[[], object]) -> None:
         waiter = asyncio.create_task(queue.any_to_read())
         await asyncio.sleep(0)
-        assert not queue.scan_wanted.is_set()
+        assert not queue.scan_is_due
         change()
-        await queue.scan_wanted.wait()
+        await queue.scan_is_wanted()
         waiter.cancel()
 
     machine = Machine()

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from syncdaemon.base.model import Fit, Refusal
-from syncdaemon.spool.spool import Spool, SpoolSettings, threads
+from syncdaemon.spool import threads
 from syncdaemon.spool.quarantine import Quarantine
+from syncdaemon.spool.spool import Spool, SpoolSettings
 from tests.simulate.clock import Clock, JumpingLoop, LoopExecutor
 
 FIT = Fit(1 << 20, 1 << 20, 1 << 20)
