@@ -20,7 +20,8 @@ from tests.support.jetstream import Stored, messages
 from tests.support.matrix import Matrix
 from tests.support.relay import MakeRelay
 
-pytestmark = pytest.mark.integration
+# How many messages are in flight depends on the speed that the daemon has measured: nothing else may slow it down.
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 STREAM = "swarm_jobs"
 WINDOW = 1.0  # seconds
