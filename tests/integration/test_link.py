@@ -31,8 +31,10 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 from syncdaemon.base.errors import ConnectTimeout, LinkDown
 from syncdaemon.base.tasks import background
 from syncdaemon.dev.server import HOST, NatsServer
-from syncdaemon.link import STOPPED, Link, LinkSettings, Session, frame, visit
+from syncdaemon.link import STOPPED, Link, LinkSettings, Session, visit
+from syncdaemon.link.frame import frame
 from syncdaemon.link.words import explain
+from tests.support.api import ask_api
 from tests.support.certificates import Certificates
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import messages
@@ -166,7 +168,7 @@ async def test_the_link_takes_its_answers_out_of_the_way_of_nats_py(nats_server:
     async with running(nats_server.url) as link:
         session = await link.wait_up()
         for _ in range(3):
-            assert await session.request_json("$JS.API.INFO")
+            assert await ask_api(session, "$JS.API.INFO")
         data, headers = await session.request("nobody.listens")
         assert data == b""
         assert headers is not None
@@ -228,7 +230,7 @@ async def works(link: Link, within: float = 10.0) -> Session:
     """The session, which has answered a request."""
     await until(lambda: link.session is not None, within, f"the link is up; its problem: {link.problem}")
     assert link.session is not None
-    assert await link.session.request_json("$JS.API.INFO")
+    assert await ask_api(link.session, "$JS.API.INFO")
     assert link.problem == ""
     assert link.proved()
     return link.session
@@ -385,7 +387,7 @@ async def test_nothing_is_flushed_after_an_abort(make_nats_server: MakeNatsServe
     payload, count = b"x" * 1_024, 16_384  # 16 MiB, more than both kernels and we ourselves keep
     async with running(server.url) as link:
         session = await works(link)
-        assert await session.request_json("$JS.API.STREAM.CREATE.frozen", {"name": "frozen", "subjects": ["frozen.*"]})
+        assert await ask_api(session, "$JS.API.STREAM.CREATE.frozen", {"name": "frozen", "subjects": ["frozen.*"]})
 
         server.freeze()
         sink, sent = Sink(), 0
@@ -423,7 +425,7 @@ async def test_nothing_is_sent_on_a_connection_that_is_closing(make_nats_server:
     server.start()
     async with running(server.url) as link:
         session = await works(link)
-        assert await session.request_json("$JS.API.STREAM.CREATE.frozen", {"name": "frozen", "subjects": ["frozen.*"]})
+        assert await ask_api(session, "$JS.API.STREAM.CREATE.frozen", {"name": "frozen", "subjects": ["frozen.*"]})
         session._wire._writer.close()
         with pytest.raises(LinkDown):
             await session.send(frames(session, Sink(), 1))
@@ -442,7 +444,7 @@ async def test_what_the_kernel_takes_in_parts_arrives_whole(
     whole, size, count = memoryview(os.urandom(32 << 20)), 512 << 10, 64
     async with running(tls_url(server, scheme), tls_ca=certificates.ca if scheme == "tls" else None) as link:
         session = await works(link)
-        assert await session.request_json("$JS.API.STREAM.CREATE.parts", {"name": "parts", "subjects": ["parts"]})
+        assert await ask_api(session, "$JS.API.STREAM.CREATE.parts", {"name": "parts", "subjects": ["parts"]})
         sink, parts = Sink(), [whole[at * size : (at + 1) * size] for at in range(count)]
         pieces = [frame(b"parts", session.expect(sink, at), b"", part) for at, part in enumerate(parts)]
         server.freeze()
@@ -452,7 +454,7 @@ async def test_what_the_kernel_takes_in_parts_arrives_whole(
         await sending
         await until(lambda: len(sink.answers) == count, what="all are stored")
         for at, part in enumerate(parts, 1):
-            answer = await session.request_json("$JS.API.STREAM.MSG.GET.parts", {"seq": at})
+            answer = await ask_api(session, "$JS.API.STREAM.MSG.GET.parts", {"seq": at})
             assert answer is not None
             assert base64.b64decode(answer["message"]["data"]) == part
 
@@ -473,7 +475,7 @@ async def test_answers_to_probes_that_come_late_do_no_harm(nats_server: NatsServ
         await until(lambda: time.monotonic() - session.proved_at > 2.5, what="several probes are unanswered")
         nats_server.thaw()
         await until(lambda: time.monotonic() - session.proved_at < 0.5, 2.0, "the probes are answered")
-        assert await session.request_json("$JS.API.INFO")
+        assert await ask_api(session, "$JS.API.INFO")
         assert link.session is session
         assert link.connects == 1
         reading = session._client._reading_task
@@ -503,16 +505,16 @@ async def test_what_is_said_of_an_earlier_request_is_no_answer_to_the_next(nats_
     """A server tells that a request is complete after its last message, when the next may be under way already."""
     async with running(nats_server.url) as link:
         session = await link.wait_up()
-        await session.request_json("$JS.API.STREAM.CREATE.s", {"name": "s", "subjects": ["s"]})
+        await ask_api(session, "$JS.API.STREAM.CREATE.s", {"name": "s", "subjects": ["s"]})
         for _ in range(6):
             await session.request("s", b"x")
-        await session.request_json("$JS.API.CONSUMER.CREATE.s.c", consumer("c"))
+        await ask_api(session, "$JS.API.CONSUMER.CREATE.s.c", consumer("c"))
         async with session.converse("$JS.API.CONSUMER.MSG.NEXT.s.c") as conversation:
             for _ in range(3):
                 await conversation.ask(b'{"batch": 2, "max_bytes": 100000, "no_wait": true}')
                 heard = [await conversation.next(5), await conversation.next(5)]
                 assert [(one.subject, one.data) for one in heard] == [(b"s", b"x")] * 2
-                await session.request_json("$JS.API.STREAM.INFO.s")  # by now it has said so
+                await ask_api(session, "$JS.API.STREAM.INFO.s")  # by now it has said so
             await conversation.ask(b'{"batch": 2, "no_wait": true}')
             assert b"404" in ((await conversation.next(5)).headers or b"")
 
@@ -530,20 +532,20 @@ async def test_a_conversation_that_is_hung_up_is_heard_to_its_end(nats_server: N
     """What the server sent until then is there when a request that was sent later is answered; and nothing after."""
     async with running(nats_server.url) as link:
         session = await link.wait_up()
-        await session.request_json("$JS.API.STREAM.CREATE.s", {"name": "s", "subjects": ["s"]})
-        await session.request_json("$JS.API.CONSUMER.CREATE.s.c", consumer("c"))
+        await ask_api(session, "$JS.API.STREAM.CREATE.s", {"name": "s", "subjects": ["s"]})
+        await ask_api(session, "$JS.API.CONSUMER.CREATE.s.c", consumer("c"))
         async with session.converse("$JS.API.CONSUMER.MSG.NEXT.s.c") as conversation:
             await conversation.ask(b'{"batch": 1000, "expires": 30000000000}')
             for _ in range(100):
                 await session.request("s", b"x" * 10_000)
             await conversation.hang_up()
-            await session.request_json("$JS.API.STREAM.INFO.s")
-            told = await session.request_json("$JS.API.CONSUMER.INFO.s.c")
+            await ask_api(session, "$JS.API.STREAM.INFO.s")
+            told = await ask_api(session, "$JS.API.CONSUMER.INFO.s.c")
             assert told is not None
             heard = [one for one in conversation.rest() if one.reply]
             assert len(heard) == told["delivered"]["consumer_seq"] > 0
             await session.request("s", b"late")
-            await session.request_json("$JS.API.STREAM.INFO.s")
+            await ask_api(session, "$JS.API.STREAM.INFO.s")
             assert conversation.rest() == []
 
 
@@ -837,7 +839,7 @@ async def test_a_visit_tells_how_it_is_encrypted(
         assert session.tls is not None
         assert session.tls[0].startswith("TLSv1.")
         assert 1.0 < (ssl.cert_time_to_seconds(session.tls[1]) - time.time()) / 86_400 < 3.0
-        assert (await session.request_json("$JS.API.INFO")) is not None
+        assert (await ask_api(session, "$JS.API.INFO")) is not None
     async with visit(LinkSettings((nats_server.url,), "a visit")) as session:
         assert session.tls is None
 

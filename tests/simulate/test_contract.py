@@ -48,6 +48,7 @@ from syncdaemon.stream.verdict import (
     judge_batch,
 )
 from tests.simulate.fake_jetstream import Answer, FakeJetStream, FakeLink
+from tests.support.api import ask_api
 from tests.support.server import MakeNatsServer
 
 
@@ -80,7 +81,7 @@ class JetStream:
 
     async def api(self, call: str, ask: dict[str, Any] | None = None) -> dict[str, Any]:
         """A call of the JetStream API, and its answer."""
-        answer = await (await self.session()).request_json(f"$JS.API.{call}", ask)
+        answer = await ask_api(await self.session(), f"$JS.API.{call}", ask)
         assert answer is not None
         return answer
 
@@ -1008,7 +1009,7 @@ async def test_reading_back_that_is_denied_pauses_the_lane_and_ends_no_connectio
 
     assert await publisher.publish(batch, session) == []
     assert publisher.lane.paused.startswith("read_denied")
-    await session.request_json("$JS.API.STREAM.INFO.jobs")
+    await ask_api(session, "$JS.API.STREAM.INFO.jobs")
     assert not session.lost.done()
 
 
@@ -1072,7 +1073,7 @@ class TestWhatThePublisherMakesOfABatch:
     async def stored(self, jetstream: JetStream, seqs: Iterable[int]) -> list[tuple[bytes, bool]]:
         """The bodies at these sequences, and whether each came in a batch."""
         session = await jetstream.session()
-        asked = [session.request_json("$JS.API.STREAM.MSG.GET.jobs", {"seq": seq}) for seq in seqs]
+        asked = [ask_api(session, "$JS.API.STREAM.MSG.GET.jobs", {"seq": seq}) for seq in seqs]
         found = [answer["message"] for answer in await asyncio.gather(*asked) if answer]
         return [
             (base64.b64decode(one.get("data", "")), b"Nats-Batch-Id" in base64.b64decode(one["hdrs"])) for one in found

@@ -44,8 +44,7 @@ class Resend:
     ) -> None:
         self._delivery = delivery
         self._unretired = delivery.unretired
-        self._lane = lane
-        self._trust = lane.trust
+        self._lane, self._trust = lane, lane.trust
         self._hold = hold
         self._ledger = ledger
         self._presence = presence

@@ -25,7 +25,6 @@ from syncdaemon.base.errors import ConnectTimeout
 from syncdaemon.base.tasks import to_the_end
 from syncdaemon.link import pace
 from syncdaemon.link.conversation import Conversation, Heard
-from syncdaemon.link.frame import FRAME_BYTES, Buffer, frame
 from syncdaemon.link.limit import Limit
 from syncdaemon.link.options import LinkSettings
 from syncdaemon.link.session import STOPPED, Session, Sink
@@ -35,17 +34,13 @@ PROVED_SECONDS = 5.0  # how long a proof of life counts
 STABLE_SECONDS = 5.0  # a connection that lived so long ends a row of failures
 
 __all__ = [
-    "FRAME_BYTES",
     "STOPPED",
-    "Buffer",
     "Conversation",
     "Heard",
     "Link",
     "LinkSettings",
     "Session",
     "Sink",
-    "bare",
-    "frame",
     "visit",
 ]
 

@@ -31,6 +31,11 @@ class Queue(Backlog):
         """A scan that is wanted from now on is another one."""
         self._scan_wanted.clear()
 
+    @property
+    def scan_is_due(self) -> bool:
+        """Whether a scan is wanted and has not begun."""
+        return self._scan_wanted.is_set()
+
     async def scan_is_wanted(self) -> None:
         """Waits until a scan is wanted."""
         await self._scan_wanted.wait()

@@ -21,9 +21,9 @@ from syncdaemon.spool.backlog import Candidate
 from syncdaemon.spool.hold import Hold
 from syncdaemon.spool.home import Away
 from syncdaemon.spool.lookout import Lookout
-from syncdaemon.spool.moves import Retired
 from syncdaemon.spool.quarantine import Quarantine
 from syncdaemon.spool.queue import Queue
+from syncdaemon.spool.retired import Retired
 from syncdaemon.spool.threads import Threads
 
 _STUCK = 60.0  # seconds until a refused file that could not be set aside is tried again: each try is a row

@@ -13,6 +13,8 @@ A message is read by its sequence (`message`) or as the last one of its subject 
 server, and so the same permission. Only a read by subject can be bound to one site (`$JS.API.DIRECT.GET.<stream>.>`);
 callers that know the subject of a message of ours read by sequence where they have one, because a subject can hold
 many messages.
+
+The module has more than 250 lines because every call of the API stands here, and nowhere else.
 """
 
 from __future__ import annotations

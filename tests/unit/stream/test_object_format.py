@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from syncdaemon.publish.objects import resume
 from syncdaemon.stream import object_format
-from syncdaemon.stream.object_format import BucketNames, Chunk, Meta
+from syncdaemon.stream.object_format import BucketNames, Chunk, Meta, ObjectPlace
 
 BUCKET = BucketNames("edge_replay")
 DIGEST = sha256(b"evidence").hexdigest()
@@ -122,13 +122,44 @@ class TestTheMeta:
         assert not Meta.decode(data, 5).is_of(Meta.of(DIGEST, 10, 1024, "here"))
         assert Meta.decode(data, 5).seq == 5
 
-    @pytest.mark.parametrize("change", [{"deleted": True}, {"options": {"link": {"bucket": "b"}}}, {"size": "10"}])
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"deleted": True},
+            {"deleted": "yes"},
+            {"options": {"link": {"bucket": "b"}}},
+            {"options": []},
+            {"size": "10"},
+            {"size": True},
+            {"size": -1},
+            {"size": 2**63},
+            {"chunks": None},
+            {"chunks": 1.5},
+            {"name": 5},
+            {"nuid": ""},
+            {"nuid": ">"},
+            {"nuid": "a.b"},
+            {"nuid": "a" * 65},
+            {"nuid": "a\n"},
+            {"nuid": "ä"},
+            {"name": "\ud800"},
+        ],
+        ids=str,
+    )
     def test_a_deleted_object_and_a_link_have_no_chunks(self, change: dict[str, object]) -> None:
         """Nor has one without its parts."""
         meta = Meta.of(DIGEST, 10, 1024, "here")
         told = json.loads(meta.encode(BUCKET, 1024)) | change
 
         assert not Meta.decode(_json(told), 5).is_of(meta)
+        assert Meta.decode(_json(told), 5) == Meta("", "", 0, 0, "", 5)
+
+    @pytest.mark.parametrize("change", [{"deleted": False}, {"digest": None}, {"options": None}, {"nuid": "a" * 64}])
+    def test_what_a_client_may_leave_out_is_not_missed(self, change: dict[str, object]) -> None:
+        """Another client's object can be read as well."""
+        told = json.loads(Meta.of(DIGEST, 10, 1024, "here").encode(BUCKET, 1024)) | change
+
+        assert Meta.decode(_json(told), 5).chunks == 1
 
     def test_an_object_may_be_cut_by_somebody_else(self) -> None:
         """The same content in other chunks, but not another content."""
@@ -146,3 +177,24 @@ def test_names_come_back_from_their_subjects(names: list[str]) -> None:
         object_format.names_of([*map(BUCKET.meta_subject, names), "$O.edge_replay.M.A", "$O.edge_replay.M._w=="])
         == names
     )
+
+
+@pytest.mark.parametrize("bucket", ["edge_replay", "edge-1", "B"])
+def test_the_bucket_is_a_value(bucket: str) -> None:
+    """Another bucket has another stream and other subjects."""
+    names = BucketNames(bucket)
+
+    assert (names.stream, names.everything) == (f"OBJ_{bucket}", f"$O.{bucket}.>")
+    assert (names.all_chunks, names.all_metas) == (f"$O.{bucket}.C.>", f"$O.{bucket}.M.>")
+    assert ObjectPlace.of(names.object_of(DIGEST)) == ObjectPlace(bucket, DIGEST)
+    assert ObjectPlace(bucket, DIGEST).names == names
+    assert str(ObjectPlace(bucket, DIGEST)) == names.object_of(DIGEST)
+    assert f"Edge-Object: {bucket}/{DIGEST}".encode() in Chunk("N" * 22, 7, 1, "a" * 32).headers(names, DIGEST, None)
+    assert json.loads(Meta.of(DIGEST, 10, 1024, "here").encode(names, 1024))["bucket"] == bucket
+
+
+def test_uploads_come_back_from_their_subjects() -> None:
+    """But no wildcard, though a client can store a message on one: it would stand for the chunks of all."""
+    subjects = ["$O.edge_replay.C.>", "$O.edge_replay.C.*", "$O.edge_replay.C.", "$O.edge_replay.C.ä"]
+
+    assert object_format.nuids_of([*subjects, BUCKET.chunk_subject("a" * 22)]) == ["a" * 22]

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 
 from syncdaemon.base.errors import LinkDown
-from syncdaemon.link import FRAME_BYTES, Buffer, Session, frame
+from syncdaemon.link import Session
+from syncdaemon.link.frame import FRAME_BYTES, Buffer, frame
 from syncdaemon.stream import verdict
 from syncdaemon.stream.object_format import BucketNames, Chunk
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from syncdaemon.base.errors import LinkDown
-from syncdaemon.link import Link, frame
+from syncdaemon.link import Link
+from syncdaemon.link.frame import frame
 from syncdaemon.receive.pull.hands import Unanswered
 
 ACK = b"+ACK"
