@@ -51,7 +51,7 @@ class DeliveryInfo(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """The file that a message stands for. `mtime_ns` is None where the message does not tell."""
+    """The file that a message stands for. `mtime_ns` is None where the message does not say it."""
 
     site: str
     path: tuple[bytes, ...]
@@ -77,6 +77,21 @@ class Item(NamedTuple):
     wanted: Wanted | Rejected
 
     @property
+    def seq(self) -> int:
+        """The message's number in its stream."""
+        return self.delivery.seq
+
+    @property
+    def times(self) -> int:
+        """How often it has been delivered by now."""
+        return self.delivery.times
+
+    @property
+    def data(self) -> bytes:
+        """The message's body."""
+        return self.arrival.data
+
+    @property
     def is_object(self) -> bool:
         """Whether the file lies in an object store."""
         return isinstance(self.wanted, Wanted) and self.wanted.object is not None
@@ -90,14 +105,14 @@ class Placed(NamedTuple):
 
 
 class Retry(NamedTuple):
-    """Not now, and it passes."""
+    """The message can't be taken now. Later it can."""
 
     reason: str
     detail: str
 
     @property
     def disk(self) -> bool:
-        """Whether our own disk is in the way: then no other message would fare better."""
+        """Whether our own disk is in the way: then no other message could be taken either."""
         return self.reason in (DISK_FULL, WRITE_ERROR)
 
 
@@ -105,7 +120,7 @@ Outcome = Placed | Rejected | Retry
 
 
 def delivery(reply: bytes) -> DeliveryInfo:
-    """What an acknowledgement subject tells.
+    """What an acknowledgement subject says of its message.
 
     `$JS.ACK.<stream>.<consumer>.<count>.<seq>.<consumer seq>.<ns>.<pending>`, and in the newer form a domain and an
     account's hash before the stream (ADR-15). Raises ValueError where it is none.
@@ -195,7 +210,7 @@ def retry_seconds(outcome: Retry, times: int) -> float:
 
 
 def given_up(outcome: Outcome, times: int) -> Rejected | None:
-    """An object that has not come in so many deliveries of its message, and will not be waited for any longer."""
+    """The end of an object that has not come in so many deliveries of its message; None to go on waiting for it."""
     if isinstance(outcome, Retry) and outcome.reason == OBJECT_MISSING and times >= OBJECT_TRIES:
         return Rejected(outcome.reason, f"{outcome.detail}; given up after {times} deliveries")
     return None
