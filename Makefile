@@ -8,6 +8,7 @@ CONTAINER_PACKAGES := podman buildah runc catatonit netavark aardvark-dns deboot
 RULES := k8s/components/monitoring
 PROMETHEUS := .cache/prometheus
 ROUNDS ?= 3
+WORKERS ?= 4
 ENGINE ?= podman
 IMAGE ?= agentforge/syncdaemon:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' services/syncdaemon/__init__.py)
 ARGS ?=
@@ -25,7 +26,8 @@ run: $(VENV)/.installed-dev ## the daemon with a server of its own and a folder 
 	@$(BIN)/syncdaemon dev $(ARGS)
 
 test: $(VENV)/.installed-test ## the tests, but for the slow ones; ARGS="-k name" picks
-	@$(BIN)/python -m pytest -m "not slow and not lengthy and not manifests and not container" $(ARGS)
+	@scripts/two_passes.sh "not slow and not lengthy and not manifests and not container" $(WORKERS) \
+	    $(BIN)/python -m pytest $(ARGS)
 
 test-lengthy: $(VENV)/.installed-test ## other tests that take minutes: full disks and streams, the other end, slow links, the runbook, the alerts
 	@$(BIN)/python -m pytest tests/integration -m lengthy $(ARGS)

@@ -78,8 +78,8 @@ class Witness:
     def progress(self, daemon: Daemon) -> None:
         """One sample of the depth."""
         self.samples += 1
-        backlog = daemon.spool.backlog
-        self.exact += backlog.depth + self.acknowledged_files == self._files
+        spool = daemon.spool
+        self.exact += spool.depth + self.acknowledged_files == self._files
 
     def result(self, began: Cost) -> Result:
         """What was measured, of a drain that began then."""

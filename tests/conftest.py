@@ -20,5 +20,7 @@ pytest_plugins = [
 ]
 
 # A busy machine is not a wrong answer: pytest's own timeout catches what hangs.
-hypothesis.settings.register_profile("syncdaemon", deadline=None)
+hypothesis.settings.register_profile(
+    "syncdaemon", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("syncdaemon")

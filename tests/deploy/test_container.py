@@ -77,7 +77,7 @@ def test_the_image_holds_the_package_and_nothing_of_the_build(podman: Engine) ->
         "import os; print(*(f'{folder}/{name}' for folder, _, names in os.walk('/opt') for name in names), sep='\\n')"
     )
     inside = podman.podman("run", "--rm", "--network", "none", "--entrypoint", "python3", OURS, "-c", look).splitlines()
-    assert any(path.endswith("/syncdaemon/daemon.py") for path in inside)
+    assert any(path.endswith("/syncdaemon/daemon/__init__.py") for path in inside)
     assert not any("/pip/" in path or "/logs/" in path for path in inside)
     told = "import os; raise SystemExit(any(map(os.path.exists, ('/etc/pip.conf', '/run/secrets/ca.pem', '/src'))))"
     podman.podman("run", "--rm", "--network", "none", "--entrypoint", "python3", OURS, "-c", told)

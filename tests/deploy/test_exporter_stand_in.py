@@ -15,7 +15,8 @@ from nats.js.api import ConsumerConfig, StreamSource
 from prometheus_client.parser import text_string_to_metric_families
 
 from scripts import jsz_exporter
-from syncdaemon.dev.server import HOST, NatsServer, free_port
+from syncdaemon.dev.server import HOST, NatsServer
+from tests.support.ports import own_port
 from tests.support.server import MakeNatsServer
 
 pytestmark = pytest.mark.integration
@@ -85,4 +86,4 @@ def test_values_are_the_servers(server: NatsServer) -> None:
 
 def test_a_server_that_does_not_answer_gives_an_empty_page() -> None:
     """As with the real one: the scrape succeeds and has nothing in it."""
-    assert jsz_exporter.page(f"http://{HOST}:{free_port()}") == ""
+    assert jsz_exporter.page(f"http://{HOST}:{own_port()}") == ""

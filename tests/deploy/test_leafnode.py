@@ -18,11 +18,12 @@ import nats
 import pytest
 from nats.errors import Error as NatsError
 
-from syncdaemon.dev.server import find_binary, free_port
+from syncdaemon.dev.server import find_binary
 from tests.deploy.manifests import K8S, named
 from tests.deploy.nats_config import SECRETS, server_environment, write_config
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import held, messages, read_object
+from tests.support.ports import own_port
 from tests.support.receiver import MakeReceiver, received
 
 pytestmark = [pytest.mark.manifests, pytest.mark.integration, pytest.mark.timeout(300)]
@@ -38,7 +39,7 @@ class Server:
 
     def __init__(self, profile: str, folder: Path, leaf_port: int, **settings: str) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = own_port()
         self._config = write_config(
             profile, folder, {"port: 7422": f"listen: 127.0.0.1:{leaf_port}", "/lib/nats": str(folder)}
         )
@@ -51,7 +52,7 @@ class Server:
         return f"nats://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        flags = ["-a", "127.0.0.1", "-p", str(self.port), "-m", str(free_port())]
+        flags = ["-a", "127.0.0.1", "-p", str(self.port), "-m", str(own_port())]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [str(find_binary()), "-c", str(self._config), *flags], env=self._environment, stdout=log, stderr=log
@@ -96,7 +97,7 @@ class Server:
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[tuple[Server, Server, Server]]:
     """Two sites and a hub."""
-    leaf_port = free_port()
+    leaf_port = own_port()
     made = []
     for name, profile in (("edge-1", "edge-leafnode"), ("edge-2", "edge-leafnode"), ("hub", "staging-leafnode")):
         (tmp_path / name).mkdir()

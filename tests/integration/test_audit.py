@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 import nats
 import pytest
 
-from syncdaemon.dev.server import NatsServer
 from tests.support.audit import Audit, File, audit
 from tests.support.daemon import DaemonProcess
 from tests.support.jetstream import refuse_large_files
+from tests.support.server import new_server
 
 pytestmark = pytest.mark.integration
 
@@ -44,7 +44,7 @@ class Scene(NamedTuple):
 def delivered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A real delivery, with a duplicate and a refused file."""
     folder = tmp_path_factory.mktemp("scene")
-    with NatsServer(folder / "server", config="max_payload: 4096") as server:
+    with new_server(folder / "server", config="max_payload: 4096") as server:
         asyncio.run(refuse_large_files(server.url))
         daemon = DaemonProcess(folder, server.url)
         for name, data in [(b"a", b"one"), (b"b", b"two"), (b"copy of b", b"two"), (b"\xff\n", b"")]:

@@ -19,10 +19,11 @@ import pytest
 from nats.js.api import ConsumerConfig
 
 from scripts.backlog_drain.queue import SITE, JetStreamQueue
-from syncdaemon.dev.server import HOST, NatsServer, free_port
-from syncdaemon.settings import Settings
+from syncdaemon.dev.server import HOST, NatsServer
+from syncdaemon.settings.values import Settings
 from tests.support.daemon import eventually
 from tests.support.jetstream import messages
+from tests.support.ports import own_port
 from tests.support.prometheus import need
 
 pytestmark = [pytest.mark.integration, pytest.mark.lengthy, pytest.mark.timeout(600)]
@@ -150,7 +151,7 @@ def test_standing_by_it_publishes_nothing(script: Script, nats_server: NatsServe
 
 def test_what_can_not_be_reached_is_named(script: Script, nats_server: NatsServer) -> None:
     """Exit 3 and one line, for the server and for Prometheus."""
-    nowhere = f"{HOST}:{free_port()}"
+    nowhere = f"{HOST}:{own_port()}"
     ended = script(NATS_URL=f"nats://edge:secret@{nowhere}")
     assert ended.code == 3
     assert ended.err.startswith(f"measure_backlog_drain: NATS_URL: no connection to nats://edge:********@{nowhere}: ")

@@ -10,8 +10,6 @@ import signal
 import socket
 import stat
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
@@ -65,25 +63,9 @@ def own(daemon: DaemonProcess, name: str) -> Path:
     return daemon.replay / ".syncdaemon" / name
 
 
-def answer(daemon: DaemonProcess, path: str) -> tuple[int, str]:
-    """Status and text of a page of its web side."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{daemon.port}{path}", timeout=5) as page:
-            return page.status, page.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
-
-
 def status(daemon: DaemonProcess) -> dict[str, object]:
     found: dict[str, object] = json.loads(daemon.get("/status"))
     return found
-
-
-def logged(daemon: DaemonProcess, event: str) -> list[dict[str, object]]:
-    """Its log lines of one event."""
-    lines = (json.loads(line) for line in daemon.log().splitlines() if line.startswith("{"))
-    return [line for line in lines if line["event"] == event]
 
 
 # Modes and their words.
@@ -98,10 +80,10 @@ def test_standing_by_counts_and_publishes_nothing(nats_server: NatsServer, make_
     eventually(lambda: daemon.metric("replay_queue_depth") == 3, what="the files are counted")
     eventually(lambda: daemon.metric("edge_link_status") == 1, what="the link is up")
     assert status(daemon)["edge_mode"] is False
-    assert answer(daemon, "/readyz")[0] == 200
+    assert daemon.page("/readyz")[0] == 200
     assert daemon.stop() == 0
     assert len(daemon.waiting()) == 3
-    assert len(logged(daemon, "standing_by")) == 1
+    assert len(daemon.logged("standing_by")) == 1
     assert [row["event"] for row in daemon.rows("open", "published", "close")] == ["open", "close"]
     assert asyncio.run(streams(nats_server)) == []
 
@@ -121,9 +103,9 @@ def test_an_absent_server_is_told_by_health_and_link_and_not_by_liveness(
     server = make_nats_server()
     daemon = make_daemon(server.url)
     daemon.start()
-    assert answer(daemon, "/livez") == (200, "ok\n")
-    assert answer(daemon, "/readyz") == (200, "ok\n")
-    code, text = answer(daemon, "/healthz")
+    assert daemon.page("/livez") == (200, "ok\n")
+    assert daemon.page("/readyz") == (200, "ok\n")
+    code, text = daemon.page("/healthz")
     health = json.loads(text)
     assert (code, health["ok"]) == (503, False)
     assert [name for name, check in health["checks"].items() if not check["ok"]] == ["link"]
@@ -131,7 +113,7 @@ def test_an_absent_server_is_told_by_health_and_link_and_not_by_liveness(
     assert daemon.metric("edge_link_status") == 0
 
     server.start()
-    eventually(lambda: answer(daemon, "/healthz")[0] == 200, 5, "all is well")
+    eventually(lambda: daemon.page("/healthz")[0] == 200, 5, "all is well")
     assert daemon.metric("edge_link_status") == 1
 
 
@@ -151,7 +133,7 @@ def test_a_file_in_quarantine_is_told_by_health(make_nats_server: MakeNatsServer
     assert daemon.stop() == 0
     daemon.start()
     eventually(lambda: daemon.metric("edge_link_status") == 1, what="the link is up")
-    code, text = answer(daemon, "/healthz")
+    code, text = daemon.page("/healthz")
     assert (code, json.loads(text)["checks"]["quarantine"]) == (503, {"ok": False, "detail": "1 refused files"})
     assert daemon.metric("syncdaemon_quarantined_files") == 1
 
@@ -176,7 +158,7 @@ def test_the_promise_is_told_as_a_number_and_a_weaker_one_in_words(
     delivered(daemon, 2)
     assert daemon.metric("syncdaemon_dedupe_horizon_seconds") == horizon
     assert daemon.stop() == 0
-    warned = logged(daemon, "weaker_promise")
+    warned = daemon.logged("weaker_promise")
     assert len(warned) == (meaning is not None)
     assert all(
         line["level"] == "warning" and str(meaning) in str(line["meaning"]) and line["remedy"] for line in warned
@@ -222,7 +204,7 @@ def test_an_archive_keeps_every_file_of_a_name(nats_server: NatsServer, make_dae
         eventually(lambda: not daemon.waiting(), what=f"{name[:9]} is archived")
     assert sorted(path.read_bytes() for path in below(own(daemon, "archive"))) == [b"1", b"2", b"3", b"4"]
     assert all(path.name.startswith(("n" * 250, "x", "y")) for path in below(own(daemon, "archive")))
-    assert logged(daemon, "not_moved") == []
+    assert daemon.logged("not_moved") == []
 
 
 def test_a_delivered_file_is_held_and_then_deleted(nats_server: NatsServer, make_daemon: MakeDaemon) -> None:
@@ -327,9 +309,7 @@ def test_sigterm_in_the_middle_of_a_delivery_ends_it_in_good_order(
     drop_many(daemon, 2_000)
     daemon.launch()
     eventually(lambda: daemon.rows_so_far("published"), what="the delivery is under way")
-    assert daemon.process is not None
-    daemon.process.send_signal(signal.SIGTERM)
-    assert daemon.process.wait(12) == 0
+    assert daemon.stop(12) == 0
     rows = daemon.rows("open", "link", "published", "duplicate", "close")
     assert rows[-1]["event"] == "close"
     assert rows[-2] == {**rows[-2], "event": "link", "up": False}
@@ -345,9 +325,7 @@ def test_sigterm_ends_a_daemon_without_a_server(make_nats_server: MakeNatsServer
     daemon.drop("a.txt", b"evidence")
     for _ in range(2):
         daemon.start()
-        assert daemon.process is not None
-        daemon.process.send_signal(signal.SIGTERM)
-        assert daemon.process.wait(5) == 0
+        assert daemon.stop(5) == 0
     assert len(daemon.waiting()) == 1
     assert [row["event"] for row in daemon.rows("open", "close")] == ["open", "close"] * 2
 
@@ -363,9 +341,7 @@ def test_sigterm_with_a_frozen_server_does_not_wait_for_ever(nats_server: NatsSe
     eventually(lambda: daemon.metric("replay_queue_depth") == 100, what="the files are counted")
     newest = max(path.stat().st_ctime for path in daemon.waiting())
     eventually(lambda: time.time() - newest > 0.8, what="they were quiet for long enough to be sent")
-    assert daemon.process is not None
-    daemon.process.send_signal(signal.SIGTERM)
-    assert daemon.process.wait(12) == 0
+    assert daemon.stop(12) == 0
     assert len(daemon.waiting()) == 100
     nats_server.thaw()
     daemon.start()
@@ -423,7 +399,7 @@ def test_a_watch_that_breaks_costs_only_time(
     daemon = make_daemon(nats_server.url, SYNC_RESCAN_SECONDS="1")
     daemon.command[1:] = [str(program)]
     daemon.start()
-    eventually(lambda: logged(daemon, "watch_failed"), what="the broken watch is told")
+    eventually(lambda: daemon.logged("watch_failed"), what="the broken watch is told")
     for number in range(10):
         daemon.drop(f"sub/f{number}", b"%d" % number)
     delivered(daemon, 10)

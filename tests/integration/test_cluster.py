@@ -9,10 +9,11 @@ import time
 import nats
 import pytest
 
-from syncdaemon.dev.server import HOST, NatsServer, free_port
+from syncdaemon.dev.server import HOST, NatsServer
 from tests.support.audit import audit
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.matrix import Matrix
+from tests.support.ports import own_port
 from tests.support.producers import producing
 from tests.support.server import MakeNatsServer
 
@@ -24,7 +25,7 @@ STREAM = "swarm_jobs"
 
 def make_cluster(make_nats_server: MakeNatsServer) -> list[NatsServer]:
     """Three servers that know each other, running."""
-    ports = [free_port() for _ in range(3)]
+    ports = [own_port() for _ in range(3)]
     routes = ", ".join(f"nats://{HOST}:{port}" for port in ports)
     config = "cluster {{ name: three, listen: '{host}:{port}', routes: [{routes}] }}"
     servers = [make_nats_server(config=config.format(host=HOST, port=port, routes=routes)) for port in ports]

@@ -20,11 +20,12 @@ import pytest
 
 from syncdaemon.dev.server import HOST, NatsServer
 from syncdaemon.ledger import chain, end
-from syncdaemon.settings import VARIABLES
+from syncdaemon.settings.table import VARIABLES
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import ledger_rows, messages
-from tests.support.server import MakeNatsServer
-from tests.support.shell import PASSWORD, PROGRAM, Shell, one_line
+from tests.support.process import PROGRAM
+from tests.support.server import MakeNatsServer, new_server
+from tests.support.shell import PASSWORD, Shell, one_line
 
 pytestmark = pytest.mark.integration
 
@@ -302,7 +303,7 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ledger folder that two processes have written to, on what looks like two days."""
     folder = tmp_path_factory.mktemp("delivered")
     shell = Shell(folder)
-    with NatsServer(folder / "server") as server:
+    with new_server(folder / "server") as server:
         fill(shell, 20)
         assert shell("drain", NATS_URL=server.url).code == 0
         (first,) = shell.ledger.glob("evidence-*.jsonl")

@@ -126,12 +126,11 @@ class Site:
         tracer = [sys.executable, "-m", "tests.support.tracer", folders, str(self.trace), str(death.at), death.when]
         self.daemon.command[:0] = [*tracer, "--"]
         self.daemon.launch()
-        assert self.daemon.process is not None
         ended = self.daemon.process.poll
         eventually(lambda: ended() is not None or not self.daemon.waiting(), 60, "it dies, or delivers all")
         if ended() is None:
             self.daemon.process.terminate()
-        return self.daemon.process.wait(30) != 0
+        return self.daemon.ended(30) != 0
 
     def second_life(self) -> float:
         """What it left is delivered; the seconds that this took."""

@@ -19,7 +19,8 @@ import pytest
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.dev.server import HOST, NatsServer, find_binary, free_port
 from tests.support.jetstream import messages
-from tests.support.server import MakeNatsServer
+from tests.support.ports import own_port
+from tests.support.server import MakeNatsServer, new_server
 
 pytestmark = pytest.mark.integration
 
@@ -27,7 +28,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from syncdaemon.dev.server import NatsServer
-server = NatsServer(Path(sys.argv[1]))
+server = NatsServer(Path(sys.argv[1]), port=int(sys.argv[2]))
 server.start()
 print(server.port, flush=True)
 time.sleep(100)
@@ -108,7 +109,7 @@ def test_a_frozen_one_is_silent_until_thawed_and_can_be_stopped(nats_server: Nat
 
 
 def test_it_dies_with_a_parent_that_is_killed(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", PARENT, str(tmp_path)]
+    command = [sys.executable, "-c", PARENT, str(tmp_path), str(own_port())]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
         try:
             assert parent.stdout is not None
@@ -167,7 +168,7 @@ def test_a_bad_config_is_said_with_its_place(make_nats_server: MakeNatsServer) -
 
 
 def test_a_second_server_on_one_store_is_refused_while_the_first_lives(nats_server: NatsServer) -> None:
-    second = NatsServer(nats_server.folder)
+    second = new_server(nats_server.folder)
     with pytest.raises(SettingsError, match="another nats-server is running on the store"):
         second.start()
     nats_server.kill()
@@ -195,7 +196,7 @@ def test_without_any_server_the_error_says_what_to_install(tmp_path: Path, monke
 
 
 def test_a_free_port_is_the_preferred_one_unless_taken() -> None:
-    wanted = free_port()
+    wanted = own_port()
     assert free_port(wanted) == wanted
     with socket.create_server((HOST, wanted)):
         assert free_port(wanted) != wanted
@@ -207,6 +208,6 @@ def test_a_server_that_never_answers_is_given_up_and_ended(tmp_path: Path, monke
     idler.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     with pytest.raises(SettingsError, match=r"did not answer within 0\.5 s"):
-        NatsServer(tmp_path / "server", ready_within=0.5).start()
+        new_server(tmp_path / "server", ready_within=0.5).start()
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), signal.SIG_DFL)

@@ -13,8 +13,9 @@ import nats
 import pytest
 from nats.js.api import StreamConfig
 
-from syncdaemon.dev.server import HOST, NatsServer, free_port
+from syncdaemon.dev.server import HOST, NatsServer
 from tests.support.daemon import MakeDaemon, eventually
+from tests.support.ports import own_port
 from tests.support.server import MakeNatsServer
 from tests.support.shell import Shell, given_away, one_line
 
@@ -68,7 +69,7 @@ def test_a_running_daemon_on_its_own_stream_is_well(
     shell: Shell, nats_server: NatsServer, make_daemon: MakeDaemon
 ) -> None:
     """One line for each check, none of them a warning; and nothing is altered, neither there nor here."""
-    daemon = make_daemon(nats_server.url, shell.folder.name)
+    daemon = make_daemon(nats_server.url, str(shell.folder))
     daemon.start()
     daemon.drop("a", b"evidence")
     eventually(lambda: daemon.metric("syncdaemon_held_files") == 1, what="it is delivered and held")
@@ -266,7 +267,7 @@ def test_a_monitoring_url_of_nobody_or_of_another(
     shell: Shell, nats_server: NatsServer, make_nats_server: MakeNatsServer
 ) -> None:
     """A warning that says which."""
-    nobody = f"http://{HOST}:{free_port()}"
+    nobody = f"http://{HOST}:{own_port()}"
     found = examined(shell, 0, NATS_URL=nats_server.url, NATS_MONITOR_URL=nobody)
     assert found["sync"][0] == "warning"
     assert f"NATS_MONITOR_URL: {nobody}/jsz can't be read" in found["sync"][1]

@@ -6,8 +6,10 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import nats
 import pytest
@@ -69,6 +71,34 @@ def check(server: NatsServer, daemon: DaemonProcess, data: bytes, stored_once: b
     assert (row["object"], row["sha256"], row["stream_seq"]) == (f"{BUCKET}/{name}", name, message.seq)
 
 
+class Begun(NamedTuple):
+    """A large file on its way to the server, through a relay that holds the rest of it back."""
+
+    relay: Relay
+    daemon: DaemonProcess
+    data: bytes
+
+
+HeldUpload = Callable[[int, int], Begun]
+"""Takes the size of the file, and how many bytes of it and of all else get through."""
+
+
+@pytest.fixture
+def held_upload(nats_server: NatsServer, make_daemon: MakeDaemon, make_relay: MakeRelay) -> HeldUpload:
+    """Starts a daemon behind a relay, and returns when as much is sent as may be."""
+
+    def begin(size: int, passes: int) -> Begun:
+        relay, data = make_relay(nats_server), large(size)
+        daemon = make_daemon(relay.url)
+        daemon.start()
+        relay.hold_after(passes)
+        daemon.drop("large.bin", data)
+        eventually(lambda: relay.held, 30, "a part of it is sent")
+        return Begun(relay, daemon, data)
+
+    return begin
+
+
 def cut(relay: Relay) -> None:
     """Every connection ends, and what was held back is lost; new ones are let through."""
     relay.reset()
@@ -124,6 +154,7 @@ def test_two_files_of_the_same_bytes_are_one_object(nats_server: NatsServer, mak
     assert len(asyncio.run(messages(nats_server.url, "swarm_jobs"))) == 3
 
 
+@pytest.mark.alone
 def test_small_files_do_not_wait_for_a_large_one(
     nats_server: NatsServer, make_daemon: MakeDaemon, make_relay: MakeRelay
 ) -> None:
@@ -144,16 +175,9 @@ def test_small_files_do_not_wait_for_a_large_one(
 
 
 @pytest.mark.parametrize("victim", ["link", "daemon", "server"])
-def test_after_any_cut_the_upload_goes_on(
-    nats_server: NatsServer, make_daemon: MakeDaemon, make_relay: MakeRelay, victim: str
-) -> None:
+def test_after_any_cut_the_upload_goes_on(nats_server: NatsServer, held_upload: HeldUpload, victim: str) -> None:
     """Behind the last chunk that is stored: at most a window of them is sent twice, and none is stored twice."""
-    relay, data = make_relay(nats_server), large(40 * MIB)
-    daemon = make_daemon(relay.url)
-    daemon.start()
-    relay.hold_after(26 * MIB)
-    daemon.drop("large.bin", data)
-    eventually(lambda: relay.held, 30, "more than half of it is sent")
+    relay, daemon, data = held_upload(40 * MIB, 26 * MIB)
     eventually(lambda: (progress(daemon) or {"stored": 0})["stored"] > 18 * MIB, 30, "and known to be stored")
     if victim == "daemon":
         daemon.kill()
@@ -169,14 +193,9 @@ def test_after_any_cut_the_upload_goes_on(
     assert relay.sent < len(data) + WINDOW + MIB, "headers and everything else count as well"
 
 
-def test_a_server_that_hangs_is_a_cut(nats_server: NatsServer, make_daemon: MakeDaemon, make_relay: MakeRelay) -> None:
+def test_a_server_that_hangs_is_a_cut(nats_server: NatsServer, held_upload: HeldUpload) -> None:
     """It may have read what was sent before it, and store it when it goes on: after the daemon has asked, or before."""
-    relay, data = make_relay(nats_server), large(24 * MIB)
-    daemon = make_daemon(relay.url)
-    daemon.start()
-    relay.hold_after(12 * MIB)
-    daemon.drop("large.bin", data)
-    eventually(lambda: relay.held, 30, "half of it is sent")
+    relay, daemon, data = held_upload(24 * MIB, 12 * MIB)
     nats_server.freeze()
     relay.restore()
     eventually(lambda: daemon.metric("edge_link_status") == 0, 30, "the link is down")
@@ -186,16 +205,10 @@ def test_a_server_that_hangs_is_a_cut(nats_server: NatsServer, make_daemon: Make
     check(nats_server, daemon, data)
 
 
-def test_an_upload_with_a_hole_is_begun_again(
-    nats_server: NatsServer, make_daemon: MakeDaemon, make_relay: MakeRelay
-) -> None:
+def test_an_upload_with_a_hole_is_begun_again(nats_server: NatsServer, held_upload: HeldUpload) -> None:
     """Found when it is gone on with; and a bucket that somebody takes away altogether is filled anew."""
-    relay, data = make_relay(nats_server), large(16 * MIB)
-    daemon = make_daemon(relay.url)
-    daemon.start()
-    relay.hold_after(8 * MIB)
-    daemon.drop("large.bin", data)
-    eventually(lambda: relay.held, 30, "half of it is sent")
+    relay, daemon, data = held_upload(16 * MIB, 8 * MIB)
+    eventually(lambda: (progress(daemon) or {"stored": 0})["stored"] > 7 * CHUNK, 30, "seven chunks are stored")
     daemon.kill()
     asyncio.run(delete_chunk(nats_server, 7))
     cut(relay)
@@ -211,16 +224,9 @@ async def delete_chunk(server: NatsServer, seq: int) -> None:
     await client.close()
 
 
-def test_a_bucket_that_is_deleted_under_way_is_filled_anew(
-    nats_server: NatsServer, make_daemon: MakeDaemon, make_relay: MakeRelay
-) -> None:
+def test_a_bucket_that_is_deleted_under_way_is_filled_anew(nats_server: NatsServer, held_upload: HeldUpload) -> None:
     """The chunks in flight have nowhere to go; the file is kept, and delivered in the end."""
-    relay, data = make_relay(nats_server), large(16 * MIB)
-    daemon = make_daemon(relay.url)
-    daemon.start()
-    relay.hold_after(8 * MIB)
-    daemon.drop("large.bin", data)
-    eventually(lambda: relay.held, 30, "half of it is sent")
+    relay, daemon, data = held_upload(16 * MIB, 8 * MIB)
     asyncio.run(delete_stream(nats_server, STREAM))
     relay.restore()
     receipts(daemon, 1)
@@ -233,16 +239,11 @@ async def delete_stream(server: NatsServer, name: str) -> None:
     await client.close()
 
 
-def test_a_file_that_is_written_to_under_way_settles_again(
-    nats_server: NatsServer, make_daemon: MakeDaemon, make_relay: MakeRelay
-) -> None:
+def test_a_file_that_is_written_to_under_way_settles_again(nats_server: NatsServer, held_upload: HeldUpload) -> None:
     """Only what it is in the end is delivered, and nothing is left of what it was."""
-    relay, data = make_relay(nats_server), bytearray(large(40 * MIB))
-    daemon = make_daemon(relay.url)
-    daemon.start()
-    relay.hold_after(8 * MIB)
-    path = daemon.drop("large.bin", bytes(data))
-    eventually(lambda: relay.held, 30, "a part of it is sent")
+    relay, daemon, content = held_upload(40 * MIB, 8 * MIB)
+    data = bytearray(content)
+    path = daemon.replay / "large.bin"
     with path.open("r+b") as file:
         file.seek(39 * MIB)  # far beyond what is in flight, and in buffers
         file.write(b"another end")
@@ -254,16 +255,9 @@ def test_a_file_that_is_written_to_under_way_settles_again(
     assert "changed_under_way" in daemon.log()
 
 
-def test_it_ends_in_good_order_in_the_middle_of_an_upload(
-    nats_server: NatsServer, make_daemon: MakeDaemon, make_relay: MakeRelay
-) -> None:
+def test_it_ends_in_good_order_in_the_middle_of_an_upload(nats_server: NatsServer, held_upload: HeldUpload) -> None:
     """Without waiting for the rest of it; the next process goes on."""
-    relay, data = make_relay(nats_server), large(16 * MIB)
-    daemon = make_daemon(relay.url)
-    daemon.start()
-    relay.hold_after(8 * MIB)
-    daemon.drop("large.bin", data)
-    eventually(lambda: relay.held, 30, "half of it is sent")
+    relay, daemon, data = held_upload(16 * MIB, 8 * MIB)
     eventually(lambda: (progress(daemon) or {"stored": 0})["stored"] > 0, 30, "it is said how far it is")
     began = time.monotonic()
     assert daemon.stop() == 0
@@ -356,7 +350,6 @@ def test_memory_does_not_grow_with_the_file(nats_server: NatsServer, make_daemon
 
 def peak(daemon: DaemonProcess) -> int:
     """The most memory that it had so far, in bytes (VmHWM)."""
-    assert daemon.process is not None
-    lines = Path(f"/proc/{daemon.process.pid}/status").read_text().splitlines()
+    lines = Path(f"/proc/{daemon.pid}/status").read_text().splitlines()
     (line,) = [line for line in lines if line.startswith("VmHWM")]
     return int(line.split()[1]) * 1024

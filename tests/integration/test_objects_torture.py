@@ -89,8 +89,7 @@ def wait_until_stored(daemon: DaemonProcess, part: float) -> None:
 
 def peak(daemon: DaemonProcess) -> int:
     """The most memory that this process had so far, in bytes (VmHWM)."""
-    assert daemon.process is not None
-    lines = Path(f"/proc/{daemon.process.pid}/status").read_text().splitlines()
+    lines = Path(f"/proc/{daemon.pid}/status").read_text().splitlines()
     (line,) = [line for line in lines if line.startswith("VmHWM")]
     return int(line.split()[1]) * 1024
 

@@ -179,7 +179,7 @@ def test_an_existing_consumer_is_used_and_never_altered(nats_server: NatsServer,
     receiver.start()
     eventually(lambda: drained(nats_server.url), what="all is acknowledged")
     assert received(receiver.target) == expected(wanted)
-    assert not receiver.events("pulling_paused")
+    assert not receiver.logged("pulling_paused")
     after = consumer(nats_server.url)
     assert (after["config"], after["created"]) == (before["config"], before["created"])
 
@@ -200,8 +200,7 @@ def test_a_consumer_that_can_t_be_used_ends_it_with_one_line(
     make_consumer(nats_server.url, **config)
     receiver = make_receiver(nats_server.url, *arguments)
     receiver.launch()
-    assert receiver.process is not None
-    assert receiver.process.wait(30) == 2
+    assert receiver.ended(30) == 2
     lines = [line for line in receiver.log().splitlines() if not line.startswith("{")]
     assert len(lines) == 1
     assert lines[0].startswith(f"syncdaemon: --consumer: {CONSUMER} on {STREAM} is there already, and ")
@@ -220,8 +219,7 @@ def test_a_consumer_that_can_t_be_used_ends_it_with_one_line(
 def test_wrong_usage_is_said_in_one_line(make_receiver: MakeReceiver, arguments: tuple[str, ...], said: str) -> None:
     receiver = make_receiver(f"nats://{HOST}:1", *arguments)
     receiver.launch()
-    assert receiver.process is not None
-    assert receiver.process.wait(30) == 2
+    assert receiver.ended(30) == 2
     (line,) = receiver.log().splitlines()
     assert line.startswith(f"syncdaemon: {said}")
 
@@ -230,8 +228,7 @@ def test_a_directory_that_is_a_file_is_said_in_one_line(make_receiver: MakeRecei
     (tmp_path / "file").write_bytes(b"")
     receiver = make_receiver(f"nats://{HOST}:1", target=tmp_path / "file")
     receiver.launch()
-    assert receiver.process is not None
-    assert receiver.process.wait(30) == 2
+    assert receiver.ended(30) == 2
     (line,) = receiver.log().splitlines()
     assert line.startswith("syncdaemon: DIR: can't write to ")
 
@@ -251,13 +248,12 @@ def test_permissions_that_are_missing_are_said(make_nats_server: MakeNatsServer,
     make_consumer(admin)
     dumb = make_receiver(server.url.replace("://", "://dumb:p@"))
     dumb.launch()
-    assert dumb.process is not None
-    assert dumb.process.wait(30) == 2
+    assert dumb.ended(30) == 2
     assert "syncdaemon: --consumer: these credentials may not pull from it" in dumb.log()
     blind = make_receiver(server.url.replace("://", "://blind:p@"))
     blind.start()
     eventually(lambda: received(blind.target) == expected(wanted), what="the files are there")
-    assert blind.events("consumer_unseen")
+    assert blind.logged("consumer_unseen")
 
 
 def test_the_permissions_on_the_page_are_enough(make_nats_server: MakeNatsServer, make_receiver: MakeReceiver) -> None:
@@ -363,7 +359,7 @@ def test_a_name_that_is_used_again_keeps_both(nats_server: NatsServer, make_rece
         f"edge-1/a~{short[b'below']}/b": b"below",
     }
     eventually(lambda: receiver.metric("nats_worker_beside_total") == 2, what="both are counted")
-    assert len(receiver.events("kept_beside")) == 2
+    assert len(receiver.logged("kept_beside")) == 2
 
 
 # Bad messages.
@@ -418,7 +414,7 @@ def test_bad_messages_are_terminated_and_kept_aside(nats_server: NatsServer, mak
             lambda reason=reason: receiver.metric("nats_worker_failed_total", reason=reason) >= 1,  # type: ignore[misc]
             what=f"{reason} is counted",
         )
-    assert len(receiver.events("message_rejected")) == len(bad) + 1
+    assert len(receiver.logged("message_rejected")) == len(bad) + 1
 
 
 def test_compressed_messages_are_decoded_and_bombs_are_not(
@@ -552,7 +548,7 @@ def test_chunks_that_are_missing_do_not_hang_it(nats_server: NatsServer, make_re
     eventually(
         lambda: receiver.metric("nats_worker_failed_total", reason="object_missing") >= 3, 60, "all are put back"
     )
-    details = " ".join(event["detail"] for event in receiver.events("messages_put_back"))
+    details = " ".join(event["detail"] for event in receiver.logged("messages_put_back"))
     assert "0 of 16 chunks" in details
     assert "15 of 16 chunks" in details
     assert drafts(receiver.target) == []
@@ -650,7 +646,7 @@ def test_a_full_disk_loses_nothing(nats_server: NatsServer, make_receiver: MakeR
     receiver.start()
     eventually(lambda: receiver.metric("nats_worker_failed_total", reason="disk_full") > 0, what="the disk is full")
     eventually(lambda: receiver.status("/readyz") == 503, what="it is not ready")
-    assert "DIR: " in receiver.answer("/readyz")[1]
+    assert "DIR: " in receiver.page("/readyz")[1]
     found = consumer(nats_server.url)
     acknowledged = len(wanted) - found["num_pending"] - found["num_ack_pending"]
     assert acknowledged <= len(received(tiny_disk)) < len(wanted)
@@ -669,7 +665,7 @@ def test_below_the_reserve_nothing_is_taken(nats_server: NatsServer, make_receiv
     receiver = make_receiver(nats_server.url, SYNC_MIN_FREE_BYTES="8000Ti")
     receiver.start()
     eventually(lambda: receiver.status("/readyz") == 503, what="it is not ready")
-    assert "SYNC_MIN_FREE_BYTES is" in receiver.answer("/readyz")[1]
+    assert "SYNC_MIN_FREE_BYTES is" in receiver.page("/readyz")[1]
     assert consumer(nats_server.url)["num_pending"] == 5
     assert received(receiver.target) == {}
     assert receiver.stop() == 0

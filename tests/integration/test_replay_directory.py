@@ -133,8 +133,7 @@ def test_a_directory_that_is_deleted_ends_the_daemon_and_the_next_takes_the_new_
     eventually(lambda: daemon.rows_so_far("published") and not daemon.waiting(), what="the file is delivered")
     shutil.rmtree(daemon.replay)
     daemon.replay.mkdir()
-    assert daemon.process is not None
-    assert daemon.process.wait(10) == 2
+    assert daemon.ended(10) == 2
     said = daemon.log().splitlines()[-1]
     assert said.startswith("syncdaemon: SYNC_REPLAY_DIR was deleted under the daemon: ")
     assert daemon.rows("close")

@@ -13,9 +13,10 @@ import pytest
 
 from scripts.backlog_drain import local
 from scripts.prometheus import UNPACKED
-from syncdaemon.dev.server import HOST, free_port
+from syncdaemon.dev.server import HOST
 from tests.support import runbook
 from tests.support.daemon import DaemonProcess, eventually
+from tests.support.ports import own_port
 from tests.support.prometheus import need
 
 pytestmark = [pytest.mark.integration, pytest.mark.lengthy, pytest.mark.timeout(300)]
@@ -45,7 +46,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
             **daemon.env,
             "PATH": os.pathsep.join(path),
             "PROMETHEUS_URL": api.url,
-            "EDGE_TRY_PORT": str(free_port()),
+            "EDGE_TRY_PORT": str(own_port()),
         }
 
 

@@ -21,8 +21,9 @@ from nats.js import JetStreamContext
 from syncdaemon.dev.server import NatsServer
 from syncdaemon.ledger import Ledger
 from tests.support.daemon import MakeDaemon, eventually
+from tests.support.process import PROGRAM
 from tests.support.server import MakeNatsServer
-from tests.support.shell import PROGRAM, Ended, Shell, one_line
+from tests.support.shell import Ended, Shell, one_line
 
 pytestmark = [pytest.mark.integration, pytest.mark.lengthy]
 
@@ -149,7 +150,7 @@ def test_a_daemon_that_delivers_meanwhile_is_no_disagreement(
     shell: Shell, nats_server: NatsServer, make_daemon: MakeDaemon
 ) -> None:
     """What is stored and not yet recorded when it begins is recorded when it ends."""
-    daemon = make_daemon(nats_server.url, shell.folder.name, SYNC_SETTLE_SECONDS="0")
+    daemon = make_daemon(nats_server.url, str(shell.folder), SYNC_SETTLE_SECONDS="0")
     daemon.start()
     enough = threading.Event()
 

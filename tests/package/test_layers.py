@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Time and the outside come to these as arguments: so they can be tested with neither sleep nor mock.
 PURE = {
     *{"base.errors", "base.model", "base.units", "base.timetable", "base.pause"},
-    *{"spool.backlog", "spool.settle"},
+    *{"spool.backlog", "spool.line", "spool.settle"},
     *{"link.frame", "link.pulse", "link.pace"},
     *{"stream.verdict", "stream.stored", "stream.object_format"},
     *{"publish.message", "publish.doubt", "publish.recent", "publish.choice", "publish.objects.resume"},
@@ -54,6 +54,7 @@ NOT_IN_PURE = {"asyncio", "os", "socket", "time"}
 NOT_PURE = {"settings.parts"}  # hands settings to folders that are not pure
 
 HOMES: dict[str, set[str]] = {
+    "aiofiles": {"dev.site", "spool.put"},
     "aiohttp": {"web"},
     "nats": {"link"},
     "prometheus_client": {"daemon.metrics", "receive.meter"},

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from syncdaemon.spool.retire import Hold
+from syncdaemon.spool.hold import Hold
 from tests.simulate.edge import LONG, MAX_PAYLOAD, TOO_LONG, Death, Edge
 from tests.simulate.fake_jetstream import FakeSession, Fault, Frame
 from tests.simulate.faults import AckLost, ArrivesLate, CutAfter, StreamFull
@@ -411,7 +411,7 @@ def test_a_message_whose_object_was_lost_has_its_receipt_again(holding_edge: Edg
         await until(edge.held)
         edge.hub.lose_power(1_000, "OBJ_edge_replay")
         edge.drop("large", b"another")
-        await life.daemon.lane.belief.wait()
+        await life.daemon.lane.trust.believed()
         if killed:
             await edge.bury()
             edge.begin()

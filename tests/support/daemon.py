@@ -4,42 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import signal
-import subprocess
-import sys
 import threading
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
 import pytest
 
-from syncdaemon.dev.server import free_port
 from tests.support.jetstream import ledger_rows
+from tests.support.process import WebProcess, eventually, parse_metrics
 
-_SAMPLE = re.compile(r"^(\w+)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)
-
-
-def eventually(check: Callable[[], object], within: float = 20.0, what: str = "") -> None:
-    """Returns as soon as `check` is true; fails with `what` when it is not within so many seconds."""
-    deadline = time.monotonic() + within
-    while not check():
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {within:g} s: {what or check}")
-        time.sleep(0.02)
-
-
-def parse_metrics(text: str) -> dict[str, float]:
-    """Every sample of a page, by name; where it has more labels than the site, by `name{labels}` without the site."""
-    found: dict[str, float] = {}
-    for name, labels, value in _SAMPLE.findall(text):
-        rest = ",".join(label for label in labels.split(",") if label and not label.startswith("site="))
-        found[f"{name}{{{rest}}}" if rest else name] = float(value)
-    return found
+__all__ = ["DaemonProcess", "Gauge", "MakeDaemon", "Measured", "eventually", "make_daemon", "parse_metrics"]
 
 
 class Measured(Protocol):
@@ -48,86 +25,24 @@ class Measured(Protocol):
     def metrics(self) -> dict[str, float]: ...
 
 
-class DaemonProcess:
+class DaemonProcess(WebProcess):
     """`syncdaemon run` as a child process, with its replay and ledger directories under one folder."""
 
     def __init__(self, folder: Path, url: str, **settings: str) -> None:
         self.replay = folder / "replay"
         self.ledger = folder / "ledger"
         self.replay.mkdir(exist_ok=True)
-        self.port = free_port()
-        self.log_path = folder / "daemon.log"
-        self.env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("SYNC_", "NATS_"))},
-            "SITE": "test-site",
-            "NATS_URL": url,
-            "SYNC_REPLAY_DIR": str(self.replay),
-            "SYNC_LEDGER_DIR": str(self.ledger),
-            "SYNC_HTTP_ADDR": f"127.0.0.1:{self.port}",
-            **settings,
-        }
-        self.command = [sys.executable, "-m", "syncdaemon", "run"]
-        self.process: subprocess.Popen[bytes] | None = None
+        own = {"SITE": "test-site", "SYNC_REPLAY_DIR": str(self.replay), "SYNC_LEDGER_DIR": str(self.ledger)}
+        super().__init__(["run"], folder / "daemon.log", url, own | settings)
 
-    def start(self) -> None:
-        """Returns when the web side answers: scanned, and the ledger writable."""
-        self.launch()
-        eventually(self._ready, 20, f"the daemon is ready; its log: {self.log()[-2000:]}")
-
-    def launch(self) -> None:
-        """Starts the process, and does not wait for it."""
-        with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(self.command, env=self.env, stdout=log, stderr=log, cwd=self.replay.parent)
-
-    def _ready(self) -> bool:
-        assert self.process is not None
-        if self.process.poll() is not None:
-            pytest.fail(f"the daemon ended with {self.process.returncode}: {self.log()[-2000:]}")
-        try:
-            self.get("/readyz")
-        except (urllib.error.URLError, OSError):
-            return False
-        return True
-
-    def stop(self) -> int:
-        """SIGTERM, and its exit code."""
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(40)  # twice ten seconds, where the ledger's disk is full, and then some
-
-    def kill(self) -> None:
-        """SIGKILL: a crash."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-
-    def log(self) -> str:
-        """All that it has logged."""
-        return self.log_path.read_text() if self.log_path.exists() else ""
-
-    def get(self, path: str) -> str:
-        """A page of its web side."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-            return str(answer.read().decode())
-
-    def page(self, path: str) -> tuple[int, str]:
-        """Status and text of a page of its web side, also where it says that something is wrong."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
+    def start(self, path: str = "/readyz", within: float = 20.0) -> None:
+        """Returns when the web side says that it is ready: scanned, and the ledger writable."""
+        super().start(path, within)
 
     def ailment(self, check: str) -> str:
         """What a check of its health finds wrong; empty where it is well."""
         found = json.loads(self.page("/healthz")[1])["checks"][check]
         return "" if found["ok"] else str(found["detail"])
-
-    def logged(self, event: str) -> list[dict[str, object]]:
-        """Its log lines of one event."""
-        lines = (json.loads(line) for line in self.log().splitlines() if line.startswith("{"))
-        return [line for line in lines if line["event"] == event]
 
     def metrics(self) -> dict[str, float]:
         """Every sample now."""

@@ -16,7 +16,8 @@ from contextlib import suppress
 
 import pytest
 
-from syncdaemon.dev.server import HOST, NatsServer, free_port
+from syncdaemon.dev.server import HOST, NatsServer
+from tests.support.ports import own_port
 
 _RESET = struct.pack("ii", 1, 0)
 _PIECE = 1 << 16
@@ -38,7 +39,7 @@ class Relay:
         self._most = _NO_LIMIT
         self._limit = threading.Condition()
         self._ends: set[socket.socket] = set()
-        self.port = free_port()
+        self.port = own_port()
         self._listener = socket.create_server((HOST, self.port))
         self.restore()
         threading.Thread(target=self._accept, daemon=True).start()

@@ -1,17 +1,28 @@
-"""A real nats-server for each test that asks for one: on a free port, its store under the test's folder."""
+"""A real nats-server for each test that asks for one: on a port of its own, its store under the test's folder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from syncdaemon.dev.server import NatsServer
+from tests.support.ports import own_port
 
 MakeNatsServer = Callable[..., NatsServer]
 """Takes the keyword arguments of `NatsServer` and returns one that is not running yet."""
+
+
+def new_server(folder: Path, **arguments: Any) -> NatsServer:
+    """A server that is not running yet, on ports of this process; otherwise as `NatsServer` makes it."""
+    if not arguments.get("port"):
+        arguments["port"] = own_port()
+    if arguments.get("monitor_port") == 0:
+        arguments["monitor_port"] = own_port()
+    return NatsServer(folder, **arguments)
 
 
 @pytest.fixture
@@ -19,11 +30,11 @@ def make_nats_server(tmp_path: Path) -> Iterator[MakeNatsServer]:
     """For a server that comes later, several servers, or one of another making. All end with the test."""
     with ExitStack() as ending:
 
-        def make(**arguments: object) -> NatsServer:
+        def make(**arguments: Any) -> NatsServer:
             count = len(list(tmp_path.glob("nats-server*")))
             folder = tmp_path / f"nats-server{count or ''}"
             folder.mkdir()
-            server = NatsServer(folder, **arguments)  # type: ignore[arg-type]  # they are the caller's to get right
+            server = new_server(folder, **arguments)
             ending.callback(server.stop)
             return server
 

@@ -1,4 +1,4 @@
-"""The few calls on files that have to survive a power cut, and the lock between processes."""
+"""The few calls on files that have to survive a power cut, and the locks: between processes, and against writers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import fcntl
 import os
 import time
 from pathlib import Path
+
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""How a file is opened that another process may be writing to: neither through a symlink, nor waiting for the other end
+of a pipe."""
 
 _LOOKS, _LOOK_SECONDS = 5, 0.02  # somebody who only looks whether a file is locked has it for an instant
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -48,6 +52,24 @@ def is_locked(path: bytes | Path) -> bool:
         return True
     finally:
         os.close(fd)
+    return False
+
+
+def has_writer(fd: int, keep_out: bool = False) -> bool:
+    """Whether somebody has the file open for writing at this instant.
+
+    The kernel grants a read lease only while nobody has (fcntl(2), F_SETLEASE), but only on local file systems
+    and files of our own user; elsewhere this can't be told and the quiet time decides alone. `keep_out`: a writer that
+    comes before the file is closed stands still until it is, which has to be an instant.
+    """
+    try:
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        if not keep_out:
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
     return False
 
 

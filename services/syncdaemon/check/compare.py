@@ -1,8 +1,8 @@
 """Every receipt has its message, and every message its receipt: the comparison. Pure.
 
-Both come in order of their sequence, so a message is looked at once and not kept. Of a receipt, 41 bytes are kept: what
-makes it up is marked by short keyed hashes, so what agrees agrees but for one chance in 2^64, and what does not has to
-be looked at once more, in full.
+Both come in order of their sequence, so a message is looked at once and not kept. Of a receipt, 41 bytes are kept:
+short keyed hashes stand for its fields. Two different values have the same hash with a chance of one in 2^64. What does
+not agree is looked at once more, in full.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _OWN, _COVERED = 1, 2
 
 
 class Problem(NamedTuple):
-    """`what`: lost, altered, doubled or unknown. `path` percent-encoded; `said` tells more."""
+    """`what`: lost, altered, doubled or unknown. `path` is percent-encoded. `said`: more, in words."""
 
     what: str
     path: str
@@ -42,10 +42,9 @@ class Receipts:
         return len(self._seqs)
 
     def mark(self, text: str) -> int:
-        """A short hash that nobody can foresee."""
-        return int.from_bytes(
-            blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=self._key).digest(), "big"
-        )
+        """A short hash that cannot be foreseen without the key."""
+        data = text.encode("utf-8", "surrogatepass")
+        return int.from_bytes(blake2b(data, digest_size=8, key=self._key).digest(), "big")
 
     def add(self, row: Mapping[str, Any], covered: bool) -> None:
         """A `published` or `duplicate` row; `covered`: its message is on a subject that is read through."""
@@ -58,11 +57,11 @@ class Receipts:
         self._kinds.append(_OWN * (row["event"] == PUBLISHED) + _COVERED * covered)
 
     def void(self, row: Mapping[str, Any]) -> None:
-        """A `held_lost` row: the receipts before it for this message are void; a newer one tells where the file is."""
+        """A `held_lost` row: the receipts before it for this message are void. A newer one says where the file is."""
         self._void[row["stream_seq"], self.mark(row["sha256"])] = row["n"]
 
     def valid(self) -> list[int]:
-        """Those that are not void, by sequence."""
+        """The receipts that are not void, by sequence."""
         valid = (at for at in range(len(self)) if not self._is_void(at))
         return sorted(valid, key=self._seqs.__getitem__)
 
@@ -82,15 +81,14 @@ class Receipts:
         return bool(self._kinds[at] & _COVERED)
 
     def agrees(self, at: int, seen: StoredHeaders, site: str) -> bool:
-        """Whether this is the message of a receipt, as far as its headers and its size tell."""
-        told = seen.headers.get
-        own = told("Edge-Site") == site or not self._kinds[at] & _OWN
-        same = self._ids[at] == self.mark(told("Nats-Msg-Id", "")) and self._digests[at] == self.mark(
-            told("Edge-Sha256", "")
-        )
-        elsewhere = told("Edge-Object", "")
-        whole = bool(elsewhere or told("Content-Encoding")) or told("Edge-Size") == str(seen.size)
-        return own and same and whole and elsewhere == self._objects.get(at, "")
+        """Whether this is the message of a receipt, as far as we can see from its headers and its size."""
+        header = seen.headers.get
+        own = header("Edge-Site") == site or not self._kinds[at] & _OWN
+        same_id = self._ids[at] == self.mark(header("Nats-Msg-Id", ""))
+        same_digest = self._digests[at] == self.mark(header("Edge-Sha256", ""))
+        elsewhere = header("Edge-Object", "")
+        whole = bool(elsewhere or header("Content-Encoding")) or header("Edge-Size") == str(seen.size)
+        return own and same_id and same_digest and whole and elsewhere == self._objects.get(at, "")
 
     def marked(self, at: int) -> int:
         """The mark of a receipt's message id."""
@@ -98,9 +96,10 @@ class Receipts:
 
 
 class Comparison:
-    """Of the receipts for one stream with its messages, which are told in order.
+    """Compares the receipts for one stream with its messages, which `see` gets in order.
 
-    `doubtful`: the rows of receipts that have to be looked at once more; `unknown`: messages of this site without one.
+    `doubtful`: the rows of receipts that have to be looked at once more. `unknown`: messages of this site without a
+    receipt.
     """
 
     def __init__(self, receipts: Receipts, site: str, first_seq: int) -> None:
@@ -116,7 +115,7 @@ class Comparison:
         self.unknown: dict[int, StoredHeaders] = {}
 
     def see(self, seen: StoredHeaders, digest: str | None = None) -> None:
-        """The next message; `digest`: of its content, where that was read."""
+        """The next message. `digest`: that of its content, where the content was read."""
         self._pass(seen.seq)
         intact = digest is None or digest == seen.headers.get("Edge-Sha256")
         known = False  # a receipt names this very message, whether or not all of it agrees
@@ -144,7 +143,7 @@ class Comparison:
         self._pass(float("inf"))
 
     def without_receipt(self) -> Iterator[Problem]:
-        """What the messages are that have none: second copies, or unknown."""
+        """The messages without a receipt: each is a second copy, or unknown."""
         first = self._first_copies() if self.unknown else {}
         for seen in self.unknown.values():
             path, mark = seen.headers.get("Edge-Path", ""), self._receipts.mark(seen.headers.get("Nats-Msg-Id", ""))
@@ -155,7 +154,7 @@ class Comparison:
                 yield Problem("unknown", path, seen.seq, "the ledger has no receipt of it")
 
     def _first_copies(self) -> dict[int, int]:
-        """Of the unknown messages' ids, those that a receipt has whose message is there: the mark and the sequence."""
+        """For each id of an unknown message that a receipt with a message has too: the mark, and that sequence."""
         wanted = {self._receipts.mark(seen.headers.get("Nats-Msg-Id", "")) for seen in self.unknown.values()}
         doubtful = set(self.doubtful)
         return {
@@ -174,7 +173,7 @@ class Fetched(NamedTuple):
 
 
 def second_look(row: Mapping[str, Any], found: Fetched | None, site: str) -> Problem | None:
-    """A receipt against the message at its sequence, in full; None where it is the one.
+    """Compares a receipt with the message at its sequence, in full. None where it is the receipt's message.
 
     A duplicate's message may be of another site, or of another program that uses the same id or content.
     """
@@ -184,16 +183,16 @@ def second_look(row: Mapping[str, Any], found: Fetched | None, site: str) -> Pro
 
     if found is None:
         return problem("lost", f"the stream has no message {row['stream_seq']}")
-    told = found.headers.get
-    same_id, same_content = told("Nats-Msg-Id") == row["msg_id"], found.digest == row["sha256"]
+    header = found.headers.get
+    same_id, same_content = header("Nats-Msg-Id") == row["msg_id"], found.digest == row["sha256"]
     if not same_id and not (same_content and row["event"] == DUPLICATE):
-        return problem("lost", f"message {found.seq} is another one, with the id {told('Nats-Msg-Id', '')!r}")
-    if row["event"] == PUBLISHED and told("Edge-Site") != site:
-        return problem("altered", f"it says that it is of the site {told('Edge-Site', '')!r}")
-    if told("Edge-Sha256", row["sha256"]) != row["sha256"]:
-        return problem("altered", f"it says that its content is {told('Edge-Sha256')}")
-    if told("Edge-Object", "") != row.get("object", ""):
-        return problem("altered", f"it names the object {told('Edge-Object', '')!r}")
+        return problem("lost", f"message {found.seq} is another one, with the id {header('Nats-Msg-Id', '')!r}")
+    if row["event"] == PUBLISHED and header("Edge-Site") != site:
+        return problem("altered", f"it says that it is of the site {header('Edge-Site', '')!r}")
+    if header("Edge-Sha256", row["sha256"]) != row["sha256"]:
+        return problem("altered", f"it says that its content is {header('Edge-Sha256')}")
+    if header("Edge-Object", "") != row.get("object", ""):
+        return problem("altered", f"it names the object {header('Edge-Object', '')!r}")
     if found.digest is None:
         return problem("lost", "its object, or a part of it, is not there")
     if not same_content:

@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from syncdaemon.base.disk import is_locked
-from syncdaemon.base.errors import LanePaused, SettingsError
+from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.model import StoredHeaders
 from syncdaemon.check.compare import Comparison, Fetched, Problem, Receipts, second_look
 from syncdaemon.ledger import lock_path, rows_numbered
 from syncdaemon.ledger.rows import HELD_LOST, is_receipt
-from syncdaemon.link import Session
 from syncdaemon.stream import fetch
+from syncdaemon.stream.api import Api, ApiRefusal
 from syncdaemon.stream.history import contents, one_by_one, since
-from syncdaemon.stream.prepare import captured
-from syncdaemon.stream.verdict import NO_STREAM
+from syncdaemon.stream.info import captured
 
 _AT_ONCE = 64  # messages that are fetched at the same time
 _TELL_EVERY = 500  # messages between two calls of `progress`
@@ -32,10 +31,10 @@ _LOOK_SECONDS = 0.5
 
 
 class Books:
-    """The receipts of a site's ledger, by stream: `row` is told its rows, one after another.
+    """The receipts of a site's ledger, by stream. Give `row` every row, one after another.
 
-    `stream` is looked at even if there is none for it. `subject`: what the site's messages are read through on. A
-    receipt for another one, such as that of a duplicate which another site had stored, is looked at by itself.
+    `stream` has an entry even without a receipt for it. `subject`: the messages on it are read through. A receipt for
+    another subject, such as that of a duplicate which another site had stored, is looked at by itself.
     """
 
     def __init__(self, folder: Path, site: str, stream: str, subject: str) -> None:
@@ -59,10 +58,11 @@ class Books:
 
 @dataclass
 class Stock:
-    """What was found of one stream.
+    """What was found about one stream.
 
-    `expired`: receipts from before its first message. `left`: whose message went by the stream's own rules: consumed,
-    or replaced on its subject. `void`: whose message the server had lost, and got again.
+    `expired`: receipts from before its first message. `left`: receipts whose message left by the stream's own rules,
+    because it was consumed, or replaced on its subject. `void`: receipts whose message the server had lost, and got
+    again.
     """
 
     stream: str
@@ -75,21 +75,22 @@ class Stock:
 
 
 class Stocktake:
-    """Of one stream. `tell` hears of every problem, `progress` how far it is: so many sequences, of so many.
+    """Compares one stream with its receipts. With `content`, every body and every object is fetched.
 
-    With `content`, every body is fetched, and every object.
+    `tell` is called with every problem. `progress` is called now and then: so many sequences are read, of so many.
     """
 
     def __init__(
         self,
-        session: Session,
+        api: Api,
         books: Books,
         stream: str,
+        *,
         content: bool,
         tell: Callable[[Problem], None],
         progress: Callable[[int, int], None],
     ) -> None:
-        self._session = session
+        self._api = api
         self._books = books
         self._content = content
         self._tell_problem = tell
@@ -121,7 +122,7 @@ class Stocktake:
         await self._look_again(comparison.doubtful)
 
     async def _later_receipts(self, comparison: Comparison) -> None:
-        """What was stored while we began, and is recorded since; a running daemon may still be about to."""
+        """Finds the receipts that the ledger got since we began. A running daemon may still be about to write some."""
         books = self._books
         deadline = time.monotonic() + _PATIENCE
         while comparison.unknown:
@@ -134,11 +135,13 @@ class Stocktake:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _info(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Configuration and state of the stream; nothing where there is none."""
-        answer = await self._session.request_json(f"$JS.API.STREAM.INFO.{self.stock.stream}")
-        if answer is None or ("config" not in answer and answer.get("error", {}).get("err_code") != NO_STREAM):
-            raise LanePaused(f"stream {self.stock.stream} can't be looked at: {answer and answer.get('error')}")
-        return answer.get("config", {}), answer.get("state", {})
+        """Configuration and state of the stream; both empty where there is no stream."""
+        answer = await self._api.stream(self.stock.stream)
+        if not isinstance(answer, ApiRefusal):
+            return answer.config, answer.state
+        if answer.no_stream:
+            return {}, {}
+        raise answer.paused(f"stream {self.stock.stream} can't be looked at")
 
     async def _read(self, comparison: Comparison, config: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         """The messages that were there when we began, in order."""
@@ -154,8 +157,8 @@ class Stocktake:
                 raise
             await self._through(one_by_one(*self._where(first)), comparison, first, last)
 
-    def _where(self, first: int) -> tuple[Session, str, str, int]:
-        return self._session, self.stock.stream, self._books.subject, first
+    def _where(self, first: int) -> tuple[Api, str, str, int]:
+        return self._api, self.stock.stream, self._books.subject, first
 
     def _with_bodies(self, first: int) -> AsyncGenerator[tuple[StoredHeaders, bytes | None], None]:
         return contents(*self._where(first))
@@ -178,7 +181,7 @@ class Stocktake:
                     break
                 digest = None
                 if self._content and body is not None:
-                    digest = await fetch.digest(self._session, seen.headers, body) or "not there"
+                    digest = await fetch.digest(self._api, seen.headers, body) or "not there"
                 comparison.see(seen, digest)
                 self._read_so_far += 1
                 if self._read_so_far % _TELL_EVERY == 0:
@@ -186,7 +189,7 @@ class Stocktake:
         self._progress(last - first + 1, last - first + 1)
 
     async def _look_again(self, rows: Sequence[int]) -> None:
-        """Each of these receipts, against the message at its sequence as it is now."""
+        """Compares each of these receipts with the message at its sequence as it is now."""
         wanted = set(rows)
         doubtful = rows_numbered(self._books.folder, self._books.site, wanted.__contains__)
         config, state = await self._info()
@@ -201,13 +204,13 @@ class Stocktake:
                     self._tell(problem)
 
     async def _fetch(self, row: Mapping[str, Any]) -> Fetched | None:
-        stored = await fetch.message(self._session, self.stock.stream, row["stream_seq"])
+        stored = await fetch.message(self._api, self.stock.stream, row["stream_seq"])
         if stored is None:
             return None
         away = stored.headers.get("Edge-Object") or stored.headers.get("Content-Encoding")
         if away and not self._content:
             return Fetched(stored.seq, stored.headers, stored.headers.get("Edge-Sha256"))
-        return Fetched(stored.seq, stored.headers, await fetch.digest(self._session, stored.headers, stored.data))
+        return Fetched(stored.seq, stored.headers, await fetch.digest(self._api, stored.headers, stored.data))
 
     def _tell(self, problem: Problem) -> None:
         self.stock.problems[problem.what] += 1

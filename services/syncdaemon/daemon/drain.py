@@ -8,7 +8,7 @@ from collections.abc import Callable
 from syncdaemon.base.errors import ConnectTimeout, SettingsError
 from syncdaemon.base.tasks import background, finish
 from syncdaemon.daemon import FINISH_SECONDS, Daemon
-from syncdaemon.spool import Spool
+from syncdaemon.spool.spool import Spool
 
 _LOOK_SECONDS = 0.01  # between two looks at whether files are left
 
@@ -41,15 +41,15 @@ async def deliver_all(
 
 async def _drained(daemon: Daemon, progress: Progress | None) -> None:
     """Returns when no file is left. Files that came after the last scan are not waited for."""
-    spool, backlog = daemon.spool, daemon.spool.backlog
+    spool = daemon.spool
     while True:
         if progress is not None:
             progress(daemon)
         if spool.problem:
             raise SettingsError(spool.problem)
-        if backlog.wants_scan or (backlog.idle and not backlog.complete):
+        if spool.wants_scan:
             await _scan(spool)
-        elif backlog.idle and not _held_unseen(daemon):
+        elif spool.idle and not _held_unseen(daemon):
             return
         await asyncio.sleep(_LOOK_SECONDS)
 
@@ -71,6 +71,6 @@ def _late(daemon: Daemon) -> Exception:
     """Why files are left."""
     if daemon.link.connects:
         why = daemon.lane.paused or daemon.objects.paused or daemon.ledger.problem or "stopped, or out of time"
-        backlog = daemon.spool.backlog
-        return TimeoutError(f"{backlog.depth} files left; {why}")
+        spool = daemon.spool
+        return TimeoutError(f"{spool.depth} files left; {why}")
     return ConnectTimeout(f"NATS_URL: no connection: {daemon.link.problem}")

@@ -13,13 +13,13 @@ class Gauges:
     def __init__(self, parts: Parts, ledger_min_free: int) -> None:
         self._parts = parts
         self._spool, self._link, self._ledger = parts.spool, parts.link, parts.ledger
-        self._backlog, self._hold, self._quarantine = parts.spool.backlog, parts.spool.hold, parts.spool.quarantine
+        self._hold, self._quarantine = parts.spool.hold, parts.spool.quarantine
         self._lane, self._limit = parts.publisher.lane, parts.link.limit
         self._ledger_min_free = ledger_min_free
 
     def queue_depth(self) -> float:
         """Files complete or settling, not yet acknowledged."""
-        return self._backlog.depth
+        return self._spool.depth
 
     def oldest_age(self) -> float:
         """Age in seconds, by mtime, of the oldest file that is ready."""

@@ -8,7 +8,7 @@ from syncdaemon.ledger import Ledger
 from syncdaemon.link import Link
 from syncdaemon.publish import Publisher
 from syncdaemon.publish.objects import Objects
-from syncdaemon.spool import Spool
+from syncdaemon.spool.spool import Spool
 
 
 class Parts(NamedTuple):
@@ -22,4 +22,5 @@ class Parts(NamedTuple):
 
     def in_doubt(self) -> int:
         """Files that were sent and not answered, and are still there."""
-        return sum(map(self.spool.backlog.waits, self.publisher.in_doubt))
+        queue = self.spool.queue
+        return sum(map(queue.waits, self.publisher.in_doubt))

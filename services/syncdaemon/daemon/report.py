@@ -11,7 +11,7 @@ from syncdaemon import __version__
 from syncdaemon.daemon.metrics import Metrics
 from syncdaemon.daemon.parts import Parts
 from syncdaemon.daemon.tally import Tally
-from syncdaemon.settings import Settings
+from syncdaemon.settings.values import Settings
 from syncdaemon.web.server import Check
 
 
@@ -20,35 +20,38 @@ class Report:
 
     def __init__(self, settings: Settings, parts: Parts, tally: Tally, metrics: Metrics) -> None:
         self._settings, self._parts, self._tally, self._metrics = settings, parts, tally, metrics
-        self._spool, self._link, self._publisher, self._objects, self._ledger = parts
+        self._spool, self._link, self._objects, self._ledger = parts.spool, parts.link, parts.objects, parts.ledger
         self._lane, self._limit = parts.publisher.lane, parts.link.limit
-        self._backlog, self._hold, self._quarantine = parts.spool.backlog, parts.spool.hold, parts.spool.quarantine
-        self._replay_dir = parts.spool.settings.replay_dir
+        self._queue, self._hold, self._quarantine = parts.spool.queue, parts.spool.hold, parts.spool.quarantine
+        self._unseen, self._retirement = parts.spool.unseen, parts.spool.retirement
+        spool_settings = parts.spool.settings
+        self._replay_dir = os.fsdecode(spool_settings.replay_dir)
         self._began = time.monotonic()
 
     def checks(self) -> dict[str, Check]:
         """Every check of health by its name."""
         link, spool, ledger = self._link, self._spool, self._ledger
-        scanned = spool.scanned.is_set() and not spool.problem
+        scanned = spool.scanned and not spool.problem
+        stuck, unread = self._retirement.stuck, self._unread()
         return {
             "link": Check(link.proved(), link.problem or "the server answers"),
             "lane": Check(not self._lane.paused, self._lane.paused or "open"),
             "objects": Check(not self._large_pause, self._large_pause or "open"),
-            "scanned": Check(scanned, spool.problem or f"{self._backlog.depth} files wait"),
+            "scanned": Check(scanned, spool.problem or f"{spool.depth} files wait"),
             "ledger": Check(not ledger.problem, ledger.problem or f"row {ledger.head.n}"),
-            "folders": Check(not spool.unread, self._unread() or "all can be read"),
-            "retired": Check(not spool.stuck, spool.stuck or "delivered files are moved out of the way"),
+            "folders": Check(not unread, unread or "all can be read"),
+            "retired": Check(not stuck, stuck or "delivered files are moved out of the way"),
             "quarantine": Check(not self._quarantine.count, f"{self._quarantine.count} refused files"),
         }
 
     def _unread(self) -> str:
-        spool = self._spool
-        return f"{spool.unread} folders or files can't be looked at: {spool.unread_one}" if spool.unread else ""
+        unseen = self._unseen
+        return f"{unseen.unread} folders or files can't be looked at: {unseen.unread_one}" if unseen.unread else ""
 
     @property
     def _large_pause(self) -> str:
         """Why the bucket takes nothing, while there is something for it."""
-        waits = self._backlog.any_large or self._objects.progress is not None
+        waits = self._queue.any_large or self._objects.progress is not None
         return self._objects.paused if waits else ""
 
     def _upload(self) -> dict[str, str | int] | None:
@@ -64,17 +67,12 @@ class Report:
             "version": __version__,
             "edge_mode": settings.edge_mode,
             "uptime_seconds": round(time.monotonic() - self._began, 1),
-            "link": {
-                "up": link.proved(),
-                "url": link.shown_url,
-                "problem": link.problem,
-                "reconnects": max(0, link.connects - 1),
-            },
+            "link": link.status(),
             "stream": settings.sync_stream,
             "dedupe_horizon_seconds": self._lane.horizon if isfinite(self._lane.horizon) else "any",
             "paused": self._lane.paused or self._large_pause or ledger.problem,
             "upload": self._upload(),
-            "queue_depth": self._backlog.depth,
+            "queue_depth": self._spool.depth,
             "oldest_file_age_seconds": round(self._spool.oldest_age(), 3),
             "bandwidth_bps": round(self._metrics.bandwidth()),
             "bwlimit_bytes_per_second": self._limit.rate if isfinite(self._limit.rate) else "off",
@@ -85,9 +83,9 @@ class Report:
             "in_doubt_files": self._parts.in_doubt(),
             "held_files": self._hold.count,
             "quarantined_files": self._quarantine.count,
-            "ignored_entries": self._spool.odd,
+            "ignored_entries": self._unseen.odd,
             "ledger_rows": ledger.head.n,
             "last_receipt": tally.last_receipt,
-            "replay_dir": os.fsdecode(self._replay_dir),
+            "replay_dir": self._replay_dir,
             "ledger_dir": str(ledger.folder),
         }

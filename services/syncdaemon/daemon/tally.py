@@ -25,10 +25,15 @@ class Tally:
         self._metrics.delivered(receipts)
         for refusal in refusals:
             self._metrics.refused(refusal.reason)
-        self.delivered += len(receipts)
-        self.duplicates += sum(receipt.duplicate for receipt in receipts)
-        self.delivered_bytes += sum(receipt.content.stamp.size for receipt in receipts)
-        self.published_bytes += sum(receipt.content.stamp.size for receipt in receipts if not receipt.duplicate)
+        for receipt in receipts:
+            content = receipt.content
+            size = content.stamp.size
+            self.delivered += 1
+            self.delivered_bytes += size
+            if receipt.duplicate:
+                self.duplicates += 1
+            else:
+                self.published_bytes += size
         self.refused += len(refusals)
         if receipts:
             self._last = receipts[-1], now_text()

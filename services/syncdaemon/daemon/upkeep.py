@@ -9,8 +9,8 @@ from syncdaemon.deliver import Delivery
 from syncdaemon.ledger import Entry, Ledger, rows
 from syncdaemon.link import Link
 from syncdaemon.publish import Publisher
-from syncdaemon.spool import Spool
 from syncdaemon.spool.requeue import Order
+from syncdaemon.spool.spool import Spool
 
 _EXPIRE_SECONDS = 1.0
 _ORDERS_SECONDS = 1.0  # between two looks for what the operator wants out of the quarantine
@@ -96,8 +96,8 @@ class Expiry:
                 await self._spool.expire()
 
     def _nothing_waits(self) -> bool:
-        scanned, backlog = self._spool.scanned, self._spool.backlog
-        return scanned.is_set() and not backlog.depth and self._delivery.idle
+        spool = self._spool
+        return spool.scanned and not spool.depth and self._delivery.idle
 
     def _is_due(self) -> bool:
         hold, lane = self._spool.hold, self._publisher.lane

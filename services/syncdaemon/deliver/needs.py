@@ -5,7 +5,6 @@ This folder imports none of them: the daemon hands them in, and a test may hand 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -95,23 +94,31 @@ class LedgerLike(Protocol):
         """The receipts of these files, so many of each; the best ones last."""
 
 
-class LaneLike(Protocol):
-    """What knows when the server may have lost messages: `Lane` of `publish/lane.py`."""
+class TrustLike(Protocol):
+    """What knows when the server may have lost messages: `Trust` of `publish/trust.py`."""
 
-    suspicion: asyncio.Event
-    suspicions: int
+    async def suspected(self) -> int:
+        """Waits until there is a suspicion. Returns its number."""
+
+    def looked(self, suspicion: int) -> None:
+        """We know what is lost, though not all of it waits again yet."""
+
+    def believe(self, suspicion: int) -> None:
+        """All that was lost waits again. `suspicion`: the number that `suspected` returned before we looked."""
+
+
+class LaneLike(Protocol):
+    """What says over which session we may look: `Lane` of `publish/lane.py`."""
+
+    @property
+    def trust(self) -> TrustLike:
+        """Whether that server may have lost messages."""
 
     async def ready(self) -> Session:
         """Waits until messages can be sent, and returns the session for them."""
 
-    def looked(self, suspicions: int) -> None:
-        """We know what is lost, though not all of it waits again yet."""
-
     def void(self, held: Held) -> None:
         """The receipt of this file counts no longer."""
-
-    def believe(self, suspicions: int) -> None:
-        """All that was lost waits again. `suspicions` is how many there were when we began to look."""
 
 
 class HoldLike(Protocol):

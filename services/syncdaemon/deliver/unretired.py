@@ -44,9 +44,6 @@ class Unretired:
             if (receipt.seq, receipt.content.sha256) != (held.seq, held.sha256)
         }
 
-    def __bool__(self) -> bool:
-        return bool(self._receipts)
-
 
 def _file(content: Content) -> _File:
     """What tells a file from every other version and place."""

@@ -1,10 +1,13 @@
 """The connection to the server: one supervisor owns it, and builds a new one for ever.
 
-A nats-py client lives for one connection and is thrown away with it. Its own reconnect is never used: on a
-half-open link it hangs in waiting for bytes that nobody will take, and afterwards it sends what the caller has
-long given up (nats-py 2.16; issue nats-io/nats.py#671). So the link has its own inbox, its own map of what is
-unanswered and its own probe, and on any trouble it aborts the transport, so that nothing is flushed late, and
-tells everybody who waits for an answer that it is in doubt.
+A nats-py client lives for one connection and is thrown away with it. Its own reconnect is never used: on a half-open
+connection it waits without end for the peer to take its bytes, and afterwards it sends what the caller has long given
+up (nats-py 2.16; issue nats-io/nats.py#671). So the link has its own inbox, its own map of what is unanswered and its
+own probe. On any trouble it aborts the transport, so that nothing is sent late, and all that waits for an answer learns
+that none will come.
+
+`session` is one connection: what waits for which answer. `wire` writes its bytes, `pulse` decides whether the server is
+still there, `gate` and `pace` decide how much may be sent. `client` is all that touches nats-py.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import structlog
 
@@ -22,7 +26,6 @@ from syncdaemon.base.errors import ConnectTimeout
 from syncdaemon.base.tasks import to_the_end
 from syncdaemon.link import pace
 from syncdaemon.link.conversation import Conversation, Heard
-from syncdaemon.link.frame import FRAME_BYTES, Buffer, frame
 from syncdaemon.link.limit import Limit
 from syncdaemon.link.options import LinkSettings
 from syncdaemon.link.session import STOPPED, Session, Sink
@@ -32,17 +35,12 @@ PROVED_SECONDS = 5.0  # how long a proof of life counts
 STABLE_SECONDS = 5.0  # a connection that lived so long ends a row of failures
 
 __all__ = [
-    "FRAME_BYTES",
-    "STOPPED",
-    "Buffer",
     "Conversation",
     "Heard",
     "Link",
     "LinkSettings",
     "Session",
     "Sink",
-    "bare",
-    "frame",
     "visit",
 ]
 
@@ -50,7 +48,10 @@ log = structlog.get_logger(__name__)
 
 
 class Link:
-    """Keeps a session up. `changed` is told of every change: the session that came up, or the reason of the loss."""
+    """Keeps a session up.
+
+    `changed` is called after every change, with the session that came up, or with None and the reason of the loss.
+    """
 
     def __init__(self, settings: LinkSettings, changed: Callable[[Session | None, str], None]) -> None:
         self._settings = settings
@@ -59,7 +60,7 @@ class Link:
         self._step = pace.Step()
         self._up = asyncio.Event()
         self._failures = 0
-        self._refusals: dict[str, str] = {}  # by URL: the last reason that was told
+        self._refusals: dict[str, str] = {}  # by URL: the last reason that was logged
         self.session: Session | None = None
         self.connects = 0
         self.problem = "not connected yet"
@@ -74,8 +75,17 @@ class Link:
         session = self.session
         return session is not None and time.monotonic() - session.proved_at <= PROVED_SECONDS
 
+    def status(self) -> dict[str, Any]:
+        """The link as the page `/status` shows it."""
+        return {
+            "up": self.proved(),
+            "url": self.shown_url,
+            "problem": self.problem,
+            "reconnects": max(0, self.connects - 1),
+        }
+
     async def wait_up(self) -> Session:
-        """A session that is not lost, as soon as there is one."""
+        """Waits for a session that is not lost, and returns it."""
         while (session := self.session) is None or session.lost.done():
             await (self._up.wait() if session is None else asyncio.sleep(0))  # a lost one falls at once
         return session
@@ -92,7 +102,7 @@ class Link:
             await asyncio.sleep(pace.retry_delay(self._failures, sent_away, random.random()))
 
     async def _live(self, session: Session) -> bool:
-        """One session from its first byte to its last; whether it was the server that wanted no (more) part in it."""
+        """One session from its first byte to its last; whether it was the server that sent us away."""
         began = time.monotonic()
         try:
             await to_the_end(session.open(self._settings))
@@ -122,13 +132,16 @@ class Link:
         self.connects += 1
         self._refusals.clear()
         self._up.set()
+        log.info("link_up", url=self.shown_url, **session.server)
         self._changed(session, "")
 
     async def _fall(self, session: Session) -> None:
         self.session = None
         self._up.clear()
         await session.abort()
-        self._changed(None, session.lost.result())
+        reason = session.lost.result()
+        (log.info if reason == STOPPED else log.warning)("link_down", reason=reason)
+        self._changed(None, reason)
 
 
 @asynccontextmanager

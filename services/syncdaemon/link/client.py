@@ -61,7 +61,7 @@ class _Parser(Parser):
 class Client(nats.aio.client.Client):
     """nats-py's client, with our inbox taken out of its way: an answer costs one look-up instead of a task.
 
-    `answered` gets the token of an answer, its body and its header block; `alive` is told of every PONG.
+    `answered` gets the token of an answer, its body and its header block; `alive` is called at every PONG.
     """
 
     def __init__(self, answered: Answered, alive: Callable[[], None]) -> None:
@@ -76,7 +76,7 @@ class Client(nats.aio.client.Client):
     async def open_inbox(self) -> bytes:
         """Subscribes to an inbox of our own; the prefix of its reply subjects."""
         inbox = self.new_inbox()
-        subscription: Subscription = await self.subscribe(inbox + ".*", cb=_nobody)
+        subscription: Subscription = await self.subscribe(inbox + ".*", cb=_never_called)
         prefix = inbox.encode() + b"."
         self._inbox_sid, self._token_at = subscription._id, len(prefix)
         self._ps.answer = re.compile(rb"MSG %b(\d+) \d+ (\d+)\r\n" % re.escape(prefix))
@@ -89,7 +89,7 @@ class Client(nats.aio.client.Client):
         return self._sid, self.new_inbox().encode()
 
     def unlisten(self, sid: int) -> None:
-        """Ends it."""
+        """Ends that inbox: its messages go to no listener any more."""
         del self._listeners[sid]
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
@@ -107,8 +107,9 @@ class Client(nats.aio.client.Client):
             await super()._process_pong()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        """Beside what nats-py does: who asks for TLS gets it or nothing, and `max_payload` follows a reload."""
-        tls_asked = "tls" in self.options or (self._current_server and self._current_server.uri.scheme == "tls")
+        """As nats-py does; also, who asks for TLS gets it or no connection, and `max_payload` is kept up to date."""
+        server = self._current_server
+        tls_asked = "tls" in self.options or (server and server.uri.scheme == "tls")
         if initial_connection and tls_asked:
             if not (info.get("tls_required") or info.get("tls_available")):
                 raise OSError("TLS is asked for (tls://, or NATS_TLS_CA), but the server offers no TLS")
@@ -212,5 +213,5 @@ def in_words(error: Exception | None) -> bool:
     return isinstance(error, nats.errors.Error) and not isinstance(error, failures)
 
 
-async def _nobody(_message: object) -> None:
-    """The callback that nats-py asks for; our inbox never gets there."""
+async def _never_called(_message: object) -> None:
+    """nats-py asks for a callback. It is not called, because `_process_msg` takes the messages of our inbox."""

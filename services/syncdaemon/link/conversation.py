@@ -67,7 +67,7 @@ class Conversation:
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()  # only ever gets an error
 
     def hear(self, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
-        """An answer came. On a slow link those to acknowledgements and probes may well be behind it."""
+        """An answer came. It is a sign of life: on a slow link, answers to probes may have to wait behind it."""
         if data:
             self._connection.goes_on()
         self._heard.append(Heard(subject, reply, data, headers))
@@ -89,9 +89,10 @@ class Conversation:
         return heard
 
     async def next(self, within: float) -> Heard:
-        """The next answer; of what the server says itself, on a reply subject, only that of the newest request.
+        """The next answer. What the server says itself, on a reply subject, counts only for the newest request.
 
-        Raises LinkDown, PermissionError where we may not ask, TimeoutError where none comes for `within` seconds.
+        Raises LinkDown, PermissionError where the server does not permit the request, and TimeoutError where no answer
+        comes for `within` seconds.
         """
         while True:
             while not self._heard:

@@ -17,9 +17,9 @@ _ASK_SECONDS = 0.02
 
 
 class Gate:
-    """Lets whoever has messages send a piece at a time.
+    """Lets those that have messages send a piece at a time.
 
-    `lost`: the connection's end, which nobody waits beyond; `gap`: asks the kernel for one.
+    `lost`: the connection's end, which ends every wait; `gap`: asks the kernel for a gap in what the peer got.
     """
 
     def __init__(self, lost: asyncio.Future[str], gap: Callable[[], Gap | None], limit: Limit) -> None:
@@ -61,7 +61,7 @@ class Gate:
         return step.chunk_within(self._limit.rate)
 
     def _wait(self) -> float:
-        """Seconds; what the kernel knows is asked for again and again, since nobody tells of a change."""
+        """Seconds until the next look, 0 for now. The kernel reports no change, so it is asked again and again."""
         window, now = self.window, time.monotonic()
         wait = window.wait(now)
         if not wait:

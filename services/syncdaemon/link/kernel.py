@@ -29,9 +29,9 @@ def unacknowledged(raw: socket.socket) -> int:
 
 
 def gap(raw: socket.socket) -> Gap | None:
-    """What there is of a gap in what the peer got."""
-    told = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
-    if len(told) < _INFO.size:
+    """The gap in what the peer got; None where there is none, or where the kernel does not say (before Linux 4.9)."""
+    packed = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
+    if len(packed) < _INFO.size:
         return None
-    info = _INFO.unpack(told)
+    info = _INFO.unpack(packed)
     return Gap(info[_SEGMENT] * info[_SACKED], info[_RATE]) if info[_SACKED] else None

@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 
 class Limit:
-    """What the timetable says at this time of the week. `wall` tells the local time."""
+    """What the timetable says at this time of the week. `wall` gives the local time."""
 
     def __init__(self, timetable: Timetable, wall: Callable[[], datetime] = datetime.now) -> None:
         self._timetable = timetable

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.base.timetable import OFF
@@ -107,15 +106,15 @@ class Session:
 
     @property
     def chunk(self) -> int:
-        """Into how large parts a file is best cut now, in bytes."""
+        """How large the parts of a large file are best made now, in bytes."""
         return self._gate.chunk(self.step)
 
     async def room(self, bulk: bool = False) -> int:
         """Waits until the link takes more; how many bytes of messages are best sent now, at once.
 
-        For everything that is more than a request or two: `room`, then `expect` for each message, and `send`, with
-        nothing awaited in between. A single message may be larger. `bulk`: for a part of a large file, that leaves half
-        of the link to messages. Raises LinkDown.
+        Whoever sends more than a request or two calls `room`, then `expect` for each message, then `send`, and awaits
+        nothing in between. A single message may be larger. `bulk`: for a part of a large file, which leaves half of the
+        link to messages. Raises LinkDown.
         """
         return await self._gate.room(bulk)
 
@@ -152,22 +151,14 @@ class Session:
     ) -> tuple[bytes, bytes | None]:
         """Sends a request; the answer's body, and its header block if it has one.
 
-        `counted`: as in flight, and so in what is known of the link.
-        Raises LinkDown, or PermissionError where the server does not let us.
+        `counted`: it counts as in flight, and so for what is known of the link.
+        Raises LinkDown, or PermissionError where the server does not permit the request.
         """
         reply = Reply()
         with self._requests.under_way(subject, reply):
             size = len(subject) + len(headers) + len(payload) + FRAME_BYTES if counted else 0
             await self.send(frame(subject.encode(), self.expect(reply, 0, size), headers, payload))
             return await reply.future
-
-    async def request_json(self, subject: str, payload: dict[str, Any] | None = None) -> dict[str, Any] | None:
-        """The same for a JSON API; None where nothing answers to the subject."""
-        data, headers = await self.request(subject, json.dumps(payload).encode() if payload else b"")
-        if headers is not None and headers.startswith(b"NATS/1.0 503"):
-            return None
-        answer: dict[str, Any] = json.loads(data)
-        return answer
 
     @asynccontextmanager
     async def converse(self, subject: str) -> AsyncIterator[Conversation]:

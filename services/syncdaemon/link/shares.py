@@ -1,4 +1,4 @@
-"""Who goes next on a full link: messages, or the chunks of a large file. Each gets half of it, if it wants so much."""
+"""What goes next on a full link: messages, or the chunks of a large file. Each gets half of it, if it wants so much."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ class Shares:
     """Lets a chunk wait until the messages that wait as well have sent as many bytes as the chunk before it."""
 
     def __init__(self) -> None:
-        self._messages = 0  # who wants to send messages now
+        self._messages = 0  # how many senders of messages wait or send now
         self._bulk = False  # whether it is a chunk that leaves next
         self._owed = 0  # bytes that messages may send before the next chunk
         self._even: asyncio.Future[None] | None = None
 
     @asynccontextmanager
     async def turn(self, bulk: bool, lost: asyncio.Future[str]) -> AsyncIterator[None]:
-        """The body waits for room; what `sent` is told of next is for whom it was. Nobody waits beyond `lost`."""
+        """The body waits for room. The next call of `sent` counts for what had this turn. `lost` ends every wait."""
         if bulk:
             while self._owed > 0 and self._messages and not lost.done():
                 self._even = asyncio.get_running_loop().create_future()

@@ -1,9 +1,10 @@
 """Atomic batches: many messages, stored as a whole or not at all, with one sync at the server and one answer.
 
-The rules are those of ADR-50, as nats-server 2.12 and later keep them: a stream has to allow it (`allow_atomic`); each
-message carries the batch's id and its own number, the last one a commit. What was not committed is never stored. Of
-a batch with a message that the stream knows, or that is wrong in any way, nothing is stored, and the answer does not
-tell which one it was. An answer to a message before the last is empty: it has arrived.
+The rules are those of ADR-50, as nats-server 2.12 and later keep them. The stream has to allow batches
+(`allow_atomic`). Each message carries the batch's id and its own number, and the last one a commit. What was not
+committed is never stored. If the stream knows one of the messages, or if one is wrong in any way, nothing of the batch
+is stored, and the answer does not say which message it was. An answer to a message before the last is empty and means
+that the message has arrived.
 """
 
 from __future__ import annotations
@@ -12,20 +13,21 @@ import time
 from collections.abc import Sequence
 from uuid import uuid4
 
-from syncdaemon.link import Session, frame
+from syncdaemon.link import Session
+from syncdaemon.link.frame import frame
 from syncdaemon.publish.flight import Flight, length
 from syncdaemon.publish.message import Message
 from syncdaemon.stream import verdict
 
 MOST = 1_000  # messages of a batch: the server's limit (10199)
-MORE_BYTES = 128  # more than what a message of a batch has in its headers in addition
+MORE_BYTES = 128  # more than a batch adds to the headers of a message
 
 
 class AtomicFlight(Flight):
-    """The messages of a batch; `answers` are as if each had been answered by itself.
+    """The messages of a batch. `answers` are as if the server had answered each message by itself.
 
-    `handed`: none of them until the commit may have left, without which nothing is stored. `rejected`: nothing is
-    stored for certain; `unclear`: it was answered, and that means nothing that is known.
+    `handed` is 0 until the commit may have left, because nothing is stored without it. `rejected`: certainly nothing
+    is stored. `unclear`: we do not understand the answer.
     """
 
     def __init__(self, messages: Sequence[Message], stream: str) -> None:
@@ -71,7 +73,7 @@ class AtomicFlight(Flight):
         self.land()
 
     def _settle(self, committed: verdict.Committed, latency: float) -> None:
-        """A batch's messages have the sequences up to its last one's, without a gap."""
+        """The messages of a batch have consecutive sequences; the answer names the last one."""
         count = len(self.messages)
         if committed[:3] != (self._stream, self._id, count) or committed.last_seq < count:
             self.unclear = True
@@ -83,5 +85,5 @@ class AtomicFlight(Flight):
         self.latencies = [answered_at - left for left in self._left]
 
     def doubt(self) -> None:
-        """Its answer is not believed."""
+        """We do not believe the answer: all its messages are in doubt."""
         self.answers, self.latencies = [None] * len(self.messages), []

@@ -9,14 +9,15 @@ from typing import NamedTuple
 
 import structlog
 
-from syncdaemon.base.errors import LinkDown
+from syncdaemon.base.errors import LanePaused, LinkDown
 from syncdaemon.link import Session
 from syncdaemon.publish.atomic import MORE_BYTES, MOST, AtomicFlight
 from syncdaemon.publish.choice import Choice, Timing, Way
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import Lane
 from syncdaemon.publish.message import Message
-from syncdaemon.stream.prepare import Memory, StreamInfo
+from syncdaemon.stream.api import Api, ApiRefusal
+from syncdaemon.stream.info import Memory, StreamInfo
 from syncdaemon.stream.stored import StoredMessage
 
 SMALL = 64 << 10  # bytes: larger messages cost the server more in a batch than one by one, however it syncs
@@ -25,9 +26,9 @@ log = structlog.get_logger(__name__)
 
 
 class Batches:
-    """Decides which messages go as a batch. `doubted` tells of a message whether it was sent before, unanswered.
+    """Decides which messages go as a batch. `doubted` says whether a message was sent before and not answered.
 
-    Who has `trying` may send; so nobody begins while a trial is under way.
+    Whoever sends takes `trying` first. So nothing else begins while a trial is under way.
     """
 
     def __init__(self, lane: Lane, stream: str, doubted: Callable[[Message], bool]) -> None:
@@ -41,17 +42,17 @@ class Batches:
 
     @property
     def allowed(self) -> bool:
-        """Whether the stream takes batches, as far as is known, and can tell later what became of one in doubt."""
+        """Whether the stream takes batches, as far as we know, and one in doubt can be looked for later."""
         stream = self._lane.stream
         if stream is None or stream is self._barred:
             return False
         return stream.allow_atomic and self._lane.memory is not Memory.WINDOW
 
     def fresh(self, messages: Sequence[Message], session: Session) -> tuple[list[Message], list[Message]]:
-        """Those that can be in a batch, and the rest.
+        """The messages that can be in a batch, and the rest.
 
-        The stream may know those that were sent before, or have another's id; large ones gain nothing; and with a
-        batch's headers none may be too large for the server.
+        The rest: messages that the stream may know, because they were sent before or share their id with another one;
+        large messages, which gain nothing; and those that a batch's headers would make too large for the server.
         """
         if not self.allowed:
             return [], list(messages)
@@ -77,7 +78,7 @@ class Batches:
         return Trial(self.choice, messages, Flight(messages[:1]), Flight(messages[1:singles]), batch)
 
     def flights(self, fresh: Sequence[Message], rest: Sequence[Message], most: int) -> list[Flight]:
-        """The better way for those that can be in a batch; the rest as singles. None is of more than `most`."""
+        """The better way for those that can be in a batch; the rest as singles. No flight has more than `most`."""
         if fresh and self.allowed and self.choice.way(len(fresh), _size(fresh)) is Way.BATCH:
             batches = [AtomicFlight(part, self._stream) for part in _parts(fresh, min(MOST, most))]
             return [*batches, *_singly(rest, most)]
@@ -97,22 +98,24 @@ class Batches:
         return None
 
     async def check(self, flight: Flight, session: Session) -> None:
-        """Of the first batch over a connection: is its first message where the one answer to all says it is?
+        """Looks whether the first message of a connection's first batch is where the answer says that it is.
 
-        If not, or if nobody can tell, the batch is in doubt. Where it may not be looked at, the answer alone counts.
+        If not, or if we cannot find out, the batch is in doubt. Where we may not look, the answer alone counts.
         """
         if not isinstance(flight, AtomicFlight) or not flight.whole or session is self._checked:
             return
+        there: StoredMessage | ApiRefusal | None = None
         try:
-            answer = await session.request_json(f"$JS.API.STREAM.MSG.GET.{self._stream}", {"seq": flight.first_seq})
+            there = await Api(session).message(self._stream, flight.first_seq)
         except PermissionError:
             self._checked = session
             return
         except LinkDown:
             flight.doubt()
             return
-        there = StoredMessage.from_api(answer["message"]) if answer and "message" in answer else None
-        if there and there.headers.get("Nats-Msg-Id") == flight.messages[0].msg_id:
+        except LanePaused as error:
+            log.warning("batch_not_checked", reason=str(error))
+        if isinstance(there, StoredMessage) and there.msg_id == flight.messages[0].msg_id:
             self._checked = session
             return
         log.error("batch_misnumbered", seq=flight.first_seq, effect="its files are in doubt, and go one by one")
@@ -144,7 +147,7 @@ class Trial(NamedTuple):
         return self.group[sum(len(flight.messages) for flight in self.flights) :]
 
     def ended(self, began: float) -> None:
-        """It began then, and is over now; where all was stored, it tells which way is the better one."""
+        """The trial began then, and is over now. Where all was stored, it shows which way is the better one."""
         size = _size(self.group)
         if all(flight.whole for flight in self.flights):
             self.choice.tried(len(self.group), size, Timing(*(flight.seconds for flight in self.flights)))

@@ -1,12 +1,12 @@
 """Whether a group of messages goes as one atomic batch or as singles: whichever the server is faster with. Pure.
 
-A batch costs the server one sync to disk where singles cost one each, and more work where it syncs none of them. How
-that comes out depends on the server's disk and settings, which a client can't see, and on the sizes. So it is tried,
-apart for groups of like count and size: a message alone, and as many the one way as the other, each with nothing else
-under way.
+A batch costs the server one sync to disk where singles cost one each, and more work where it syncs none of them. Which
+one is faster depends on the server's disk and settings, which a client can't see, and on the sizes. So we try both,
+separately for groups of like count and size: a message alone, and as many the one way as the other, each with nothing
+else under way.
 
-The time that more than one group takes can't be told apart: nats-server answers all that it has read of a stream's
-messages in one go (2.15), so that of eight groups the first is slow and the seven behind it take no time at all.
+The times of several groups can't be measured separately: nats-server answers all that it has read of a stream's
+messages in one go (2.15), so that of eight groups the first is slow and the seven after it take no time at all.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Timing(NamedTuple):
     batch: float
 
 
-class Kind:
+class GroupKind:
     """What is known of groups of like count and size."""
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class Kind:
         self._surprised = _better(before, seen) is not self.way  # perhaps the server is another one by now
 
     def pause(self, began: float, ended: float) -> None:
-        """A trial took from `began` to `ended`, whether it told anything or not."""
+        """A trial took from `began` to `ended`, whether it showed anything or not."""
         self._trials += 1
         known = self._trials >= _NEWEST and not self._surprised
         self._next_at = ended + max(_PAUSE, (ended - began) / _SHARE) if known else ended
@@ -74,7 +74,7 @@ class Kind:
 def _better(way: Way | None, seen: Timing) -> Way:
     """Batches are begun where they are clearly faster, and left where they are not faster.
 
-    What a message alone takes is above all the round trip, which nobody waits for where more is under way.
+    What a message alone takes is above all the round trip, which does not count where more is under way.
     """
     singles, batch = max(0.0, seen.singles - seen.alone), max(0.0, seen.batch - seen.alone)
     return Way.BATCH if batch < singles * (1.0 if way is Way.BATCH else _BETTER) else Way.SINGLES
@@ -86,13 +86,13 @@ class Choice:
     def __init__(self, only: Way | None = None, least: int = LEAST) -> None:
         self._only = only
         self._least = least
-        self._kinds: defaultdict[tuple[int, int], Kind] = defaultdict(Kind)
+        self._kinds: defaultdict[tuple[int, int], GroupKind] = defaultdict(GroupKind)
         self._latest = Way.BATCH  # while nothing is known: it never costs many times as much
         self._next_at = 0.0
         self._skip = self._skipped = 0
 
     def trial(self, count: int, size: int, now: float) -> int:
-        """How many of `count` messages, of `size` bytes together, to try each way now, behind one alone; 0: none."""
+        """How many of `count` messages, of `size` bytes together, to try each way now, after one alone; 0: none."""
         if self._only or count < self._least or self._skipped < self._skip or now < self._next_at:
             return 0
         return _sample(count) if self._kind(count, size).is_due(now) else 0
@@ -117,7 +117,7 @@ class Choice:
             return Way.SINGLES
         return self._only or self._kind(count, size).way or self._latest
 
-    def _kind(self, count: int, size: int) -> Kind:
+    def _kind(self, count: int, size: int) -> GroupKind:
         """What is known of groups like this one: within a factor of four in size, and as large a sample."""
         return self._kinds[_sample(count), (size // count).bit_length() // 2]
 

@@ -1,9 +1,9 @@
-"""What is known of messages whose answer never came, where the stream can't refuse a second copy by itself. Pure.
+"""What we know of messages whose answer never came, where the stream can't refuse a second copy by itself. Pure.
 
 Every message is noted before its bytes leave, with the first sequence that the stream could store it at. After a cut
-or a crash, what is noted and not answered is looked for in the stream, from the oldest of these sequences on, before
-anything else is sent: what is found is stored, the rest is not. While the server's own memory of message ids is sure
-to reach back far enough, looking is not needed: it refuses the second copy then.
+or a crash we look in the stream for every message that was noted and not answered, from the oldest of these sequences
+on, before anything else is sent. What we find there is stored, the rest is not. While the server certainly remembers
+the ids of these messages, we need not look: the server refuses the second copy then.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Doubt:
         self._open.update(attempts)
 
     def sent(self, msg_ids: Iterable[str], first_seq: int, row: int, now: Instant) -> None:
-        """These messages leave now. One that is in doubt already stays so since the first time."""
+        """These messages leave now. A message that is in doubt already keeps its first sequence, row and time."""
         for msg_id in msg_ids:
             open_ = self._open.get(msg_id, Attempt(first_seq, row, 0, now))
             self._open[msg_id] = open_._replace(files=open_.files + 1)
 
     def answered(self, msg_id: str) -> None:
-        """One message of this id is known to be stored, or known not to be."""
+        """We know of one message of this id that it is stored, or that it is not."""
         if (open_ := self._open.get(msg_id)) is None:
             return
         if open_.files > 1:
@@ -41,9 +41,10 @@ class Doubt:
             self._found.pop(msg_id, None)
 
     def read_from(self, now: Instant, window: float) -> int | None:
-        """The sequence from which on the stream has to be looked through; None where that is not needed.
+        """The sequence from which on we have to look through the stream; None where we need not.
 
-        `window`: for how many seconds the server knows an id. Half of it is left for clocks and for what is under way.
+        `window`: for how many seconds the server knows an id. We rely on half of it: the other half is for clocks that
+        differ and for messages that are still under way.
         """
         unknown = [attempt for msg_id, attempt in self._open.items() if msg_id not in self._found]
         if all(now.since(attempt.at) < window / 2 for attempt in unknown):
@@ -57,9 +58,9 @@ class Doubt:
             self._found.setdefault(msg_id, seen)
 
     def looked(self, row: int) -> list[str]:
-        """All was looked at: what was not found is not stored, and in doubt no more.
+        """We looked through all of it: what was not found is not stored, and no longer in doubt.
 
-        The ids of the messages that were found, to be noted anew in the ledger's row `row`.
+        Returns the ids of the messages that were found, to be noted anew in the ledger's row `row`.
         """
         self._open = {
             msg_id: attempt._replace(row=row) for msg_id, attempt in self._open.items() if msg_id in self._found
@@ -67,21 +68,21 @@ class Doubt:
         return [msg_id for msg_id, attempt in self._open.items() for _ in range(attempt.files)]
 
     def found(self, msg_id: str) -> StoredHeaders | None:
-        """The message of this id, where looking has found it."""
+        """The message of this id, where we found it in the stream."""
         return self._found.get(msg_id)
 
     @property
     def first_seq(self) -> int:
-        """The first sequence that a message in doubt can have; 0 where none is."""
+        """The first sequence that a message in doubt can have; 0 where none is in doubt."""
         return min((attempt.first_seq for attempt in self._open.values()), default=0)
 
     @property
     def oldest_row(self) -> int:
-        """The first row of the ledger that matters still; 0 where none does."""
+        """The first row of the ledger that still matters; 0 where none does."""
         return min((attempt.row for attempt in self._open.values()), default=0)
 
     def forget(self) -> None:
-        """No file waits, so none is in doubt: what is left belongs to files that were taken away."""
+        """No file waits, so none is in doubt: what is left belongs to files that their producer took away."""
         self._open.clear()
         self._found.clear()
 

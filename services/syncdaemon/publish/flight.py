@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from syncdaemon.link import FRAME_BYTES, Session, frame
+from syncdaemon.link import Session
+from syncdaemon.link.frame import FRAME_BYTES, frame
 from syncdaemon.publish.message import Message
 from syncdaemon.stream import verdict
 
@@ -14,8 +15,8 @@ from syncdaemon.stream import verdict
 class Flight:
     """The messages that go together, and their answers as they come; a sink of the session.
 
-    `handed`: how many of them may have left, or a part of them; `landed` is done when all are answered, or lost;
-    `began` and `ended`: when the first was to be sent, and when that was.
+    `handed`: how many of them may have left, at least in part. `landed` is done when all are answered or lost.
+    `began`: when the first was to be sent; `ended`: when the flight landed.
     """
 
     def __init__(self, messages: Sequence[Message]) -> None:
@@ -29,7 +30,7 @@ class Flight:
         self._missing = len(messages)
 
     async def send(self, session: Session) -> None:
-        """Sends all, a piece at a time, as the link takes them. Raises LinkDown where it goes in between."""
+        """Sends all, a piece at a time, as the link takes them. Raises LinkDown where the link goes down meanwhile."""
         self.began = time.monotonic()
         while self._next < len(self.messages):
             most = await session.room()
@@ -55,7 +56,7 @@ class Flight:
         return range(first, end)
 
     def answered(self, key: int, data: bytes, headers: bytes | None, latency: float) -> None:
-        """The server's answer to one of them."""
+        """The server's answer to the message `key`."""
         self.answers[key] = verdict.judge(data, headers)
         self.latencies.append(latency)
         self._missing -= 1
@@ -67,7 +68,7 @@ class Flight:
         self.land()
 
     def land(self) -> None:
-        """It is over."""
+        """The flight is over."""
         if not self.landed.done():
             self.ended = time.monotonic()
             self.landed.set_result(None)

@@ -1,24 +1,26 @@
-"""A file as a message: its id, its subject and its headers, and what a message in the stream tells. Pure.
+"""A file as a message: its id, its subject and its headers; and whose file a message in the stream is. Pure.
 
-File names are never put into a header or a subject raw: `Edge-Path` is percent-encoded, everything else is our own.
+A header or a subject never holds a raw file name: `Edge-Path` is percent-encoded, and we make up everything else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
 
 from syncdaemon.base import packing
 from syncdaemon.base.model import Content, Stamp
+from syncdaemon.stream.object_format import BucketNames
 
 
 @dataclass(frozen=True)
 class MessageSettings:
     """`subject_for` makes the subject from a message id; `identity` is SYNC_MSG_ID; `stream` must store it.
 
-    `per_digest`: the subject holds the id, so that the stream itself can refuse a second copy.
+    `per_digest`: the subject holds the id, so that the stream itself can refuse a second copy. `bucket`: where the
+    content of a file lies that is too large for a message.
     """
 
     site: str
@@ -26,12 +28,17 @@ class MessageSettings:
     identity: str
     per_digest: bool
     subject_for: Callable[[str], str]
+    bucket: BucketNames = field(kw_only=True)
+
+    def object_of(self, digest: str) -> str:
+        """The object that has this content, as `Edge-Object` names it."""
+        return self.bucket.object_of(digest)
 
 
 class Message(NamedTuple):
-    """What is sent for a file. `object`: what has the content, where the message itself has not.
+    """What is sent for a file. `object`: the name of the object that has the content, where the message has not.
 
-    `size`: bytes with the headers: what the server holds against its `max_payload`.
+    `size`: bytes of body and headers together, which the server compares with its `max_payload`.
     """
 
     content: Content
@@ -44,10 +51,10 @@ class Message(NamedTuple):
 
 
 def encode(content: Content, settings: MessageSettings, object: str = "") -> Message:
-    """The message of a file, or the one that names the `object` that has its content.
+    """The message of a file, or the message that names the `object` with the file's content.
 
-    On a subject per digest it carries `Nats-Expected-Last-Subject-Sequence: 0`: the server refuses it with 10071
-    where the subject holds a message already, this year or next (nats-server 2.15).
+    On a subject per digest it carries `Nats-Expected-Last-Subject-Sequence: 0`. The server then refuses it with 10071
+    where the subject holds a message already, however old that is (nats-server 2.15).
     """
     msg_id = message_id(content, settings.site, settings.identity)
     encoding = packing.HEADER if content.packed else ""
@@ -64,13 +71,13 @@ def encode(content: Content, settings: MessageSettings, object: str = "") -> Mes
 
 
 def overhead(settings: MessageSettings) -> int:
-    """The most bytes that the headers of a file's message have, its percent-encoded name not counted."""
+    """The most bytes that the headers of a file's message can have without its percent-encoded name."""
     largest = 10**18
     return len(encode(Content(b"", "", Stamp(0, 0, largest, largest, 0), b"", "0" * 64, 1), settings).headers)
 
 
 def message_id(content: Content, site: str, identity: str) -> str:
-    """The id of a file's message: its content's SHA-256, or one over the site, the path and it."""
+    """The id of a file's message: the SHA-256 of its content, or one over site, path and that."""
     if identity == "content":
         return content.sha256
     parts = [site] if identity == "site" else [site, content.name]
@@ -79,5 +86,5 @@ def message_id(content: Content, site: str, identity: str) -> str:
 
 def is_of(headers: Mapping[str, str], content: Content, site: str) -> bool:
     """Whether a message with these headers was sent by us, for this very version of the file."""
-    told = (headers.get("Edge-Site"), headers.get("Edge-Path"), headers.get("Edge-Mtime-Ns"))
-    return told == (site, content.name, str(content.stamp.mtime_ns))
+    version = (headers.get("Edge-Site"), headers.get("Edge-Path"), headers.get("Edge-Mtime-Ns"))
+    return version == (site, content.name, str(content.stamp.mtime_ns))

@@ -29,7 +29,7 @@ class LargeFiles:
         async with self._turns:
             found = await in_thread(self._threads, partial(self._store.find, item))
             outcome = found or await self._fetch(item)
-            rejected = given_up(outcome, item.delivery.times)
+            rejected = given_up(outcome, item.times)
             if rejected is None:
                 return outcome
             return await in_thread(self._threads, partial(self._store.reject, item, rejected))
@@ -47,7 +47,7 @@ class LargeFiles:
             await in_thread(self._threads, partial(_write, draft, chunks))
 
         try:
-            await objects.fetch(self._link, *wanted.object, write)
+            await objects.fetch(self._link, wanted.object, write)
             return await in_thread(self._threads, partial(self._store.keep, item, draft))
         except objects.Missing as error:
             return Retry(OBJECT_MISSING, str(error))

@@ -5,7 +5,8 @@ are only counted, and a later scan brings them in. The depth is exact neverthele
 
     depth = ready + large + waiting + in flight and not yet acknowledged + beyond the window
 
-Every file is in exactly one of these places; `take` and its counterparts move it.
+Every file is in exactly one of these places; `take` and its counterparts move it. The module has more than 250 lines
+because this can be checked only where all the places stand together.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from typing import NamedTuple
+
+from syncdaemon.spool.line import Line
 
 WINDOW = 196_608  # files held by name: about 40 MB
 MOST_NEWCOMERS = 32_768  # names kept only to count each once; more of them ask for a scan
@@ -49,63 +52,31 @@ class Listing(NamedTuple):
     unread_one: str = ""
 
 
-class Line:
-    """Files in order of their keys. What comes all at once is sorted once, which is far cheaper than a heap of it."""
-
-    def __init__(self) -> None:
-        self._sorted: list[tuple[int, bytes]] = []  # the first one last
-        self._heap: list[tuple[int, bytes]] = []
-
-    def push(self, file: tuple[int, bytes]) -> None:
-        """One more."""
-        heappush(self._heap, file)
-
-    def extend(self, files: Iterable[tuple[int, bytes]]) -> None:
-        """Many more."""
-        self._sorted += files
-        self._sorted.sort(reverse=True)
-
-    def first(self) -> tuple[int, bytes] | None:
-        """The first of them, which stays."""
-        if self._heap and (not self._sorted or self._heap[0] < self._sorted[-1]):
-            return self._heap[0]
-        return self._sorted[-1] if self._sorted else None
-
-    def pop(self) -> tuple[int, bytes]:
-        """Takes out the first of them. Raises IndexError where there is none."""
-        if self._heap and (not self._sorted or self._heap[0] < self._sorted[-1]):
-            return heappop(self._heap)
-        return self._sorted.pop()
-
-    def last(self) -> tuple[int, bytes] | None:
-        """The last of them; looks at all that came singly."""
-        return max([*self._sorted[:1], *self._heap], default=None)
-
-    def __bool__(self) -> bool:
-        return bool(self._sorted or self._heap)
-
-
 class Backlog:
-    """The files of the replay directory that are not yet acknowledged."""
+    """The files of the replay directory that are not yet acknowledged.
+
+    The class has more than 150 lines because it holds every place that a file can be in: see the module.
+    """
 
     def __init__(self, newest_first: bool = False, window: int = WINDOW) -> None:
+        self.newest_first = newest_first
         self.window = window
         self._sign = -1 if newest_first else 1
         self._ready = Line()
         self._due: list[tuple[float, bytes]] = []
         self._waiting: dict[bytes, Candidate] = {}
         self._large = Line()
-        self._deferred: set[bytes] = set()  # the paths of _large
+        self._large_paths: set[bytes] = set()  # the paths of _large
         self._held: set[bytes] = set()  # the paths of _ready, _waiting and _large
         self._flying: set[bytes] = set()
         self._acknowledged: set[bytes] = set()  # of the flying ones: stored, not yet retired
-        self._again: set[bytes] = set()  # of the flying ones: something happened at that path since
+        self._again: set[bytes] = set()  # of the flying ones: a look has seen a file at that path since
         self._beyond = 0
-        self._newcomers: set[bytes] = set()  # known by an event, behind the window's end
+        self._newcomers: set[bytes] = set()  # seen by a look, behind the window's end
         self._fresh: set[bytes] = set()  # behind the window's end, and counted by the last scan
         self._end: int | None = None  # the order key at the window's end, while files wait behind it
         self._scanning = False
-        self._touched: set[bytes] = set()  # while a scan is under way: named by an event, or taken
+        self._touched: set[bytes] = set()  # while a scan is under way: seen by a look, or taken
 
     @property
     def depth(self) -> int:
@@ -128,7 +99,7 @@ class Backlog:
         """Whether a scan is due now: more files wait than are known by name, and what is known runs out."""
         running_low = (
             not self.complete
-            and len(self._held) - len(self._deferred) <= self.window // 64
+            and len(self._held) - len(self._large_paths) <= self.window // 64
             and self.room >= self.window // 8  # else all that a scan can bring is a handful, beside so many large ones
         )
         return not self._scanning and (running_low or len(self._newcomers) > MOST_NEWCOMERS)
@@ -141,23 +112,18 @@ class Backlog:
         """The order key of a file: the smaller goes first."""
         return self._sign * mtime_ns
 
-    @property
-    def any_ready(self) -> bool:
-        """Whether there may be a file to take now."""
-        return bool(self._ready)
-
     def any_due(self, now: float) -> bool:
-        """Whether there is a file to look at now."""
+        """Whether there may be a file to take now."""
         self._forget_taken()
         return bool(self._ready) or bool(self._due and self._due[0][0] <= now)
 
     @property
     def any_large(self) -> bool:
         """Whether there is a file for `take_large`."""
-        return bool(self._deferred)
+        return bool(self._large_paths)
 
     def _forget_taken(self) -> None:
-        for line, files in ((self._ready, self._held), (self._large, self._deferred)):
+        for line, files in ((self._ready, self._held), (self._large, self._large_paths)):
             while (first := line.first()) and first[1] not in files:
                 line.pop()
 
@@ -168,14 +134,14 @@ class Backlog:
         found = [line.first() if self._sign > 0 else line.last() for line in lines]
         return min((self._sign * file[0] for file in found if file), default=None)
 
-    def hint(self, path: bytes, key: int, due: float, ctime_ns: int) -> None:
-        """An event says that there is a file at `path`, to be looked at when `due`."""
+    def seen(self, path: bytes, mtime_ns: int, due: float, ctime_ns: int) -> None:
+        """A look saw a file at `path`, which is not to be read before `due`."""
         if self._scanning:
             self._touched.add(path)
         if path in self._flying:
             self._again.add(path)
         elif not self._scanning and path not in self._held and path not in self._newcomers and path not in self._fresh:
-            self._arrive(path, key, due, ctime_ns)
+            self._arrive(path, self.key(mtime_ns), due, ctime_ns)
 
     def _arrive(self, path: bytes, key: int, due: float, ctime_ns: int) -> None:
         behind = not self.complete and (self._end is None or key > self._end)
@@ -185,17 +151,17 @@ class Backlog:
             self.wait(Candidate(path, 0, ctime_ns), due)
 
     def gone(self, path: bytes) -> None:
-        """An event says that there is no file at `path` any more (a flying one looks after itself)."""
+        """A look saw no file at `path` any more. (One in flight is found missing when it is read or moved.)"""
         self._held.discard(path)
         self._waiting.pop(path, None)
-        self._deferred.discard(path)
+        self._large_paths.discard(path)
         self._newcomers.discard(path)
         if path in self._fresh:
             self._fresh.discard(path)
             self._beyond -= 1
 
     def wait(self, candidate: Candidate, due: float) -> None:
-        """The file is not complete: look at it again when `due`."""
+        """The file is not to be read before `due`."""
         self.landed([candidate.path])
         self._held.add(candidate.path)
         self._waiting[candidate.path] = candidate
@@ -206,7 +172,7 @@ class Backlog:
         return self._due[0][0] if self._due else None
 
     def take(self, limit: int, now: float) -> list[Candidate]:
-        """Up to `limit` files to look at now, in order; they are in flight from here on."""
+        """Up to `limit` files to read now, in order; they are in flight from here on."""
         taken: list[Candidate] = []
         held = self._held
         while self._due and self._due[0][0] <= now and len(taken) < limit:
@@ -216,7 +182,7 @@ class Backlog:
                 taken.append(candidate)
         while self._ready and len(taken) < limit:
             path = self._ready.pop()[1]
-            if path in held and path not in self._waiting and path not in self._deferred:
+            if path in held and path not in self._waiting and path not in self._large_paths:
                 held.discard(path)
                 taken.append(Candidate(path))
         self._fly([candidate.path for candidate in taken])
@@ -227,20 +193,20 @@ class Backlog:
         if self._scanning:
             self._touched.update(paths)
 
-    def defer(self, path: bytes, mtime_ns: int) -> None:
-        """The file in flight is a large one: it is `take_large`'s."""
+    def put_large(self, path: bytes, mtime_ns: int) -> None:
+        """The file in flight is a large one: it waits for `take_large`."""
         self.landed([path])
         if path not in self._held:
             self._held.add(path)
-            self._deferred.add(path)
+            self._large_paths.add(path)
             self._large.push((self.key(mtime_ns), path))
 
     def take_large(self) -> Candidate | None:
         """The next large file; it is in flight from here on. None where there is none."""
         while self._large:
             path = self._large.pop()[1]
-            if path in self._deferred:
-                self._deferred.discard(path)
+            if path in self._large_paths:
+                self._large_paths.discard(path)
                 self._held.discard(path)
                 self._fly([path])
                 return Candidate(path)

@@ -1,6 +1,6 @@
-"""The daemon's own folder in the replay directory: the lock, and the places that files are moved to.
+"""The replay directory and the daemon's own folder in it: the lock, and the places that files are moved to.
 
-It lies in the replay directory so that every move is a rename within one file system.
+That folder lies in the replay directory so that every move is a rename within one file system.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ class Away(OSError):
 
 
 class ReplayDirectory:
-    """`<replay directory>/.syncdaemon`, locked by this process from `open` until `close`."""
+    """The replay directory, locked by this process from `open` until `close`.
+
+    `replay_dir` is its path, `path` that of the daemon's own folder in it; the other paths are places in that folder.
+    """
 
     def __init__(self, replay_dir: bytes) -> None:
         self.replay_dir = replay_dir
@@ -35,6 +38,7 @@ class ReplayDirectory:
         self.lock = os.path.join(self.path, b"lock")
         self.archive = os.path.join(self.path, b"archive")
         self._lock = -1
+        self._offset_ns = 0
 
     def open(self) -> None:
         """Makes the folders and takes the lock.
@@ -90,7 +94,7 @@ class ReplayDirectory:
             )
 
     def do(self, work: Callable[[], T]) -> T:
-        """Does `work`, which goes by paths. Raises Away where it may have been elsewhere than in the locked one."""
+        """Does `work`, which goes by paths. Raises Away where these may have led out of the locked directory."""
         self.check()
         done = work()
         self.check()
@@ -103,6 +107,14 @@ class ReplayDirectory:
     def clock_offset_ns(self) -> int:
         """How far the file system's clock is ahead of ours, in ns."""
         return clock_offset_ns(self._lock)
+
+    def set_clock(self) -> None:
+        """From here on `now_ns` goes by the file system's clock as it is now."""
+        self._offset_ns = self.clock_offset_ns()
+
+    def now_ns(self) -> int:
+        """The file system's now."""
+        return time.time_ns() + self._offset_ns
 
 
 def clock_offset_ns(fd: int) -> int:

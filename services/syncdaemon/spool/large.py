@@ -1,4 +1,4 @@
-"""The digests of large files: taken one file after another, in a thread that nobody else waits for."""
+"""The digests of large files: one file after another, in a thread of their own, so that nothing else waits for them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from syncdaemon.base.model import Content
-from syncdaemon.spool.read import Hashing, Look
+from syncdaemon.spool.read import Hashing, Reading
 
 _MOST = 16  # files whose digest is remembered
 
@@ -19,7 +19,7 @@ class Hasher:
         self._thread = ThreadPoolExecutor(1, "large")
         self._known: dict[bytes, Content] = {}
 
-    async def read(self, path: bytes, begin: Callable[[], Hashing | Look]) -> Look:
+    async def read(self, path: bytes, begin: Callable[[], Hashing | Reading]) -> Reading:
         """How the file at `path` was found, which `begin` opens. It takes as long as the file is large, and can be
         cancelled. Raises what `begin` raises.
         """
@@ -31,14 +31,14 @@ class Hasher:
         try:
             if known is not None and known.stamp == hashing.stamp:
                 return known
-            while (look := await loop.run_in_executor(self._thread, hashing.step)) is None:
+            while (reading := await loop.run_in_executor(self._thread, hashing.step)) is None:
                 pass
-            return look
+            return reading
         finally:
             self._thread.submit(hashing.close)  # behind a step that is still under way
 
     def remember(self, contents: Iterable[Content]) -> None:
-        """These were put back: the links that large files go over are not always up for as long as they take."""
+        """These were put back: a link is not always up for as long as a large file takes."""
         self._known.update((content.path, content) for content in contents)
         while len(self._known) > _MOST:
             del self._known[next(iter(self._known))]

@@ -39,6 +39,15 @@ def move_beside(source: bytes, target: bytes) -> bytes:
         return place
 
 
+def move_back(source: bytes, path: bytes, root: bytes) -> bytes:
+    """Renames to `path` below `root`, or to a free name beside it; durable. The full path that it got."""
+    target = os.path.join(root, path)
+    make_dirs(os.path.dirname(target), root)
+    target = move_beside(source, target)
+    fsync_dir(os.path.dirname(target))
+    return target
+
+
 def free_name(path: bytes, also: bytes = b"") -> bytes:
     """A name at which there is nothing yet, nor at the one with `also` behind it: this one, or with a number."""
     folder, name = os.path.split(path)

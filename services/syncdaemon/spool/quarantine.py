@@ -45,21 +45,21 @@ class Entry(NamedTuple):
 class Quarantine:
     """Sets files aside, and knows how many there are."""
 
-    def __init__(self, home: ReplayDirectory) -> None:
-        self._home = home
+    def __init__(self, directory: ReplayDirectory) -> None:
+        self._directory = directory
         self._seen_ns: int | None = None
         self.count = 0
 
     def load(self) -> None:
         """Removes what a crash left, and counts."""
-        clean(self._home)
-        self.look()
+        clean(self._directory)
+        self.count_again()
 
-    def look(self) -> None:
-        """Counts anew if anything was added or taken away, by whomever."""
-        changed_ns = os.stat(self._home.quarantine).st_mtime_ns
+    def count_again(self) -> None:
+        """Counts again if something was added or taken away, by us or by anyone else."""
+        changed_ns = os.stat(self._directory.quarantine).st_mtime_ns
         if changed_ns != self._seen_ns:
-            self.count = len(names(self._home))
+            self.count = len(names(self._directory))
             self._seen_ns = changed_ns if time.time_ns() - changed_ns > _SAME_TICK_NS else None
 
     def set_aside(self, refusal: Refusal, first: str, last: str) -> None:
@@ -72,7 +72,7 @@ class Quarantine:
         name = os.path.basename(content.path)
         if len(name) > _LONGEST:
             name = name[: _LONGEST - 1] + b"~"  # cut off at a .tmp, it would be called like an unfinished sidecar
-        target = free_name(os.path.join(self._home.quarantine, name), SIDECAR)
+        target = free_name(os.path.join(self._directory.quarantine, name), SIDECAR)
         sidecar = {
             "reason": refusal.reason,
             "error": refusal.detail,
@@ -84,54 +84,54 @@ class Quarantine:
             "size": content.stamp.size,
         }
         write_durably(target + SIDECAR, json.dumps(sidecar, indent=2, sort_keys=True).encode() + b"\n")
-        source = os.path.join(self._home.replay_dir, content.path)
+        source = os.path.join(self._directory.replay_dir, content.path)
         known = content.stamp if content.stamp.ino else stamp_of(source)
         moved = False
         try:
-            moved = known is not None and move(source, target, known, self._home.path)
+            moved = known is not None and move(source, target, known, self._directory.path)
         finally:
             if not moved:
                 os.unlink(target + SIDECAR)
-            fsync_dir(self._home.quarantine)
+            fsync_dir(self._directory.quarantine)
         self.count += moved
 
 
-def clean(home: ReplayDirectory) -> None:
+def clean(directory: ReplayDirectory) -> None:
     """Removes what a crash left of setting a file aside: a reason whose file was not moved, or a part of one."""
-    there = set(os.listdir(home.quarantine))
+    there = set(os.listdir(directory.quarantine))
     for name in there:
         alone = name.endswith(SIDECAR) and name.removesuffix(SIDECAR) not in there and name + SIDECAR not in there
-        if name.endswith(SIDECAR + b".tmp") or (alone and not _read(os.path.join(home.quarantine, name))[1]):
-            os.unlink(os.path.join(home.quarantine, name))
+        if name.endswith(SIDECAR + b".tmp") or (alone and not _read(os.path.join(directory.quarantine, name))[1]):
+            os.unlink(os.path.join(directory.quarantine, name))
 
 
-def names(home: ReplayDirectory) -> list[bytes]:
+def names(directory: ReplayDirectory) -> list[bytes]:
     """The refused files, by name. Raises OSError."""
-    with os.scandir(home.quarantine) as found:
+    with os.scandir(directory.quarantine) as found:
         there = {entry.name for entry in found if entry.is_file(follow_symlinks=False)}
-    return sorted(name for name in there if not _is_sidecar(home, name, there))
+    return sorted(name for name in there if not _is_sidecar(directory, name, there))
 
 
-def _is_sidecar(home: ReplayDirectory, name: bytes, there: set[bytes]) -> bool:
+def _is_sidecar(directory: ReplayDirectory, name: bytes, there: set[bytes]) -> bool:
     if not name.endswith(SIDECAR):
         return name.endswith(SIDECAR + b".tmp")
     if name.removesuffix(SIDECAR) in there:
         return True
     # Alone: the reason of a file that is just being moved here, or a file whose own reason somebody removed.
-    return name + SIDECAR not in there and not _read(os.path.join(home.quarantine, name))[1]
+    return name + SIDECAR not in there and not _read(os.path.join(directory.quarantine, name))[1]
 
 
-def entries(home: ReplayDirectory) -> list[Entry]:
+def entries(directory: ReplayDirectory) -> list[Entry]:
     """The refused files with their reasons, by name; none where nothing was ever refused. Raises OSError."""
     try:
-        there = names(home)
+        there = names(directory)
     except FileNotFoundError:
         return []
-    return [found for name in there if (found := _entry(home, name)) is not None]
+    return [found for name in there if (found := _entry(directory, name)) is not None]
 
 
-def _entry(home: ReplayDirectory, name: bytes) -> Entry | None:
-    place = os.path.join(home.quarantine, name)
+def _entry(directory: ReplayDirectory, name: bytes) -> Entry | None:
+    place = os.path.join(directory.quarantine, name)
     try:
         size = os.lstat(place).st_size
     except FileNotFoundError:  # put back, or removed, since the folder was listed

@@ -10,13 +10,13 @@ from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes
 
-from syncdaemon.base import lease
+from syncdaemon.base import disk
 from syncdaemon.base.model import Content, Fit, Refusal, Stamp
 from syncdaemon.spool import settle
 from syncdaemon.spool.backlog import Candidate
 
 _PIECE = 1 << 20
-_SMALL = 64 << 10  # bytes that are read in no time
+_SMALL = 64 << 10  # bytes: a writer that is kept out while so little is read waits for an instant
 _STEP = 32  # pieces: a tenth of a second or so
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 _OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)  # says nothing about the file
@@ -56,7 +56,7 @@ class TooLarge(NamedTuple):
     mtime_ns: int
 
 
-Look = Content | Refusal | NotYet | Gone | TooLarge
+Reading = Content | Refusal | NotYet | Gone | TooLarge
 
 
 class _Opened(NamedTuple):
@@ -77,12 +77,12 @@ class Reader(NamedTuple):
     fit: Fit = Fit(0, 0, 0)
     pack: Callable[[bytes], bytes | None] | None = None
 
-    def look(self, candidates: Iterable[Candidate], now_ns: int) -> Iterator[Look]:
+    def read(self, candidates: Iterable[Candidate], now_ns: int) -> Iterator[Reading]:
         """Each candidate as it was found, a large one without having read it. `now_ns` is the file system's now."""
         for candidate in candidates:
-            yield self._look(candidate, now_ns)
+            yield self._read(candidate, now_ns)
 
-    def _look(self, candidate: Candidate, now_ns: int) -> Look:
+    def _read(self, candidate: Candidate, now_ns: int) -> Reading:
         opened = self._open(candidate, now_ns, at_once=True)
         if not isinstance(opened, _Opened):
             return opened
@@ -92,7 +92,7 @@ class Reader(NamedTuple):
                 return TooLarge(candidate.path, stamp.mtime_ns)
             data = _whole(fd, stamp.size)
             if not _is_still(fd, stamp):
-                return self.again(candidate, 0)
+                return self.not_yet(candidate, 0)
             packed = self.pack(data) if self.pack and data else None
             if len(packed or data) + len(name) > self.fit.link:
                 return TooLarge(candidate.path, stamp.mtime_ns)
@@ -103,60 +103,60 @@ class Reader(NamedTuple):
         finally:
             os.close(fd)
 
-    def begin(self, candidate: Candidate, now_ns: int) -> Hashing | Look:
+    def begin(self, candidate: Candidate, now_ns: int) -> Hashing | Reading:
         """Begins to read a large file; where it is not to be read now, how it was found."""
         opened = self._open(candidate, now_ns)
         return Hashing(self, candidate, opened) if isinstance(opened, _Opened) else opened
 
-    def _open(self, candidate: Candidate, now_ns: int, at_once: bool = False) -> _Opened | Look:
+    def _open(self, candidate: Candidate, now_ns: int, at_once: bool = False) -> _Opened | Reading:
         try:
-            fd = os.open(b"%b/%b" % (self.root, candidate.path), lease.READ)
+            fd = os.open(b"%b/%b" % (self.root, candidate.path), disk.READ)
         except OSError as error:
             return self.failed(candidate, error)
-        look: Look | None = None
+        reading: Reading | None = None
         try:
             found = os.fstat(fd)
-            if (look := self._incomplete(candidate, fd, found, now_ns, at_once)) is None:
+            if (reading := self._incomplete(candidate, fd, found, now_ns, at_once)) is None:
                 stamp = Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
                 return _Opened(fd, quote_from_bytes(candidate.path), stamp)
         except OSError as error:
-            look = self.failed(candidate, error)
+            reading = self.failed(candidate, error)
         os.close(fd)
-        return look
+        return reading
 
     def _incomplete(
         self, candidate: Candidate, fd: int, found: os.stat_result, now_ns: int, at_once: bool
-    ) -> Look | None:
+    ) -> Reading | None:
         """Why it is not to be read now; None where it is."""
         if not stat.S_ISREG(found.st_mode):
             return Gone(candidate.path)
         wait = settle.quiet_wait(found.st_ctime_ns, now_ns, self.quiet, candidate.seen_ctime_ns)
         if wait > 0:
             return NotYet(candidate._replace(seen_ctime_ns=found.st_ctime_ns), wait)
-        if lease.has_writer(fd, keep_out=at_once and found.st_size <= _SMALL):
-            return self.again(candidate, found.st_ctime_ns)
+        if disk.has_writer(fd, keep_out=at_once and found.st_size <= _SMALL):
+            return self.not_yet(candidate, found.st_ctime_ns)
         return None
 
-    def again(self, candidate: Candidate, ctime_ns: int) -> NotYet:
-        """It is not complete, and was seen with this ctime, 0 for none."""
+    def not_yet(self, candidate: Candidate, ctime_ns: int) -> NotYet:
+        """The file is not complete. `ctime_ns`: its ctime when we saw it, 0 where we did not."""
         tries = candidate.tries + 1
         again = candidate._replace(tries=tries, seen_ctime_ns=ctime_ns)
-        return NotYet(again, settle.recheck_wait(tries, self.quiet))
+        return NotYet(again, settle.next_wait(tries, self.quiet))
 
-    def failed(self, candidate: Candidate, error: OSError) -> Look:
+    def failed(self, candidate: Candidate, error: OSError) -> Reading:
         """It could not be read."""
         if error.errno in _NO_FILE:
             return Gone(candidate.path)
         if error.errno in _OURS + _ITS_SERVER_AWAY:
-            return self.again(candidate, 0)
+            return self.not_yet(candidate, 0)
         if candidate.failures + 1 < _TRIES_TO_READ:
-            return self.again(candidate._replace(failures=candidate.failures + 1), 0)
+            return self.not_yet(candidate._replace(failures=candidate.failures + 1), 0)
         unread = Content(candidate.path, quote_from_bytes(candidate.path), _UNKNOWN, None, "", candidate.failures + 1)
         return Refusal(unread, "unreadable", f"can't be read: {error.strerror}")
 
 
 class Hashing:
-    """A large file that is being read, a piece at a time: nobody has to wait until it is through. `close` it."""
+    """A large file that is being read, a piece at a time, and the caller can stop between two. `close` it."""
 
     def __init__(self, reader: Reader, candidate: Candidate, opened: _Opened) -> None:
         self._reader = reader
@@ -165,7 +165,7 @@ class Hashing:
         self._digest = sha256()
         self._left = self.stamp.size
 
-    def step(self) -> Look | None:
+    def step(self) -> Reading | None:
         """Reads on for a moment; how the file was found, where that was the end of it."""
         try:
             for _ in range(_STEP):
@@ -178,9 +178,9 @@ class Hashing:
             return self._reader.failed(self._candidate, error)
         return None
 
-    def _end(self) -> Look:
+    def _end(self) -> Reading:
         if not _is_still(self._fd, self.stamp):
-            return self._reader.again(self._candidate, 0)
+            return self._reader.not_yet(self._candidate, 0)
         return Content(self._candidate.path, self._name, self.stamp, None, self._digest.hexdigest(), 1)
 
     def close(self) -> None:

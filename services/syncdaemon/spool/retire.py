@@ -1,4 +1,4 @@
-"""Letting go of files that are recorded.
+"""Letting go of files: recorded ones go to the hold or to the archive, refused ones to the quarantine.
 
 Nothing is deleted on a guess. A file is first renamed out of the way and then looked at: if it is not the version
 that was recorded (its name was used again, or it was written to), it goes back to its place as a new file.
@@ -7,231 +7,127 @@ that was recorded (its name was used again, or it was written to), it goes back 
 from __future__ import annotations
 
 import os
-import threading
-import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import structlog
 
-from syncdaemon.base.disk import fsync_dir, make_dirs
-from syncdaemon.base.model import Held, Receipt
-from syncdaemon.spool.home import ReplayDirectory
-from syncdaemon.spool.moves import free_name, move, move_beside
+from syncdaemon.base.model import Held, Receipt, Refusal
+from syncdaemon.base.pause import OnceAMinute
+from syncdaemon.spool import settle
+from syncdaemon.spool.archive import Archive
+from syncdaemon.spool.backlog import Candidate
+from syncdaemon.spool.hold import Hold
+from syncdaemon.spool.home import Away
+from syncdaemon.spool.lookout import Lookout
+from syncdaemon.spool.quarantine import Quarantine
+from syncdaemon.spool.queue import Queue
+from syncdaemon.spool.retired import Retired
+from syncdaemon.spool.threads import Threads
 
-_BUCKET_SECONDS = 10.0
-_BUCKET_FILES = 4_096  # more make a folder that is slow to rename into, and to bring to disk
+_STUCK = 60.0  # seconds until a refused file that could not be set aside is tried again: each try is a row
 
 log = structlog.get_logger(__name__)
 
 
-class Retired(NamedTuple):
-    """`moved`: how many files were moved away. `kept`: receipts whose file could not be moved, with the cause."""
+class Places(NamedTuple):
+    """Where files go: delivered ones to the `archive` where there is one, else to the `hold`."""
 
-    moved: int
-    kept: list[tuple[Receipt, str]]
-
-
-class Archive:
-    """Moves delivered files to `archive/<day>/<path>`, where they stay."""
-
-    def __init__(self, home: ReplayDirectory) -> None:
-        self._home = home
-
-    def retire(self, receipts: Sequence[Receipt]) -> Retired:
-        """Moves the files of these receipts; durable when it returns, unless it says otherwise in the log."""
-        day = os.path.join(self._home.archive, time.strftime("%Y%m%d", time.gmtime()).encode())
-        return _move_all(self._home, receipts, lambda receipt: self._place(day, receipt.content.path))
-
-    def _place(self, day: bytes, path: bytes) -> bytes:
-        place = os.path.join(day, path)
-        try:
-            make_dirs(os.path.dirname(place), self._home.path)
-        except (FileExistsError, NotADirectoryError):  # the name of its folder was a file's earlier that day
-            place = os.path.join(day, path.replace(b"/", b"%2F")[-200:])
-        return free_name(place)
+    hold: Hold
+    archive: Archive | None
+    quarantine: Quarantine
 
 
-class Hold:
-    """Keeps delivered files in `held/` for some time, then deletes them.
+class Retirement:
+    """Moves files out of the way, and out of the queue.
 
-    They lie in buckets, a folder for each span of time, so that no list of them is needed in memory. A bucket's
-    age is counted by this process' own clock: one that was there at the start begins its time anew, and a wall
-    clock that is set cannot shorten the hold.
+    `stuck`: why delivered files stay where they are, empty where they don't.
     """
 
-    def __init__(self, home: ReplayDirectory, seconds: float) -> None:
-        self._home = home
-        self.seconds = seconds
-        self.count = 0
-        self._spare = os.path.join(home.path, b"spare")  # an empty folder: a bucket for when the disk is full
-        self._lock = threading.Lock()  # files come in one thread and are deleted in another
-        self._buckets: dict[bytes, float] = {}  # name: when it takes no more files
-        self._open: bytes | None = None
-        self._room = 0  # files that the open bucket still takes
-        self._moves = 0
+    def __init__(self, places: Places, queue: Queue, lookout: Lookout, threads: Threads) -> None:
+        self._hold, self._archive, self._quarantine = places
+        self._queue = queue
+        self._lookout = lookout
+        self._files, self._expiring = threads.files, threads.expiring
+        self._once_a_minute = OnceAMinute()
+        self.stuck = ""
 
-    def load(self, now: float) -> None:
-        """Takes over what an earlier process held."""
-        with suppress(OSError):  # it is there already, or there is no room even for that
-            os.mkdir(self._spare, 0o750)
-        for bucket in os.listdir(self._home.held):
-            self._buckets[bucket] = now
-            with os.scandir(os.path.join(self._home.held, bucket)) as entries:
-                self.count += sum(1 for _ in entries)
-
-    def retire(self, receipts: Sequence[Receipt], now: float) -> Retired:
-        """Moves the files of these receipts into the hold; durable when it returns, as in the archive."""
-        with self._lock:
-            try:
-                bucket = self._bucket(now) + b"/"
-            except OSError as error:
-                return Retired(0, [(receipt, error.strerror or str(error)) for receipt in receipts])
-            retired = _move_all(self._home, receipts, lambda receipt: bucket + self._name(receipt))
-            self.count += retired.moved
-            self._room -= retired.moved
-        return retired
-
-    def _bucket(self, now: float) -> bytes:
-        if self._open is None or self._room <= 0 or now >= self._buckets[self._open]:
-            if self._open is not None:
-                self._buckets[self._open] = min(now, self._buckets[self._open])
-                self._open = None
-            bucket = b"%d" % time.time_ns()
-            self._make(os.path.join(self._home.held, bucket))
-            self._open, self._room = bucket, _BUCKET_FILES
-            self._buckets[bucket] = now + min(_BUCKET_SECONDS, self.seconds)
-        return os.path.join(self._home.held, self._open)
-
-    def _make(self, bucket: bytes) -> None:
-        """On a full disk there is no room for another folder: the spare one is renamed, which takes none."""
+    async def retire(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+        """Lets go of recorded files. Returns those whose file could not be moved: they stay, and count again."""
         try:
-            make_dirs(bucket, self._home.path)
-        except OSError:
-            with suppress(FileNotFoundError):
-                os.rename(self._spare, bucket)
-                return
-            raise
+            retired = await self._files.in_directory(partial(self._move_away, receipts))
+        except Away as error:
+            retired = Retired(0, [(receipt, str(error)) for receipt in receipts])
+        if self._archive is None and not self._hold.seconds:
+            await self.expire()
+        kept = [receipt for receipt, _ in retired.kept]
+        paths = [receipt.content.path for receipt in receipts]
+        if kept:
+            staying = {receipt.content.path for receipt in kept}
+            paths = [path for path in paths if path not in staying]
+        self._lookout.landed(paths)
+        if retired.moved < len(paths):  # gone, or another version by now, of which there may have been no event
+            self._lookout.look_at(paths)
+        self._say(retired.kept)
+        for receipt in kept:
+            self._queue.wait_for(Candidate(receipt.content.path, 1), settle.LONGEST_WAIT)
+        return kept
 
-    def _name(self, receipt: Receipt) -> bytes:
-        """The version of the file, the sequence that it was stored at, its digest, and a number of its own.
+    def _move_away(self, receipts: Sequence[Receipt]) -> Retired:
+        if self._archive is not None:
+            return self._archive.retire(receipts)
+        return self._hold.retire(receipts, self._queue.clock())
 
-        Without that number a second hard link to the same file would be renamed onto the first, and rename(2)
-        does nothing then.
-        """
-        _, ino, size, mtime_ns, _ = receipt.content.stamp
-        self._moves += 1
-        return b"%d-%d-%d-%d-%b-%d" % (ino, mtime_ns, size, receipt.seq, receipt.content.sha256.encode(), self._moves)
+    def _say(self, kept: Sequence[tuple[Receipt, str]]) -> None:
+        if not kept:
+            self.stuck = ""
+            return
+        receipt, cause = kept[0]
+        self.stuck = f"SYNC_REPLAY_DIR: delivered files can't be moved out of the way: {cause}"
+        if self._once_a_minute.due(self._queue.clock()):
+            effect = "recorded, and still there"
+            log.error("not_moved", files=len(kept), one=receipt.content.name, error=cause, effect=effect)
 
-    def next_expiry(self) -> float | None:
-        """When the next bucket expires."""
-        closed = list(self._buckets.values())  # not under the lock: that is held as long as the disk takes
-        return min(closed) + self.seconds if closed else None
-
-    def buckets(self) -> list[bytes]:
-        """The buckets that there are, oldest first."""
-        return list(self._buckets)
-
-    def held(self, bucket: bytes) -> list[Held]:
-        """The files in one bucket."""
+    async def set_aside(self, refusal: Refusal, first: str, last: str) -> None:
+        """Moves a refused file to the quarantine with its reason; `first` and `last` attempt in RFC 3339."""
+        name, path = refusal.content.name, refusal.content.path
         try:
-            names = os.listdir(os.path.join(self._home.held, bucket))
-        except FileNotFoundError:
-            return []
-        parts = [(name, name.split(b"-")) for name in names]
-        return [
-            Held(bucket, name, int(seq), digest.decode(), int(mtime_ns))
-            for name, (_, mtime_ns, _, seq, digest, _) in parts
-        ]
-
-    def begin_anew(self, now: float) -> None:
-        """The server was seen to have all of it again, but may not have it on its disk: the time begins from here."""
-        with self._lock:
-            self._buckets = {name: max(closed, now) for name, closed in self._buckets.items()}
-
-    def send_again(self, held: Held, path: bytes) -> bytes | None:
-        """Puts a held file back into the replay directory, at `path` or a free name beside it; where it is now.
-
-        None where it is not there any more. Raises OSError.
-        """
-        source = os.path.join(self._home.held, held.bucket, held.name)
-        if not os.path.lexists(source):
-            return None
-        try:
-            target = self._put_back(source, path)
-        except (FileExistsError, NotADirectoryError):  # what was its folder is a file by now
-            target = self._put_back(source, os.path.basename(path))
-        with self._lock:
-            self.count -= 1
-        return os.path.relpath(target, self._home.replay_dir)
-
-    def _put_back(self, source: bytes, path: bytes) -> bytes:
-        target = os.path.join(self._home.replay_dir, path)
-        make_dirs(os.path.dirname(target), self._home.replay_dir)
-        target = move_beside(source, target)
-        fsync_dir(os.path.dirname(target))
-        return target
-
-    def expire(self, now: float) -> list[bytes]:
-        """Deletes what has been held for long enough; returns the paths of files that turned out to be changed.
-
-        Those were written to while they were held: what they hold now was never sent, so they are back in the
-        replay directory, under a new name. Raises OSError; what is left then is tried again the next time.
-        """
-        with self._lock:
-            due = [name for name, closed in self._buckets.items() if now >= closed + self.seconds]
-            if self._open in due:
-                self._open = None
-        back: list[bytes] = []
-        for name in due:
-            self._delete(os.path.join(self._home.held, name), back)
-            with self._lock:
-                del self._buckets[name]
-        return back
-
-    def _delete(self, bucket: bytes, back: list[bytes]) -> None:
-        """An operator who is short of space may have been quicker, with one file or with the whole bucket."""
-        with suppress(FileNotFoundError):
-            entries = os.listdir(bucket)
-            for name in entries:
-                self._let_go(os.path.join(bucket, name), name, back)
-                with self._lock:
-                    self.count -= 1
-            if os.path.isdir(self._spare):
-                os.rmdir(bucket)
-            else:
-                os.rename(bucket, self._spare)
-
-    def _let_go(self, path: bytes, name: bytes, back: list[bytes]) -> None:
-        with suppress(FileNotFoundError):
-            if name.startswith(_held_version(os.lstat(path))):
-                os.unlink(path)
-                return
-            place = move_beside(path, os.path.join(self._home.replay_dir, b"changed-while-held-" + name))
-            back.append(os.path.basename(place))
-
-
-def _held_version(found: os.stat_result) -> bytes:
-    return b"%d-%d-%d-" % (found.st_ino, found.st_mtime_ns, found.st_size)
-
-
-def _move_all(home: ReplayDirectory, receipts: Iterable[Receipt], target_of: Callable[[Receipt], bytes]) -> Retired:
-    moved = 0
-    kept: list[tuple[Receipt, str]] = []
-    folders: set[bytes] = set()
-    for receipt in receipts:
-        source = home.replay_dir + b"/" + receipt.content.path
-        try:
-            target = target_of(receipt)
-            if move(source, target, receipt.content.stamp, home.path):
-                moved += 1
-                folders.add(target[: target.rindex(b"/")])
+            await self._files.in_directory(partial(self._quarantine.set_aside, refusal, first, last))
         except OSError as error:
-            kept.append((receipt, error.strerror or str(error)))
-    for folder in folders:
+            log.error("not_set_aside", path=name, reason=refusal.reason, error=str(error))
+            self._queue.wait_for(Candidate(path, 1), _STUCK)
+        else:
+            log.error("quarantined", path=name, reason=refusal.reason, error=str(refusal.detail))
+            self._lookout.landed([path])
+
+    async def held(self) -> AsyncIterator[list[Held]]:
+        """The files in the hold, a bucket at a time. Raises OSError."""
+        for bucket in self._hold.buckets():
+            yield await self._expiring.in_directory(partial(self._hold.held, bucket))
+
+    def hold_anew(self) -> None:
+        """What is held now stays for its whole time from here on."""
+        self._hold.begin_anew(self._queue.clock())
+
+    async def send_again(self, held: Held, path: bytes) -> None:
+        """A file that is held waits again, at `path` or beside it. Raises OSError."""
+        place = await self._expiring.in_directory(partial(self._hold.send_again, held, path))
+        if place is not None:
+            self._lookout.look_at([place])
+
+    async def expire(self) -> None:
+        """Deletes what has been held for long enough."""
         try:
-            fsync_dir(folder)
-        except OSError as error:  # a file that comes back after a power cut is known by its row
-            log.error("not_synced", folder=os.fsdecode(folder), error=error.strerror or str(error))
-    return Retired(moved, kept)
+            back = await self._expiring.in_directory(self._expire)
+        except Away:
+            return  # the scan says so
+        except OSError as error:
+            log.error("hold_not_emptied", error=str(error), effect="delivered files are kept for longer")
+            return
+        for path in back:
+            log.warning("changed_while_held", path=os.fsdecode(path), effect="delivered as a new file")
+        self._lookout.look_at(back)
+
+    def _expire(self) -> list[bytes]:
+        return self._hold.expire(self._queue.clock())

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 IGNORED_ENDINGS = (b".tmp", b".part", b".partial")
-LONGEST_RECHECK = 2.0  # seconds between two looks at a file that somebody keeps open
+LONGEST_WAIT = 2.0  # seconds between two tries to read a file that somebody keeps open
 
 
 def ignored(name: bytes) -> bool:
@@ -41,6 +41,6 @@ def quiet_wait(ctime_ns: int, now_ns: int, quiet: float, seen_ctime_ns: int = 0)
     return max(0.0, quiet - age)
 
 
-def recheck_wait(tries: int, quiet: float) -> float:
-    """Seconds until the next look at a file that was not complete at the `tries`-th look (from 1)."""
-    return max(quiet, min(LONGEST_RECHECK, max(quiet, 0.05) * 2.0 ** min(tries - 1, 16)))
+def next_wait(tries: int, quiet: float) -> float:
+    """Seconds until a file that was not complete at the `tries`-th try (from 1) is read again."""
+    return max(quiet, min(LONGEST_WAIT, max(quiet, 0.05) * 2.0 ** min(tries - 1, 16)))

@@ -1,4 +1,4 @@
-"""What `doctor` found out, as bare facts. None where something was not tried, or can't be told."""
+"""What `doctor` found out, as bare facts. None where something was not tried, or can't be known."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class BucketFacts:
 
 @dataclass(frozen=True)
 class SyncFacts:
-    """What the monitoring URL tells: whether the server syncs before it acknowledges, else how often, in seconds."""
+    """What the monitoring URL says: whether the server syncs before it acknowledges, else how often, in seconds."""
 
     problem: str = ""
     always: bool = False

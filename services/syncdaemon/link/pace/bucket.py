@@ -1,18 +1,18 @@
-"""So many bytes a second and no more. Pure; the time is an argument."""
+"""A limit in bytes a second. Pure; the time is an argument."""
 
 from __future__ import annotations
 
 from math import inf
 
-DEPTH_SECONDS = 0.2  # of what was not sent in time and may be made up for
+DEPTH_SECONDS = 0.2  # of the rate: what was not sent in time may be sent later, up to so much
 
 _NO_TIME = 1e-6  # seconds: less is the rounding of a clock that has run for long
 
 
 class TokenBucket:
-    """A token bucket that may be overdrawn by one message, which the next ones have to wait for.
+    """A token bucket. One message may overdraw it; the messages after that one wait until this is made up for.
 
-    Over any time it lets through `rate` bytes a second, and at most its depth and one message beyond that.
+    Over any span of time it lets through `rate` bytes a second, and at most its depth and one message on top.
     """
 
     def __init__(self) -> None:

@@ -17,9 +17,9 @@ class Highest:
         return self._kept[0][1] if self._kept else None
 
     def add(self, now: float, value: float, memory: float, only_more: bool = False) -> None:
-        """A value measured now, after which all that is older than `memory` counts no more.
+        """A value that was measured now. What is older than `memory` seconds counts no more.
 
-        `only_more`: it says that there is at least so much; it counts where nothing higher is known.
+        `only_more`: the value is only a lower bound, so it counts where nothing higher is known.
         """
         self.forget(now - memory)
         if only_more and self._kept and value < self._kept[0][1]:

@@ -1,7 +1,7 @@
 """How much is read at once on a link of this speed, which file is cut into chunks, and how large they are. Pure.
 
-Sizes are powers of two, few of them, and what is chosen is kept while it fits: an upload that was cut off goes on only
-with the chunks that it began with. One that is begun already goes on with its own size, whatever the link is by now.
+Sizes are powers of two, so there are few of them, and a size is kept while it fits. The reason: an upload that was cut
+off can only resume with the chunk size that it began with. It does so, whatever the link is like by then.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Step(NamedTuple):
     def largest(self) -> int | None:
         """The size of the largest file that is still a single message; None: as large as the server takes.
 
-        A message can't be gone on with after a cut, and nothing overtakes it, no probe either.
+        A message can't be resumed after a cut, and nothing overtakes it, not even a probe.
         """
         return None if self.size == _LARGEST else 2 * self.size
 

@@ -65,6 +65,9 @@ class Window:
 
     A single message always fits into an empty window. Answers count in the order of sending, as a stream gives them;
     that those of two streams come in about that order is enough.
+
+    The class has more than 150 lines because what is in flight, what was measured with it and what is allowed next are
+    one state: every answer changes all three.
     """
 
     def __init__(self, max_messages: int = MAX_MESSAGES, max_bytes: int = MAX_BYTES) -> None:
@@ -83,7 +86,7 @@ class Window:
         self._proved = 0  # bytes delivered since nothing was known
         self._before_at = self._delivered_at = -inf
         self._burst, self._burst_at = 0, 0.0
-        self._full = False  # somebody waits for room
+        self._full = False  # a sender waits for room
         self._idle_to = 0
         self._gap_at = -inf  # when something was last seen to wait behind a gap
         self._dry = False  # the queue is let run dry once, to see the round trip without it

@@ -1,8 +1,8 @@
-"""Files too large for a message, as objects of the bucket `edge_replay`.
+"""Files too large for a message, as objects of a bucket.
 
-One file at a time, beside the batches: its chunks, in order, and at last its meta, in the wire format of the Object
-Store (ADR-20), so that any NATS client reads it back. Whatever cuts it short, the next attempt goes on behind the
-last chunk that is stored. The message that names the object is the publisher's to send, when the object is whole.
+One file at a time, beside the batches: its chunks, in order, and then its meta, in the wire format of the Object
+Store (ADR-20), so that any NATS client can read it. Whatever interrupts it, the next attempt resumes after the last
+stored chunk. The publisher sends the message that names the object, when the object is whole.
 """
 
 from __future__ import annotations
@@ -19,34 +19,39 @@ import structlog
 
 from syncdaemon.base.errors import LanePaused, LinkDown
 from syncdaemon.base.model import Content, Refusal
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.link import Session
 from syncdaemon.publish.objects import resume
-from syncdaemon.publish.objects.bucket import Bucket, Halt, keeps_all
+from syncdaemon.publish.objects.bucket import Bucket
+from syncdaemon.publish.objects.file import UploadFile
+from syncdaemon.publish.objects.halt import Halt
 from syncdaemon.publish.objects.janitor import tidy
+from syncdaemon.publish.objects.opening import open_bucket
 from syncdaemon.publish.objects.source import Changed, Source
 from syncdaemon.publish.objects.upload import Upload, UploadState
 from syncdaemon.stream import object_format
-from syncdaemon.stream.object_format import Meta
+from syncdaemon.stream.api import Api
+from syncdaemon.stream.object_format import BucketNames, Meta
 
 _WORTH_LOOKING = 1 << 16  # bytes of a file that may have been begun with another chunk size
 _TIDY_SECONDS = 86_400.0
-_SAY_AGAIN = 60.0  # seconds between two warnings about the same pause
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class ObjectsSettings:
-    """`root`: the replay directory. `create`: a missing bucket may be made, with so many `replicas`."""
+    """`root`: the replay directory. `create`: a missing `bucket` may be made, with so many `replicas`."""
 
     root: bytes
     site: str
     create: bool
     replicas: int
+    bucket: BucketNames
 
 
 class UploadWatcher(Protocol):
-    """Is told what happens, for metrics."""
+    """Counts what happens, for the metrics."""
 
     def answered(self, latencies: Sequence[float], size: int) -> None:
         """`size` bytes of payload are stored."""
@@ -75,13 +80,14 @@ class Objects:
         self._under_way: tuple[Content, Upload] | None = None
         self._tidied_at: float | None = None
         self._resume_at = 0.0
-        self._said: tuple[str, float] = ("", 0.0)
+        self._said = OnceAMinute()
+        self._said_reason = ""
         self.chunk = resume.SIZES[0]
         self.paused = ""
 
     @property
     def progress(self) -> Progress | None:
-        """What is under way now."""
+        """The upload that is under way now."""
         if self._under_way is None:
             return None
         content, upload = self._under_way
@@ -93,7 +99,7 @@ class Objects:
             await asyncio.wait((session.lost,), timeout=wait)
 
     async def store(self, content: Content, session: Session) -> bool | Refusal:
-        """Makes an object of a file. True: it is whole. False: not yet, or the file is not what it was; it stays."""
+        """Makes an object of a file. True: the object is whole. False: not yet, or the file changed; the file stays."""
         try:
             stored = await self._store(content, session)
         except Halt as halt:
@@ -110,15 +116,16 @@ class Objects:
         return False
 
     async def lost(self, session: Session, names: Collection[str]) -> set[str]:
-        """Which of these objects, named as `Edge-Object` does, the bucket no longer has, or not whole.
+        """Which of these objects, named as in `Edge-Object`, the bucket has no longer, or has only a part of.
 
-        Nothing, where objects leave it by its own rules. Raises LinkDown, PermissionError, LanePaused.
+        None of them, where objects leave the bucket by its own rules. Raises LinkDown, PermissionError, LanePaused.
         """
         try:
-            keeps = await keeps_all(session)
+            bucket = Bucket(Api(session), self._settings.bucket)
+            keeps = await bucket.keeps_all()
             if keeps is None:
                 return set(names)
-            found = [await Bucket(session, -1).lost(name.partition("/")[2]) for name in names] if keeps else []
+            found = [await bucket.lost(name.partition("/")[2]) for name in names] if keeps else []
         except Halt as halt:
             raise (PermissionError if halt.reason == "bucket_denied" else LanePaused)(str(halt)) from None
         return {name for name, is_lost in zip(names, found, strict=False) if is_lost}
@@ -136,27 +143,28 @@ class Objects:
         kept = self._keep(meta.nuid, size, content)
         source = await self._in_thread(Source, path, content.stamp, kept.marks)
         try:
-            upload = Upload(bucket, source, meta, size, kept, self._in_thread, self._stored)
+            upload = Upload(bucket, UploadFile(source, size, self._in_thread), meta, kept, self._stored)
             self._under_way = content, upload
             await upload.run()
         finally:
             self._under_way = None
-            self._thread.submit(source.close)  # behind a call that is still under way
+            self._thread.submit(source.close)  # after a call that is still under way
         return True
 
     async def _open(self, session: Session) -> Bucket:
         if self._bucket is None or self._bucket.session is not session:
-            self._bucket = await Bucket.open(session, self._settings.create, self._settings.replicas)
+            wanted = self._settings
+            self._bucket = await open_bucket(Api(session), wanted.bucket, wanted.create, wanted.replicas)
         if self._tidied_at is None or time.monotonic() - self._tidied_at >= _TIDY_SECONDS:
             self._tidied_at = time.monotonic()
             await tidy(self._bucket)
         return self._bucket
 
     async def _begun(self, bucket: Bucket, content: Content, wanted: int) -> int:
-        """The chunk size that most of the file is stored with already, by an earlier attempt; else the wanted one.
+        """The chunk size with which an earlier attempt stored most of the file; else the wanted size.
 
-        Only chunks of the size that it was begun with are of use, however fast the link is by now. The process
-        remembers that size; the next one asks for it, which takes a few kilobytes.
+        The upload can only resume with the chunk size that it began with, however fast the link is by now. This
+        process remembers the size; another process asks the server, which takes a few kilobytes.
         """
         kept, site = self._kept, self._settings.site
         known = kept is not None and kept.nuid == object_format.nuid_of(content.sha256, kept.size, site)
@@ -170,7 +178,7 @@ class Objects:
         return max(zip(sizes, counts, strict=True), key=lambda begun: begun[0] * begun[1])[0]
 
     def _keep(self, nuid: str, size: int, content: Content) -> UploadState:
-        """What is remembered of this upload, as far as it is of this version of the file."""
+        """What we remember of this upload, as far as it belongs to this version of the file."""
         if self._kept is None or self._kept.nuid != nuid:
             self._kept = UploadState(nuid, size, content.stamp)
         elif self._kept.stamp != content.stamp:
@@ -179,7 +187,7 @@ class Objects:
         return self._kept
 
     def _in_thread(self, call: Any, *arguments: Any) -> asyncio.Future[Any]:
-        """It begins at once, whether or not anybody waits for it."""
+        """Begins at once, whether or not the result is awaited."""
         return asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
 
     def _stored(self, size: int) -> None:
@@ -187,14 +195,15 @@ class Objects:
 
     def _pause(self, halt: Halt) -> None:
         now = time.monotonic()
-        self._bucket = None  # it is looked at anew
+        self._bucket = None  # the next attempt opens it anew
         self._resume_at = now + halt.wait
         self.paused = f"{halt.reason}: {halt}"
         self._watcher.failed(halt.reason, 1)
-        said, at = self._said
-        if said != halt.reason or now - at >= _SAY_AGAIN:
+        if halt.reason != self._said_reason:
+            self._said_reason = halt.reason
+            self._said.over()
+        if self._said.due(now):
             log.warning("objects_paused", reason=halt.reason, detail=str(halt), effect="large files are kept")
-            self._said = (halt.reason, now)
 
     def close(self) -> None:
         """Waits for the thread."""

@@ -6,30 +6,36 @@ import asyncio
 from collections.abc import Callable
 
 from syncdaemon.base.errors import LinkDown
-from syncdaemon.link import FRAME_BYTES, Buffer, Session, frame
+from syncdaemon.link import Session
+from syncdaemon.link.frame import FRAME_BYTES, Buffer, frame
 from syncdaemon.stream import verdict
-from syncdaemon.stream.object_format import Chunk, chunk_subject
+from syncdaemon.stream.object_format import BucketNames, Chunk
 
 MAX_BYTES = 16 << 20
-"""Of chunks in flight: what is sent twice after a cut, at most; on a long and fast link what twice fills it."""
+"""Of chunks in flight. So much is sent twice after a cut, at most; on a long and fast link, twice what fills it."""
 
 
 class ChunkFlight:
-    """Sends chunks from `number` on, behind the one at sequence `after`, and hears what became of them.
+    """Sends chunks from `number` on, after the one at sequence `after`, and collects their answers.
 
-    `next`: every chunk before it is stored, the last one at `seq`. `trouble`: the first answer that was none of a
-    chunk just stored; nothing more is to be sent then. `cut`: why the connection is gone, and what became of some
-    chunks is not known.
+    `next`: every chunk before it is stored, the last one at `seq`. `trouble`: the first answer that does not say that
+    the chunk was just stored; then nothing more may be sent. `cut`: why the connection is gone; what became of the
+    chunks in flight is not known then.
     """
 
-    def __init__(self, session: Session, number: int, after: int, stored: Callable[[int], None]) -> None:
+    def __init__(
+        self, session: Session, names: BucketNames, number: int, after: int, stored: Callable[[int], None]
+    ) -> None:
         self.next = number
         self.seq = after
         self.trouble: verdict.Verdict | None = None
         self.cut = ""
         self._session = session
+        self._names = names
         self._stored = stored
-        self._beyond: dict[int, int] = {}  # chunks stored behind one that is not, or not yet told of: their sequences
+        self._beyond: dict[
+            int, int
+        ] = {}  # sequences of chunks that are stored after one without an answer yet, or not stored
         self._refused: list[int] = []
         self._repeated: list[int] = []
         self._pending: dict[int, int] = {}  # chunks in flight, by number: their bytes
@@ -39,7 +45,7 @@ class ChunkFlight:
         self._stir = asyncio.Event()
 
     async def room(self, size: int) -> bool:
-        """Waits until a chunk of this size may go, at once; False: none may any more. What waits for it goes first."""
+        """Waits until a chunk of this size may go at once. Sends what was added before. False: none may go any more."""
         if size <= self._granted and self._bytes + size <= self._most:
             return not self.over
         await self.flush()
@@ -54,25 +60,26 @@ class ChunkFlight:
 
     @property
     def _most(self) -> float:
-        return max(MAX_BYTES, 2 * self._session.window.on_the_way)
+        window = self._session.window
+        return max(MAX_BYTES, 2 * window.on_the_way)
 
     def add(self, chunk: Chunk, digest: str, data: memoryview) -> None:
-        """The next chunk, there being room for it, goes with the next `flush`: nothing may be awaited before that.
+        """Takes the next chunk, for which there is `room`. It goes with the next `flush`; await nothing in between.
 
-        Where none is under way it carries the sequence that the one before it has: should anything else have come
-        between, it is refused. While some are, nobody knows that sequence yet; then the order of the connection
-        holds them together, and the ids where an older connection brings something late.
+        Where no chunk is under way, this one carries the sequence of the chunk before it: the server refuses it if
+        anything else came between. While some are under way, that sequence is not known yet. Then the connection keeps
+        the chunks in order, and their ids refuse what an older connection may still bring late.
         """
-        headers = chunk.headers(digest, None if self._pending else self.seq)
+        headers = chunk.headers(self._names, digest, None if self._pending else self.seq)
         self._pending[chunk.number] = len(data)
         self._bytes += len(data)
-        subject = chunk_subject(chunk.nuid).encode()
+        subject = self._names.chunk_subject(chunk.nuid).encode()
         size = len(subject) + len(headers) + len(data) + FRAME_BYTES
         self._granted -= size
         self._frames += frame(subject, self._session.expect(self, chunk.number, size), headers, data)
 
     async def flush(self) -> None:
-        """Sends what was added: several chunks at once cost both ends less than one by one."""
+        """Sends what was added. Several chunks at once cost both ends less than one by one."""
         frames, self._frames, self._granted = self._frames, [], 0
         if not frames:
             return
@@ -82,23 +89,24 @@ class ChunkFlight:
             self.lost(str(error))
 
     async def landed(self) -> None:
-        """Sends what was added, and waits until all is answered, or lost."""
+        """Sends what was added, and waits until all is answered or lost."""
         await self.flush()
         while self._pending:
             await self._something()
 
     @property
     def strays(self) -> list[int]:
-        """The sequences of chunks that are stored behind one that is not: in the way of an upload without a gap.
+        """The sequences of chunks that are stored after one that is not. They have to go, so that no gap stays.
 
-        Whether one that the server says it had before is there is only clear when all are answered.
+        Complete only when all chunks are answered: not before that do we see whether a chunk is there of which the
+        server says that it had it before.
         """
         missing = self._refused if self.cut else self._refused + self._repeated
         return [seq for number, seq in self._beyond.items() if missing and number > min(missing)]
 
     @property
     def repeated(self) -> bool:
-        """Whether the first answer of trouble was that the server had the chunk before."""
+        """Whether the trouble is that the server had the chunk before."""
         return isinstance(self.trouble, verdict.Stored)
 
     @property

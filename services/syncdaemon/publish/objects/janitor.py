@@ -1,4 +1,4 @@
-"""Takes out what uploads left behind that nobody will go on with: the file is gone, or its site is."""
+"""Takes out the chunks of uploads that will never be resumed, because the file or its site is gone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import random
 
 import structlog
 
-from syncdaemon.publish.objects.bucket import Bucket, Halt, Last
+from syncdaemon.publish.objects.bucket import Bucket, Last
+from syncdaemon.publish.objects.halt import Halt
 from syncdaemon.publish.objects.resume import ABANDONED_SECONDS
 
 _MOST = 4  # looked at in one round: each costs as much as a chunk
@@ -17,8 +18,8 @@ log = structlog.get_logger(__name__)
 async def tidy(bucket: Bucket) -> None:
     """One round. Removes the chunks of uploads that no meta names and that have stood still for 28 days.
 
-    Such an upload is no longer gone on with, not even by its own site (`chunks.decide`): so nobody is in the middle of
-    making an object of what is removed here. What cannot be looked at now is left to the next round. Raises LinkDown.
+    Not even its own site resumes such an upload (`resume.decide`), so no object is being made of what is removed here.
+    What cannot be looked at now is left to the next round. Raises LinkDown.
     """
     try:
         uploads = sorted(await bucket.uploads())
@@ -31,7 +32,7 @@ async def tidy(bucket: Bucket) -> None:
 
 
 async def _abandoned(bucket: Bucket, nuid: str) -> Last | None:
-    """The last chunk of an upload that nobody will go on with; None where somebody may, or it is none of ours."""
+    """The last chunk of an upload that is never resumed; None where it may be, or where it is not a daemon's."""
     last = await bucket.last(nuid)
     if last is None or not last.is_of(nuid) or await bucket.age(last) < ABANDONED_SECONDS:
         return None

@@ -1,4 +1,4 @@
-"""How a file is cut for an object, and where an upload that was begun goes on. Pure."""
+"""How a file is cut for an object, and where an upload resumes. Pure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import NamedTuple
 from syncdaemon.stream.object_format import STEM, Chunk, stem_of
 
 SIZES = tuple(1 << power for power in range(17, 9, -1))
-"""The sizes that files are cut into, 128 KiB (ADR-20's default) to 1 KiB. Few, so that an upload that was begun
-with another one is found."""
+"""The sizes that files are cut into, 128 KiB (ADR-20's default) to 1 KiB. They are few, so that we find an upload that
+began with another size."""
 
 HEADERS = 400
 """Bytes: more than the header block of any chunk."""
 
 RESUME_SECONDS = 14 * 86_400.0
 ABANDONED_SECONDS = 2 * RESUME_SECONDS
-"""An upload whose last chunk is older, by the server's clock, is not gone on with after the first time, and removed
-by anybody after the second. What lies between is longer than any request is under way: nobody removes what
-somebody goes on with."""
+"""An upload whose last chunk is older than the first, by the server's clock, is not resumed. When it is older than the
+second, any daemon removes it. The time between the two is longer than any request is under way, so no daemon removes
+what another one resumes."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -39,7 +39,7 @@ class Found(NamedTuple):
 
 
 class GoOn(NamedTuple):
-    """The upload goes on with chunk `number`, after the one at `seq`, if the bytes before it are those of `so_far`."""
+    """The upload resumes with chunk `number`, after the one at `seq`. `so_far`: half the digest up to there."""
 
     number: int
     seq: int
@@ -48,7 +48,7 @@ class GoOn(NamedTuple):
 
 
 def decide(found: Found, nuid: str, total: int) -> GoOn | str:
-    """Where an upload of `total` chunks goes on, or why what is there can't be trusted.
+    """Where an upload of `total` chunks resumes, or why what is there can't be trusted.
 
     Chunks are sent in order over one connection, so the last one vouches for those before it, as long as none is
     missing: its number for their number, its digest for their bytes.
@@ -68,9 +68,9 @@ def decide(found: Found, nuid: str, total: int) -> GoOn | str:
 
 
 def unaccounted(nuids: Iterable[str], names: Iterable[str]) -> set[str]:
-    """Which of these uploads the objects of these names do not account for, as far as names tell.
+    """Which of these uploads do not belong to an object of these names, as far as we can see from the names.
 
-    A single upload of an object's content is taken for the object's own; of several only its meta knows which one is.
+    A single upload of an object's content is taken for the object's own. Of several, only the meta says which one is.
     """
     uploads: dict[str, list[str]] = {}
     for nuid in nuids:

@@ -1,4 +1,4 @@
-"""The file of an upload: read in chunks, hashed on the way, from any place on. Every call here blocks."""
+"""A file that is read in chunks from any offset on, and hashed meanwhile. Every call here blocks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import stat
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from syncdaemon.base import lease
+from syncdaemon.base import disk
 from syncdaemon.base.model import Stamp
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ Piece = tuple[memoryview, str]
 
 
 class Changed(Exception):
-    """The file is not any more what it was when its digest was taken."""
+    """The file is no longer what it was when its digest was taken."""
 
 
 class Source:
-    """A file in the version of `stamp`, open. `marks` is where the digest need not be taken from the beginning.
+    """A file in the version of `stamp`, open. `marks`: offsets from which on the digest can be continued.
 
-    Raises Changed where it is another version by now or somebody writes to it, OSError where it can't be read.
+    Raises Changed where it is another version by now or is open for writing, OSError where it can't be read.
     """
 
     def __init__(self, path: bytes, stamp: Stamp, marks: Marks) -> None:
@@ -38,28 +38,28 @@ class Source:
         self._marks = marks
         self._offset = 0
         self._digest = sha256()
-        self._fd = os.open(path, lease.READ)
+        self._fd = os.open(path, disk.READ)
         try:
             self.check()
-            if lease.has_writer(self._fd):
+            if disk.has_writer(self._fd):
                 raise Changed("it is being written to")
         except BaseException:
             os.close(self._fd)
             raise
 
     def check(self) -> None:
-        """Raises Changed where the file is not that version any more."""
+        """Raises Changed where the file is no longer that version."""
         found = os.fstat(self._fd)
         now = Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         if not stat.S_ISREG(found.st_mode) or now != self._stamp:
             raise Changed("it was written to, or replaced")
 
     def close(self) -> None:
-        """Gives the file back."""
+        """Closes the file."""
         os.close(self._fd)
 
     def go_to(self, offset: int, most: int) -> bool:
-        """Takes the digest of what lies before `offset`, reading at most `most` bytes; whether it is there."""
+        """Takes the digest of what lies before `offset`, reading at most `most` bytes. Whether `offset` is reached."""
         if offset < self._offset or max(self._known(offset)) > self._offset:
             self._offset = max(self._known(offset))
             self._digest = self._marks[self._offset].copy() if self._offset else sha256()
@@ -88,7 +88,7 @@ class Source:
         return self._digest.hexdigest()[:SO_FAR]
 
     def is_whole(self, digest: str) -> bool:
-        """Whether all of it was read, and is what has this digest."""
+        """Whether all of it was read, and has this digest."""
         return self._offset == self._stamp.size and self._digest.hexdigest() == digest
 
     def _read(self, size: int) -> bytes:

@@ -2,66 +2,54 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
 
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.base.model import Stamp
-from syncdaemon.publish.objects.bucket import Bucket, Halt, halt
+from syncdaemon.publish.objects.bucket import Bucket
+from syncdaemon.publish.objects.file import UploadFile
 from syncdaemon.publish.objects.flight import ChunkFlight
+from syncdaemon.publish.objects.halt import Halt, halt
 from syncdaemon.publish.objects.resume import GoOn, decide
-from syncdaemon.publish.objects.source import Changed, Marks, Piece, Source
+from syncdaemon.publish.objects.source import Changed, Marks
 from syncdaemon.stream import verdict
 from syncdaemon.stream.object_format import Chunk, Meta
 
 _ATTEMPTS = 4  # looks at what the bucket holds, until a pause is due
-_READ_BYTES = 1 << 20  # read at once
-_READS_AHEAD = 2  # so many reads are done or under way while what was read before is sent
-_READ_CHUNKS = 32
-_PASS_BYTES = 64 << 20  # read at once where nothing is sent
 
 log = structlog.get_logger(__name__)
-
-InThread = Callable[..., asyncio.Future[Any]]
 
 
 @dataclass
 class UploadState:
-    """What the process remembers of an upload between two attempts: all of it can be lost. `size`: of a chunk."""
+    """What the process remembers of an upload between two attempts. All of it can be lost. `size`: of a chunk."""
 
     nuid: str
     size: int
     stamp: Stamp
     marks: Marks = field(default_factory=dict)
     generation: int = 0
-    strays: list[int] = field(default_factory=list)  # sequences of chunks behind a gap, to be taken out
+    strays: list[int] = field(default_factory=list)  # sequences of chunks after a gap, to be taken out
 
 
 class Upload:
-    """A file on its way. `size`: of a chunk; `stored` is told of bytes as the bucket has them, from `at` on."""
+    """A file on its way. `at`: how many of its bytes the bucket has.
+
+    `stored` is called for each chunk that the bucket takes, with its bytes.
+    """
 
     def __init__(
-        self,
-        bucket: Bucket,
-        source: Source,
-        meta: Meta,
-        size: int,
-        kept: UploadState,
-        in_thread: InThread,
-        stored: Callable[[int], None],
+        self, bucket: Bucket, file: UploadFile, meta: Meta, kept: UploadState, stored: Callable[[int], None]
     ) -> None:
         self._bucket = bucket
-        self._source = source
+        self._file = file
         self._meta = meta
-        self._size = size
+        self._size = kept.size
         self._kept = kept
-        self._in_thread = in_thread
         self._stored = stored
         self.at = 0
 
@@ -69,7 +57,7 @@ class Upload:
         """Returns when the object is whole.
 
         Raises Changed where the file is not what it was, OSError where it can't be read, LinkDown, and Halt where the
-        bucket takes no more for now. Whatever it raises, the next attempt goes on from what is stored.
+        bucket takes no more for now. Whatever this raises, the next attempt resumes after what is stored.
         """
         for _ in range(_ATTEMPTS):
             there = await self._bucket.meta(self._meta.name)
@@ -87,7 +75,7 @@ class Upload:
         raise Halt("upload_unsettled", f"what the bucket holds of {self._meta.name} changes by itself", 1.0)
 
     async def _is_whole(self, there: Meta) -> bool:
-        """Whether the object is there, by whomsoever. Then what we have of it ourselves is of no use."""
+        """Whether the object is there, whoever stored it. Then our own chunks of it are of no use."""
         if not there.is_of(self._meta) or await self._bucket.count(there.nuid) != there.chunks:
             return False
         if there.nuid != self._meta.nuid:
@@ -96,43 +84,47 @@ class Upload:
         return True
 
     async def _plan(self) -> GoOn | None:
-        """Where to go on; None where all has to begin again, and what was there is taken out."""
+        """Where to resume; None where the upload has to begin again. Then the chunks that were there are gone."""
         plan = decide(await self._bucket.found(self._meta.nuid), self._meta.nuid, self._meta.chunks)
         if isinstance(plan, GoOn):
             offset = min(plan.number * self._size, self._meta.size)
-            while not await self._in_thread(self._source.go_to, offset, _PASS_BYTES):
-                if self._bucket.session.lost.done():
-                    raise LinkDown(self._bucket.session.lost.result())
-            if not plan.number or self._source.so_far == plan.so_far:
+            session = self._bucket.session
+            lost = session.lost
+            while not await self._file.go_to(offset):
+                if lost.done():
+                    raise LinkDown(lost.result())
+            if not plan.number or self._file.so_far == plan.so_far:
                 return plan
             plan = "the chunks that are there are of other bytes"
         await self._discard(plan)
         return None
 
     async def _discard(self, why: str) -> None:
-        """Takes out every chunk of this upload: it belongs to this site alone."""
+        """Takes out every chunk of this upload. They belong to this site alone."""
         log.warning("upload_begun_again", object=self._meta.name, reason=why)
         await self._bucket.purge(self._meta.nuid)
-        self._kept.strays.clear()
+        strays = self._kept.strays
+        strays.clear()
 
     async def _take_out_strays(self) -> None:
-        """Takes out what was stored behind a gap, so that the upload goes on before it."""
-        while self._kept.strays:
-            await self._bucket.delete(self._kept.strays[-1])
-            self._kept.strays.pop()
+        """Takes out the chunks that were stored after a gap, so that the upload can fill it."""
+        strays = self._kept.strays
+        while strays:
+            await self._bucket.delete(strays[-1])
+            strays.pop()
 
     async def _check(self) -> None:
-        """What was sent is what its digest says, and the file has not changed. Raises Changed."""
-        if not self._source.is_whole(self._meta.name):
+        """Raises Changed where what was sent does not have the digest, or the file has changed."""
+        if not self._file.is_whole(self._meta.name):
             await self._discard("the file changed while it was read")
             raise Changed("its digest is another one")
-        await self._in_thread(self._source.check)
+        await self._file.check()
 
     async def _send(self, plan: GoOn) -> bool:
-        """Sends what is missing; False where the bucket has to be looked at again."""
+        """Sends what is missing. False: we have to look at the bucket again."""
         self._kept.generation = max(self._kept.generation, plan.generation)
         self.at = plan.number * self._size
-        flight = ChunkFlight(self._bucket.session, plan.number, plan.seq, self._arrived)
+        flight = ChunkFlight(self._bucket.session, self._bucket.names, plan.number, plan.seq, self._arrived)
         try:
             await self._fly(flight)
         except (Changed, OSError) as error:
@@ -143,9 +135,9 @@ class Upload:
         return self._settle(flight, plan.number)
 
     async def _fly(self, flight: ChunkFlight) -> None:
-        """All chunks from the flight's next on, in order; the first alone, to see whether the others are welcome."""
+        """Sends all chunks from the flight's next on, in order. The first goes alone, to see whether it is taken."""
         first = number = flight.next
-        async with aclosing(self._ahead(flight)) as ahead:
+        async with aclosing(self._file.ahead(flight)) as ahead:
             async for pieces in ahead:
                 for data, so_far in pieces:
                     if not await flight.room(len(data)):
@@ -160,36 +152,20 @@ class Upload:
                     break
         await flight.landed()
 
-    async def _ahead(self, flight: ChunkFlight) -> AsyncGenerator[list[Piece], None]:
-        """All chunks from the flight's next on, a few at a time; the next ones are read meanwhile."""
-        reads = deque(self._read(flight) for _ in range(_READS_AHEAD))
-        try:
-            while pieces := await reads.popleft():
-                reads.append(self._read(flight))
-                yield pieces
-        finally:
-            for read in reads:
-                if not read.cancel():
-                    read.exception()  # the one before it had it as well
-
-    def _read(self, flight: ChunkFlight) -> asyncio.Future[list[Piece]]:
-        count = max(1, min(_READ_CHUNKS, _READ_BYTES // self._size))
-        needed = flight.next * self._size
-        return self._in_thread(self._source.chunks, self._size, count, needed)
-
     def _arrived(self, size: int) -> None:
         self.at += size
         self._stored(size)
 
     def _settle(self, flight: ChunkFlight, began: int) -> bool:
-        """What became of the chunks that were sent."""
+        """Decides what comes after this flight. True: every chunk is stored. Raises LinkDown, Halt."""
         strays = flight.strays
         self._kept.strays += strays
         if strays or (flight.repeated and flight.next == began):
-            # The server knows ids of chunks that are not there, or soon will not be: it would not store them again.
+            # The server knows ids of chunks that are not there, or soon will not be. It would not store them again.
             self._kept.generation += 1
         if flight.cut:
             raise LinkDown(flight.cut)
         if isinstance(flight.trouble, verdict.Again | verdict.Stop | verdict.Refuse):
-            raise halt(flight.trouble)
+            names = self._bucket.names
+            raise halt(names.bucket, flight.trouble)
         return flight.trouble is None and flight.next == self._meta.chunks

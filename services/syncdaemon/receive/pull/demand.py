@@ -1,7 +1,4 @@
-"""How much to ask a pull consumer for, and what its word at the end of a pull means. Pure; the time is an argument.
-
-Status lines as of nats-server 2.15 (ADR-13): a pull ends when it has brought what it was asked for, or with a status.
-"""
+"""How much to ask a pull consumer for. Pure; the time is an argument."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import json
 from typing import NamedTuple
 
 EXPIRES = 10.0  # seconds: how long the server keeps a pull that has not got all it asked for
-GRACE = 5.0  # seconds on top until a pull whose end nobody told is given up
+GRACE = 5.0  # seconds on top, until a pull is given up whose end the server did not announce
 _FEW = 16  # messages in a first pull, and while large objects are at hand: the others are for other workers
 _LEAST_BYTES, _FIRST_BYTES, _MOST_BYTES = 64 << 10, 1 << 20, 8 << 20
 _QUICK, _SLOW = 1.0, 4.0  # seconds: a server gives up on a client that takes longer than 10 for what it is sent
@@ -33,10 +30,11 @@ class Ask(NamedTuple):
         return json.dumps(fields).encode()
 
 
-class Appetite:
-    """Grows while pulls are quick and shrinks where the link is slow, so that a pull takes seconds, not minutes.
+class Demand:
+    """How much the next pull asks for. It grows while pulls are quick and shrinks where the link is slow.
 
-    What the server has sent and we have not received runs against its `ack_wait` already.
+    So a pull takes seconds, not minutes: for a message that the server has sent and we have not received yet, its
+    `ack_wait` runs already.
     """
 
     def __init__(self, most: int) -> None:
@@ -68,38 +66,3 @@ class Appetite:
                 self._bytes = min(self._bytes * 2, _MOST_BYTES)
             if messages >= ask.messages:
                 self._messages = min(self._messages * 2, self._most)
-
-
-class Status(NamedTuple):
-    """What the server says in place of a message."""
-
-    code: int
-    text: str
-
-    @property
-    def words(self) -> str:
-        """For people."""
-        return f"{self.code} {self.text}".strip()
-
-    @property
-    def ends(self) -> bool:
-        """Whether the pull is over; a heartbeat (100) is the only word in between."""
-        return self.code != 100
-
-    @property
-    def usual(self) -> bool:
-        """Whether this is how pulls end from day to day: nothing more there, or time is up, or all was brought."""
-        return self.code in (404, 408) or self.too_large or self.text == "Batch Completed"
-
-    @property
-    def too_large(self) -> bool:
-        """The next message weighs more than what is left of the pull's bytes."""
-        return self.code == 409 and self.text == "Message Size Exceeds MaxBytes"
-
-
-def status(headers: bytes | None) -> Status:
-    """The status line of a header block: `NATS/1.0 408 Request Timeout`."""
-    line = (headers or b"").split(b"\r\n", 1)[0].decode(errors="replace")
-    _, _, rest = line.partition(" ")
-    code, _, text = rest.strip().partition(" ")
-    return Status(int(code) if code.isdecimal() else 0, text)

@@ -1,0 +1,179 @@
+"""Finding the files: by scans, which are the truth, and by hints of events, which only make it quicker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import islice
+
+import structlog
+
+from syncdaemon.base.errors import SettingsError
+from syncdaemon.base.pause import OnceAMinute
+from syncdaemon.spool import settle, watch
+from syncdaemon.spool.backlog import Listing
+from syncdaemon.spool.home import Away, ReplayDirectory
+from syncdaemon.spool.moves import below
+from syncdaemon.spool.queue import Queue
+from syncdaemon.spool.scan import files, scan
+from syncdaemon.spool.threads import DirectoryThread
+
+SCAN_RETRY = 2.0  # seconds between scans while the directory can't be read
+_CHECK = 1.0  # seconds between two checks whether the directory is still the one that was locked
+_MANY = 4_096  # files in one new folder; more are left to a scan
+_LATE_EVENTS_NS = 300_000_000  # how long after its cause an event may come
+_REARM = 1.0  # seconds until a broken watch is tried again, doubling to the time between two scans
+
+log = structlog.get_logger(__name__)
+
+
+class Unseen:
+    """What the last scan found and could not take: `odd` entries, `unread` folders and files, and one of the latter."""
+
+    def __init__(self) -> None:
+        self.odd = self.unread = 0
+        self.unread_one = ""
+
+    def note(self, listing: Listing) -> None:
+        """A scan has ended. What has become more is said in the log."""
+        if listing.odd > self.odd:
+            log.warning("odd_entries", count=listing.odd, meaning="symlinks, pipes, sockets or devices: not taken")
+        if listing.unread > self.unread:
+            log.error("unread", count=listing.unread, one=listing.unread_one, effect="what is there is not delivered")
+        self.odd, self.unread, self.unread_one = listing.odd, listing.unread, listing.unread_one
+
+
+class Lookout:
+    """Tells the queue what is in the directory, for as long as that is the one that was locked.
+
+    `quiet`: seconds that a file must have been left alone before it is read; `rescan`: seconds between two scans.
+    `problem`: why nothing can be read now, empty where it can. `scanned`: whether there was a scan.
+    """
+
+    def __init__(
+        self, directory: ReplayDirectory, queue: Queue, thread: DirectoryThread, *, quiet: float, rescan: float
+    ) -> None:
+        self._directory = directory
+        self._root = directory.replay_dir
+        self._queue = queue
+        self._thread = thread
+        self._quiet = quiet
+        self._rescan = rescan
+        self._folders: set[bytes] = set()  # new ones: what was put into them before the watch was on raised no event
+        self._once_a_minute = OnceAMinute()
+        self.problem = ""
+        self.unseen = Unseen()
+        self.scanned = False
+
+    async def scan(self) -> None:
+        """Looks at the whole directory once. Raises OSError where it can't be read."""
+        await self._thread.run(self._directory.set_clock)
+        since = self._directory.now_ns() - _LATE_EVENTS_NS
+        root, mine, room, newest_first = self._root, self._queue.mine(), self._queue.room, self._queue.newest_first
+        listing = await self._thread.in_directory(lambda: scan(root, mine, room, newest_first, since))
+        self.unseen.note(listing)
+        self.look_at(self._queue.merge(listing))
+        self.scanned = True
+
+    async def watch(self) -> None:
+        """For ever: hints as they come; a scan at the start, whenever one is wanted, and at the regular time.
+
+        Raises SettingsError where the directory was deleted, and will never be there again.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._check_directory())
+            hinting = tasks.create_task(self._follow_hints())
+            while True:
+                delay = self._rescan
+                self._queue.begin_scan()
+                try:
+                    await self.scan()
+                except OSError as error:
+                    self._queue.abandon()
+                    self.lost(error)
+                    delay = SCAN_RETRY
+                else:
+                    if self.problem:
+                        self._found_again()
+                        hinting.cancel()  # its watch may be on a directory that is gone
+                        hinting = tasks.create_task(self._follow_hints())
+                try:
+                    async with asyncio.timeout(delay):
+                        await self._queue.scan_is_wanted()
+                except TimeoutError:
+                    pass
+
+    def lost(self, error: OSError) -> None:
+        """The directory can't be read, or is not the one that was locked."""
+        self.problem = f"SYNC_REPLAY_DIR: {error}"
+        if self._once_a_minute.due(self._queue.clock()):
+            log.error("spool_paused", problem=str(error), effect="no file is read, moved or deleted")
+
+    def _found_again(self) -> None:
+        self.problem = ""
+        self._once_a_minute.over()
+        log.info("spool_resumed", depth=self._queue.depth)
+
+    async def _check_directory(self) -> None:
+        """For ever: is this still the directory that was locked? Where not, a scan is wanted, which will say so."""
+        while True:
+            await asyncio.sleep(_CHECK)
+            try:
+                await self._thread.run(self._directory.check)
+            except Away as error:
+                if self._directory.deleted():
+                    raise SettingsError(f"SYNC_REPLAY_DIR was deleted under the daemon: {error}") from None
+                self._queue.want_scan()
+
+    async def _follow_hints(self) -> None:
+        delay = _REARM
+        while True:
+            armed = False
+            async for paths in watch.hints(self._root):
+                if not armed:  # what came before the watch was on raised no event
+                    armed, delay = True, _REARM
+                    self._queue.want_scan()
+                self.look_at(paths)
+                await self._look_into_folders()
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, self._rescan)
+            self._queue.want_scan()
+
+    def look_at(self, paths: Iterable[bytes]) -> None:
+        """Tells the queue what is at these paths now."""
+        for path in paths:
+            self._look_at(path)
+
+    def _look_at(self, path: bytes) -> None:
+        try:
+            found = os.lstat(os.path.join(self._root, path))
+        except OSError:
+            self._queue.gone(path)
+            if watch.unclear(path):
+                self._queue.want_scan()
+            return
+        if stat.S_ISREG(found.st_mode) and below(self._root, path):
+            wait = settle.quiet_wait(found.st_ctime_ns, self._directory.now_ns(), self._quiet)
+            self._queue.seen(path, found.st_mtime_ns, self._queue.clock() + wait, found.st_ctime_ns)
+        elif stat.S_ISDIR(found.st_mode):
+            self._folders.add(path)
+
+    async def _look_into_folders(self) -> None:
+        folders, self._folders = self._folders, set()
+        for folder in folders:
+            inside = await self._thread.run(partial(_first_files, self._root, folder))
+            if len(inside) == _MANY:
+                self._queue.want_scan()
+            self.look_at(inside)
+
+    def landed(self, paths: Sequence[bytes]) -> None:
+        """Files in flight have left their paths; if something came there since, it is looked at."""
+        self.look_at(self._queue.landed(paths))
+
+
+def _first_files(root: bytes, folder: bytes) -> list[bytes]:
+    """The paths of files in this folder of `root`; of more than `_MANY`, some."""
+    return [path for path, _ in islice(files(root, folder + b"/"), _MANY)]

@@ -1,0 +1,60 @@
+"""The operator's orders, carried out while the daemon runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from urllib.parse import quote_from_bytes
+
+import structlog
+
+from syncdaemon.spool import requeue
+from syncdaemon.spool.home import ReplayDirectory
+from syncdaemon.spool.lookout import Lookout
+from syncdaemon.spool.quarantine import Quarantine
+from syncdaemon.spool.requeue import Done, Order
+from syncdaemon.spool.threads import DirectoryThread
+
+log = structlog.get_logger(__name__)
+
+
+class Orders:
+    """Puts refused files back into the replay directory, as the operator ordered it."""
+
+    def __init__(
+        self, directory: ReplayDirectory, quarantine: Quarantine, lookout: Lookout, thread: DirectoryThread
+    ) -> None:
+        self._directory = directory
+        self._quarantine = quarantine
+        self._lookout = lookout
+        self._thread = thread
+
+    async def carry_out(self, wait: bool) -> list[Order]:
+        """Carries out all orders; those that are done are to be recorded, and then forgotten.
+
+        Without `wait`: none, while the operator's command is at it itself.
+        """
+        outcomes = await self._thread.run(partial(self._carry_out, wait))
+        done = [order for order, problem in outcomes if not problem]
+        for order, problem in outcomes:
+            if problem:
+                log.error("not_requeued", name=quote_from_bytes(order.name), error=problem)
+            else:
+                log.info("requeued", path=quote_from_bytes(order.to), reason=order.reason)
+        await self.forget([order for order, problem in outcomes if problem])
+        self._lookout.look_at(order.to for order in done)
+        return done
+
+    def _carry_out(self, wait: bool) -> list[Done]:
+        try:
+            outcomes = requeue.carry_out(self._directory, wait)
+            self._quarantine.count_again()
+        except OSError as error:
+            log.error("quarantine_unseen", error=str(error))
+            return []
+        return outcomes
+
+    async def forget(self, orders: Sequence[Order]) -> None:
+        """Removes these orders: each is recorded, or could not be carried out."""
+        if orders:
+            await self._thread.run(partial(requeue.forget, self._directory, orders))
