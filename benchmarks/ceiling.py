@@ -24,7 +24,7 @@ from benchmarks.measure import BenchmarkFailed, Cost, Memory, Result
 from benchmarks.process import settings
 from benchmarks.workload import Workload
 from syncdaemon.base.model import Content, Stamp
-from syncdaemon.link import frame
+from syncdaemon.link.frame import frame
 from syncdaemon.publish.message import MessageSettings, encode
 from syncdaemon.settings import parts
 from syncdaemon.stream.prepare import StreamSettings

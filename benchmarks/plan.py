@@ -15,7 +15,7 @@ class Plan:
     `repeats`: runs of each contender, and of the short backlogs, whose files are `backlog_small`. `object_mib`: size
     of the large file in MiB. `order`: files that wait for the order. `link_seconds`: of each contender on
     each link; of the links, only those of `link_kbit`, if there is any. `startup`: runs of each command, and of the
-    same command of `against`, the `syncdaemon` of another version.
+    same command of `against`, the `syncdaemon` of another version. `hops`: how often a batch is read in each way.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Plan:
     ledger_rows: int
     object_mib: int
     startup: int
+    hops: int
     against: Path | None = field(default=None, kw_only=True)
 
     def with_options(
@@ -67,6 +68,7 @@ FULL = Plan(
     ledger_rows=500_000,
     object_mib=512,
     startup=15,
+    hops=100,
 )
 QUICK = Plan(
     "quick",
@@ -83,4 +85,5 @@ QUICK = Plan(
     ledger_rows=50_000,
     object_mib=64,
     startup=3,
+    hops=10,
 )

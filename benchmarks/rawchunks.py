@@ -20,7 +20,7 @@ import nats
 from benchmarks.ceiling import Pipeline
 from benchmarks.measure import Cost, Memory, Result
 from benchmarks.process import SITE
-from syncdaemon.link import frame
+from syncdaemon.link.frame import frame
 from syncdaemon.publish.objects.resume import SIZES
 from syncdaemon.stream.object_format import BucketNames, Chunk, count_of, nuid_of
 

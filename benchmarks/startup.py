@@ -106,8 +106,8 @@ class Site(NamedTuple):
         """How many modules it imports."""
         (self.folder / "apart" / "evidence.bin").unlink(missing_ok=True)
         python, *program = version.command
-        told = self._output([python, "-X", "importtime", *program, *case.arguments], case).stderr
-        return sum(line.startswith("import time:") for line in told.splitlines()) - 1
+        log = self._output([python, "-X", "importtime", *program, *case.arguments], case).stderr
+        return sum(line.startswith("import time:") for line in log.splitlines()) - 1
 
     def _output(self, command: Sequence[str], case: Case) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

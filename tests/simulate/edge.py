@@ -40,11 +40,12 @@ from syncdaemon.daemon.drain import deliver_all
 from syncdaemon.ledger import writer
 from syncdaemon.publish.choice import Choice, Way
 from syncdaemon.settings.values import Settings
-from syncdaemon.spool import Spool, watch
+from syncdaemon.spool import watch
 from syncdaemon.spool.archive import Archive
 from syncdaemon.spool.hold import Hold
 from syncdaemon.spool.quarantine import Quarantine
 from syncdaemon.spool.read import Reader
+from syncdaemon.spool.spool import Spool
 from tests.simulate.clock import Clock, JumpingLoop, LoopExecutor
 from tests.simulate.fake_jetstream import Answer, FakeJetStream, FakeLink, FakeSession, Frame
 from tests.simulate.fake_stream import Message, header_fields

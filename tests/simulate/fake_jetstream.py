@@ -31,7 +31,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from syncdaemon.link import Buffer, Link, LinkSettings, Session, pace
+from syncdaemon.link import Link, LinkSettings, Session, pace
+from syncdaemon.link.frame import Buffer
 from syncdaemon.link.pulse import PROBE_SECONDS
 from syncdaemon.link.wire import Wire
 from tests.simulate.clock import Clock

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from syncdaemon.base.model import Content, Refusal, Stamp
-from syncdaemon.link import Buffer, Session, Sink
+from syncdaemon.link import Session, Sink
+from syncdaemon.link.frame import Buffer
 from syncdaemon.publish.objects import Objects, ObjectsSettings, janitor, resume, source
 from syncdaemon.publish.objects.flight import ChunkFlight
 from syncdaemon.publish.objects.upload import Upload

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from syncdaemon.dev.server import HOST
+from tests.support import needs
 from tests.support.ports import own_port
 from tests.support.process import PROGRAM, clean_environment
 
@@ -79,14 +80,8 @@ def shell() -> Iterator[Shell]:
 
 
 def given_away(shell: Shell) -> int:
-    """The replay directory with all in it belongs to somebody else, who can get there; the user's number.
-
-    Skips where we are not root, who alone can do that.
-    """
-    if os.geteuid() != 0:
-        if os.environ.get("CI"):
-            pytest.fail("CI runs as root")
-        pytest.skip("only root can work as somebody else")
+    """Gives the replay directory with all in it to another user; that user's number. Only root can do that."""
+    needs.root()
     for folder, _, names in os.walk(shell.replay):
         for place in (folder, *(os.path.join(folder, name) for name in names)):
             os.chown(place, NOBODY, NOBODY)

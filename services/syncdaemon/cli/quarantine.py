@@ -21,17 +21,8 @@ if TYPE_CHECKING:
 
 _PATIENCE = 30.0  # seconds that a running daemon has for it
 _EMPTY = "no file is in quarantine"
-_COLUMNS = {
-    "name": "name",
-    "path": "from",
-    "size": "size",
-    "reason": "reason",
-    "error": "error",
-    "attempts": "attempts",
-    "first": "first",
-    "last": "last",
-    "sha256": "sha256",
-}
+_COLUMNS = ("name", "path", "size", "reason", "error", "attempts", "first", "last", "sha256")
+_HEADS = ("name", "from", *_COLUMNS[2:])
 _ONE_LINE = 10_000  # columns: no row is broken where it goes into a file or a pipe
 
 app = typer.Typer(cls=Group, no_args_is_help=True, help="Look at refused files, and have them delivered after all.")
@@ -58,7 +49,7 @@ def show(
     shown = [_shown(entry) | {"size": decimal(entry.size), "error": entry.problem or entry.error} for entry in found]
     rows = [[str(entry[column] or "?") for column in _COLUMNS] for entry in shown]
     width = None if sys.stdout.isatty() else _ONE_LINE
-    tables.show(rows, tuple(_COLUMNS.values()), width=width, overflow="fold")
+    tables.show(rows, _HEADS, width=width, overflow="fold")
     return 0
 
 

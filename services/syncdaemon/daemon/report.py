@@ -20,7 +20,7 @@ class Report:
 
     def __init__(self, settings: Settings, parts: Parts, tally: Tally, metrics: Metrics) -> None:
         self._settings, self._parts, self._tally, self._metrics = settings, parts, tally, metrics
-        self._spool, self._link, self._publisher, self._objects, self._ledger = parts
+        self._spool, self._link, self._objects, self._ledger = parts.spool, parts.link, parts.objects, parts.ledger
         self._lane, self._limit = parts.publisher.lane, parts.link.limit
         self._queue, self._hold, self._quarantine = parts.spool.queue, parts.spool.hold, parts.spool.quarantine
         self._unseen, self._retirement = parts.spool.unseen, parts.spool.retirement
@@ -67,12 +67,7 @@ class Report:
             "version": __version__,
             "edge_mode": settings.edge_mode,
             "uptime_seconds": round(time.monotonic() - self._began, 1),
-            "link": {
-                "up": link.proved(),
-                "url": link.shown_url,
-                "problem": link.problem,
-                "reconnects": max(0, link.connects - 1),
-            },
+            "link": link.status(),
             "stream": settings.sync_stream,
             "dedupe_horizon_seconds": self._lane.horizon if isfinite(self._lane.horizon) else "any",
             "paused": self._lane.paused or self._large_pause or ledger.problem,

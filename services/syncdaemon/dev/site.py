@@ -62,7 +62,8 @@ class Dev:
 
     def _settings(self, server: NatsServer) -> Settings:
         """What the user gave, but our own server without a login, and our own folders and port."""
-        return self._loaded.settings.model_copy(
+        settings = self._loaded.settings
+        return settings.model_copy(
             update={
                 "nats_url": ServerUrls(server.url),
                 **dict.fromkeys(_LOGIN),

@@ -18,6 +18,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import structlog
 
@@ -25,7 +26,6 @@ from syncdaemon.base.errors import ConnectTimeout
 from syncdaemon.base.tasks import to_the_end
 from syncdaemon.link import pace
 from syncdaemon.link.conversation import Conversation, Heard
-from syncdaemon.link.frame import FRAME_BYTES, Buffer, frame
 from syncdaemon.link.limit import Limit
 from syncdaemon.link.options import LinkSettings
 from syncdaemon.link.session import STOPPED, Session, Sink
@@ -35,17 +35,12 @@ PROVED_SECONDS = 5.0  # how long a proof of life counts
 STABLE_SECONDS = 5.0  # a connection that lived so long ends a row of failures
 
 __all__ = [
-    "FRAME_BYTES",
-    "STOPPED",
-    "Buffer",
     "Conversation",
     "Heard",
     "Link",
     "LinkSettings",
     "Session",
     "Sink",
-    "bare",
-    "frame",
     "visit",
 ]
 
@@ -79,6 +74,15 @@ class Link:
         """Whether the server has answered within the last seconds."""
         session = self.session
         return session is not None and time.monotonic() - session.proved_at <= PROVED_SECONDS
+
+    def status(self) -> dict[str, Any]:
+        """The link as the page `/status` shows it."""
+        return {
+            "up": self.proved(),
+            "url": self.shown_url,
+            "problem": self.problem,
+            "reconnects": max(0, self.connects - 1),
+        }
 
     async def wait_up(self) -> Session:
         """Waits for a session that is not lost, and returns it."""
@@ -128,13 +132,16 @@ class Link:
         self.connects += 1
         self._refusals.clear()
         self._up.set()
+        log.info("link_up", url=self.shown_url, **session.server)
         self._changed(session, "")
 
     async def _fall(self, session: Session) -> None:
         self.session = None
         self._up.clear()
         await session.abort()
-        self._changed(None, session.lost.result())
+        reason = session.lost.result()
+        (log.info if reason == STOPPED else log.warning)("link_down", reason=reason)
+        self._changed(None, reason)
 
 
 @asynccontextmanager

@@ -32,6 +32,7 @@ class Publisher:
 
     def __init__(self, lane: Lane, settings: MessageSettings, watcher: PublishWatcher) -> None:
         self.lane = lane
+        self._doubt, self._trust = lane.doubt, lane.trust
         self._settings = settings
         self._outcomes = Outcomes(lane, settings, watcher)
         self._sending = asyncio.Lock()
@@ -57,12 +58,11 @@ class Publisher:
 
     async def believed(self) -> None:
         """Waits until we know whether the server has what it acknowledged."""
-        await self.lane.trust.believed()
+        await self._trust.believed()
 
     def nothing_waits(self) -> None:
         """There is no file, so none is in doubt."""
-        self._outcomes.in_doubt.clear()
-        self.lane.doubt.forget()
+        self._outcomes.nothing_waits()
 
     def receipts_written(self, receipts: Sequence[Receipt]) -> None:
         """The ledger has these receipts, so their attempts are over."""
@@ -101,7 +101,7 @@ class Publisher:
                 if refusal := self.refusal(content, session):
                     outcomes.append(refusal)
                 continue  # else the limit shrank since it was read: it is read again, and becomes an object
-            if seen := self.lane.doubt.found(message.msg_id):
+            if seen := self._doubt.found(message.msg_id):
                 outcomes.append(self._outcomes.found(message, seen))
             else:
                 messages.append(message)

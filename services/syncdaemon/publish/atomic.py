@@ -13,7 +13,8 @@ import time
 from collections.abc import Sequence
 from uuid import uuid4
 
-from syncdaemon.link import Session, frame
+from syncdaemon.link import Session
+from syncdaemon.link.frame import frame
 from syncdaemon.publish.flight import Flight, length
 from syncdaemon.publish.message import Message
 from syncdaemon.stream import verdict

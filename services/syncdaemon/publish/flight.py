@@ -6,7 +6,8 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from syncdaemon.link import FRAME_BYTES, Session, frame
+from syncdaemon.link import Session
+from syncdaemon.link.frame import FRAME_BYTES, frame
 from syncdaemon.publish.message import Message
 from syncdaemon.stream import verdict
 

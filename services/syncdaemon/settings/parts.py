@@ -8,7 +8,7 @@ from syncdaemon.link import LinkSettings
 from syncdaemon.publish.message import MessageSettings
 from syncdaemon.publish.objects import ObjectsSettings
 from syncdaemon.settings.values import Settings
-from syncdaemon.spool import SpoolSettings
+from syncdaemon.spool.spool import SpoolSettings
 from syncdaemon.stream.object_format import BucketNames
 from syncdaemon.stream.prepare import StreamSettings
 

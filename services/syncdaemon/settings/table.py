@@ -17,7 +17,7 @@ from syncdaemon.settings import addresses
 class Kind(NamedTuple):
     """What a setting may be: `read` makes the value of a text, or raises Wrong; `write` shows the value to people.
 
-    A `secret` is shown to nobody, not even where it is wrong.
+    A `secret` is never shown, not even where it is wrong.
     """
 
     read: Callable[[str], Any]

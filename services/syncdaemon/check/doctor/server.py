@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 
 from syncdaemon.base.errors import ConnectTimeout, LanePaused, LinkDown, SettingsError
 from syncdaemon.check.diagnosis import BucketFacts, LinkFacts, Rights, ServerFacts, StreamFacts, SyncFacts
-from syncdaemon.link import Session, bare, visit
+from syncdaemon.link import Session, visit
+from syncdaemon.link.words import bare
 from syncdaemon.publish import PROBE_ID
 from syncdaemon.publish.objects.halt import Halt
 from syncdaemon.publish.objects.opening import open_bucket

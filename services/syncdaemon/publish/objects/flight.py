@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 
 from syncdaemon.base.errors import LinkDown
-from syncdaemon.link import FRAME_BYTES, Buffer, Session, frame
+from syncdaemon.link import Session
+from syncdaemon.link.frame import FRAME_BYTES, Buffer, frame
 from syncdaemon.stream import verdict
 from syncdaemon.stream.object_format import BucketNames, Chunk
 
@@ -59,7 +60,8 @@ class ChunkFlight:
 
     @property
     def _most(self) -> float:
-        return max(MAX_BYTES, 2 * self._session.window.on_the_way)
+        window = self._session.window
+        return max(MAX_BYTES, 2 * window.on_the_way)
 
     def add(self, chunk: Chunk, digest: str, data: memoryview) -> None:
         """Takes the next chunk, for which there is `room`. It goes with the next `flush`; await nothing in between.

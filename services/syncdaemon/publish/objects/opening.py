@@ -56,8 +56,8 @@ async def _rehearse(api: Api, names: BucketNames, subject: str) -> None:
     except LanePaused as error:
         raise Halt("bucket_unavailable", str(error), SOON) from None
     if refusal is not None:
-        told = "503, for no stream takes it" if refusal.nobody else refusal.words
-        raise Halt("bucket_unavailable", f"the server answered {told}: {subject}", SOON)
+        answered = "503, for no stream takes it" if refusal.nobody else refusal.words
+        raise Halt("bucket_unavailable", f"the server answered {answered}: {subject}", SOON)
 
 
 def _config(names: BucketNames, replicas: int) -> dict[str, Any]:

@@ -88,7 +88,8 @@ class Upload:
         plan = decide(await self._bucket.found(self._meta.nuid), self._meta.nuid, self._meta.chunks)
         if isinstance(plan, GoOn):
             offset = min(plan.number * self._size, self._meta.size)
-            lost = self._bucket.session.lost
+            session = self._bucket.session
+            lost = session.lost
             while not await self._file.go_to(offset):
                 if lost.done():
                     raise LinkDown(lost.result())
@@ -102,13 +103,15 @@ class Upload:
         """Takes out every chunk of this upload. They belong to this site alone."""
         log.warning("upload_begun_again", object=self._meta.name, reason=why)
         await self._bucket.purge(self._meta.nuid)
-        self._kept.strays.clear()
+        strays = self._kept.strays
+        strays.clear()
 
     async def _take_out_strays(self) -> None:
         """Takes out the chunks that were stored after a gap, so that the upload can fill it."""
-        while self._kept.strays:
-            await self._bucket.delete(self._kept.strays[-1])
-            self._kept.strays.pop()
+        strays = self._kept.strays
+        while strays:
+            await self._bucket.delete(strays[-1])
+            strays.pop()
 
     async def _check(self) -> None:
         """Raises Changed where what was sent does not have the digest, or the file has changed."""
@@ -163,5 +166,6 @@ class Upload:
         if flight.cut:
             raise LinkDown(flight.cut)
         if isinstance(flight.trouble, verdict.Again | verdict.Stop | verdict.Refuse):
-            raise halt(self._bucket.names.bucket, flight.trouble)
+            names = self._bucket.names
+            raise halt(names.bucket, flight.trouble)
         return flight.trouble is None and flight.next == self._meta.chunks
