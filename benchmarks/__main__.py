@@ -8,9 +8,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import backlog, batches, drain, idle, latency, ledger, links, objects, order, stream
+from benchmarks import backlog, batches, drain, hops, idle, latency, ledger, links, objects, order, startup, stream
 from benchmarks.measure import BenchmarkFailed
 from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.process import place, say
@@ -28,6 +29,8 @@ SECTIONS: dict[str, Callable[[Plan], str]] = {
     "stream": stream.section,
     "order": order.section,
     "links": links.section,
+    "startup": startup.section,
+    "hops": hops.section,
 }
 
 
@@ -42,10 +45,19 @@ def options() -> argparse.Namespace:
     parser.add_argument("--only", choices=SECTIONS, action="append", help="this section; may be given several times")
     parser.add_argument("--files", type=_count, metavar="N", help="drain: files of 1 and 4 KiB; of 64 KiB a fifth")
     parser.add_argument(
-        "--repeats", type=_count, metavar="N", help="drain, batches: runs of each contender; backlog: of the short ones"
+        "--repeats",
+        type=_count,
+        metavar="N",
+        help="drain, batches, startup: runs of each contender; backlog: of the short ones",
     )
     parser.add_argument("--backlog", type=_count, metavar="N", help="backlog: how many files wait")
     parser.add_argument("--link", type=_count, action="append", metavar="KBIT", help="links: those of this rate alone")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="PROGRAM",
+        help="startup: the `syncdaemon` of another version, beside its Python",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the report there as well")
     return parser.parse_args()
 
@@ -72,6 +84,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))  # so that all is cleaned up
     asked = options()
     plan = (QUICK if asked.quick else FULL).with_options(asked.files, asked.repeats, asked.backlog, asked.link)
+    plan = replace(plan, against=asked.against and asked.against.absolute())
     if asked.out:
         asked.out.write_text("")
     try:

@@ -19,7 +19,7 @@ from benchmarks.plan import Plan
 from benchmarks.process import SYNCS, contend, place, say, server
 from benchmarks.report import megabytes, table
 from syncdaemon.dev.server import NatsServer
-from syncdaemon.stream.object_format import STREAM, count_of
+from syncdaemon.stream.object_format import BucketNames, count_of
 
 _WITHIN = 300.0
 _CHUNK = 128 << 10
@@ -71,7 +71,7 @@ def _check(server: NatsServer, wanted: int) -> None:
 async def _messages(url: str) -> int:
     client = await nats.connect(url)
     try:
-        return (await client.jetstream().stream_info(STREAM)).state.messages
+        return (await client.jetstream().stream_info(BucketNames("edge_replay").stream)).state.messages
     finally:
         await client.close()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Self
 
 
@@ -13,7 +14,8 @@ class Plan:
 
     `repeats`: runs of each contender, and of the short backlogs, whose files are `backlog_small`. `object_mib`: size
     of the large file in MiB. `order`: files that wait for the order. `link_seconds`: of each contender on
-    each link; of the links, only those of `link_kbit`, if there is any.
+    each link; of the links, only those of `link_kbit`, if there is any. `startup`: runs of each command, and of the
+    same command of `against`, the `syncdaemon` of another version. `hops`: how often a batch is read in each way.
     """
 
     name: str
@@ -30,6 +32,9 @@ class Plan:
     link_kbit: tuple[int, ...] = field(default=(), kw_only=True)
     ledger_rows: int
     object_mib: int
+    startup: int
+    hops: int
+    against: Path | None = field(default=None, kw_only=True)
 
     def with_options(
         self, files: int | None, repeats: int | None, backlog: int | None, link_kbit: list[int] | None
@@ -40,7 +45,7 @@ class Plan:
             drain = {size: files if size < 64 << 10 else max(1, files // 5) for size in self.drain}
             plan = replace(plan, drain=drain, name=f"{plan.name}, {files} files")
         if repeats is not None:
-            plan = replace(plan, repeats=repeats)
+            plan = replace(plan, repeats=repeats, startup=repeats)
         if link_kbit:
             plan = replace(plan, link_kbit=tuple(link_kbit))
         if backlog is not None:
@@ -62,6 +67,8 @@ FULL = Plan(
     link_seconds=60,
     ledger_rows=500_000,
     object_mib=512,
+    startup=15,
+    hops=100,
 )
 QUICK = Plan(
     "quick",
@@ -77,4 +84,6 @@ QUICK = Plan(
     link_seconds=20,
     ledger_rows=50_000,
     object_mib=64,
+    startup=3,
+    hops=10,
 )

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from benchmarks.measure import BenchmarkFailed, Result
 from syncdaemon.dev.server import NatsServer, free_port
-from syncdaemon.settings import Settings
+from syncdaemon.settings.values import Settings
 
 ROOT = Path(__file__).parents[1]
 SITE = "bench"
@@ -117,19 +117,29 @@ def contend(module: str, job: Mapping[str, Any], within: float) -> Result:
 
 
 class DaemonProcess:
-    """`syncdaemon run` with its directories in `folder`, running and connected from enter to exit."""
+    """`syncdaemon run` with its directories in `folder`, running and connected from enter to exit.
 
-    def __init__(self, folder: Path, url: str, **settings: str) -> None:
+    `http` is the address that it listens at; `program` is how `syncdaemon` is called.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        url: str,
+        program: Sequence[str] = (sys.executable, "-m", "syncdaemon"),
+        **settings: str,
+    ) -> None:
         self.replay = folder / "replay"
         self.ledger = folder / "ledger"
         self._folder = folder
-        self._http = f"127.0.0.1:{free_port()}"
+        self._program = program
+        self.http = f"127.0.0.1:{free_port()}"
         self._env = environment(
             SITE=SITE,
             NATS_URL=url,
             SYNC_REPLAY_DIR=str(self.replay),
             SYNC_LEDGER_DIR=str(self.ledger),
-            SYNC_HTTP_ADDR=self._http,
+            SYNC_HTTP_ADDR=self.http,
             **settings,
         )
         self._process: subprocess.Popen[bytes] | None = None
@@ -142,7 +152,7 @@ class DaemonProcess:
 
     def status(self) -> dict[str, Any]:
         """What it says of itself. Raises OSError while it does not answer."""
-        with urllib.request.urlopen(f"http://{self._http}/status", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{self.http}/status", timeout=5) as answer:
             found: dict[str, Any] = json.load(answer)
             return found
 
@@ -150,7 +160,7 @@ class DaemonProcess:
         self.replay.mkdir(exist_ok=True)
         with (self._folder / "daemon.log").open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "syncdaemon", "run"],
+                [*self._program, "run"],
                 cwd=self._folder,
                 env=self._env,
                 stdin=subprocess.DEVNULL,

@@ -22,9 +22,10 @@ from benchmarks.measure import Cost, Memory, Result
 from benchmarks.process import SITE
 from syncdaemon.link.frame import frame
 from syncdaemon.publish.objects.resume import SIZES
-from syncdaemon.stream.object_format import BUCKET, Chunk, chunk_subject, count_of, nuid_of
+from syncdaemon.stream.object_format import BucketNames, Chunk, count_of, nuid_of
 
 _INBOX = "_INBOX.ceiling"
+_BUCKET = BucketNames("edge_replay")
 
 
 def frames(size: int) -> list[bytes]:
@@ -33,16 +34,16 @@ def frames(size: int) -> list[bytes]:
     nuid, data = nuid_of(digest, chunk, SITE), random.Random(size).randbytes(chunk)
     made = []
     for number in range(count_of(size, chunk)):
-        headers = Chunk(nuid, number, 0, digest[:32]).headers(digest, None)
+        headers = Chunk(nuid, number, 0, digest[:32]).headers(_BUCKET, digest, None)
         reply = f"{_INBOX}.{number}".encode()
-        made.append(b"".join(frame(chunk_subject(nuid).encode(), reply, headers, data)))
+        made.append(b"".join(frame(_BUCKET.chunk_subject(nuid).encode(), reply, headers, data)))
     return made
 
 
 async def send(url: str, size: int) -> Result:
     """Sends all and waits for every acknowledgement."""
     client = await nats.connect(url)
-    await client.jetstream().create_object_store(BUCKET)
+    await client.jetstream().create_object_store(_BUCKET.bucket)
     await client.close()
     messages = frames(size)
     host, _, port = url.rpartition("/")[2].partition(":")

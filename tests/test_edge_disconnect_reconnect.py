@@ -16,7 +16,7 @@ from tests.support.daemon import Gauge, MakeDaemon, eventually
 from tests.support.jetstream import messages
 from tests.support.server import MakeNatsServer
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.alone]
 
 FILES = 3_000
 

@@ -24,7 +24,7 @@ from scripts.backlog_drain.report import Report, commit
 from scripts.backlog_drain.sight import Sight
 from scripts.prometheus import Api
 from syncdaemon.base.errors import ConnectTimeout, SettingsError, SyncError
-from syncdaemon.settings import Settings
+from syncdaemon.settings.values import Settings
 
 FAILED, WRONG, NO_CONNECTION = 1, 2, 3
 

@@ -19,7 +19,8 @@ from syncdaemon.base.errors import ConnectTimeout
 from syncdaemon.base.model import Content, Stamp
 from syncdaemon.publish.message import encode
 from syncdaemon.receive.pull.consumer import ConsumerSettings
-from syncdaemon.settings import Settings, parts
+from syncdaemon.settings import parts
+from syncdaemon.settings.values import Settings
 
 SITE = "backlog-drain"
 """The site of what is published here. It stays in the stream, on subjects of this site."""

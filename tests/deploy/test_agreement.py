@@ -15,7 +15,8 @@ from aiohttp import ClientSession
 from syncdaemon import __version__
 from syncdaemon.cli import app
 from syncdaemon.dev.server import find_binary
-from syncdaemon.settings import VARIABLES, Settings
+from syncdaemon.settings.table import VARIABLES
+from syncdaemon.settings.values import Settings
 from syncdaemon.web.server import Check, Views, Web
 from tests.deploy.manifests import (
     IMAGE,

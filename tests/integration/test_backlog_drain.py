@@ -20,7 +20,7 @@ from nats.js.api import ConsumerConfig
 
 from scripts.backlog_drain.queue import SITE, JetStreamQueue
 from syncdaemon.dev.server import HOST, NatsServer
-from syncdaemon.settings import Settings
+from syncdaemon.settings.values import Settings
 from tests.support.daemon import eventually
 from tests.support.jetstream import messages
 from tests.support.ports import own_port

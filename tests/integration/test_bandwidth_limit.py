@@ -14,6 +14,7 @@ from tests.support.relay import MakeRelay
 pytestmark = pytest.mark.integration
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("limit", "size"), [(200_000, 20_000), pytest.param(5_000_000, 4_000, marks=pytest.mark.lengthy)]
 )

@@ -20,7 +20,7 @@ import pytest
 
 from syncdaemon.dev.server import HOST, NatsServer
 from syncdaemon.ledger import chain, end
-from syncdaemon.settings import VARIABLES
+from syncdaemon.settings.table import VARIABLES
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import ledger_rows, messages
 from tests.support.process import PROGRAM

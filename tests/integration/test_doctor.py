@@ -69,7 +69,7 @@ def test_a_running_daemon_on_its_own_stream_is_well(
     shell: Shell, nats_server: NatsServer, make_daemon: MakeDaemon
 ) -> None:
     """One line for each check, none of them a warning; and nothing is altered, neither there nor here."""
-    daemon = make_daemon(nats_server.url, shell.folder.name)
+    daemon = make_daemon(nats_server.url, str(shell.folder))
     daemon.start()
     daemon.drop("a", b"evidence")
     eventually(lambda: daemon.metric("syncdaemon_held_files") == 1, what="it is delivered and held")

@@ -35,6 +35,7 @@ from syncdaemon.link import Link, LinkSettings, Session, visit
 from syncdaemon.link.frame import frame
 from syncdaemon.link.session import STOPPED
 from syncdaemon.link.words import explain
+from tests.support.api import ask_api
 from tests.support.certificates import Certificates
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import messages
@@ -168,7 +169,7 @@ async def test_the_link_takes_its_answers_out_of_the_way_of_nats_py(nats_server:
     async with running(nats_server.url) as link:
         session = await link.wait_up()
         for _ in range(3):
-            assert await session.request_json("$JS.API.INFO")
+            assert await ask_api(session, "$JS.API.INFO")
         data, headers = await session.request("nobody.listens")
         assert data == b""
         assert headers is not None
@@ -230,7 +231,7 @@ async def works(link: Link, within: float = 10.0) -> Session:
     """The session, which has answered a request."""
     await until(lambda: link.session is not None, within, f"the link is up; its problem: {link.problem}")
     assert link.session is not None
-    assert await link.session.request_json("$JS.API.INFO")
+    assert await ask_api(link.session, "$JS.API.INFO")
     assert link.problem == ""
     assert link.proved()
     return link.session
@@ -257,6 +258,7 @@ def pub(subject: bytes, reply: bytes, payload: bytes) -> bytes:
 # Coming and going.
 
 
+@pytest.mark.alone
 async def test_it_connects_when_the_server_comes_later(make_nats_server: MakeNatsServer) -> None:
     """Before, it says what is wrong; within 2 s of the server's start it is up."""
     server = make_nats_server()
@@ -268,6 +270,7 @@ async def test_it_connects_when_the_server_comes_later(make_nats_server: MakeNat
         assert link.shown_url == server.url
 
 
+@pytest.mark.alone
 async def test_it_goes_on_to_the_next_url_when_the_first_is_dead(nats_server: NatsServer) -> None:
     """The first that answers is taken, and shown."""
     dead = f"nats://{HOST}:{own_port()}"
@@ -362,6 +365,7 @@ async def test_a_killed_server_is_noticed_at_once_with_all_that_is_in_flight(nat
         assert link.connects == 2
 
 
+@pytest.mark.alone
 async def test_a_link_that_is_lost_again_and_again_is_back_at_once_every_time(nats_server: NatsServer) -> None:
     """Connections that live for moments, as on a network that flaps: it is not the server that sends us away."""
     relay = Relay(nats_server.port)
@@ -384,7 +388,7 @@ async def test_nothing_is_flushed_after_an_abort(make_nats_server: MakeNatsServe
     payload, count = b"x" * 1_024, 16_384  # 16 MiB, more than both kernels and we ourselves keep
     async with running(server.url) as link:
         session = await works(link)
-        assert await session.request_json("$JS.API.STREAM.CREATE.frozen", {"name": "frozen", "subjects": ["frozen.*"]})
+        assert await ask_api(session, "$JS.API.STREAM.CREATE.frozen", {"name": "frozen", "subjects": ["frozen.*"]})
 
         server.freeze()
         sink, sent = Sink(), 0
@@ -422,7 +426,7 @@ async def test_nothing_is_sent_on_a_connection_that_is_closing(make_nats_server:
     server.start()
     async with running(server.url) as link:
         session = await works(link)
-        assert await session.request_json("$JS.API.STREAM.CREATE.frozen", {"name": "frozen", "subjects": ["frozen.*"]})
+        assert await ask_api(session, "$JS.API.STREAM.CREATE.frozen", {"name": "frozen", "subjects": ["frozen.*"]})
         session._wire._writer.close()
         with pytest.raises(LinkDown):
             await session.send(frames(session, Sink(), 1))
@@ -441,7 +445,7 @@ async def test_what_the_kernel_takes_in_parts_arrives_whole(
     whole, size, count = memoryview(os.urandom(32 << 20)), 512 << 10, 64
     async with running(tls_url(server, scheme), tls_ca=certificates.ca if scheme == "tls" else None) as link:
         session = await works(link)
-        assert await session.request_json("$JS.API.STREAM.CREATE.parts", {"name": "parts", "subjects": ["parts"]})
+        assert await ask_api(session, "$JS.API.STREAM.CREATE.parts", {"name": "parts", "subjects": ["parts"]})
         sink, parts = Sink(), [whole[at * size : (at + 1) * size] for at in range(count)]
         pieces = [frame(b"parts", session.expect(sink, at), b"", part) for at, part in enumerate(parts)]
         server.freeze()
@@ -451,7 +455,7 @@ async def test_what_the_kernel_takes_in_parts_arrives_whole(
         await sending
         await until(lambda: len(sink.answers) == count, what="all are stored")
         for at, part in enumerate(parts, 1):
-            answer = await session.request_json("$JS.API.STREAM.MSG.GET.parts", {"seq": at})
+            answer = await ask_api(session, "$JS.API.STREAM.MSG.GET.parts", {"seq": at})
             assert answer is not None
             assert base64.b64decode(answer["message"]["data"]) == part
 
@@ -463,6 +467,7 @@ def gone(server: NatsServer, count: int) -> bool:
     return [connection.get("name") for connection in closed].count("syncdaemon test") >= count
 
 
+@pytest.mark.alone
 async def test_answers_to_probes_that_come_late_do_no_harm(nats_server: NatsServer) -> None:
     """A pause of 2.5 s leaves several PONGs to come at once; the same session goes on."""
     async with running(nats_server.url) as link:
@@ -471,7 +476,7 @@ async def test_answers_to_probes_that_come_late_do_no_harm(nats_server: NatsServ
         await until(lambda: time.monotonic() - session.proved_at > 2.5, what="several probes are unanswered")
         nats_server.thaw()
         await until(lambda: time.monotonic() - session.proved_at < 0.5, 2.0, "the probes are answered")
-        assert await session.request_json("$JS.API.INFO")
+        assert await ask_api(session, "$JS.API.INFO")
         assert link.session is session
         assert link.connects == 1
         reading = session._client._reading_task
@@ -501,16 +506,16 @@ async def test_what_is_said_of_an_earlier_request_is_no_answer_to_the_next(nats_
     """A server tells that a request is complete after its last message, when the next may be under way already."""
     async with running(nats_server.url) as link:
         session = await link.wait_up()
-        await session.request_json("$JS.API.STREAM.CREATE.s", {"name": "s", "subjects": ["s"]})
+        await ask_api(session, "$JS.API.STREAM.CREATE.s", {"name": "s", "subjects": ["s"]})
         for _ in range(6):
             await session.request("s", b"x")
-        await session.request_json("$JS.API.CONSUMER.CREATE.s.c", consumer("c"))
+        await ask_api(session, "$JS.API.CONSUMER.CREATE.s.c", consumer("c"))
         async with session.converse("$JS.API.CONSUMER.MSG.NEXT.s.c") as conversation:
             for _ in range(3):
                 await conversation.ask(b'{"batch": 2, "max_bytes": 100000, "no_wait": true}')
                 heard = [await conversation.next(5), await conversation.next(5)]
                 assert [(one.subject, one.data) for one in heard] == [(b"s", b"x")] * 2
-                await session.request_json("$JS.API.STREAM.INFO.s")  # by now it has said so
+                await ask_api(session, "$JS.API.STREAM.INFO.s")  # by now it has said so
             await conversation.ask(b'{"batch": 2, "no_wait": true}')
             assert b"404" in ((await conversation.next(5)).headers or b"")
 
@@ -528,23 +533,24 @@ async def test_a_conversation_that_is_hung_up_is_heard_to_its_end(nats_server: N
     """What the server sent until then is there when a request that was sent later is answered; and nothing after."""
     async with running(nats_server.url) as link:
         session = await link.wait_up()
-        await session.request_json("$JS.API.STREAM.CREATE.s", {"name": "s", "subjects": ["s"]})
-        await session.request_json("$JS.API.CONSUMER.CREATE.s.c", consumer("c"))
+        await ask_api(session, "$JS.API.STREAM.CREATE.s", {"name": "s", "subjects": ["s"]})
+        await ask_api(session, "$JS.API.CONSUMER.CREATE.s.c", consumer("c"))
         async with session.converse("$JS.API.CONSUMER.MSG.NEXT.s.c") as conversation:
             await conversation.ask(b'{"batch": 1000, "expires": 30000000000}')
             for _ in range(100):
                 await session.request("s", b"x" * 10_000)
             await conversation.hang_up()
-            await session.request_json("$JS.API.STREAM.INFO.s")
-            told = await session.request_json("$JS.API.CONSUMER.INFO.s.c")
+            await ask_api(session, "$JS.API.STREAM.INFO.s")
+            told = await ask_api(session, "$JS.API.CONSUMER.INFO.s.c")
             assert told is not None
             heard = [one for one in conversation.rest() if one.reply]
             assert len(heard) == told["delivered"]["consumer_seq"] > 0
             await session.request("s", b"late")
-            await session.request_json("$JS.API.STREAM.INFO.s")
+            await ask_api(session, "$JS.API.STREAM.INFO.s")
             assert conversation.rest() == []
 
 
+@pytest.mark.alone
 async def test_a_server_in_lame_duck_mode_is_left_for_the_next(make_nats_server: MakeNatsServer) -> None:
     """As soon as it says so, long before it closes the connection."""
     first, second = make_nats_server(), make_nats_server()
@@ -600,6 +606,7 @@ async def dripping(answer: bytes, piece: int, seconds: float) -> AsyncIterator[s
         server.close()
 
 
+@pytest.mark.alone
 async def test_a_long_answer_over_a_slow_link_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes longer than a server may be silent, and than it may leave a message unanswered."""
     monkeypatch.setattr("syncdaemon.link.pulse.SILENT_SECONDS", 1.0)
@@ -833,7 +840,7 @@ async def test_a_visit_tells_how_it_is_encrypted(
         assert session.tls is not None
         assert session.tls[0].startswith("TLSv1.")
         assert 1.0 < (ssl.cert_time_to_seconds(session.tls[1]) - time.time()) / 86_400 < 3.0
-        assert (await session.request_json("$JS.API.INFO")) is not None
+        assert (await ask_api(session, "$JS.API.INFO")) is not None
     async with visit(LinkSettings((nats_server.url,), "a visit")) as session:
         assert session.tls is None
 

@@ -46,7 +46,7 @@ async def clear(url: str, *contents: bytes) -> None:
 @pytest.fixture
 def daemon(nats_server: NatsServer, make_daemon: MakeDaemon, shell: Shell) -> DaemonProcess:
     """A running daemon on the shell's folders that has refused three files, whose subjects are free again by now."""
-    daemon = make_daemon(nats_server.url, shell.folder.name)
+    daemon = make_daemon(nats_server.url, str(shell.folder))
     daemon.start()
     daemon.drop("first", b"first")
     eventually(lambda: daemon.rows_so_far("published"), what="there is a stream")

@@ -150,7 +150,7 @@ def test_a_daemon_that_delivers_meanwhile_is_no_disagreement(
     shell: Shell, nats_server: NatsServer, make_daemon: MakeDaemon
 ) -> None:
     """What is stored and not yet recorded when it begins is recorded when it ends."""
-    daemon = make_daemon(nats_server.url, shell.folder.name, SYNC_SETTLE_SECONDS="0")
+    daemon = make_daemon(nats_server.url, str(shell.folder), SYNC_SETTLE_SECONDS="0")
     daemon.start()
     enough = threading.Event()
 

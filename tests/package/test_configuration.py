@@ -9,7 +9,9 @@ from typing import NamedTuple
 import pytest
 
 from syncdaemon.base.errors import SettingsError
-from syncdaemon.settings import VARIABLES, Settings
+from syncdaemon.settings.given import gather
+from syncdaemon.settings.table import VARIABLES
+from syncdaemon.settings.values import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs/CONFIGURATION.md").read_text(encoding="utf-8")
 IN_WORDS = {"SITE": "the host's name"}
@@ -43,7 +45,7 @@ def test_every_setting_has_one_row() -> None:
 
 
 def test_every_default_is_the_real_one() -> None:
-    real = {row.variable: row.value or "not set" for row in Settings.shown(Settings.load({}, {}, {}))} | IN_WORDS
+    real = {row.variable: row.value or "not set" for row in gather({}, {}, {}).shown()} | IN_WORDS
     assert {bare(row.variable): bare(row.default) for row in rows()} == real
 
 

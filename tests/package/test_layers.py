@@ -54,6 +54,7 @@ NOT_IN_PURE = {"asyncio", "os", "socket", "time"}
 NOT_PURE = {"settings.parts"}  # hands settings to folders that are not pure
 
 HOMES: dict[str, set[str]] = {
+    "aiofiles": {"dev.site", "spool.put"},
     "aiohttp": {"web"},
     "nats": {"link"},
     "prometheus_client": {"daemon.metrics", "receive.meter"},

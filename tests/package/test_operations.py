@@ -9,7 +9,7 @@ import shlex
 import yaml
 
 from syncdaemon.cli import app
-from syncdaemon.settings import VARIABLES
+from syncdaemon.settings.table import VARIABLES
 from syncdaemon.stream import verdict
 from tests.support import runbook
 from tests.support.runbook import ROOT

@@ -7,7 +7,7 @@ subject, and is answered as a nats-server would (`fake_stream`), one message a t
     link = FakeLink(server)
     running = asyncio.create_task(link.run())
     session = await link.wait_up()
-    await session.request_json("$JS.API.STREAM.CREATE.jobs", {"name": "jobs", "subjects": ["jobs.*"]})
+    await ask_api(session, "$JS.API.STREAM.CREATE.jobs", {"name": "jobs", "subjects": ["jobs.*"]})
 
     await session.request("jobs.1", b"hello")       # (b'{"stream":"jobs","seq":1}', None)
     server.streams["jobs"].history[0].data          # b"hello"
@@ -226,7 +226,7 @@ class FakeJetStream:
             for seq, message in sorted(stream.messages.items())
             if seq >= config["opt_start_seq"] and matches(config["filter_subject"], message.subject)
         )
-        return {"name": name, "num_pending": len(self.consumers[name])}
+        return {"name": name, "config": config, "num_pending": len(self.consumers[name])}
 
 
 class FakeWire(Wire):

@@ -28,9 +28,12 @@ from syncdaemon.publish.batches import SMALL
 from syncdaemon.publish.choice import SAMPLE, Choice, Way
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.message import Message, encode
-from syncdaemon.settings import Settings, parts
+from syncdaemon.settings import parts
+from syncdaemon.settings.values import Settings
+from syncdaemon.stream.api import Api
 from syncdaemon.stream.history import since
-from syncdaemon.stream.prepare import Memory, StreamInfo, prepare
+from syncdaemon.stream.info import Memory, StreamInfo
+from syncdaemon.stream.prepare import prepare
 from syncdaemon.stream.presence import lost
 from syncdaemon.stream.verdict import (
     Again,
@@ -45,6 +48,7 @@ from syncdaemon.stream.verdict import (
     judge_batch,
 )
 from tests.simulate.fake_jetstream import Answer, FakeJetStream, FakeLink
+from tests.support.api import ask_api
 from tests.support.server import MakeNatsServer
 
 
@@ -77,7 +81,7 @@ class JetStream:
 
     async def api(self, call: str, ask: dict[str, Any] | None = None) -> dict[str, Any]:
         """A call of the JetStream API, and its answer."""
-        answer = await (await self.session()).request_json(f"$JS.API.{call}", ask)
+        answer = await ask_api(await self.session(), f"$JS.API.{call}", ask)
         assert answer is not None
         return answer
 
@@ -108,7 +112,7 @@ class JetStream:
     async def prepare(self, **variables: str) -> StreamInfo:
         """Has the stream prepared as the daemon does it at the first contact."""
         wanted = settings(**variables)
-        info = await prepare(await self.session(), parts.stream(wanted), wanted.subject_for(PROBE_ID))
+        info = await prepare(Api(await self.session()), parts.stream(wanted), wanted.subject_for(PROBE_ID))
         assert info is not None
         return info
 
@@ -500,7 +504,7 @@ class TestWhatIsReadBack:
 
     async def seen(self, jetstream: JetStream, subject: str, first_seq: int = 1) -> list[StoredHeaders]:
         """All of it."""
-        return [seen async for seen in since(await jetstream.session(), "jobs", subject, first_seq)]
+        return [seen async for seen in since(Api(await jetstream.session()), "jobs", subject, first_seq)]
 
     async def test_the_messages_of_a_subject_in_order(self, jetstream: JetStream) -> None:
         """With their own subject, their headers, and the size of a body that is not sent."""
@@ -553,7 +557,7 @@ class TestWhatIsReadBack:
         await jetstream.stream()
         session = await jetstream.session()
         await asyncio.gather(*(session.request("jobs.a") for _ in range(1_500)))
-        reading = since(session, "jobs", "jobs.a", 1)
+        reading = since(Api(session), "jobs", "jobs.a", 1)
         assert (await anext(reading)).seq == 1
         session.fail("cut")
         with pytest.raises(LinkDown, match="cut"):
@@ -754,7 +758,7 @@ class TestWhatTheStreamHasLost:
         async def gone(session: Session, names: Collection[str]) -> set[str]:
             return set(names) & set(objects)
 
-        return await lost(await jetstream.session(), "jobs", subject, held, gone)
+        return await lost(Api(await jetstream.session()), "jobs", subject, held, gone)
 
     @pytest.mark.parametrize("files", [3, 20])
     async def test_nothing(self, jetstream: JetStream, files: int) -> None:
@@ -835,7 +839,7 @@ class TestWhatIsInDoubtOnAPlainSubject:
 
     async def stored_ids(self, jetstream: JetStream) -> list[str]:
         """The ids of all messages."""
-        reading = since(await jetstream.session(), "jobs", "jobs.>", 1)
+        reading = since(Api(await jetstream.session()), "jobs", "jobs.>", 1)
         return [seen.headers.get("Nats-Msg-Id", "") async for seen in reading]
 
     async def test_after_a_cut_it_is_looked_for_and_not_sent_again(self, jetstream: JetStream) -> None:
@@ -992,7 +996,7 @@ async def test_history_that_is_denied_is_said_and_ends_no_connection(
         await jetstream.ask("jobs.a")
         session = await jetstream.session()
         with pytest.raises(PermissionError):
-            [seen async for seen in since(session, "jobs", "jobs.>", 1)]
+            [seen async for seen in since(Api(session), "jobs", "jobs.>", 1)]
         assert not session.lost.done()
 
 
@@ -1005,7 +1009,7 @@ async def test_reading_back_that_is_denied_pauses_the_lane_and_ends_no_connectio
 
     assert await publisher.publish(batch, session) == []
     assert publisher.lane.paused.startswith("read_denied")
-    await session.request_json("$JS.API.STREAM.INFO.jobs")
+    await ask_api(session, "$JS.API.STREAM.INFO.jobs")
     assert not session.lost.done()
 
 
@@ -1069,7 +1073,7 @@ class TestWhatThePublisherMakesOfABatch:
     async def stored(self, jetstream: JetStream, seqs: Iterable[int]) -> list[tuple[bytes, bool]]:
         """The bodies at these sequences, and whether each came in a batch."""
         session = await jetstream.session()
-        asked = [session.request_json("$JS.API.STREAM.MSG.GET.jobs", {"seq": seq}) for seq in seqs]
+        asked = [ask_api(session, "$JS.API.STREAM.MSG.GET.jobs", {"seq": seq}) for seq in seqs]
         found = [answer["message"] for answer in await asyncio.gather(*asked) if answer]
         return [
             (base64.b64decode(one.get("data", "")), b"Nats-Batch-Id" in base64.b64decode(one["hdrs"])) for one in found

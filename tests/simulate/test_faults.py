@@ -14,6 +14,7 @@ from tests.simulate.edge import MAX_PAYLOAD, Edge
 from tests.simulate.fake_jetstream import FakeJetStream, FakeLink, Fault
 from tests.simulate.fake_stream import FakeStream
 from tests.simulate.faults import AckLost, ArrivesLate, CutAfter, LostBeforeStored, NoResponders, Slow, StreamFull
+from tests.support.api import ask_api
 
 FILES = 7
 OVER = 20.0  # seconds until a fault that does not end by itself is over
@@ -25,7 +26,7 @@ async def test_the_worked_example_of_the_server_in_memory() -> None:
     link = FakeLink(server)
     running = asyncio.create_task(link.run())
     session = await link.wait_up()
-    await session.request_json("$JS.API.STREAM.CREATE.jobs", {"name": "jobs", "subjects": ["jobs.*"]})
+    await ask_api(session, "$JS.API.STREAM.CREATE.jobs", {"name": "jobs", "subjects": ["jobs.*"]})
     assert await session.request("jobs.1", b"hello") == (b'{"stream":"jobs","seq":1}', None)
     assert server.streams["jobs"].history[0].data == b"hello"
 

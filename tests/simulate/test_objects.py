@@ -21,11 +21,13 @@ from syncdaemon.publish.objects import Objects, ObjectsSettings, janitor, resume
 from syncdaemon.publish.objects.flight import ChunkFlight
 from syncdaemon.publish.objects.upload import Upload
 from syncdaemon.stream import object_format
+from syncdaemon.stream.object_format import BucketNames
 from tests.simulate.fake_jetstream import FakeSession
 from tests.simulate.test_contract import JetStream, connected
 
 KIB = 1 << 10
 STREAM = "OBJ_edge_replay"
+BUCKET = BucketNames("edge_replay")
 
 
 class Heard:
@@ -51,7 +53,8 @@ class Site:
         self.folder = folder / name
         self.folder.mkdir()
         self.jetstream = jetstream
-        self._settings = {"root": os.fsencode(self.folder), "site": name, "create": True, "replicas": 1, **settings}
+        given = {"root": os.fsencode(self.folder), "site": name, "create": True, "replicas": 1, "bucket": BUCKET}
+        self._settings = {**given, **settings}
         self.restart()
 
     def restart(self) -> None:
@@ -352,7 +355,7 @@ class TestHowItGoesOn:
             object_format.nuid_of(content.sha256, KIB, "here"), 2, 1, "0" * 32
         )  # an id that is not known
         await session.request(
-            object_format.chunk_subject(late.nuid), data[2 * KIB : 3 * KIB], late.headers(content.sha256, None)
+            BUCKET.chunk_subject(late.nuid), data[2 * KIB : 3 * KIB], late.headers(BUCKET, content.sha256, None)
         )
         with pytest.raises(AssertionError):
             await read_back(site.jetstream, content.sha256)
@@ -374,10 +377,8 @@ class TestHowItGoesOn:
         content = site.file(data_of(20))
         await site.store(content)
         nuid, deleted = object_format.nuid_of(content.sha256, KIB, "here"), {"name": content.sha256, "deleted": True}
-        await site.jetstream.ask(
-            object_format.meta_subject(content.sha256), json.dumps(deleted).encode(), Nats_Rollup="sub"
-        )
-        await site.jetstream.api(f"STREAM.PURGE.{STREAM}", {"filter": object_format.chunk_subject(nuid)})
+        await site.jetstream.ask(BUCKET.meta_subject(content.sha256), json.dumps(deleted).encode(), Nats_Rollup="sub")
+        await site.jetstream.api(f"STREAM.PURGE.{STREAM}", {"filter": BUCKET.chunk_subject(nuid)})
 
         await site.stores(content)
         assert await read_back(site.jetstream, content.sha256) == data_of(20)
@@ -390,7 +391,7 @@ class TestHowItGoesOn:
         for number in range(5):
             bad.update(b"other")
             chunk = object_format.Chunk(nuid, number, 0, bad.hexdigest()[:32])
-            await site.jetstream.ask(object_format.chunk_subject(nuid), b"other", Nats_Msg_Id=chunk.id)
+            await site.jetstream.ask(BUCKET.chunk_subject(nuid), b"other", Nats_Msg_Id=chunk.id)
 
         await site.stores(content)
         assert await read_back(site.jetstream, content.sha256) == data_of(20)
@@ -399,7 +400,7 @@ class TestHowItGoesOn:
         """Whatever it is."""
         content = site.file(data_of(20))
         await site.store(site.file(b"", "makes the bucket"))
-        await site.jetstream.ask(object_format.chunk_subject(object_format.nuid_of(content.sha256, KIB, "here")), b"?")
+        await site.jetstream.ask(BUCKET.chunk_subject(object_format.nuid_of(content.sha256, KIB, "here")), b"?")
 
         await site.stores(content)
         assert await read_back(site.jetstream, content.sha256) == data_of(20)
@@ -610,7 +611,7 @@ class TestWhatTheBucketHasLost:
 
     async def lost(self, site: Site, *contents: Content) -> list[bool]:
         """Which of these objects are gone."""
-        names = [object_format.object_of(content.sha256) for content in contents]
+        names = [BUCKET.object_of(content.sha256) for content in contents]
         gone = await site.objects.lost(await site.jetstream.session(), names)
         return [name in gone for name in names]
 
@@ -620,7 +621,7 @@ class TestWhatTheBucketHasLost:
         for content in files[:3]:
             await site.stores(content)
         await site.jetstream.api(f"STREAM.MSG.DELETE.{STREAM}", {"seq": 6})
-        await site.jetstream.api(f"STREAM.PURGE.{STREAM}", {"filter": object_format.meta_subject(files[2].sha256)})
+        await site.jetstream.api(f"STREAM.PURGE.{STREAM}", {"filter": BUCKET.meta_subject(files[2].sha256)})
         assert await self.lost(site, *files) == [False, True, True, True]
 
     async def test_what_its_owner_deleted_is_not_lost(self, site: Site) -> None:
@@ -628,7 +629,7 @@ class TestWhatTheBucketHasLost:
         content = site.file(data_of(3))
         await site.stores(content)
         deleted = json.dumps({"name": content.sha256, "deleted": True}).encode()
-        await site.jetstream.ask(object_format.meta_subject(content.sha256), deleted, Nats_Rollup="sub")
+        await site.jetstream.ask(BUCKET.meta_subject(content.sha256), deleted, Nats_Rollup="sub")
         await site.jetstream.api(f"STREAM.PURGE.{STREAM}", {"filter": "$O.edge_replay.C.>"})
         assert await self.lost(site, content) == [False]
 
@@ -665,7 +666,7 @@ class TestTheJanitor:
         await after(session, site.jetstream)
         (site.folder / "gone").unlink()
         assert await chunk_count(site.jetstream) >= 20
-        return object_format.chunk_subject(object_format.nuid_of(content.sha256, KIB, "here"))
+        return BUCKET.chunk_subject(object_format.nuid_of(content.sha256, KIB, "here"))
 
     async def test_it_takes_out_an_upload_that_stands_still(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         """Whosoever it was; complete objects stay, also those of others."""

@@ -24,38 +24,40 @@ TAKEN = "b.bin"  # the name is used again before its first file comes back
 
 def refuse(edge: Edge) -> ReplayDirectory:
     """These files were dropped and set aside; and one name is taken again."""
-    home = ReplayDirectory(os.fsencode(edge.replay))
-    home.open()
+    directory = ReplayDirectory(os.fsencode(edge.replay))
+    directory.open()
     for name, data in REFUSED.items():
         edge.drop(name, data)
         path = os.fsencode(name)
-        stamp = stamp_of(os.path.join(home.replay_dir, path))
+        stamp = stamp_of(os.path.join(directory.replay_dir, path))
         assert stamp is not None
         content = Content(path, quote(name), stamp, None, digest(data), 1)
-        Quarantine(home).set_aside(Refusal(content, "subject_taken", "another's"), edge.now_text(), edge.now_text())
-    home.close()
+        Quarantine(directory).set_aside(
+            Refusal(content, "subject_taken", "another's"), edge.now_text(), edge.now_text()
+        )
+    directory.close()
     edge.drop(TAKEN, b"another")
-    return home
+    return directory
 
 
-def asked(home: ReplayDirectory) -> None:
+def asked(directory: ReplayDirectory) -> None:
     """By the command, beside a running daemon or before its start."""
-    ask(home, entries(home))
+    ask(directory, entries(directory))
 
 
-def done(home: ReplayDirectory) -> None:
+def done(directory: ReplayDirectory) -> None:
     """By the command, where no daemon runs: the row is left to the next start."""
-    asked(home)
-    carry_out(home)
+    asked(directory)
+    carry_out(directory)
 
 
-def check(edge: Edge, home: ReplayDirectory) -> None:
+def check(edge: Edge, directory: ReplayDirectory) -> None:
     """All is delivered once; every file has its row, before the one of its delivery; nothing is left behind."""
     assert edge.surprises == []
     assert edge.waiting() == []
     assert sorted(message.data for message in edge.history()) == sorted([b"another", *REFUSED.values()])
-    assert entries(home) == []
-    assert os.listdir(home.quarantine) == os.listdir(home.requeue) == []
+    assert entries(directory) == []
+    assert os.listdir(directory.quarantine) == os.listdir(directory.requeue) == []
     rows = edge.rows("requeued", "published")
     for name, data in REFUSED.items():
         events = [row["event"] for row in rows if row["sha256"] == digest(data)]
@@ -76,12 +78,12 @@ def test_a_crash_at_a_call_that_changes_the_disk(
     """Of the process that finds the orders at its start."""
     for nth in count(1):
         edge = Edge(tmp_path / str(nth))
-        home = refuse(edge)
-        order(home)
+        directory = refuse(edge)
+        order(directory)
         with edge:
             died = edge.drain(Death("disk", when, nth))
             assert not edge.drain()
-            check(edge, home)
+            check(edge, directory)
         if not died:
             break
     assert nth > 5
@@ -90,18 +92,18 @@ def test_a_crash_at_a_call_that_changes_the_disk(
 def test_a_running_daemon_finds_an_order_in_a_moment(tmp_path: Path) -> None:
     """And its count of refused files follows."""
     edge = Edge(tmp_path)
-    home = refuse(edge)
+    directory = refuse(edge)
     with edge:
-        edge.do(beside(edge, home))
-        check(edge, home)
+        edge.do(beside(edge, directory))
+        check(edge, directory)
 
 
-async def beside(edge: Edge, home: ReplayDirectory) -> None:
+async def beside(edge: Edge, directory: ReplayDirectory) -> None:
     """The command comes while the daemon runs."""
     life = edge.begin()
     await life.daemon.tally.first_receipt.wait()
     assert life.daemon.metrics.value("syncdaemon_quarantined_files") == len(REFUSED)
-    asked(home)
+    asked(directory)
     await asyncio.sleep(60.0)  # of the machine's own time
     assert life.daemon.tally.delivered == 1 + len(REFUSED)
     assert life.daemon.metrics.value("syncdaemon_quarantined_files") == 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.support import needs
 
 PACKAGES = ("@nats-io/obj@3.4.0", "@nats-io/transport-node@3.4.0")
 
@@ -38,26 +39,19 @@ ReadByJavaScript = Callable[[str, str, str], dict[str, object]]
 """Takes the server's URL, bucket and name; `sha256` and `size` of what was read, and the meta's `chunks`."""
 
 
-def missing(what: str) -> None:
-    """Skips the test, and says why; where CI is set, such a gap is a failure."""
-    if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(what)
-
-
 @pytest.fixture(scope="session")
 def read_by_javascript(tmp_path_factory: pytest.TempPathFactory) -> ReadByJavaScript:
     """Installs the client, once."""
     npm, node = shutil.which("npm"), shutil.which("node")
     if npm is None or node is None:
-        missing("npm and node are needed to read an object back by the JavaScript client")
+        needs.missing("npm and node are needed to read an object back by the JavaScript client")
     folder = tmp_path_factory.mktemp("javascript")
     (folder / "package.json").write_text('{"private": true, "type": "module"}')
     (folder / "read.js").write_text(_READ)
     options = ("--no-audit", "--no-fund", "--loglevel=error")
     done = subprocess.run([str(npm), "install", *options, *PACKAGES], cwd=folder, capture_output=True, timeout=120)
     if done.returncode:
-        missing(f"npm install {' '.join(PACKAGES)} failed: {done.stderr.decode()[-500:]}")
+        needs.missing(f"npm install {' '.join(PACKAGES)} failed: {done.stderr.decode()[-500:]}")
 
     def read(url: str, bucket: str, name: str) -> dict[str, object]:
         return _run(folder, [str(node), "read.js", url, bucket, name])

@@ -18,6 +18,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
 _AT_ONCE = 256
+_PATIENCE = 60.0  # seconds for any answer: how busy the machine is, is not what an audit finds out
 
 
 class Stored(NamedTuple):
@@ -36,9 +37,9 @@ async def messages(url: str, stream: str) -> list[Stored]:
 
 async def each_message(url: str, stream: str) -> AsyncIterator[Stored]:
     """The same, for streams that are larger than the memory."""
-    client = await nats.connect(url, allow_reconnect=False)
+    client = await nats.connect(url, allow_reconnect=False, connect_timeout=_PATIENCE)
     try:
-        js = client.jetstream()
+        js = client.jetstream(timeout=_PATIENCE)
         state = (await js.stream_info(stream)).state
         for first in range(max(1, state.first_seq), state.last_seq + 1, _AT_ONCE):
             wanted = range(first, min(first + _AT_ONCE, state.last_seq + 1))
@@ -79,9 +80,9 @@ async def read_object(url: str, bucket: str, name: str, within: float = 60.0) ->
 async def measured_object(url: str, bucket: str, name: str, within: float = 60.0) -> tuple[str, int]:
     """The same, and its size in bytes."""
     digest = _Digest()
-    client = await nats.connect(url, allow_reconnect=False)
+    client = await nats.connect(url, allow_reconnect=False, connect_timeout=_PATIENCE)
     try:
-        store = await client.jetstream().object_store(bucket)
+        store = await client.jetstream(timeout=_PATIENCE).object_store(bucket)
         found = await asyncio.wait_for(store.get(name, writeinto=digest), within)  # type: ignore[arg-type]
         assert found.info.size == digest.size
         return digest.sha256.hexdigest(), digest.size
@@ -91,11 +92,11 @@ async def measured_object(url: str, bucket: str, name: str, within: float = 60.0
 
 async def refuse_large_files(url: str) -> None:
     """Makes a bucket that takes no chunk: a file too large for a message is refused, as the last way out."""
-    client = await nats.connect(url, allow_reconnect=False)
+    client = await nats.connect(url, allow_reconnect=False, connect_timeout=_PATIENCE)
     try:
         subjects = ["$O.edge_replay.C.>", "$O.edge_replay.M.>"]
         config = {"name": "OBJ_edge_replay", "subjects": subjects, "max_msg_size": 1_000, "allow_rollup_hdrs": True}
-        answer = await client.request("$JS.API.STREAM.CREATE.OBJ_edge_replay", json.dumps(config).encode())
+        answer = await client.request("$JS.API.STREAM.CREATE.OBJ_edge_replay", json.dumps(config).encode(), _PATIENCE)
         assert b"error" not in answer.data
     finally:
         await client.close()
@@ -124,9 +125,9 @@ class Held(NamedTuple):
 
 async def held(url: str, stream: str) -> Held:
     """The state of a stream; nothing where there is none."""
-    client = await nats.connect(url, allow_reconnect=False)
+    client = await nats.connect(url, allow_reconnect=False, connect_timeout=_PATIENCE)
     try:
-        state = (await client.jetstream().stream_info(stream, subjects_filter=">")).state
+        state = (await client.jetstream(timeout=_PATIENCE).stream_info(stream, subjects_filter=">")).state
         return Held(state.messages, state.last_seq, state.subjects or {})
     except NotFoundError:
         return Held(0, 0, {})

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-
-import pytest
 
 from scripts.prometheus import find_binary
 from syncdaemon.base.errors import SettingsError
+from tests.support import needs
 
 _MILLISECONDS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -18,9 +16,7 @@ def need(name: str) -> str:
     try:
         return str(find_binary(name))
     except SettingsError as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+        needs.missing(str(error))
 
 
 def quicker(rules: str, factor: int) -> str:

@@ -17,24 +17,24 @@ from syncdaemon.spool.moves import stamp_of
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[ReplayDirectory]:
+def directory(tmp_path: Path) -> Iterator[ReplayDirectory]:
     """A replay directory that is ours."""
     place = tmp_path / "replay"
     place.mkdir()
-    home = ReplayDirectory(os.fsencode(place))
-    home.open()
-    yield home
-    home.close()
+    directory = ReplayDirectory(os.fsencode(place))
+    directory.open()
+    yield directory
+    directory.close()
 
 
-def full(home: ReplayDirectory, path: bytes) -> bytes:
+def full(directory: ReplayDirectory, path: bytes) -> bytes:
     """Where a file of the replay directory lies."""
-    return os.path.join(home.replay_dir, path)
+    return os.path.join(directory.replay_dir, path)
 
 
-def write(home: ReplayDirectory, path: bytes, data: bytes = b"evidence") -> bytes:
+def write(directory: ReplayDirectory, path: bytes, data: bytes = b"evidence") -> bytes:
     """A file in the replay directory, with its folders."""
-    place = full(home, path)
+    place = full(directory, path)
     os.makedirs(os.path.dirname(place), exist_ok=True)
     with open(place, "wb") as file:
         file.write(data)
@@ -47,16 +47,16 @@ def read(place: bytes) -> bytes:
         return file.read()
 
 
-def content_of(home: ReplayDirectory, path: bytes) -> Content:
+def content_of(directory: ReplayDirectory, path: bytes) -> Content:
     """The file as it was read for delivery."""
-    stamp, data = stamp_of(full(home, path)), read(full(home, path))
+    stamp, data = stamp_of(full(directory, path)), read(full(directory, path))
     assert stamp is not None
     return Content(path, quote_from_bytes(path), stamp, data, sha256(data).hexdigest(), 1)
 
 
-def waiting(home: ReplayDirectory) -> dict[bytes, bytes]:
+def waiting(directory: ReplayDirectory) -> dict[bytes, bytes]:
     """All files of the replay directory outside our own folder, with what they hold."""
-    return tree(home.replay_dir, skip=b".syncdaemon")
+    return tree(directory.replay_dir, skip=b".syncdaemon")
 
 
 def tree(root: bytes, skip: bytes = b"") -> dict[bytes, bytes]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import pytest
 
 from syncdaemon.dev.server import HOST
+from tests.support import needs
 from tests.support.ports import own_port
 from tests.support.process import PROGRAM, clean_environment
 
@@ -69,26 +72,19 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    folder = tmp_path / "shell"
-    folder.mkdir()
-    return Shell(folder)
+def shell() -> Iterator[Shell]:
+    """In a folder that any user can reach. Below pytest's own none is: each run that begins closes them to others."""
+    with TemporaryDirectory(prefix="syncdaemon-shell-") as folder:
+        os.chmod(folder, 0o711)
+        yield Shell(Path(folder))
 
 
 def given_away(shell: Shell) -> int:
-    """The replay directory with all in it belongs to somebody else, who can get there; the user's number.
-
-    Skips where we are not root, who alone can do that.
-    """
-    if os.geteuid() != 0:
-        if os.environ.get("CI"):
-            pytest.fail("CI runs as root")
-        pytest.skip("only root can work as somebody else")
+    """Gives the replay directory with all in it to another user; that user's number. Only root can do that."""
+    needs.root()
     for folder, _, names in os.walk(shell.replay):
         for place in (folder, *(os.path.join(folder, name) for name in names)):
             os.chown(place, NOBODY, NOBODY)
-    for above in (shell.folder, *shell.folder.parents):
-        above.chmod(above.stat().st_mode | 0o001)
     return NOBODY
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
+from collections import deque
 from math import inf
 from typing import NamedTuple
 
@@ -67,7 +67,7 @@ class Link:
 def transmit(window: Window, link: Link, size: int, seconds: float) -> list[Sending]:
     """Sends messages of `size` bytes for so long, as the window lets it; its pieces are as large as it wants them."""
     sendings: list[Sending] = []
-    answers: list[tuple[float, int]] = []
+    answers: deque[float] = deque()  # in their order: the link has one queue
     now = 0.0
     while now < seconds:
         while not (wait := window.wait(now)):
@@ -75,10 +75,10 @@ def transmit(window: Window, link: Link, size: int, seconds: float) -> list[Send
             sendings.append(Sending(now, link.waiting(now), messages * size))
             window.sent(now, messages * size, messages)
             for _ in range(messages):
-                heapq.heappush(answers, (link.send(now, size), len(sendings)))
-        if now + wait < answers[0][0]:
+                answers.append(link.send(now, size))
+        if now + wait < answers[0]:
             now += wait + 1e-9
         else:
-            now, _ = heapq.heappop(answers)
+            now = answers.popleft()
             window.answered(now, size)
     return sendings

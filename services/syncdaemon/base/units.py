@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from ipaddress import IPv6Address
+from collections.abc import Callable
 from pathlib import Path
 
 MASK = "********"
@@ -25,8 +25,6 @@ _DURATIONS = {"d": 86_400, "h": 3_600, "m": 60}
 
 _SIZE = re.compile(r"([0-9]{1,19})((?:[KMGT]i|[kMGT])?)")
 _DURATION = re.compile(r"(.*[0-9.])([smhd]?)")
-_ADDRESS = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::([^:]*))?")
-_LOGIN_IN_URL = re.compile(r"(?<=//)([^:@/,]*:)?[^@/,]*@")
 _KEY_MATERIAL = re.compile(r"-----BEGIN|eyJ|S[A-Z][A-Z2-7]{56}$")
 _PLACEHOLDER = re.compile(r"\{(?:site|sha256)\}")
 _DEFAULT_SUBJECT = "edge.replay.{site}.{sha256}"
@@ -50,6 +48,18 @@ def boolean(text: str) -> bool:
     if (value := _BOOLEANS.get(text.lower())) is None:
         raise Wrong("not a yes or no", "write true or false")
     return value
+
+
+def word(*known: str) -> Callable[[str], str]:
+    """A reader of one of these words, in small or capital letters."""
+    *others, last = map(repr, known)
+
+    def read(text: str) -> str:
+        if text.lower() not in known:
+            raise Wrong(f"not {', '.join(others)} or {last}", "write one of these")
+        return text.lower()
+
+    return read
 
 
 def size(text: str) -> int:
@@ -116,81 +126,6 @@ def replicas(text: str) -> int:
     return int(text)
 
 
-def address(text: str) -> tuple[str, int | None]:
-    """Host, without brackets, and port of `host`, `host:port` or `[IPv6]:port`.
-
-    What the `Wrong` from here says never quotes the text.
-    """
-    remedy = "write host:port, an IPv6 address in brackets"
-    if not (match := _ADDRESS.fullmatch(text)):
-        raise Wrong("has colons or brackets too many", remedy)
-    host, port = match[1], match[2]
-    if host.startswith("["):
-        host = host[1:-1]
-        try:
-            IPv6Address(host)
-        except ValueError:
-            raise Wrong("has no IPv6 address in its brackets", remedy) from None
-    elif not re.fullmatch(r"[A-Za-z0-9._-]+", host):
-        raise Wrong("has no legal host" if host else "has no host", remedy)
-    if port is not None and not (re.fullmatch("[0-9]{1,5}", port) and int(port) < 65_536):
-        raise Wrong("has a port that is not a number from 0 to 65535", remedy)
-    return host, None if port is None else int(port)
-
-
-def listen_address(text: str) -> str:
-    """An address to listen on: with a port."""
-    if address(text)[1] is None:
-        raise Wrong("has no port", "write host:port, such as 0.0.0.0:8080")
-    return text
-
-
-def servers(text: str) -> str:
-    """NATS server URLs with commas between: each with its port, no blanks."""
-    urls = [url.strip() for url in text.split(",")]
-    for index, url in enumerate(urls):
-        try:
-            urls[index] = _server(url)
-        except Wrong as wrong:
-            # A password may hold a comma or an @: of a text with a login, show only what is surely a host.
-            shown = repr(url) if "@" not in text else MASK + url[url.rfind("@") :] if "@" in url else MASK
-            which = f"server {index + 1} of {len(urls)} " if len(urls) > 1 else ""
-            raise Wrong(which + wrong.what, wrong.remedy, shown) from None
-    return ",".join(urls)
-
-
-def _server(url: str) -> str:
-    remedy = "write nats://host:4222 or tls://host:4222, several with commas between"
-    scheme, _, rest = url.partition("://")
-    if scheme not in ("nats", "tls") or not rest:
-        raise Wrong("does not begin with nats:// or tls:// and a host" if url else "is empty", remedy)
-    user, at, place = rest.rpartition("@")
-    if at and (not all(user.split(":", 1)) or re.search(r"[@/?#% ]", user) or not user.isprintable()):
-        # Clients differ in whether they decode %40 and the like; settings of their own mean one thing only.
-        what = "has half a login, or one with @ / ? # %, a blank or something unprintable"
-        raise Wrong(what, "use NATS_USER and NATS_PASSWORD, or NATS_TOKEN")
-    try:
-        port = address(place)[1]
-    except Wrong as wrong:
-        raise Wrong(wrong.what, remedy) from None
-    if port == 0:
-        raise Wrong("has port 0", remedy)
-    return f"{scheme}://{rest}" + (":4222" if port is None else "")
-
-
-def monitor(text: str) -> str:
-    """The base of a server's monitoring pages, without a slash at its end."""
-    remedy = "write http://host:8222"
-    scheme, _, place = text.rstrip("/").partition("://")
-    if scheme not in ("http", "https") or not place:
-        raise Wrong("does not begin with http:// or https:// and a host", remedy)
-    try:
-        address(place)
-    except Wrong as wrong:
-        raise Wrong(wrong.what, remedy, MASK if "@" in text else "") from None
-    return f"{scheme}://{place}"
-
-
 def duration_in_words(value: float) -> str:
     """Seconds for people: `2 minutes`, `30 days`, `1.5 seconds`."""
     for factor, word in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
@@ -206,11 +141,6 @@ def size_in_words(value: int) -> str:
         if value >= 1 << (10 * power):
             return f"{value / (1 << (10 * power)):.1f} {word}".replace(".0 ", " ")
     return f"{value} bytes"
-
-
-def masked_servers(text: str) -> str:
-    """Server URLs with their passwords masked; a token, which stands in a user's place, too."""
-    return _LOGIN_IN_URL.sub(rf"\g<1>{MASK}@", text)
 
 
 def login(text: str) -> str:

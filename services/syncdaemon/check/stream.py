@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from syncdaemon.base.disk import is_locked
-from syncdaemon.base.errors import LanePaused, SettingsError
+from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.model import StoredHeaders
 from syncdaemon.check.compare import Comparison, Fetched, Problem, Receipts, second_look
 from syncdaemon.ledger import lock_path, rows_numbered
 from syncdaemon.ledger.rows import HELD_LOST, is_receipt
-from syncdaemon.link import Session
 from syncdaemon.stream import fetch
+from syncdaemon.stream.api import Api, ApiRefusal
 from syncdaemon.stream.history import contents, one_by_one, since
-from syncdaemon.stream.prepare import captured
-from syncdaemon.stream.verdict import NO_STREAM
+from syncdaemon.stream.info import captured
 
 _AT_ONCE = 64  # messages that are fetched at the same time
 _TELL_EVERY = 500  # messages between two calls of `progress`
@@ -83,7 +82,7 @@ class Stocktake:
 
     def __init__(
         self,
-        session: Session,
+        api: Api,
         books: Books,
         stream: str,
         *,
@@ -91,7 +90,7 @@ class Stocktake:
         tell: Callable[[Problem], None],
         progress: Callable[[int, int], None],
     ) -> None:
-        self._session = session
+        self._api = api
         self._books = books
         self._content = content
         self._tell_problem = tell
@@ -137,10 +136,12 @@ class Stocktake:
 
     async def _info(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Configuration and state of the stream; both empty where there is no stream."""
-        answer = await self._session.request_json(f"$JS.API.STREAM.INFO.{self.stock.stream}")
-        if answer is None or ("config" not in answer and answer.get("error", {}).get("err_code") != NO_STREAM):
-            raise LanePaused(f"stream {self.stock.stream} can't be looked at: {answer and answer.get('error')}")
-        return answer.get("config", {}), answer.get("state", {})
+        answer = await self._api.stream(self.stock.stream)
+        if not isinstance(answer, ApiRefusal):
+            return answer.config, answer.state
+        if answer.no_stream:
+            return {}, {}
+        raise answer.paused(f"stream {self.stock.stream} can't be looked at")
 
     async def _read(self, comparison: Comparison, config: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         """The messages that were there when we began, in order."""
@@ -156,8 +157,8 @@ class Stocktake:
                 raise
             await self._through(one_by_one(*self._where(first)), comparison, first, last)
 
-    def _where(self, first: int) -> tuple[Session, str, str, int]:
-        return self._session, self.stock.stream, self._books.subject, first
+    def _where(self, first: int) -> tuple[Api, str, str, int]:
+        return self._api, self.stock.stream, self._books.subject, first
 
     def _with_bodies(self, first: int) -> AsyncGenerator[tuple[StoredHeaders, bytes | None], None]:
         return contents(*self._where(first))
@@ -180,7 +181,7 @@ class Stocktake:
                     break
                 digest = None
                 if self._content and body is not None:
-                    digest = await fetch.digest(self._session, seen.headers, body) or "not there"
+                    digest = await fetch.digest(self._api, seen.headers, body) or "not there"
                 comparison.see(seen, digest)
                 self._read_so_far += 1
                 if self._read_so_far % _TELL_EVERY == 0:
@@ -203,13 +204,13 @@ class Stocktake:
                     self._tell(problem)
 
     async def _fetch(self, row: Mapping[str, Any]) -> Fetched | None:
-        stored = await fetch.message(self._session, self.stock.stream, row["stream_seq"])
+        stored = await fetch.message(self._api, self.stock.stream, row["stream_seq"])
         if stored is None:
             return None
         away = stored.headers.get("Edge-Object") or stored.headers.get("Content-Encoding")
         if away and not self._content:
             return Fetched(stored.seq, stored.headers, stored.headers.get("Edge-Sha256"))
-        return Fetched(stored.seq, stored.headers, await fetch.digest(self._session, stored.headers, stored.data))
+        return Fetched(stored.seq, stored.headers, await fetch.digest(self._api, stored.headers, stored.data))
 
     def _tell(self, problem: Problem) -> None:
         self.stock.problems[problem.what] += 1

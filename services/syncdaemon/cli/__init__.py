@@ -8,6 +8,7 @@ import typer
 
 from syncdaemon import __version__
 from syncdaemon.cli import check, files, look, quarantine, serve
+from syncdaemon.cli.options import Command, Group
 
 _COMMANDS = (
     serve.run,
@@ -23,8 +24,10 @@ _COMMANDS = (
 
 app = typer.Typer(
     name="syncdaemon",
+    cls=Group,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # plain help: loading rich for it takes longer than all else
+    context_settings={"max_content_width": 120},
     pretty_exceptions_enable=False,
     help="Delivers every file that is dropped into a directory to NATS JetStream, exactly once, with receipts. "
     "Settings are environment variables, a .env file, or the flags of each command; `syncdaemon config` shows them.",
@@ -32,7 +35,7 @@ app = typer.Typer(
 
 
 for _command in _COMMANDS:
-    app.command()(_command)
+    app.command(cls=Command)(_command)
 app.add_typer(quarantine.app, name="quarantine")
 
 

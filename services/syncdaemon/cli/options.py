@@ -1,42 +1,89 @@
-"""What all commands share: a flag for every setting, the log, and an exit code for every error.
+"""What all commands share: a flag for every setting, an exit code for every error, and help in plain text.
 
 Exit codes: 0 done, 1 it found something, 2 wrong usage or settings, 3 could not connect in time.
+
+A command is declared with what the standard library and typer have. What it works with is imported when it runs, in
+its own function: so help, completion and the commands that only look start in a fraction of a daemon's time.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import logging
 import os
-import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
-import structlog
 import typer
-from dotenv import dotenv_values
+from typer.core import TyperCommand, TyperGroup
 
 from syncdaemon.base.errors import ConnectTimeout, SettingsError, SyncError
-from syncdaemon.settings import Settings
+from syncdaemon.settings.given import gather
+from syncdaemon.settings.table import SETTINGS, Setting
 
 FOUND, WRONG, NO_CONNECTION = 1, 2, 3
 
+_FLAGS = {setting.field for setting in SETTINGS}
+_TEXTS = {*_FLAGS, "files", "names", "reason"}  # parameters whose value is the text that was given
+
+
+def _process(convert: Callable[[Any, Any], Any], parameter: Any, ctx: Any, value: Any) -> Any:
+    absent = value is None and not parameter.required
+    given_as_text = bool(value) and parameter.name in _TEXTS
+    return value if absent or given_as_text else convert(ctx, value)
+
+
+def _spare(parameters: list[Any]) -> list[Any]:
+    """The same parameters. A value is converted only where there is one that is more than a text.
+
+    Typer 0.29 converts every value with pydantic, even None. The import of pydantic would double the time of a command
+    that only looks.
+    """
+    for parameter in parameters:
+        convert = parameter.process_value
+        if not isinstance(convert, functools.partial):
+            parameter.process_value = functools.partial(_process, convert, parameter)
+    return parameters
+
+
+class Group(TyperGroup):
+    """A group of commands that starts quickly."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its options."""
+        return _spare(super().get_params(ctx))
+
+
+class Command(TyperCommand):
+    """A command that starts quickly, and whose help shows the settings apart from its own options."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Its arguments, its options, and a flag for each setting."""
+        return _spare(super().get_params(ctx))
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Writes every parameter into the section where it belongs."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": [], "Settings": []}
+        for parameter in self.get_params(ctx):
+            kind = "Settings" if parameter.name in _FLAGS else f"{parameter.param_type_name.capitalize()}s"
+            if record := parameter.get_help_record(ctx):
+                sections[kind].append(record)
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
 
 def with_settings(command: Callable[..., int | None]) -> Callable[..., None]:
-    """Gives a command a flag for every setting, the loaded settings as `loaded`, and its errors an exit code."""
-    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "loaded"]
-    flags = [_flag(name, field.description or "") for name, field in Settings.model_fields.items()]
+    """Gives a command a flag for every setting, what the user gave as `given`, and its errors an exit code."""
+    own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "given"]
 
     @functools.wraps(command)
-    def wrapped(**given: Any) -> None:
-        values = {flag.name.upper(): given.pop(flag.name) for flag in flags}
-        flagged = {name: value for name, value in values.items() if value is not None}
+    def wrapped(**values: Any) -> None:
+        flags = {setting.variable: values.pop(setting.field) for setting in SETTINGS}
         code: int | None
         try:
-            loaded = Settings.load(flagged, os.environ, _dotenv())
-            configure_log(loaded.settings)
-            code = command(loaded=loaded, **given)
+            code = command(given=gather(flags, os.environ, _dotenv()), **values)
         except (SyncError, TimeoutError) as error:
             typer.echo(f"syncdaemon: {error}", err=True)
             code = _code(error)
@@ -44,20 +91,24 @@ def with_settings(command: Callable[..., int | None]) -> Callable[..., None]:
             code = 130
         raise typer.Exit(code or 0)
 
-    parameters = [*own, *flags]
+    parameters = [*own, *map(_flag, SETTINGS)]
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return wrapped
 
 
-def _flag(name: str, description: str) -> inspect.Parameter:
-    option = typer.Option(f"--{name.replace('_', '-')}", help=description, rich_help_panel="Settings", metavar="VALUE")
+def _flag(setting: Setting) -> inspect.Parameter:
+    option = typer.Option(f"--{setting.field.replace('_', '-')}", help=setting.about, metavar="VALUE")
     return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option]
+        setting.field, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option]
     )
 
 
 def _dotenv() -> dict[str, str]:
+    if not os.path.exists(".env"):
+        return {}
+    from dotenv import dotenv_values
+
     return {name: value for name, value in dotenv_values(".env", interpolate=False).items() if value is not None}
 
 
@@ -65,18 +116,3 @@ def _code(error: Exception) -> int:
     if isinstance(error, SettingsError):
         return WRONG
     return NO_CONNECTION if isinstance(error, ConnectTimeout) else FOUND
-
-
-def configure_log(settings: Settings) -> None:
-    console = settings.sync_log_format == "console" or (settings.sync_log_format is None and sys.stderr.isatty())
-    renderer: Any = structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.sync_log_level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )

@@ -5,56 +5,58 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote_from_bytes
 
 import typer
-from rich.console import Console
-from rich.filesize import decimal
-from rich.table import Table
-from rich.text import Text
 
 from syncdaemon.base.errors import SettingsError
-from syncdaemon.cli.options import FOUND, with_settings
-from syncdaemon.settings import Loaded, Settings
-from syncdaemon.spool.home import ReplayDirectory
-from syncdaemon.spool.quarantine import Entry, entries
-from syncdaemon.spool.requeue import send_back
+from syncdaemon.cli.options import FOUND, Command, Group, with_settings
+from syncdaemon.settings.given import Given
+
+if TYPE_CHECKING:
+    from syncdaemon.spool.home import ReplayDirectory
+    from syncdaemon.spool.quarantine import Entry
 
 _PATIENCE = 30.0  # seconds that a running daemon has for it
 _EMPTY = "no file is in quarantine"
+_COLUMNS = ("name", "path", "size", "reason", "error", "attempts", "first", "last", "sha256")
+_HEADS = ("name", "from", *_COLUMNS[2:])
 _ONE_LINE = 10_000  # columns: no row is broken where it goes into a file or a pipe
 
-app = typer.Typer(no_args_is_help=True, help="Look at refused files, and have them delivered after all.")
+app = typer.Typer(cls=Group, no_args_is_help=True, help="Look at refused files, and have them delivered after all.")
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 @with_settings
 def show(
-    loaded: Loaded,
+    given: Given,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> int:
     """Show every refused file, and why it was refused."""
-    found = _entries(_home(loaded.settings))
+    found = _entries(_home(given))
     if as_json:
-        typer.echo(json.dumps([_told(entry) for entry in found], indent=2))
+        typer.echo(json.dumps([_shown(entry) for entry in found], indent=2))
         return 0
     if not found:
         typer.echo(_EMPTY)
         return 0
-    table = Table("name", "from", "size", "reason", "error", "attempts", "first", "last", "sha256", box=None)
-    for entry in found:
-        told = _told(entry) | {"size": decimal(entry.size), "error": entry.problem or entry.error}
-        columns = ("name", "path", "size", "reason", "error", "attempts", "first", "last", "sha256")
-        table.add_row(*(Text(str(told[column] or "?"), overflow="fold") for column in columns))
-    Console(width=None if sys.stdout.isatty() else _ONE_LINE).print(table)
+    from rich.filesize import decimal
+
+    from syncdaemon.cli import tables
+
+    shown = [_shown(entry) | {"size": decimal(entry.size), "error": entry.problem or entry.error} for entry in found]
+    rows = [[str(entry[column] or "?") for column in _COLUMNS] for entry in shown]
+    width = None if sys.stdout.isatty() else _ONE_LINE
+    tables.show(rows, _HEADS, width=width, overflow="fold")
     return 0
 
 
-@app.command("requeue", no_args_is_help=True)
+@app.command("requeue", cls=Command, no_args_is_help=True)
 @with_settings
 def requeue(
-    loaded: Loaded,
+    given: Given,
     names: Annotated[list[str] | None, typer.Argument(metavar="NAME...", help="As `list` shows them.")] = None,
     reason: Annotated[str | None, typer.Option(help="All that were refused for this reason.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
@@ -66,7 +68,9 @@ def requeue(
     """
     if sum((bool(names), reason is not None, every)) != 1:
         raise typer.BadParameter("give names, or --reason, or --all")
-    home = _home(loaded.settings)
+    from syncdaemon.spool.requeue import send_back
+
+    home = _home(given)
     found = _entries(home)
     if every and not found:
         typer.echo(_EMPTY)
@@ -98,19 +102,24 @@ def _choose(found: list[Entry], names: list[str] | None, reason: str | None) -> 
     return wanted, [] if wanted else [f"no file in quarantine was refused as {reason}"]
 
 
-def _home(settings: Settings) -> ReplayDirectory:
-    if not settings.sync_replay_dir.is_dir():
-        raise SettingsError(f"SYNC_REPLAY_DIR: {settings.sync_replay_dir} is not a directory")
-    return ReplayDirectory(os.fsencode(os.path.abspath(settings.sync_replay_dir)))
+def _home(given: Given) -> ReplayDirectory:
+    from syncdaemon.spool.home import ReplayDirectory
+
+    replay_dir: Path = given.values["SYNC_REPLAY_DIR"]
+    if not replay_dir.is_dir():
+        raise SettingsError(f"SYNC_REPLAY_DIR: {replay_dir} is not a directory")
+    return ReplayDirectory(os.fsencode(os.path.abspath(replay_dir)))
 
 
 def _entries(home: ReplayDirectory) -> list[Entry]:
+    from syncdaemon.spool.quarantine import entries
+
     try:
         return entries(home)
     except OSError as error:
         raise SettingsError(f"SYNC_REPLAY_DIR: its quarantine can't be read: {error.strerror}") from None
 
 
-def _told(entry: Entry) -> dict[str, str | int]:
+def _shown(entry: Entry) -> dict[str, str | int]:
     """The entry as it is shown, names percent-encoded; an empty `problem` is none."""
     return {**entry._asdict(), "name": quote_from_bytes(entry.name), "path": quote_from_bytes(entry.path)}

@@ -28,8 +28,9 @@ from syncdaemon.ledger import Ledger, now_text, open_attempts, rows
 from syncdaemon.link import Link, Session
 from syncdaemon.publish import Lane, Publisher
 from syncdaemon.publish.objects import Objects
-from syncdaemon.settings import Settings, parts
-from syncdaemon.spool import Spool
+from syncdaemon.settings import parts
+from syncdaemon.settings.values import Settings
+from syncdaemon.spool.spool import Spool
 from syncdaemon.web.server import Views, Web
 
 FINISH_SECONDS = 10.0  # how long acknowledgements under way are awaited at the end

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from syncdaemon.base.errors import ConnectTimeout, SettingsError
 from syncdaemon.base.tasks import background, finish
 from syncdaemon.daemon import FINISH_SECONDS, Daemon
-from syncdaemon.spool import Spool
+from syncdaemon.spool.spool import Spool
 
 _LOOK_SECONDS = 0.01  # between two looks at whether files are left
 

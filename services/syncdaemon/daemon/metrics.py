@@ -136,7 +136,8 @@ class Metrics:
         self._files.labels(self._site).inc(len(fresh))
         self._bytes.labels(self._site).inc(sum(content.stamp.size for content in fresh))
         self._duplicates.labels(self._site).inc(len(receipts) - len(fresh))
-        self._delivered.observe(max(0.0, (now - r.content.stamp.mtime_ns) / 1e9) for r in receipts)
+        stamps = [content.stamp for content, *_ in receipts]
+        self._delivered.observe(max(0.0, (now - stamp.mtime_ns) / 1e9) for stamp in stamps)
 
     def refused(self, reason: str) -> None:
         """A file was set aside."""

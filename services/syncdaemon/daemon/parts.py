@@ -8,7 +8,7 @@ from syncdaemon.ledger import Ledger
 from syncdaemon.link import Link
 from syncdaemon.publish import Publisher
 from syncdaemon.publish.objects import Objects
-from syncdaemon.spool import Spool
+from syncdaemon.spool.spool import Spool
 
 
 class Parts(NamedTuple):

@@ -8,6 +8,7 @@ from syncdaemon.base.model import Held
 from syncdaemon.link import Session
 from syncdaemon.publish.objects import Objects
 from syncdaemon.stream import presence
+from syncdaemon.stream.api import Api
 
 
 class Presence:
@@ -20,4 +21,4 @@ class Presence:
 
     async def lost(self, session: Session, held: Sequence[Held]) -> list[Held]:
         """Those of these files that the stream has lost. Raises LinkDown, PermissionError, LanePaused."""
-        return await presence.lost(session, self._stream, self._subject, held, self._objects.lost)
+        return await presence.lost(Api(session), self._stream, self._subject, held, self._objects.lost)

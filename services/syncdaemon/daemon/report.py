@@ -11,7 +11,7 @@ from syncdaemon import __version__
 from syncdaemon.daemon.metrics import Metrics
 from syncdaemon.daemon.parts import Parts
 from syncdaemon.daemon.tally import Tally
-from syncdaemon.settings import Settings
+from syncdaemon.settings.values import Settings
 from syncdaemon.web.server import Check
 
 
@@ -20,7 +20,7 @@ class Report:
 
     def __init__(self, settings: Settings, parts: Parts, tally: Tally, metrics: Metrics) -> None:
         self._settings, self._parts, self._tally, self._metrics = settings, parts, tally, metrics
-        self._spool, self._link, self._publisher, self._objects, self._ledger = parts
+        self._spool, self._link, self._objects, self._ledger = parts.spool, parts.link, parts.objects, parts.ledger
         self._lane, self._limit = parts.publisher.lane, parts.link.limit
         self._queue, self._hold, self._quarantine = parts.spool.queue, parts.spool.hold, parts.spool.quarantine
         self._unseen, self._retirement = parts.spool.unseen, parts.spool.retirement

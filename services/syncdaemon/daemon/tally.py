@@ -26,7 +26,8 @@ class Tally:
         for refusal in refusals:
             self._metrics.refused(refusal.reason)
         for receipt in receipts:
-            size = receipt.content.stamp.size
+            content = receipt.content
+            size = content.stamp.size
             self.delivered += 1
             self.delivered_bytes += size
             if receipt.duplicate:

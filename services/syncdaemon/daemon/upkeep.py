@@ -9,8 +9,8 @@ from syncdaemon.deliver import Delivery
 from syncdaemon.ledger import Entry, Ledger, rows
 from syncdaemon.link import Link
 from syncdaemon.publish import Publisher
-from syncdaemon.spool import Spool
 from syncdaemon.spool.requeue import Order
+from syncdaemon.spool.spool import Spool
 
 _EXPIRE_SECONDS = 1.0
 _ORDERS_SECONDS = 1.0  # between two looks for what the operator wants out of the quarantine

@@ -44,7 +44,7 @@ class Resend:
     ) -> None:
         self._delivery = delivery
         self._unretired = delivery.unretired
-        self._lane = lane
+        self._lane, self._trust = lane, lane.trust
         self._hold = hold
         self._ledger = ledger
         self._presence = presence
@@ -53,12 +53,12 @@ class Resend:
     async def run(self) -> None:
         """For ever: waits for a suspicion that the server lost something, and looks into it."""
         while True:
-            suspicion = await self._lane.trust.suspected()
+            suspicion = await self._trust.suspected()
             try:
                 session = await self._lane.ready()
                 await self._delivery.finish_batches()  # all that was acknowledged before is in the hold then
                 if not await self._check(session):
-                    self._lane.trust.looked(suspicion)
+                    self._trust.looked(suspicion)
                     await asyncio.sleep(_STUCK)
                     continue
             except PermissionError as error:
@@ -66,7 +66,7 @@ class Resend:
             except (LinkDown, LanePaused, OSError):  # an OSError: the replay directory is not there now
                 await asyncio.sleep(_RETRY)
                 continue
-            self._lane.trust.believe(suspicion)
+            self._trust.believe(suspicion)
 
     async def _check(self, session: Session) -> bool:
         """Whether all lost files wait to be delivered again; else nothing may be deleted from the hold yet."""

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import aiofiles
+from aiofiles.os import makedirs
+
 from syncdaemon.daemon import Daemon
 from syncdaemon.dev.server import HOST, NatsServer, free_port
-from syncdaemon.settings import Loaded, ServerUrls, Settings
+from syncdaemon.settings.values import Loaded, ServerUrls, Settings
 from syncdaemon.spool.put import put
 
 _SAMPLE_SECONDS = 20.0
@@ -38,7 +41,7 @@ class Dev:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. Raises SettingsError where there is no nats-server to be had."""
-        self.replay.mkdir(parents=True, exist_ok=True)
+        await makedirs(self.replay, exist_ok=True)
         server = NatsServer(self._folder / "nats", port=free_port(4222), monitor_port=free_port(8222))
         server.start()
         try:
@@ -59,7 +62,8 @@ class Dev:
 
     def _settings(self, server: NatsServer) -> Settings:
         """What the user gave, but our own server without a login, and our own folders and port."""
-        return self._loaded.settings.model_copy(
+        settings = self._loaded.settings
+        return settings.model_copy(
             update={
                 "nats_url": ServerUrls(server.url),
                 **dict.fromkeys(_LOGIN),
@@ -95,8 +99,9 @@ Ctrl-C ends it, and the server with it."""
 
     async def _first_delivery(self, daemon: Daemon) -> None:
         sample = self._folder / "welcome.txt"
-        sample.write_text(f"The first file of this folder, written at {time.strftime('%Y-%m-%dT%H:%M:%S%z')}.\n")
-        put(sample, self.replay)
+        async with aiofiles.open(sample, "w") as file:
+            await file.write(f"The first file of this folder, written at {time.strftime('%Y-%m-%dT%H:%M:%S%z')}.\n")
+        await put(sample, self.replay)
         tally = daemon.tally
         try:
             async with asyncio.timeout(_SAMPLE_SECONDS):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.base.timetable import OFF
@@ -160,14 +159,6 @@ class Session:
             size = len(subject) + len(headers) + len(payload) + FRAME_BYTES if counted else 0
             await self.send(frame(subject.encode(), self.expect(reply, 0, size), headers, payload))
             return await reply.future
-
-    async def request_json(self, subject: str, payload: dict[str, Any] | None = None) -> dict[str, Any] | None:
-        """The same for a JSON API; None where nothing answers to the subject."""
-        data, headers = await self.request(subject, json.dumps(payload).encode() if payload else b"")
-        if headers is not None and headers.startswith(b"NATS/1.0 503"):
-            return None
-        answer: dict[str, Any] = json.loads(data)
-        return answer
 
     @asynccontextmanager
     async def converse(self, subject: str) -> AsyncIterator[Conversation]:

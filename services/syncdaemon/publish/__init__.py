@@ -19,8 +19,7 @@ from syncdaemon.publish.lane import PROBE_ID, Lane
 from syncdaemon.publish.message import Message, MessageSettings, encode, overhead
 from syncdaemon.publish.outcomes import Outcomes, PublishWatcher
 from syncdaemon.publish.resolve import Journal
-from syncdaemon.stream.object_format import object_of
-from syncdaemon.stream.prepare import Memory
+from syncdaemon.stream.info import Memory
 
 __all__ = ["PROBE_ID", "Journal", "Lane", "PublishWatcher", "Publisher"]
 
@@ -33,6 +32,7 @@ class Publisher:
 
     def __init__(self, lane: Lane, settings: MessageSettings, watcher: PublishWatcher) -> None:
         self.lane = lane
+        self._doubt, self._trust = lane.doubt, lane.trust
         self._settings = settings
         self._outcomes = Outcomes(lane, settings, watcher)
         self._sending = asyncio.Lock()
@@ -58,12 +58,11 @@ class Publisher:
 
     async def believed(self) -> None:
         """Waits until we know whether the server has what it acknowledged."""
-        await self.lane.trust.believed()
+        await self._trust.believed()
 
     def nothing_waits(self) -> None:
         """There is no file, so none is in doubt."""
-        self._outcomes.in_doubt.clear()
-        self.lane.doubt.forget()
+        self._outcomes.nothing_waits()
 
     def receipts_written(self, receipts: Sequence[Receipt]) -> None:
         """The ledger has these receipts, so their attempts are over."""
@@ -80,7 +79,7 @@ class Publisher:
 
     def refusal(self, content: Content, session: Session) -> Refusal | None:
         """Why this session can send no message for the file, not even one that names an object; None where it can."""
-        size = encode(content, self._settings, object_of(content.sha256)).size
+        size = encode(content, self._settings, self._settings.object_of(content.sha256)).size
         if size <= session.max_payload:
             return None
         detail = f"{size} bytes of headers alone, the server takes {session.max_payload} (max_payload)"
@@ -96,12 +95,13 @@ class Publisher:
         outcomes: list[Outcome] = []
         messages: list[Message] = []
         for content in batch:
-            message = encode(content, self._settings, object_of(content.sha256) if content.data is None else "")
+            elsewhere = self._settings.object_of(content.sha256) if content.data is None else ""
+            message = encode(content, self._settings, elsewhere)
             if message.size > session.max_payload:
                 if refusal := self.refusal(content, session):
                     outcomes.append(refusal)
                 continue  # else the limit shrank since it was read: it is read again, and becomes an object
-            if seen := self.lane.doubt.found(message.msg_id):
+            if seen := self._doubt.found(message.msg_id):
                 outcomes.append(self._outcomes.found(message, seen))
             else:
                 messages.append(message)

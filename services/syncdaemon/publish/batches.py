@@ -9,14 +9,15 @@ from typing import NamedTuple
 
 import structlog
 
-from syncdaemon.base.errors import LinkDown
+from syncdaemon.base.errors import LanePaused, LinkDown
 from syncdaemon.link import Session
 from syncdaemon.publish.atomic import MORE_BYTES, MOST, AtomicFlight
 from syncdaemon.publish.choice import Choice, Timing, Way
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import Lane
 from syncdaemon.publish.message import Message
-from syncdaemon.stream.prepare import Memory, StreamInfo
+from syncdaemon.stream.api import Api, ApiRefusal
+from syncdaemon.stream.info import Memory, StreamInfo
 from syncdaemon.stream.stored import StoredMessage
 
 SMALL = 64 << 10  # bytes: larger messages cost the server more in a batch than one by one, however it syncs
@@ -103,16 +104,18 @@ class Batches:
         """
         if not isinstance(flight, AtomicFlight) or not flight.whole or session is self._checked:
             return
+        there: StoredMessage | ApiRefusal | None = None
         try:
-            answer = await session.request_json(f"$JS.API.STREAM.MSG.GET.{self._stream}", {"seq": flight.first_seq})
+            there = await Api(session).message(self._stream, flight.first_seq)
         except PermissionError:
             self._checked = session
             return
         except LinkDown:
             flight.doubt()
             return
-        there = StoredMessage.from_api(answer["message"]) if answer and "message" in answer else None
-        if there and there.headers.get("Nats-Msg-Id") == flight.messages[0].msg_id:
+        except LanePaused as error:
+            log.warning("batch_not_checked", reason=str(error))
+        if isinstance(there, StoredMessage) and there.msg_id == flight.messages[0].msg_id:
             self._checked = session
             return
         log.error("batch_misnumbered", seq=flight.first_seq, effect="its files are in doubt, and go one by one")

@@ -41,7 +41,7 @@ class Timing(NamedTuple):
     batch: float
 
 
-class Kind:
+class GroupKind:
     """What is known of groups of like count and size."""
 
     def __init__(self) -> None:
@@ -86,7 +86,7 @@ class Choice:
     def __init__(self, only: Way | None = None, least: int = LEAST) -> None:
         self._only = only
         self._least = least
-        self._kinds: defaultdict[tuple[int, int], Kind] = defaultdict(Kind)
+        self._kinds: defaultdict[tuple[int, int], GroupKind] = defaultdict(GroupKind)
         self._latest = Way.BATCH  # while nothing is known: it never costs many times as much
         self._next_at = 0.0
         self._skip = self._skipped = 0
@@ -117,7 +117,7 @@ class Choice:
             return Way.SINGLES
         return self._only or self._kind(count, size).way or self._latest
 
-    def _kind(self, count: int, size: int) -> Kind:
+    def _kind(self, count: int, size: int) -> GroupKind:
         """What is known of groups like this one: within a factor of four in size, and as large a sample."""
         return self._kinds[_sample(count), (size // count).bit_length() // 2]
 

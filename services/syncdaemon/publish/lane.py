@@ -18,9 +18,13 @@ from syncdaemon.publish.recent import Recent
 from syncdaemon.publish.resolve import Journal, Resolver
 from syncdaemon.publish.trust import Trust
 from syncdaemon.stream import verdict
-from syncdaemon.stream.prepare import Memory, StreamInfo, StreamSettings, prepare
+from syncdaemon.stream.api import Api
+from syncdaemon.stream.calls import JETSTREAM
+from syncdaemon.stream.info import Memory, StreamInfo
+from syncdaemon.stream.prepare import StreamSettings, prepare
 
 _CONFIG_RETRY = 30.0  # seconds until a stream that refused us for its configuration is asked again
+_PERMIT_HISTORY = f"permit {JETSTREAM.prefix}.CONSUMER.> for this stream"
 PROBE_ID = "0" * 64
 UNKNOWN_WINDOW = 120.0  # the server's default, in seconds
 
@@ -102,7 +106,7 @@ class Lane:
     async def _prepare(self, session: Session) -> None:
         try:
             subject, first = self._settings.subject_for(PROBE_ID), not self._ever_prepared
-            self.stream = await prepare(session, self._stream, subject, sound=first)
+            self.stream = await prepare(Api(session), self._stream, subject, sound=first)
         except LinkDown:
             await asyncio.wait((session.lost,))
         except LanePaused as error:
@@ -140,7 +144,7 @@ class Lane:
             self.pause("stream_unreadable", str(error), 1.0)
         except PermissionError as error:
             self._blind = True
-            log.warning("history_denied", reason=str(error), remedy="permit $JS.API.CONSUMER.> for this stream")
+            log.warning("history_denied", reason=str(error), remedy=_PERMIT_HISTORY)
         else:
             self._resolved = session
             if not self._ever_prepared:

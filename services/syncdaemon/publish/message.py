@@ -6,19 +6,21 @@ A header or a subject never holds a raw file name: `Edge-Path` is percent-encode
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
 
 from syncdaemon.base import packing
 from syncdaemon.base.model import Content, Stamp
+from syncdaemon.stream.object_format import BucketNames
 
 
 @dataclass(frozen=True)
 class MessageSettings:
     """`subject_for` makes the subject from a message id; `identity` is SYNC_MSG_ID; `stream` must store it.
 
-    `per_digest`: the subject holds the id, so that the stream itself can refuse a second copy.
+    `per_digest`: the subject holds the id, so that the stream itself can refuse a second copy. `bucket`: where the
+    content of a file lies that is too large for a message.
     """
 
     site: str
@@ -26,6 +28,11 @@ class MessageSettings:
     identity: str
     per_digest: bool
     subject_for: Callable[[str], str]
+    bucket: BucketNames = field(kw_only=True)
+
+    def object_of(self, digest: str) -> str:
+        """The object that has this content, as `Edge-Object` names it."""
+        return self.bucket.object_of(digest)
 
 
 class Message(NamedTuple):

@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from syncdaemon.base.errors import LinkDown
+from syncdaemon.base.errors import LanePaused, LinkDown
 from syncdaemon.base.model import AsObject, Outcome, Receipt, Refusal, StoredHeaders
 from syncdaemon.link import Session
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import Lane
 from syncdaemon.publish.message import Message, MessageSettings, is_of
 from syncdaemon.stream import verdict
+from syncdaemon.stream.api import Api
 from syncdaemon.stream.stored import StoredMessage
 
 _READS_AT_ONCE = 16
@@ -40,6 +41,7 @@ class Outcomes:
 
     def __init__(self, lane: Lane, settings: MessageSettings, watcher: PublishWatcher) -> None:
         self.lane = lane
+        self._doubt, self._trust = lane.doubt, lane.trust
         self.in_doubt: dict[bytes, str] = {}
         self._settings = settings
         self._watcher = watcher
@@ -50,16 +52,21 @@ class Outcomes:
 
     def noted(self, message: Message) -> bool:
         """Whether this message was sent before, and the ledger's row of that attempt covers this one too."""
-        return self.doubted(message) and message.msg_id in self.lane.doubt
+        return self.doubted(message) and message.msg_id in self._doubt
+
+    def nothing_waits(self) -> None:
+        """There is no file, so none is in doubt."""
+        self.in_doubt.clear()
+        self._doubt.forget()
 
     def receipts_written(self, receipts: Sequence[Receipt]) -> None:
         """The ledger has these receipts, so their attempts are over.
 
         Not before: a process that comes after a crash has to know of attempts without a receipt.
         """
-        if self.lane.doubt:
+        if self._doubt:
             for receipt in receipts:
-                self.lane.doubt.answered(receipt.msg_id)
+                self._doubt.answered(receipt.msg_id)
 
     async def judge(self, session: Session, flight: Flight) -> list[Outcome]:
         """The receipts and refusals that are certain. Of a file without one, we look into the stream, or it stays."""
@@ -106,7 +113,7 @@ class Outcomes:
     def _not_stored(self, message: Message) -> None:
         """Not by this attempt. An earlier attempt without an answer may have stored it all the same."""
         if not self.doubted(message):
-            self.lane.doubt.answered(message.msg_id)
+            self._doubt.answered(message.msg_id)
 
     def _receipt(
         self, message: Message, seq: int, duplicate: bool, there: StoredMessage | StoredHeaders | None = None
@@ -114,8 +121,9 @@ class Outcomes:
         """`there`: the message that the stream holds. It may be of another site, with the same content."""
         self.in_doubt.pop(message.content.path, None)
         if not duplicate:
-            self.lane.recent.add(seq)
-        self.lane.trust.stored(seq)
+            recent = self.lane.recent
+            recent.add(seq)
+        self._trust.stored(seq)
         subject, where = message.subject, message.object
         if there is not None:
             subject, where = there.subject, there.headers.get("Edge-Object", "")
@@ -137,22 +145,24 @@ class Outcomes:
         self, session: Session, message: Message, judged: verdict.Stored | verdict.Known
     ) -> Outcome | None:
         """Looks at the message that is in the stream already; None where it can't be seen now."""
-        ask = {"seq": judged.seq} if judged.seq else {"last_by_subj": message.subject}
-        stream = self._settings.stream
+        api, stream = Api(session), self._settings.stream
         try:
-            answer = await session.request_json(f"$JS.API.STREAM.MSG.GET.{stream}", ask)
+            there = await (api.message(stream, judged.seq) if judged.seq else api.last(stream, message.subject))
         except PermissionError as error:
             self.lane.read_denied(error)
             return None
         except LinkDown:
             self.in_doubt[message.content.path] = message.msg_id
             return None
-        if answer is None or "message" not in answer:
-            if isinstance(judged, verdict.Stored):  # stored once, and taken out since: consumed, or expired
-                return self._receipt(message, judged.seq, duplicate=not self.doubted(message))
-            self.lane.pause("read_failed", f"the stream's message {judged.seq} can't be read back", 1.0)
+        except LanePaused as error:
+            self.lane.pause("read_failed", str(error), 1.0)
             return None
-        return self._compare(message, StoredMessage.from_api(answer["message"]))
+        if isinstance(there, StoredMessage):
+            return self._compare(message, there)
+        if isinstance(judged, verdict.Stored):  # stored once, and taken out since: consumed, or expired
+            return self._receipt(message, judged.seq, duplicate=not self.doubted(message))
+        self.lane.pause("read_failed", f"the stream's message {judged.seq} can't be read back", 1.0)
+        return None
 
     def _compare(self, message: Message, stored: StoredMessage) -> Outcome:
         content = message.content
@@ -167,8 +177,9 @@ class Outcomes:
         We sent it, or a process of ours that crashed did. Or its receipt counts no more, because the file came back
         from the hold; then the file may have got another path since, and only the site is compared.
         """
-        if self.lane.recent.is_void(seq):
+        recent = self.lane.recent
+        if recent.is_void(seq):
             return headers.get("Edge-Site") == self._settings.site
-        crashed = self.lane.recent.lacks(seq)
-        unrecorded = crashed or (self.doubted(message) and not self.lane.recent.has(seq))
+        crashed = recent.lacks(seq)
+        unrecorded = crashed or (self.doubted(message) and not recent.has(seq))
         return unrecorded and is_of(headers, message.content, self._settings.site)

@@ -15,6 +15,7 @@ from syncdaemon.link import Session
 from syncdaemon.publish.doubt import Doubt
 from syncdaemon.publish.message import Message
 from syncdaemon.publish.trust import Trust
+from syncdaemon.stream.api import Api
 from syncdaemon.stream.history import since
 
 log = structlog.get_logger(__name__)
@@ -66,7 +67,7 @@ class Resolver:
             return
         read = 0
         begin = wanted or self._trust.last_seq + 1
-        async with aclosing(since(session, self._stream, self._subject, begin)) as messages:
+        async with aclosing(since(Api(session), self._stream, self._subject, begin)) as messages:
             async for seen in messages:
                 self._doubt.look(seen)
                 read += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple
 
-from syncdaemon.stream.prepare import StreamInfo
+from syncdaemon.stream.info import StreamInfo
 
 
 class _Identity(NamedTuple):

@@ -27,7 +27,8 @@ from syncdaemon.receive.pull.consumer import ConsumerSettings
 from syncdaemon.receive.pull.hands import Hands
 from syncdaemon.receive.pull.intake import Intake
 from syncdaemon.receive.worker import FINISH_SECONDS, Worker
-from syncdaemon.settings import Settings, parts
+from syncdaemon.settings import parts
+from syncdaemon.settings.values import Settings
 from syncdaemon.web.server import Check, Views, Web
 
 __all__ = ["ReceiveSettings", "Receiver"]

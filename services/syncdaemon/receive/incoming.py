@@ -10,6 +10,8 @@ import re
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from syncdaemon.stream.object_format import ObjectPlace
+from syncdaemon.stream.pulled import DeliveryInfo
 from syncdaemon.stream.stored import header_fields
 
 LONGEST_NAME = 255  # bytes: NAME_MAX of every file system in use on Linux
@@ -23,7 +25,6 @@ _SITE = re.compile(r"[a-z0-9-]{1,63}")
 _PATH = re.compile(r"(?:[!-$&-~]|%[0-9A-Fa-f]{2})+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NUMBER = re.compile(r"-?[0-9]{1,19}")
-_OBJECT = re.compile(r"([A-Za-z0-9_-]+)/(.+)")  # a bucket as in ADR-20
 _LARGEST = 2**63 - 1  # bytes: what a file system can count
 
 
@@ -36,20 +37,6 @@ class Arrival(NamedTuple):
     headers: bytes | None
 
 
-class DeliveryInfo(NamedTuple):
-    """Which message of which stream, delivered so many times by now."""
-
-    stream: str
-    seq: int
-    stored_ns: int
-    times: int
-
-    @property
-    def name(self) -> str:
-        """A file name for it: a stream that was made anew counts from 1 again, so the time is part of it."""
-        return f"{self.seq}-{self.stored_ns}"
-
-
 class Wanted(NamedTuple):
     """The file that a message stands for. `mtime_ns` is None where the message does not say it."""
 
@@ -59,7 +46,7 @@ class Wanted(NamedTuple):
     size: int
     mtime_ns: int | None
     zstd: bool
-    object: tuple[str, str] | None
+    object: ObjectPlace | None
 
 
 class Rejected(NamedTuple):
@@ -119,20 +106,6 @@ class Retry(NamedTuple):
 Outcome = Placed | Rejected | Retry
 
 
-def delivery(reply: bytes) -> DeliveryInfo:
-    """What an acknowledgement subject says of its message.
-
-    `$JS.ACK.<stream>.<consumer>.<count>.<seq>.<consumer seq>.<ns>.<pending>`, and in the newer form a domain and an
-    account's hash before the stream (ADR-15). Raises ValueError where it is none.
-    """
-    tokens = reply.decode().split(".")
-    if len(tokens) >= 11:
-        del tokens[2:4]
-    if len(tokens) < 9 or tokens[:2] != ["$JS", "ACK"]:
-        raise ValueError(f"not a subject to acknowledge a message: {reply!r}")
-    return DeliveryInfo(tokens[2], int(tokens[5]), int(tokens[7]), int(tokens[4]))
-
-
 def read(headers: bytes | None) -> Wanted | Rejected:
     """The file that these headers describe."""
     fields = header_fields(headers or b"")
@@ -176,13 +149,13 @@ def _number(fields: dict[str, str], name: str) -> int | None:
     return int(text)
 
 
-def _object(fields: dict[str, str]) -> tuple[str, str] | None:
+def _object(fields: dict[str, str]) -> ObjectPlace | None:
     text = fields.get("Edge-Object")
     if text is None:
         return None
-    if not (match := _OBJECT.fullmatch(text)):
+    if (place := ObjectPlace.of(text)) is None:
         raise _Bad("bad_header", f"Edge-Object is not <bucket>/<name>: {text!r}")
-    return match[1], match[2]
+    return place
 
 
 def _path(text: str) -> tuple[bytes, ...]:

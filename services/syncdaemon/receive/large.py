@@ -47,7 +47,7 @@ class LargeFiles:
             await in_thread(self._threads, partial(_write, draft, chunks))
 
         try:
-            await objects.fetch(self._link, *wanted.object, write)
+            await objects.fetch(self._link, wanted.object, write)
             return await in_thread(self._threads, partial(self._store.keep, item, draft))
         except objects.Missing as error:
             return Retry(OBJECT_MISSING, str(error))

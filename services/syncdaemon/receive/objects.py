@@ -12,15 +12,15 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from syncdaemon.base.errors import LanePaused, LinkDown
-from syncdaemon.link import Conversation, Heard, Link, Session
-from syncdaemon.receive.incoming import delivery
-from syncdaemon.receive.pull.consumer import pull, pull_subject
+from syncdaemon.link import Conversation, Heard, Link
+from syncdaemon.receive.pull.consumer import pull
 from syncdaemon.receive.pull.demand import Demand
+from syncdaemon.stream.api import Api, ApiRefusal
 from syncdaemon.stream.fetch import Chunks, chunks
-from syncdaemon.stream.object_format import Chunk
+from syncdaemon.stream.object_format import Chunk, ObjectPlace
+from syncdaemon.stream.pulled import delivery
 from syncdaemon.stream.stored import header_fields
 
-_NO_MESSAGES = 404
 _TRIES = 10  # in a row without a chunk, while the link is up
 _PAUSE = 1.0  # seconds between them
 _IDLE = 30  # seconds after which the server forgets a consumer that was left behind
@@ -39,7 +39,7 @@ Take = Callable[[list[bytes]], Awaitable[None]]
 """Gets the next chunks, in order."""
 
 
-async def fetch(link: Link, bucket: str, name: str, take: Take) -> None:
+async def fetch(link: Link, place: ObjectPlace, take: Take) -> None:
     """Hands every chunk to `take`. Waits for the link as long as it takes.
 
     Raises Missing, Denied, and what `take` raises.
@@ -50,24 +50,25 @@ async def fetch(link: Link, bucket: str, name: str, take: Take) -> None:
         session = await link.wait_up()
         done = reader.done if reader else 0
         try:
-            reader = reader or _Reader(await _chunks(session, bucket, name), take)
-            await reader.read(session)
+            api = Api(session)
+            reader = reader or _Reader(await _chunks(api, place), take)
+            await reader.read(api)
             return
         except LinkDown:
             continue
         except PermissionError as error:
-            raise Denied(f"{bucket}/{name} may not be read: {error}") from None
+            raise Denied(f"{place} may not be read: {error}") from None
         except LanePaused as error:
             vain = 0 if reader and reader.done > done else vain + 1
             why = str(error)
             await asyncio.sleep(_PAUSE)
-    raise Missing(f"{bucket}/{name}: {why}")
+    raise Missing(f"{place}: {why}")
 
 
-async def _chunks(session: Session, bucket: str, name: str) -> Chunks:
-    found = await chunks(session, bucket, name)
+async def _chunks(api: Api, place: ObjectPlace) -> Chunks:
+    found = await chunks(api, place)
     if found is None:
-        raise Missing(f"there is no object {bucket}/{name}")
+        raise Missing(f"there is no object {place}")
     return found
 
 
@@ -81,19 +82,19 @@ class _Reader:
         self._next_seq = 1
         self._arrived: list[Heard] = []
 
-    async def read(self, session: Session) -> None:
+    async def read(self, api: Api) -> None:
         """Reads all that is left. Raises LanePaused where the server does not give it now, Missing, LinkDown."""
         if self.done >= self._chunks.number:
             return
         name = f"receive-{secrets.token_hex(8)}"
-        await self._make_consumer(session, name)
+        await self._make_consumer(api, name)
         self._arrived.clear()
-        async with session.converse(pull_subject(self._chunks.stream, name)) as conversation:
+        async with api.pulls(self._chunks.stream, name) as conversation:
             await self._pull(conversation)
-        with suppress(PermissionError):  # then it is forgotten after a while
-            await session.request_json(f"$JS.API.CONSUMER.DELETE.{self._chunks.stream}.{name}")
+        with suppress(PermissionError, LanePaused):  # then it is forgotten after a while
+            await api.delete_consumer(self._chunks.stream, name)
 
-    async def _make_consumer(self, session: Session, name: str) -> None:
+    async def _make_consumer(self, api: Api, name: str) -> None:
         stream, subject = self._chunks.stream, self._chunks.subject
         config = {
             "name": name,
@@ -105,11 +106,9 @@ class _Reader:
             "num_replicas": 1,
             "inactive_threshold": int(_IDLE * 1e9),
         }
-        request = {"stream_name": stream, "config": config}
-        answer = await session.request_json(f"$JS.API.CONSUMER.CREATE.{stream}.{name}.{subject}", request)
-        if answer is None or "error" in answer:
-            why = answer["error"].get("description") if answer else "JetStream is not available"
-            raise LanePaused(f"{stream}: {why}")
+        answer = await api.create_consumer(stream, config, tail=subject)
+        if isinstance(answer, ApiRefusal):
+            raise answer.paused(stream)
 
     async def _pull(self, conversation: Conversation) -> None:
         demand = Demand(_CHUNKS)
@@ -121,7 +120,7 @@ class _Reader:
             demand.ended(ask, pulled.messages, pulled.seconds, pulled.too_large)
             if self._arrived:
                 await self._hand_on()
-            elif pulled.status is not None and pulled.status.code == _NO_MESSAGES:
+            elif pulled.status is not None and pulled.status.no_messages:
                 raise Missing(f"{self._chunks.subject}: only {self.done} of {self._chunks.number} chunks are there")
             elif not pulled.too_large:
                 why = pulled.status.words if pulled.status else "no answer to a pull"
@@ -129,6 +128,10 @@ class _Reader:
 
     async def _hand_on(self) -> None:
         arrived, self._arrived[:] = list(self._arrived), []
+        try:
+            last = delivery(arrived[-1].reply)
+        except ValueError as error:
+            raise LanePaused(f"{self._chunks.subject}: a chunk without its sequence: {error}") from None
         pieces: list[bytes] = []
         for heard in arrived:
             number = _number(heard)
@@ -137,7 +140,7 @@ class _Reader:
         if pieces:
             await self._take(pieces)
         self.done += len(pieces)
-        self._next_seq = delivery(arrived[-1].reply).seq + 1
+        self._next_seq = last.seq + 1
 
 
 def _number(heard: Heard) -> int | None:

@@ -7,9 +7,12 @@ import os
 from syncdaemon.link import LinkSettings
 from syncdaemon.publish.message import MessageSettings
 from syncdaemon.publish.objects import ObjectsSettings
-from syncdaemon.settings import Settings
-from syncdaemon.spool import SpoolSettings
+from syncdaemon.settings.values import Settings
+from syncdaemon.spool.spool import SpoolSettings
+from syncdaemon.stream.object_format import BucketNames
 from syncdaemon.stream.prepare import StreamSettings
+
+_BUCKET = "edge_replay"
 
 
 def spool(settings: Settings) -> SpoolSettings:
@@ -50,6 +53,7 @@ def message(settings: Settings) -> MessageSettings:
         identity=settings.sync_msg_id,
         per_digest=settings.subject_is_per_digest,
         subject_for=settings.subject_for,
+        bucket=bucket(settings),
     )
 
 
@@ -67,6 +71,11 @@ def stream(settings: Settings) -> StreamSettings:
     )
 
 
+def bucket(settings: Settings) -> BucketNames:
+    """Where the content of files lies that are too large for a message: one bucket for all sites."""
+    return BucketNames(_BUCKET)
+
+
 def objects(settings: Settings) -> ObjectsSettings:
     """The bucket for files that no message can hold."""
     return ObjectsSettings(
@@ -74,4 +83,5 @@ def objects(settings: Settings) -> ObjectsSettings:
         site=settings.site,
         create=settings.sync_stream_create,
         replicas=settings.sync_stream_replicas,
+        bucket=bucket(settings),
     )

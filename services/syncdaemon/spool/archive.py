@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from syncdaemon.base.disk import make_dirs
 from syncdaemon.base.model import Receipt
 from syncdaemon.spool.home import ReplayDirectory
-from syncdaemon.spool.moves import Retired, free_name, move_all
+from syncdaemon.spool.moves import free_name
+from syncdaemon.spool.retired import Retired, move_all
 
 
 class Archive:

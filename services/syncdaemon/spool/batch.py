@@ -62,7 +62,7 @@ class BatchReader:
             most = min(BATCH_FILES, 1 + fit.batch // self._typical)
             self._taken = self._queue.take(most, self._queue.clock())
         if self._queue.wants_scan:
-            self._queue.scan_wanted.set()
+            self._queue.want_scan()
         return await self._read_taken(fit) if self._taken else []
 
     async def _read_taken(self, fit: Fit) -> list[Content | Refusal]:
@@ -72,7 +72,7 @@ class BatchReader:
             readings = await self._thread.in_directory(lambda: list(_up_to(fit.batch, reader.read(candidates, now_ns))))
         except Away as error:
             self._lookout.lost(error)
-            self._queue.scan_wanted.set()
+            self._queue.want_scan()
             await asyncio.sleep(SCAN_RETRY)
             return []
         del self._taken[: len(readings)]

@@ -15,7 +15,8 @@ from contextlib import suppress
 from syncdaemon.base.disk import make_dirs
 from syncdaemon.base.model import Held, Receipt
 from syncdaemon.spool.home import ReplayDirectory
-from syncdaemon.spool.moves import Retired, move_all, move_back, move_beside
+from syncdaemon.spool.moves import move_back, move_beside
+from syncdaemon.spool.retired import Retired, move_all
 
 _BUCKET_SECONDS = 10.0
 _BUCKET_FILES = 4_096  # more make a folder that is slow to rename into, and to bring to disk
@@ -88,9 +89,10 @@ class Hold:
         Without that number a second hard link to the same file would be renamed onto the first, and rename(2)
         does nothing then.
         """
-        _, ino, size, mtime_ns, _ = receipt.content.stamp
+        content = receipt.content
+        _, ino, size, mtime_ns, _ = content.stamp
         self._moves += 1
-        return b"%d-%d-%d-%d-%b-%d" % (ino, mtime_ns, size, receipt.seq, receipt.content.sha256.encode(), self._moves)
+        return b"%d-%d-%d-%d-%b-%d" % (ino, mtime_ns, size, receipt.seq, content.sha256.encode(), self._moves)
 
     def next_expiry(self) -> float | None:
         """When the next bucket expires."""
@@ -107,14 +109,10 @@ class Hold:
             names = os.listdir(os.path.join(self._directory.held, bucket))
         except FileNotFoundError:
             return []
-        parts = [(name, name.split(b"-")) for name in names]
-        return [
-            Held(bucket, name, int(seq), digest.decode(), int(mtime_ns))
-            for name, (_, mtime_ns, _, seq, digest, _) in parts
-        ]
+        return [_held(bucket, name) for name in names]
 
     def begin_anew(self, now: float) -> None:
-        """The server was seen to have all of it again, but may not have it on its disk: the time begins from here."""
+        """The server has all of it, but perhaps not on its disk yet: the time begins again now."""
         with self._lock:
             self._buckets = {name: max(closed, now) for name, closed in self._buckets.items()}
 
@@ -153,7 +151,7 @@ class Hold:
         return back
 
     def _delete(self, bucket: bytes, back: list[bytes]) -> None:
-        """An operator who is short of space may have been quicker, with one file or with the whole bucket."""
+        """An operator who is short of space may have deleted a file, or the whole bucket, before us."""
         with suppress(FileNotFoundError):
             entries = os.listdir(bucket)
             for name in entries:
@@ -172,6 +170,11 @@ class Hold:
                 return
             place = move_beside(path, os.path.join(self._directory.replay_dir, b"changed-while-held-" + name))
             back.append(os.path.basename(place))
+
+
+def _held(bucket: bytes, name: bytes) -> Held:
+    _, mtime_ns, _, seq, digest, _ = name.split(b"-")
+    return Held(bucket, name, int(seq), digest.decode(), int(mtime_ns))
 
 
 def _held_version(found: os.stat_result) -> bytes:

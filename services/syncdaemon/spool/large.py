@@ -1,4 +1,4 @@
-"""The digests of large files: taken one file after another, in a thread that nobody else waits for."""
+"""The digests of large files: one file after another, in a thread of their own, so that nothing else waits for them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Hasher:
             self._thread.submit(hashing.close)  # behind a step that is still under way
 
     def remember(self, contents: Iterable[Content]) -> None:
-        """These were put back: the links that large files go over are not always up for as long as they take."""
+        """These were put back: a link is not always up for as long as a large file takes."""
         self._known.update((content.path, content) for content in contents)
         while len(self._known) > _MOST:
             del self._known[next(iter(self._known))]

@@ -88,7 +88,7 @@ class Lookout:
             hinting = tasks.create_task(self._follow_hints())
             while True:
                 delay = self._rescan
-                self._queue.scan_wanted.clear()
+                self._queue.begin_scan()
                 try:
                     await self.scan()
                 except OSError as error:
@@ -102,7 +102,7 @@ class Lookout:
                         hinting = tasks.create_task(self._follow_hints())
                 try:
                     async with asyncio.timeout(delay):
-                        await self._queue.scan_wanted.wait()
+                        await self._queue.scan_is_wanted()
                 except TimeoutError:
                     pass
 
@@ -126,7 +126,7 @@ class Lookout:
             except Away as error:
                 if self._directory.deleted():
                     raise SettingsError(f"SYNC_REPLAY_DIR was deleted under the daemon: {error}") from None
-                self._queue.scan_wanted.set()
+                self._queue.want_scan()
 
     async def _follow_hints(self) -> None:
         delay = _REARM
@@ -135,12 +135,12 @@ class Lookout:
             async for paths in watch.hints(self._root):
                 if not armed:  # what came before the watch was on raised no event
                     armed, delay = True, _REARM
-                    self._queue.scan_wanted.set()
+                    self._queue.want_scan()
                 self.look_at(paths)
                 await self._look_into_folders()
             await asyncio.sleep(delay)
             delay = min(2 * delay, self._rescan)
-            self._queue.scan_wanted.set()
+            self._queue.want_scan()
 
     def look_at(self, paths: Iterable[bytes]) -> None:
         """Tells the queue what is at these paths now."""
@@ -153,7 +153,7 @@ class Lookout:
         except OSError:
             self._queue.gone(path)
             if watch.unclear(path):
-                self._queue.scan_wanted.set()
+                self._queue.want_scan()
             return
         if stat.S_ISREG(found.st_mode) and below(self._root, path):
             wait = settle.quiet_wait(found.st_ctime_ns, self._directory.now_ns(), self._quiet)
@@ -166,7 +166,7 @@ class Lookout:
         for folder in folders:
             inside = await self._thread.run(partial(_first_files, self._root, folder))
             if len(inside) == _MANY:
-                self._queue.scan_wanted.set()
+                self._queue.want_scan()
             self.look_at(inside)
 
     def landed(self, paths: Sequence[bytes]) -> None:

@@ -1,45 +1,70 @@
-"""Putting a file into the replay directory the way a producer should: under a hidden name, then renamed."""
+"""Putting a file into the replay directory the way a producer should: under a hidden name, then renamed.
+
+The replay directory is a producer's, who may move it or put another in its place at any time. So it is opened once,
+and all names are looked up in what was opened (openat(2), linkat(2)).
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
-import shutil
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-from syncdaemon.base.disk import fsync_dir
+import aiofiles
+from aiofiles.os import link, wrap
+
 from syncdaemon.base.errors import SyncError
 from syncdaemon.spool import settle
+
+_PIECE = 1 << 20  # bytes that are copied in one go
+_MODE = 0o666  # as for any new file: the umask takes its part away
+
+_fsync = wrap(os.fsync)
 
 
 class PutError(SyncError):
     """The file was not put; the text says why."""
 
 
-def put(source: Path, replay_dir: Path) -> Path:
+async def put(source: Path, replay_dir: Path) -> Path:
     """Copies `source` into the replay directory, complete or not at all; where it is now.
 
     Raises PutError where that can't be, or where a file of that name still waits there.
     """
     if settle.ignored(os.fsencode(source.name)):
         raise PutError(f"{source}: a file of this name is never taken; rename it")
-    if not replay_dir.is_dir():
-        raise PutError(f"SYNC_REPLAY_DIR: {replay_dir} is not a directory")
-    target = replay_dir / source.name
-    temporary = replay_dir / f".put-{secrets.token_hex(8)}.part"
     try:
-        with source.open("rb") as read, temporary.open("xb") as write:
-            shutil.copyfileobj(read, write, 1 << 20)
-            write.flush()
-            os.fsync(write.fileno())
-        os.link(temporary, target)
+        folder = os.open(replay_dir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise PutError(f"SYNC_REPLAY_DIR: {replay_dir} is not a directory") from None
+    except OSError as error:
+        raise PutError(f"SYNC_REPLAY_DIR: {replay_dir} can't be opened: {error.strerror}") from None
+    try:
+        await _copy(source, folder)
     except FileExistsError:
+        target = replay_dir / source.name
         raise PutError(f"{target}: a file of this name still waits there; rename yours, or wait") from None
     except OSError as error:
         raise PutError(f"{source}: not put into {replay_dir}: {error.strerror}") from None
     finally:
+        os.close(folder)
+    return replay_dir / source.name
+
+
+async def _copy(source: Path, folder: int) -> None:
+    """Into this folder, under its own name, and durable. Raises OSError; FileExistsError where the name is taken."""
+    temporary = f".put-{secrets.token_hex(8)}.part"
+    opener = partial(os.open, mode=_MODE, dir_fd=folder)
+    try:
+        async with aiofiles.open(source, "rb") as read, aiofiles.open(temporary, "xb", opener=opener) as write:
+            while piece := await read.read(_PIECE):
+                await write.write(piece)
+            await write.flush()
+            await _fsync(write.fileno())
+        await link(temporary, source.name, src_dir_fd=folder, dst_dir_fd=folder)
+    finally:
         with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    fsync_dir(replay_dir)
-    return target
+            os.unlink(temporary, dir_fd=folder)
+    await _fsync(folder)

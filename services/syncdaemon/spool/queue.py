@@ -14,22 +14,37 @@ class Queue(Backlog):
     Every change that can bring a file, or call for a scan, passes through one of the methods below and wakes the waiter
     by itself. So no caller has to think of it.
 
-    `clock` is never set back, in seconds; all due times are times of this clock. `scan_wanted` is set when only a scan
-    of the whole directory can tell what waits.
-    """
+    `clock` is never set back, in seconds; all due times are times of this clock."""
 
     def __init__(self, newest_first: bool, window: int, clock: Callable[[], float]) -> None:
         super().__init__(newest_first, window)
         self.clock = clock
-        self.scan_wanted = asyncio.Event()
+        self._scan_wanted = asyncio.Event()
         self._changed = asyncio.Event()
         self._large_came = asyncio.Event()
+
+    def want_scan(self) -> None:
+        """Only a scan of the whole directory can tell what waits."""
+        self._scan_wanted.set()
+
+    def begin_scan(self) -> None:
+        """A scan that is wanted from now on is another one."""
+        self._scan_wanted.clear()
+
+    @property
+    def scan_is_due(self) -> bool:
+        """Whether a scan is wanted and has not begun."""
+        return self._scan_wanted.is_set()
+
+    async def scan_is_wanted(self) -> None:
+        """Waits until a scan is wanted."""
+        await self._scan_wanted.wait()
 
     async def any_to_read(self) -> None:
         """Waits until there may be a file to read."""
         while not self.any_due(self.clock()):
             if self.wants_scan:
-                self.scan_wanted.set()
+                self.want_scan()
             self._changed.clear()
             due = self.next_due()
             try:

@@ -16,7 +16,7 @@ from syncdaemon.spool import settle
 from syncdaemon.spool.backlog import Candidate
 
 _PIECE = 1 << 20
-_SMALL = 64 << 10  # bytes that are read in no time
+_SMALL = 64 << 10  # bytes: a writer that is kept out while so little is read waits for an instant
 _STEP = 32  # pieces: a tenth of a second or so
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 _OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)  # says nothing about the file
@@ -138,7 +138,7 @@ class Reader(NamedTuple):
         return None
 
     def not_yet(self, candidate: Candidate, ctime_ns: int) -> NotYet:
-        """It is not complete, and was seen with this ctime, 0 for none."""
+        """The file is not complete. `ctime_ns`: its ctime when we saw it, 0 where we did not."""
         tries = candidate.tries + 1
         again = candidate._replace(tries=tries, seen_ctime_ns=ctime_ns)
         return NotYet(again, settle.next_wait(tries, self.quiet))
@@ -156,7 +156,7 @@ class Reader(NamedTuple):
 
 
 class Hashing:
-    """A large file that is being read, a piece at a time: nobody has to wait until it is through. `close` it."""
+    """A large file that is being read, a piece at a time, and the caller can stop between two. `close` it."""
 
     def __init__(self, reader: Reader, candidate: Candidate, opened: _Opened) -> None:
         self._reader = reader

@@ -1,9 +1,9 @@
 """The way back out of the quarantine, for files that can be delivered by now.
 
-The operator's command leaves an *order* in `requeue/`: durable, and done whoever dies. One process at a time carries
-orders out, under the lock of that folder: the daemon where one runs, else the command itself. Every step can be
-repeated. The order stays until the daemon has its row in the ledger, which nobody else writes: after a crash
-the row may be there twice, and never not at all.
+The operator's command leaves an *order* in `requeue/`. It is durable: from then on, a crash of either process cannot
+prevent it. One process at a time carries orders out, under the lock of that folder: the daemon where one runs, else the
+command itself. Every step can be repeated. The order stays until the daemon has its row in the ledger, which only the
+daemon writes: after a crash the row may be there twice, but it is never missing.
 """
 
 from __future__ import annotations

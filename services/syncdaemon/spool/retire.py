@@ -21,9 +21,9 @@ from syncdaemon.spool.backlog import Candidate
 from syncdaemon.spool.hold import Hold
 from syncdaemon.spool.home import Away
 from syncdaemon.spool.lookout import Lookout
-from syncdaemon.spool.moves import Retired
 from syncdaemon.spool.quarantine import Quarantine
 from syncdaemon.spool.queue import Queue
+from syncdaemon.spool.retired import Retired
 from syncdaemon.spool.threads import Threads
 
 _STUCK = 60.0  # seconds until a refused file that could not be set aside is tried again: each try is a row
@@ -49,14 +49,14 @@ class Retirement:
         self._hold, self._archive, self._quarantine = places
         self._queue = queue
         self._lookout = lookout
-        self._threads = threads
+        self._files, self._expiring = threads.files, threads.expiring
         self._once_a_minute = OnceAMinute()
         self.stuck = ""
 
     async def retire(self, receipts: Sequence[Receipt]) -> list[Receipt]:
         """Lets go of recorded files. Returns those whose file could not be moved: they stay, and count again."""
         try:
-            retired = await self._threads.files.in_directory(partial(self._move_away, receipts))
+            retired = await self._files.in_directory(partial(self._move_away, receipts))
         except Away as error:
             retired = Retired(0, [(receipt, str(error)) for receipt in receipts])
         if self._archive is None and not self._hold.seconds:
@@ -93,7 +93,7 @@ class Retirement:
         """Moves a refused file to the quarantine with its reason; `first` and `last` attempt in RFC 3339."""
         name, path = refusal.content.name, refusal.content.path
         try:
-            await self._threads.files.in_directory(partial(self._quarantine.set_aside, refusal, first, last))
+            await self._files.in_directory(partial(self._quarantine.set_aside, refusal, first, last))
         except OSError as error:
             log.error("not_set_aside", path=name, reason=refusal.reason, error=str(error))
             self._queue.wait_for(Candidate(path, 1), _STUCK)
@@ -104,7 +104,7 @@ class Retirement:
     async def held(self) -> AsyncIterator[list[Held]]:
         """The files in the hold, a bucket at a time. Raises OSError."""
         for bucket in self._hold.buckets():
-            yield await self._threads.expiring.in_directory(partial(self._hold.held, bucket))
+            yield await self._expiring.in_directory(partial(self._hold.held, bucket))
 
     def hold_anew(self) -> None:
         """What is held now stays for its whole time from here on."""
@@ -112,14 +112,14 @@ class Retirement:
 
     async def send_again(self, held: Held, path: bytes) -> None:
         """A file that is held waits again, at `path` or beside it. Raises OSError."""
-        place = await self._threads.expiring.in_directory(partial(self._hold.send_again, held, path))
+        place = await self._expiring.in_directory(partial(self._hold.send_again, held, path))
         if place is not None:
             self._lookout.look_at([place])
 
     async def expire(self) -> None:
         """Deletes what has been held for long enough."""
         try:
-            back = await self._threads.expiring.in_directory(self._expire)
+            back = await self._expiring.in_directory(self._expire)
         except Away:
             return  # the scan says so
         except OSError as error:

@@ -2,59 +2,58 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Mapping
 from contextlib import aclosing
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from syncdaemon.base import packing
-from syncdaemon.base.errors import LanePaused
-from syncdaemon.link import Session
+from syncdaemon.stream import fields
+from syncdaemon.stream.api import Api, ApiRefusal
 from syncdaemon.stream.history import contents
+from syncdaemon.stream.object_format import Meta, ObjectPlace
 from syncdaemon.stream.stored import StoredMessage
-from syncdaemon.stream.verdict import NO_MESSAGE, NO_STREAM
 
 
-async def message(session: Session, stream: str, seq: int) -> StoredMessage | None:
+async def message(api: Api, stream: str, seq: int) -> StoredMessage | None:
     """The message at this sequence; None where there is none.
 
     Raises LinkDown; PermissionError where the server does not let us; LanePaused where it cannot now.
     """
-    return await _get(session, stream, {"seq": seq})
+    return _there(stream, await api.message(stream, seq))
 
 
-async def _get(session: Session, stream: str, ask: dict[str, Any]) -> StoredMessage | None:
-    answer = await session.request_json(f"$JS.API.STREAM.MSG.GET.{stream}", ask)
-    if answer is None:
-        raise LanePaused(f"stream {stream}: nobody answers")
-    if "message" in answer:
-        return StoredMessage.from_api(answer["message"])
-    if answer.get("error", {}).get("err_code") in (NO_MESSAGE, NO_STREAM):
+def _there(stream: str, found: StoredMessage | ApiRefusal | None) -> StoredMessage | None:
+    """Without the stream there is no message either."""
+    if not isinstance(found, ApiRefusal):
+        return found
+    if found.no_stream:
         return None
-    raise LanePaused(f"stream {stream}: {answer.get('error', {}).get('description')}")
+    raise found.paused(f"stream {stream}")
 
 
-async def digest(session: Session, headers: Mapping[str, str], body: bytes) -> str | None:
+async def digest(api: Api, headers: Mapping[str, str], body: bytes) -> str | None:
     """The SHA-256 of the file that a message stands for; None where that is not there, or not whole.
 
     Raises as `message` does.
     """
-    if name := headers.get("Edge-Object"):
-        return await _object_digest(session, name)
+    if named := headers.get("Edge-Object"):
+        place = ObjectPlace.of(named)
+        return await _object_digest(api, place) if place else None
     if headers.get("Content-Encoding") == "zstd":
-        return packing.digest(body, int(size)) if (size := headers.get("Edge-Size", "")).isdecimal() else None
+        try:
+            return packing.digest(body, fields.number(headers.get("Edge-Size", "")))
+        except ValueError:
+            return None
     return sha256(body).hexdigest()
 
 
-async def _object_digest(session: Session, place: str) -> str | None:
-    bucket, _, name = place.partition("/")
-    there = await chunks(session, bucket, name)
+async def _object_digest(api: Api, place: ObjectPlace) -> str | None:
+    there = await chunks(api, place)
     if there is None:
         return None
     found, count = sha256(), 0
-    async with aclosing(contents(session, there.stream, there.subject, 1)) as pieces:
+    async with aclosing(contents(api, there.stream, there.subject, 1)) as pieces:
         async for _, data in pieces:
             found.update(data)
             count += 1
@@ -69,16 +68,14 @@ class Chunks(NamedTuple):
     number: int
 
 
-async def chunks(session: Session, bucket: str, name: str) -> Chunks | None:
-    """Those of an object of the Object Store (ADR-20), as its meta message tells; None where there is no such object.
+async def chunks(api: Api, place: ObjectPlace) -> Chunks | None:
+    """Those of an object of the Object Store, as its meta message tells; None where there is no such object.
 
     Raises as `message` does.
     """
-    stream = f"OBJ_{bucket}"
-    encoded = base64.urlsafe_b64encode(name.encode()).decode()
-    meta = await _get(session, stream, {"last_by_subj": f"$O.{bucket}.M.{encoded}"})
-    try:
-        told = json.loads(meta.data if meta else b"")
-        return None if told.get("deleted") else Chunks(stream, f"$O.{bucket}.C.{told['nuid']}", int(told["chunks"]))
-    except (ValueError, LookupError, TypeError, AttributeError):
+    names = place.names
+    found = _there(names.stream, await api.last(names.stream, names.meta_subject(place.name)))
+    if found is None:
         return None
+    meta = Meta.decode(found.data, found.seq)
+    return Chunks(names.stream, names.chunk_subject(meta.nuid), meta.chunks) if meta.nuid else None

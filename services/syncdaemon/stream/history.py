@@ -1,9 +1,8 @@
 """What a stream holds, read back in order: the headers of its messages, or all of them.
 
-By a consumer of our own that acknowledges nothing and that the server forgets by itself (JetStream API v1 as of
-nats-server 2.15: CONSUMER.CREATE with a name, `headers_only`, `ack_policy` none; ADR-13 for the requests). Only on a
-stream with limits retention: the others hand a message to one consumer, which must not be us. Those are read
-`one_by_one`, and so is a stream on which we may make no consumer.
+By a consumer of our own that acknowledges nothing and that the server forgets by itself (`headers_only`, `ack_policy`
+none). Only on a stream with limits retention: the others hand a message to one consumer, which must not be us. Those
+are read `one_by_one`, and so is a stream on which we may make no consumer.
 """
 
 from __future__ import annotations
@@ -16,9 +15,11 @@ from typing import Any
 
 from syncdaemon.base.errors import LanePaused
 from syncdaemon.base.model import StoredHeaders
-from syncdaemon.link import Conversation, Heard, Session
-from syncdaemon.stream.stored import StoredMessage, header_fields
-from syncdaemon.stream.verdict import NO_MESSAGE
+from syncdaemon.link import Conversation, Heard
+from syncdaemon.stream import fields
+from syncdaemon.stream.api import Api, ApiRefusal
+from syncdaemon.stream.pulled import delivery, status
+from syncdaemon.stream.stored import header_fields
 
 _BATCH = 1_000
 _BODIES = 32  # messages at once with their bodies: each may be as large as the server takes
@@ -26,59 +27,56 @@ _FORGET_SECONDS = 60
 _SILENT_SECONDS = 15.0  # no message for so long: the server does not go on
 
 
-async def since(session: Session, stream: str, subject: str, first_seq: int) -> AsyncGenerator[StoredHeaders, None]:
+async def since(api: Api, stream: str, subject: str, first_seq: int) -> AsyncGenerator[StoredHeaders, None]:
     """The messages on `subject` (wildcards too) from sequence `first_seq` on that are there now, in order.
 
     Raises LinkDown; PermissionError where the server does not let us; LanePaused where it cannot now.
     """
-    async with aclosing(_read(session, stream, subject, first_seq, _BATCH, headers_only=True)) as messages:
-        async for heard in messages:
-            yield _seen(heard)
+    async with aclosing(_read(api, stream, subject, first_seq, headers_only=True)) as messages:
+        async for seen, _ in messages:
+            yield seen
 
 
 async def contents(
-    session: Session, stream: str, subject: str, first_seq: int
+    api: Api, stream: str, subject: str, first_seq: int
 ) -> AsyncGenerator[tuple[StoredHeaders, bytes], None]:
     """The same with the body of each."""
-    async with aclosing(_read(session, stream, subject, first_seq, _BODIES, headers_only=False)) as messages:
-        async for heard in messages:
-            yield _seen(heard)._replace(size=len(heard.data)), heard.data
+    async with aclosing(_read(api, stream, subject, first_seq, headers_only=False)) as messages:
+        async for seen, data in messages:
+            yield seen._replace(size=len(data)), data
 
 
 async def one_by_one(
-    session: Session, stream: str, subject: str, first_seq: int
+    api: Api, stream: str, subject: str, first_seq: int
 ) -> AsyncGenerator[tuple[StoredHeaders, bytes], None]:
-    """The same by a request for each: slower, and nobody's consumer. Raises as above."""
+    """The same by a request for each message: slower, and without a consumer. Raises as above."""
     seq = max(1, first_seq)
-    while True:
-        ask = {"seq": seq, "next_by_subj": subject}
-        answer = await session.request_json(f"$JS.API.STREAM.MSG.GET.{stream}", ask)
-        if answer is not None and answer.get("error", {}).get("err_code") == NO_MESSAGE:
-            return
-        if answer is None or "message" not in answer:
-            raise LanePaused(f"stream {stream}: its messages can't be read: {answer}")
-        found = StoredMessage.from_api(answer["message"])
+    while found := await api.next(stream, subject, seq):
+        if isinstance(found, ApiRefusal):
+            raise found.paused(f"stream {stream}: its messages can't be read")
         yield StoredHeaders(found.seq, found.subject, found.headers, len(found.data)), found.data
         seq = found.seq + 1
 
 
 async def _read(
-    session: Session, stream: str, subject: str, first_seq: int, batch: int, headers_only: bool
-) -> AsyncGenerator[Heard, None]:
-    name = f"history-{secrets.token_hex(8)}"
-    left = await _create(session, stream, name, subject, first_seq, headers_only)
-    async with session.converse(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}") as conversation:
+    api: Api, stream: str, subject: str, first_seq: int, headers_only: bool
+) -> AsyncGenerator[tuple[StoredHeaders, bytes], None]:
+    """Each message as its headers tell it, and what came with them."""
+    name, batch, seq = f"history-{secrets.token_hex(8)}", _BATCH if headers_only else _BODIES, 0
+    left = await _create(api, stream, name, subject, first_seq, headers_only)
+    async with api.pulls(stream, name) as conversation:
         while left > 0:
             await conversation.ask(json.dumps({"batch": min(left, batch), "no_wait": True}).encode())
             for _ in range(min(left, batch)):
                 heard = await _next(conversation, stream)
-                if not heard.reply:  # a status: some were deleted since we began
+                if heard is None:  # some were deleted since we began
                     return
-                left -= 1
-                yield heard
+                seen = _seen(heard, stream, seq)
+                left, seq = left - 1, seen.seq
+                yield seen, heard.data
 
 
-async def _create(session: Session, stream: str, name: str, subject: str, first_seq: int, headers_only: bool) -> int:
+async def _create(api: Api, stream: str, name: str, subject: str, first_seq: int, headers_only: bool) -> int:
     """Makes the consumer; how many messages it will give."""
     config: dict[str, Any] = {
         "name": name,
@@ -91,30 +89,32 @@ async def _create(session: Session, stream: str, name: str, subject: str, first_
         "mem_storage": True,
         "num_replicas": 1,
     }
-    ask = {"stream_name": stream, "config": config, "action": "create"}
-    answer = await session.request_json(f"$JS.API.CONSUMER.CREATE.{stream}.{name}", ask)
-    if answer is None or "error" in answer:
-        told = answer["error"].get("description") if answer else "no answer"
-        raise LanePaused(f"stream {stream}: its messages can't be read: {told}")
-    return int(answer["num_pending"])
+    answer = await api.create_consumer(stream, config)
+    if isinstance(answer, ApiRefusal):
+        raise answer.paused(f"stream {stream}: its messages can't be read")
+    return answer.pending
 
 
-async def _next(conversation: Conversation, stream: str) -> Heard:
+async def _next(conversation: Conversation, stream: str) -> Heard | None:
+    """The next message; None where the consumer has no more."""
     try:
-        return await conversation.next(_SILENT_SECONDS)
+        heard = await conversation.next(_SILENT_SECONDS)
     except TimeoutError:
         raise LanePaused(f"stream {stream}: reading its messages does not go on") from None
+    if heard.reply:
+        return heard
+    said = status(heard.headers)
+    if not said.usual:  # the rest is there, and not told
+        raise LanePaused(f"stream {stream}: reading its messages ended with {said.words}")
+    return None
 
 
-def _seen(heard: Heard) -> StoredHeaders:
-    """The reply subject tells the sequence.
-
-    `$JS.ACK.<stream>.<consumer>.<delivered>.<seq>.<consumer seq>.<time>.<pending>`, or eleven tokens and more, with
-    domain and account hash before the stream (ADR-15).
-    """
-    tokens = heard.reply.split(b".")
-    fields = header_fields(heard.headers or b"")
-    size = int(fields.get("Nats-Msg-Size", "0"))
-    return StoredHeaders(
-        int(tokens[5 if len(tokens) == 9 else 7]), heard.subject.decode(errors="replace"), fields, size
-    )
+def _seen(heard: Heard, stream: str, after: int) -> StoredHeaders:
+    """The message; its reply subject tells the sequence. Every one is `after` the one before."""
+    headers = header_fields(heard.headers or b"")
+    size = headers.get("Nats-Msg-Size", "0")
+    try:
+        seq = fields.whole(delivery(heard.reply).seq, after + 1)
+        return StoredHeaders(seq, heard.subject.decode(errors="replace"), headers, fields.number(size))
+    except ValueError as error:
+        raise LanePaused(f"stream {stream}: a message that can't be read: {error}") from None

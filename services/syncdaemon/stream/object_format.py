@@ -2,7 +2,7 @@
 
 An object of the bucket B lies in the stream OBJ_B as chunks on the subject `$O.B.C.<nuid>` and, last, a meta on
 `$O.B.M.<base64url(name)>`. Readers take no notice of a chunk's headers; ours tell what all bytes up to its end are, so
-that an upload can be trusted, and gone on with.
+that an upload can be trusted, and resumed.
 """
 
 from __future__ import annotations
@@ -10,24 +10,83 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import NamedTuple
 
-BUCKET = "edge_replay"
-STREAM = f"OBJ_{BUCKET}"
-ALL_CHUNKS = f"$O.{BUCKET}.C.>"
-ALL_METAS = f"$O.{BUCKET}.M.>"
+from syncdaemon.stream import fields
 
 STEM = 16  # characters of a nuid that tell what is uploaded
 _ORIGIN = 6  # and those that tell who does it
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID = re.compile(r"([0-9A-Za-z]{22})\.(\d{1,12})\.(\d{1,6})\.([0-9a-f]{32})")
+_PLACE = re.compile(r"([A-Za-z0-9_-]{1,251})/(.+)")  # with OBJ_, a stream's name has at most 255 characters
+_NUID = re.compile(r"[0-9A-Za-z]{1,64}")
+_META: Mapping[str, fields.Kind] = {
+    **dict.fromkeys(("name", "nuid", "digest"), fields.text),
+    **dict.fromkeys(("size", "chunks"), fields.whole),
+    "deleted": fields.flag,
+    "options": fields.mapping,
+}
 
 
-def object_of(digest: str) -> str:
-    """Bucket and name of the object that holds this content, as `Edge-Object` carries them: its name is its digest."""
-    return f"{BUCKET}/{digest}"
+class BucketNames(NamedTuple):
+    """What the parts of a bucket of this name are called at the server."""
+
+    bucket: str
+
+    @property
+    def stream(self) -> str:
+        """The stream that holds all of it."""
+        return f"OBJ_{self.bucket}"
+
+    @property
+    def everything(self) -> str:
+        """The subjects of all chunks and metas."""
+        return f"$O.{self.bucket}.>"
+
+    @property
+    def all_chunks(self) -> str:
+        """The subjects of all chunks."""
+        return f"$O.{self.bucket}.C.>"
+
+    @property
+    def all_metas(self) -> str:
+        """The subjects of all metas."""
+        return f"$O.{self.bucket}.M.>"
+
+    def chunk_subject(self, nuid: str) -> str:
+        """Where the chunks of an upload go."""
+        return f"$O.{self.bucket}.C.{nuid}"
+
+    def meta_subject(self, name: str) -> str:
+        """Where the meta of an object goes; base64url with its padding."""
+        return f"$O.{self.bucket}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
+
+    def object_of(self, digest: str) -> str:
+        """The object that has this content, as `Edge-Object` carries it: its name is the digest."""
+        return f"{self.bucket}/{digest}"
+
+
+class ObjectPlace(NamedTuple):
+    """Which object of which bucket."""
+
+    bucket: str
+    name: str
+
+    @classmethod
+    def of(cls, text: str) -> ObjectPlace | None:
+        """What an `Edge-Object` header names; None where it names no bucket as ADR-20 has them, or no object."""
+        found = _PLACE.fullmatch(text)
+        return cls(found[1], found[2]) if found else None
+
+    def __str__(self) -> str:
+        return f"{self.bucket}/{self.name}"
+
+    @property
+    def names(self) -> BucketNames:
+        """What the parts of its bucket are called."""
+        return BucketNames(self.bucket)
 
 
 def count_of(length: int, size: int) -> int:
@@ -38,7 +97,7 @@ def count_of(length: int, size: int) -> int:
 def nuid_of(digest: str, size: int, site: str) -> str:
     """The id that the chunks of an upload share: the same at every attempt, and another for each site.
 
-    So nobody ever writes into the upload of another site, nor has a reason to remove it.
+    So no site ever writes into the upload of another one, nor has a reason to remove it.
     """
     return stem_of(digest, size) + _base62(site.encode(), _ORIGIN)
 
@@ -54,16 +113,6 @@ def _base62(data: bytes, length: int) -> str:
         number, digit = divmod(number, 62)
         digits.append(_DIGITS[digit])
     return "".join(digits)
-
-
-def chunk_subject(nuid: str) -> str:
-    """Where the chunks of an upload go."""
-    return f"$O.{BUCKET}.C.{nuid}"
-
-
-def meta_subject(name: str) -> str:
-    """Where the meta of an object goes; base64url with its padding."""
-    return f"$O.{BUCKET}.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
 
 
 class Chunk(NamedTuple):
@@ -89,12 +138,12 @@ class Chunk(NamedTuple):
         found = _ID.fullmatch(text)
         return cls(found[1], int(found[2]), int(found[3]), found[4]) if found else None
 
-    def headers(self, digest: str, after: int | None) -> bytes:
+    def headers(self, names: BucketNames, digest: str, after: int | None) -> bytes:
         """Its header block. `after`: the sequence that the subject's last chunk must have, 0 for none."""
         expected = "" if after is None else f"Nats-Expected-Last-Subject-Sequence: {after}\r\n"
         return (
-            f"NATS/1.0\r\nNats-Msg-Id: {self.id}\r\nNats-Expected-Stream: {STREAM}\r\n{expected}"
-            f"Edge-Object: {object_of(digest)}\r\n\r\n"
+            f"NATS/1.0\r\nNats-Msg-Id: {self.id}\r\nNats-Expected-Stream: {names.stream}\r\n{expected}"
+            f"Edge-Object: {names.object_of(digest)}\r\n\r\n"
         ).encode()
 
 
@@ -114,41 +163,49 @@ class Meta(NamedTuple):
         whole = base64.urlsafe_b64encode(bytes.fromhex(digest)).decode()
         return cls(digest, nuid_of(digest, size, site), length, count_of(length, size), f"SHA-256={whole}")
 
-    def encode(self, size: int) -> bytes:
+    def encode(self, names: BucketNames, size: int) -> bytes:
         """As JSON, for an object in chunks of `size` bytes. ADR-20 wants no `mtime`: that is the message's time."""
-        fields = {
+        told = {
             "name": self.name,
-            "bucket": BUCKET,
+            "bucket": names.bucket,
             "nuid": self.nuid,
             "size": self.size,
             "chunks": self.chunks,
             "digest": self.digest,
             "options": {"max_chunk_size": size},
         }
-        return json.dumps(fields, separators=(",", ":")).encode()
+        return json.dumps(told, separators=(",", ":")).encode()
 
     @classmethod
     def decode(cls, data: bytes, seq: int) -> Meta:
-        """From a message on a meta's subject, whoever wrote it; without a nuid where no chunks are its own."""
+        """From a message on a meta's subject, whoever wrote it; without a nuid where no chunks are its own.
+
+        Those of a deleted object are gone, and a link has none. A nuid becomes part of a subject, so it has nothing
+        in it but letters and digits. Size and count are whole numbers of 64 bits; a digest may be missing.
+        """
+        none = cls("", "", 0, 0, "", seq)
         try:
-            match json.loads(data):
-                case {"deleted": True} | {"options": {"link": _}}:
-                    pass
-                case {
-                    "name": str(name),
-                    "nuid": str(nuid),
-                    "size": int(size),
-                    "chunks": int(count),
-                    "digest": str(digest),
-                }:
-                    return cls(name, nuid, size, count, digest, seq)
-        except (ValueError, RecursionError):
-            pass
-        return cls("", "", 0, 0, "", seq)
+            told = fields.checked(fields.document(data), _META)
+        except ValueError:
+            return none
+        if told.get("deleted") or "link" in told.get("options", {}) or not _NUID.fullmatch(told.get("nuid", "")):
+            return none
+        if not {"name", "size", "chunks"} <= told.keys():
+            return none
+        return cls(told["name"], told["nuid"], told["size"], told["chunks"], told.get("digest", ""), seq)
 
     def is_of(self, other: Meta) -> bool:
         """Whether it stands for the same content, though perhaps cut and uploaded by somebody else."""
         return bool(self.nuid) and (self.size, self.digest) == (other.size, other.digest)
+
+
+def nuids_of(subjects: Iterable[str]) -> list[str]:
+    """The ids of the uploads whose chunks are on these subjects.
+
+    A subject that ends in anything else, such as a wildcard, is left out: what is asked about it, or taken out, could
+    be another upload's.
+    """
+    return [nuid for subject in subjects if _NUID.fullmatch(nuid := subject.rpartition(".")[2])]
 
 
 def names_of(subjects: Iterable[str]) -> list[str]:

@@ -7,13 +7,12 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import aclosing, suppress
 from hashlib import sha256
 
-from syncdaemon.base.errors import LanePaused
 from syncdaemon.base.model import Held
 from syncdaemon.link import Session
+from syncdaemon.stream.api import Api, ApiRefusal
 from syncdaemon.stream.history import since
-from syncdaemon.stream.prepare import StreamInfo, look
+from syncdaemon.stream.info import StreamInfo, read_info
 from syncdaemon.stream.stored import StoredMessage
-from syncdaemon.stream.verdict import NO_MESSAGE
 
 _NEAR = 100_000  # sequences; what is further apart is not read through
 _FEW = 8  # so many are asked for one by one
@@ -27,7 +26,7 @@ Gone = Callable[[Session, Collection[str]], Awaitable[set[str]]]
 """Which of these objects, as `Edge-Object` names them, are no longer whole."""
 
 
-async def lost(session: Session, stream: str, subject: str, held: Sequence[Held], objects: Gone) -> list[Held]:
+async def lost(api: Api, stream: str, subject: str, held: Sequence[Held], objects: Gone) -> list[Held]:
     """Those of these files whose message the stream has no longer, though nobody may have taken it out, or whose
     message names one of the `objects` that are gone.
 
@@ -35,22 +34,23 @@ async def lost(session: Session, stream: str, subject: str, held: Sequence[Held]
     itself. From a work queue or an interest stream a message goes when it is consumed: only what lies beyond the end of
     the stream is lost there. Raises LinkDown, PermissionError, LanePaused.
     """
-    info = await look(session, stream)
-    if info is None:
-        raise PermissionError(f"the stream {stream} can't be seen")
+    answer = await api.stream(stream)
+    if isinstance(answer, ApiRefusal):
+        raise answer.paused(f"stream {stream}: what it holds can't be looked at")
+    info = read_info(answer)
     if info.retention != "limits":
         return [one for one in held if one.seq > info.last_seq]
     there: dict[Place, str] = {}
     for first, last in _runs(sorted(one.seq for one in held)):
         with suppress(PermissionError):  # then all are asked for one by one
-            there |= await _seen(session, stream, subject, first, last)
+            there |= await _seen(api, stream, subject, first, last)
     unseen = [one for one in held if (one.seq, one.sha256) not in there]
     for start in range(0, len(unseen), _AT_ONCE):
         part = unseen[start : start + _AT_ONCE]
-        found = await asyncio.gather(*(_asked(session, info, one) for one in part))
+        found = await asyncio.gather(*(_asked(api, info, one) for one in part))
         there |= {(one.seq, one.sha256): named for one, named in zip(part, found, strict=True) if named is not None}
     named = {there.get((one.seq, one.sha256), "") for one in held} - {""}
-    gone = await objects(session, named) if named else set()
+    gone = await objects(api.session, named) if named else set()
     return [one for one in held if (where := there.get((one.seq, one.sha256))) is None or where in gone]
 
 
@@ -64,10 +64,10 @@ def _runs(seqs: Sequence[int]) -> Iterator[tuple[int, int]]:
             start = end
 
 
-async def _seen(session: Session, stream: str, subject: str, first: int, last: int) -> dict[Place, str]:
+async def _seen(api: Api, stream: str, subject: str, first: int, last: int) -> dict[Place, str]:
     """The messages from `first` to `last`, each with the object that it names, or nothing."""
     seen: dict[Place, str] = {}
-    async with aclosing(since(session, stream, subject, first)) as messages:
+    async with aclosing(since(api, stream, subject, first)) as messages:
         async for message in messages:
             if message.seq > last:
                 break
@@ -75,17 +75,22 @@ async def _seen(session: Session, stream: str, subject: str, first: int, last: i
     return seen
 
 
-async def _asked(session: Session, info: StreamInfo, held: Held) -> str | None:
+async def _asked(api: Api, info: StreamInfo, held: Held) -> str | None:
     """The object that the file's message names, or nothing; None where the message is lost."""
-    answer = await session.request_json(f"$JS.API.STREAM.MSG.GET.{info.name}", {"seq": held.seq})
-    if answer is None:
-        raise LanePaused(f"stream {info.name}: what it holds can't be read now")
-    if "message" not in answer:
-        if answer.get("error", {}).get("err_code") != NO_MESSAGE:
-            raise LanePaused(f"stream {info.name}: {answer.get('error')}")
+    stored = await api.message(info.name, held.seq)
+    if isinstance(stored, ApiRefusal):
+        raise stored.paused(f"stream {info.name}")
+    if stored is None:
         return None if held.seq > info.last_seq or not info.forgets else ""
-    stored = StoredMessage.from_api(answer["message"])
-    told = (stored.headers.get("Edge-Sha256"), stored.headers.get("Nats-Msg-Id"))
-    if held.sha256 not in told and sha256(stored.data).hexdigest() != held.sha256:
-        return None
-    return stored.headers.get("Edge-Object", "")
+    return stored.object if _is_of(stored, held) else None
+
+
+def _is_of(stored: StoredMessage, held: Held) -> bool:
+    """Whether a message has the content of a file.
+
+    Ours say its digest in a header of its own. Where another client sent it, its id may be the digest; our receipt
+    names it because the server took that id for ours.
+    """
+    says_so = stored.headers.get("Edge-Sha256") == held.sha256
+    has_it_for_an_id = stored.msg_id == held.sha256
+    return says_so or has_it_for_an_id or sha256(stored.data).hexdigest() == held.sha256

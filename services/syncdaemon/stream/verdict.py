@@ -13,7 +13,7 @@ import json
 import re
 from typing import NamedTuple
 
-NO_MESSAGE, NO_STREAM = 10037, 10059
+NO_MESSAGE, NO_STREAM, NO_CONSUMER = 10037, 10059, 10014
 """That something asked for is not there; as an answer to a message the second is in the table."""
 
 

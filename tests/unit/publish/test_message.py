@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from syncdaemon.base.model import Content, Stamp
 from syncdaemon.base.packing import Packer
 from syncdaemon.publish.message import MessageSettings, encode, is_of, message_id
+from syncdaemon.stream.object_format import BucketNames
 from syncdaemon.stream.stored import StoredMessage, header_fields
 
+BUCKET = BucketNames("edge_replay")
 CONTENT = Content(
     b"a b/\xff", "a%20b/%FF", Stamp(1, 2, 3, 1_767_225_600_123_456_789, 5), b"abc", sha256(b"abc").hexdigest(), 1
 )
@@ -22,7 +24,9 @@ OURS = {"Edge-Site": "edge-1", "Edge-Path": "a%20b/%FF", "Edge-Mtime-Ns": "17672
 
 def settings(identity: str = "content", per_digest: bool = True) -> MessageSettings:
     """Those of a site that sends to a subject per digest."""
-    return MessageSettings("edge-1", "swarm_jobs", identity, per_digest, lambda msg_id: f"edge.replay.edge-1.{msg_id}")
+    return MessageSettings(
+        "edge-1", "swarm_jobs", identity, per_digest, lambda msg_id: f"edge.replay.edge-1.{msg_id}", bucket=BUCKET
+    )
 
 
 def stored(headers: dict[str, str], data: bytes = b"") -> StoredMessage:

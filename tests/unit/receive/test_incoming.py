@@ -23,12 +23,14 @@ from syncdaemon.receive.incoming import (
     Retry,
     Wanted,
     beside,
-    delivery,
     given_up,
     read,
     retry_seconds,
 )
+from syncdaemon.stream.object_format import BucketNames
+from syncdaemon.stream.pulled import delivery
 
+BUCKET = BucketNames("edge_replay")
 DIGEST = sha256(b"abc").hexdigest()
 FIELDS = {"Edge-Site": "edge-1", "Edge-Path": "a/b", "Edge-Sha256": DIGEST, "Edge-Size": "3"}
 NAMES = st.binary(min_size=1, max_size=LONGEST_NAME).filter(
@@ -60,7 +62,9 @@ def test_what_the_daemon_sends_is_what_the_other_end_reads(names: list[bytes], s
     """Whatever bytes a name is of."""
     path = b"/".join(names)
     content = Content(path, quote_from_bytes(path), Stamp(1, 2, size, mtime_ns, 5), b"abc", DIGEST, 1)
-    settings = MessageSettings("edge-1", "swarm_jobs", "content", True, lambda msg_id: f"edge.replay.edge-1.{msg_id}")
+    settings = MessageSettings(
+        "edge-1", "swarm_jobs", "content", True, lambda msg_id: f"edge.replay.edge-1.{msg_id}", bucket=BucketNames("b")
+    )
     found = read(encode(content, settings).headers)
     assert found == Wanted("edge-1", tuple(names), DIGEST, size, mtime_ns, False, None)
 

@@ -23,7 +23,8 @@ from syncdaemon.base.errors import SettingsError
 from syncdaemon.receive import incoming
 from syncdaemon.receive.files.home import ReceiveDirectory
 from syncdaemon.receive.files.store import Store
-from syncdaemon.receive.incoming import Arrival, DeliveryInfo, Item, Placed, Rejected, Retry, Wanted, beside
+from syncdaemon.receive.incoming import Arrival, Item, Placed, Rejected, Retry, Wanted, beside
+from syncdaemon.stream.pulled import DeliveryInfo
 
 MTIME = 1_700_000_000_123_456_789
 

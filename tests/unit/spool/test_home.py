@@ -20,12 +20,12 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def home(place: Path) -> Iterator[ReplayDirectory]:
+def directory(place: Path) -> Iterator[ReplayDirectory]:
     """The daemon's own folder in it, locked."""
-    home = ReplayDirectory(os.fsencode(place))
-    home.open()
-    yield home
-    home.close()
+    directory = ReplayDirectory(os.fsencode(place))
+    directory.open()
+    yield directory
+    directory.close()
 
 
 def moved(place: Path) -> None:
@@ -42,36 +42,36 @@ def emptied(place: Path) -> None:
 
 
 @pytest.mark.parametrize("happens", [moved, replaced, emptied])
-def test_another_directory_is_noticed(home: ReplayDirectory, place: Path, happens: Callable[[Path], None]) -> None:
+def test_another_directory_is_noticed(directory: ReplayDirectory, place: Path, happens: Callable[[Path], None]) -> None:
     """Whatever is at its path by then: nothing, a copy of it, or the same without the lock."""
-    home.check()
+    directory.check()
     happens(place)
     with pytest.raises(Away, match="is not the directory that the daemon began with"):
-        home.check()
+        directory.check()
 
 
-def test_it_is_the_same_again_when_it_is_back(home: ReplayDirectory, place: Path) -> None:
+def test_it_is_the_same_again_when_it_is_back(directory: ReplayDirectory, place: Path) -> None:
     """A name says nothing; the directory does."""
     moved(place)
     place.with_name("away").rename(place)
-    home.check()
-    assert not home.deleted()
+    directory.check()
+    assert not directory.deleted()
 
 
-def test_only_what_is_deleted_never_comes_back(home: ReplayDirectory, place: Path) -> None:
+def test_only_what_is_deleted_never_comes_back(directory: ReplayDirectory, place: Path) -> None:
     """A directory that was moved exists, and is waited for."""
     moved(place)
-    assert not home.deleted()
+    assert not directory.deleted()
     shutil.rmtree(place.with_name("away"))
-    assert home.deleted()
+    assert directory.deleted()
 
 
-def test_work_that_began_there_and_ended_elsewhere_does_not_count(home: ReplayDirectory, place: Path) -> None:
+def test_work_that_began_there_and_ended_elsewhere_does_not_count(directory: ReplayDirectory, place: Path) -> None:
     """Nor does work that did not begin there; and then it is not even begun."""
-    assert home.do(lambda: 1) == 1
+    assert directory.do(lambda: 1) == 1
     with pytest.raises(Away):
-        home.do(lambda: moved(place))
+        directory.do(lambda: moved(place))
     done: list[int] = []
     with pytest.raises(Away):
-        home.do(lambda: done.append(1))
+        directory.do(lambda: done.append(1))
     assert not done

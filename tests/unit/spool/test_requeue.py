@@ -23,96 +23,96 @@ from tests.support.replay import content_of, full, meanwhile, tree, waiting, wri
 FIRST, LAST = "2026-03-04T05:06:07.000001Z", "2026-03-04T05:06:09.000002Z"
 
 
-def refuse(home: ReplayDirectory, path: bytes, data: bytes = b"evidence", reason: str = "too_large") -> None:
+def refuse(directory: ReplayDirectory, path: bytes, data: bytes = b"evidence", reason: str = "too_large") -> None:
     """A file was dropped, and refused."""
-    write(home, path, data)
-    Quarantine(home).set_aside(Refusal(content_of(home, path), reason, "no"), FIRST, LAST)
+    write(directory, path, data)
+    Quarantine(directory).set_aside(Refusal(content_of(directory, path), reason, "no"), FIRST, LAST)
 
 
-def ordered(home: ReplayDirectory) -> list[Order]:
+def ordered(directory: ReplayDirectory) -> list[Order]:
     """All that is in quarantine is to go back."""
-    return ask(home, entries(home))
+    return ask(directory, entries(directory))
 
 
-def places(home: ReplayDirectory) -> list[bytes]:
+def places(directory: ReplayDirectory) -> list[bytes]:
     """Everything is carried out; where each file is now."""
-    done = carry_out(home)
+    done = carry_out(directory)
     assert [problem for _, problem in done if problem] == []
     return [order.to for order, _ in done]
 
 
 @pytest.mark.parametrize("path", [b"file", b"sub/deep/file", b"\xff\n\t%25", b"x" * 255, b"x.reason.json"])
-def test_a_file_goes_back_to_where_it_came_from(home: ReplayDirectory, path: bytes) -> None:
+def test_a_file_goes_back_to_where_it_came_from(directory: ReplayDirectory, path: bytes) -> None:
     """Whatever it is called, with its folders made anew, and its sidecar gone."""
-    refuse(home, path)
+    refuse(directory, path)
     if b"/" in path:
-        os.removedirs(os.path.dirname(full(home, path)))
-    (order,) = ordered(home)
+        os.removedirs(os.path.dirname(full(directory, path)))
+    (order,) = ordered(directory)
 
-    assert places(home) == [path]
-    assert waiting(home) == {path: b"evidence"}
-    assert tree(home.quarantine) == {}
+    assert places(directory) == [path]
+    assert waiting(directory) == {path: b"evidence"}
+    assert tree(directory.quarantine) == {}
     assert requeued(order) == (
         "requeued",
         {"path": quote_from_bytes(path), "size": 8, "sha256": order.sha256, "reason": "too_large"},
     )
 
 
-def test_an_order_stands_until_it_is_forgotten(home: ReplayDirectory) -> None:
+def test_an_order_stands_until_it_is_forgotten(directory: ReplayDirectory) -> None:
     """The row is written in between; carried out twice, it changes nothing."""
-    refuse(home, b"a")
-    refuse(home, b"b")
-    ordered(home)
-    assert places(home) == places(home) == [order.to for order in pending(home)]
-    assert len(pending(home)) == 2
+    refuse(directory, b"a")
+    refuse(directory, b"b")
+    ordered(directory)
+    assert places(directory) == places(directory) == [order.to for order in pending(directory)]
+    assert len(pending(directory)) == 2
 
-    forget(home, pending(home))
-    assert (pending(home), tree(home.requeue), places(home)) == ([], {}, [])
+    forget(directory, pending(directory))
+    assert (pending(directory), tree(directory.requeue), places(directory)) == ([], {}, [])
 
 
-def test_a_file_that_took_the_place_meanwhile_is_not_overwritten(home: ReplayDirectory) -> None:
+def test_a_file_that_took_the_place_meanwhile_is_not_overwritten(directory: ReplayDirectory) -> None:
     """Ours gets a name beside it, and the row says so."""
-    refuse(home, b"sub/file")
-    write(home, b"sub/file", b"another")
-    ordered(home)
+    refuse(directory, b"sub/file")
+    write(directory, b"sub/file", b"another")
+    ordered(directory)
 
-    assert places(home) == [b"sub/file~2"]
-    assert waiting(home) == {b"sub/file": b"another", b"sub/file~2": b"evidence"}
-    assert requeued(pending(home)[0])[1]["to"] == "sub/file~2"
-    assert requeued(pending(home)[0])[1]["path"] == "sub/file"
+    assert places(directory) == [b"sub/file~2"]
+    assert waiting(directory) == {b"sub/file": b"another", b"sub/file~2": b"evidence"}
+    assert requeued(pending(directory)[0])[1]["to"] == "sub/file~2"
+    assert requeued(pending(directory)[0])[1]["path"] == "sub/file"
 
 
-def test_nor_is_one_that_comes_at_the_last_instant(home: ReplayDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nor_is_one_that_comes_at_the_last_instant(directory: ReplayDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the look and the move. The order names the new place before the file goes there."""
-    refuse(home, b"file")
-    ordered(home)
-    meanwhile(monkeypatch, "_renameat2", lambda: write(home, b"file", b"another"), of=disk)
+    refuse(directory, b"file")
+    ordered(directory)
+    meanwhile(monkeypatch, "_renameat2", lambda: write(directory, b"file", b"another"), of=disk)
 
-    assert places(home) == [b"file~2"]
-    assert waiting(home) == {b"file": b"another", b"file~2": b"evidence"}
-    assert pending(home)[0].to == b"file~2"
+    assert places(directory) == [b"file~2"]
+    assert waiting(directory) == {b"file": b"another", b"file~2": b"evidence"}
+    assert pending(directory)[0].to == b"file~2"
 
 
-def test_two_versions_of_one_file_both_go_back(home: ReplayDirectory) -> None:
+def test_two_versions_of_one_file_both_go_back(directory: ReplayDirectory) -> None:
     """Refused one after the other, from the same place."""
-    refuse(home, b"file", b"first")
-    refuse(home, b"file", b"second")
-    ordered(home)
+    refuse(directory, b"file", b"first")
+    refuse(directory, b"file", b"second")
+    ordered(directory)
 
-    assert sorted(places(home)) == [b"file", b"file~2"]
-    assert sorted(waiting(home).values()) == [b"first", b"second"]
+    assert sorted(places(directory)) == [b"file", b"file~2"]
+    assert sorted(waiting(directory).values()) == [b"first", b"second"]
 
 
 @pytest.mark.parametrize("now", [b"sub", b"sub/deep"])
-def test_a_folder_that_is_a_file_by_now_is_no_obstacle(home: ReplayDirectory, now: bytes) -> None:
+def test_a_folder_that_is_a_file_by_now_is_no_obstacle(directory: ReplayDirectory, now: bytes) -> None:
     """It goes into the replay directory itself then."""
-    refuse(home, b"sub/deep/file")
-    os.removedirs(full(home, b"sub/deep"))
-    ordered(home)
-    write(home, now, b"another")
+    refuse(directory, b"sub/deep/file")
+    os.removedirs(full(directory, b"sub/deep"))
+    ordered(directory)
+    write(directory, now, b"another")
 
-    assert places(home) == [b"file"]
-    assert waiting(home) == {now: b"another", b"file": b"evidence"}
+    assert places(directory) == [b"file"]
+    assert waiting(directory) == {now: b"another", b"file": b"evidence"}
 
 
 @pytest.mark.parametrize(
@@ -132,55 +132,55 @@ def test_a_folder_that_is_a_file_by_now_is_no_obstacle(home: ReplayDirectory, no
         "x" * 256,
     ],
 )
-def test_a_sidecar_cannot_send_a_file_anywhere_else(home: ReplayDirectory, path: str) -> None:
+def test_a_sidecar_cannot_send_a_file_anywhere_else(directory: ReplayDirectory, path: str) -> None:
     """Outside of the replay directory, onto our own folder, or where it would never be taken from."""
-    os.symlink(b"..", full(home, b"link"))
-    refuse(home, b"file")
-    place = os.path.join(home.quarantine, b"file" + SIDECAR)
+    os.symlink(b"..", full(directory, b"link"))
+    refuse(directory, b"file")
+    place = os.path.join(directory.quarantine, b"file" + SIDECAR)
     with open(place, "rb") as file:
         told = json.load(file)
     write_durably(place, json.dumps(told | {"path": path}).encode())
-    ordered(home)
+    ordered(directory)
 
-    assert places(home) == [b"file"]
-    assert waiting(home) == {b"file": b"evidence"}
+    assert places(directory) == [b"file"]
+    assert waiting(directory) == {b"file": b"evidence"}
 
 
 @pytest.mark.parametrize("sidecar", [None, b"", b"[]", b"{}", b"\xff", b'{"path": 1}', b"[" * 100_000])
-def test_without_a_good_sidecar_a_file_goes_back_by_its_name(home: ReplayDirectory, sidecar: bytes | None) -> None:
+def test_without_a_good_sidecar_a_file_goes_back_by_its_name(directory: ReplayDirectory, sidecar: bytes | None) -> None:
     """It is shown with what is wrong, and can be sent on its way all the same."""
-    refuse(home, b"sub/file")
-    place = os.path.join(home.quarantine, b"file" + SIDECAR)
+    refuse(directory, b"sub/file")
+    place = os.path.join(directory.quarantine, b"file" + SIDECAR)
     os.unlink(place)
     if sidecar is not None:
         write_durably(place, sidecar)
-    (entry,) = entries(home)
+    (entry,) = entries(directory)
     assert "sidecar" in entry.problem
     assert entry == Entry(b"file", 8, b"", "", "", 0, "", "", "", entry.problem)
-    ordered(home)
+    ordered(directory)
 
-    assert places(home) == [b"file"]
-    assert (waiting(home), tree(home.quarantine)) == ({b"file": b"evidence"}, {})
+    assert places(directory) == [b"file"]
+    assert (waiting(directory), tree(directory.quarantine)) == ({b"file": b"evidence"}, {})
 
 
 @pytest.mark.parametrize("name", [b".hidden", b"work.tmp", b"." + b"x" * 254])
-def test_a_name_that_would_never_be_taken_is_changed(home: ReplayDirectory, name: bytes) -> None:
+def test_a_name_that_would_never_be_taken_is_changed(directory: ReplayDirectory, name: bytes) -> None:
     """Somebody put a file there by hand."""
-    write(home, b".syncdaemon/quarantine/" + name)
-    ordered(home)
-    (place,) = places(home)
+    write(directory, b".syncdaemon/quarantine/" + name)
+    ordered(directory)
+    (place,) = places(directory)
 
     assert place.startswith(b"requeued-")
     assert place.endswith(b"~")
 
 
 def test_a_file_that_cannot_be_moved_stays_with_its_reason(
-    home: ReplayDirectory, monkeypatch: pytest.MonkeyPatch
+    directory: ReplayDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The others go."""
-    refuse(home, b"a")
-    refuse(home, b"b")
-    ordered(home)
+    refuse(directory, b"a")
+    refuse(directory, b"b")
+    ordered(directory)
     real = disk._renameat2
 
     def rename(source: bytes, target: bytes) -> None:
@@ -189,10 +189,10 @@ def test_a_file_that_cannot_be_moved_stays_with_its_reason(
         real(source, target)
 
     monkeypatch.setattr(disk, "_renameat2", rename)
-    done = {order.name: problem for order, problem in carry_out(home)}
+    done = {order.name: problem for order, problem in carry_out(directory)}
     assert done == {b"a": "Permission denied", b"b": ""}
-    assert waiting(home) == {b"b": b"evidence"}
-    assert sorted(tree(home.quarantine)) == [b"a", b"a.reason.json"]
+    assert waiting(directory) == {b"b": b"evidence"}
+    assert sorted(tree(directory.quarantine)) == [b"a", b"a.reason.json"]
 
 
 class Died(BaseException):
@@ -223,68 +223,71 @@ def dying(patch: pytest.MonkeyPatch, nth: int, after: bool) -> Callable[[], bool
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_crash_at_every_call_loses_nothing(home: ReplayDirectory, after: bool) -> None:
+def test_a_crash_at_every_call_loses_nothing(directory: ReplayDirectory, after: bool) -> None:
     """Between the command and the row: each file is in quarantine or back in its place, and never at two."""
     for nth in count(1):
-        refuse(home, b"sub/file", b"one")
-        refuse(home, b"other", b"two")
-        write(home, b"other", b"in the way")
-        os.rmdir(full(home, b"sub"))
+        refuse(directory, b"sub/file", b"one")
+        refuse(directory, b"other", b"two")
+        write(directory, b"other", b"in the way")
+        os.rmdir(full(directory, b"sub"))
         with pytest.MonkeyPatch.context() as patch:
             died = dying(patch, nth, after)
             try:
-                ordered(home)
-                forget(home, [order for order, _ in carry_out(home)])
+                ordered(directory)
+                forget(directory, [order for order, _ in carry_out(directory)])
             except Died:
                 pass
-        files = [*waiting(home).values(), *(d for n, d in tree(home.quarantine).items() if not n.endswith(SIDECAR))]
+        files = [
+            *waiting(directory).values(),
+            *(d for n, d in tree(directory.quarantine).items() if not n.endswith(SIDECAR)),
+        ]
         assert sorted(files) == [b"in the way", b"one", b"two"]
 
-        ordered(home)
-        forget(home, [order for order, _ in carry_out(home)])
-        assert waiting(home) == {b"sub/file": b"one", b"other": b"in the way", b"other~2": b"two"}
-        assert (tree(home.quarantine), tree(home.requeue)) == ({}, {})
-        for path in waiting(home):
-            os.unlink(full(home, path))
-        os.rmdir(full(home, b"sub"))
+        ordered(directory)
+        forget(directory, [order for order, _ in carry_out(directory)])
+        assert waiting(directory) == {b"sub/file": b"one", b"other": b"in the way", b"other~2": b"two"}
+        assert (tree(directory.quarantine), tree(directory.requeue)) == ({}, {})
+        for path in waiting(directory):
+            os.unlink(full(directory, path))
+        os.rmdir(full(directory, b"sub"))
         if not died():
             break
     assert nth > 8
 
 
-def test_without_a_daemon_it_is_done_at_once_and_the_row_is_left_to_the_next_start(home: ReplayDirectory) -> None:
+def test_without_a_daemon_it_is_done_at_once_and_the_row_is_left_to_the_next_start(directory: ReplayDirectory) -> None:
     """The order stays: what it says is still to be recorded."""
-    refuse(home, b"file")
-    home.close()
-    ((order, problem),) = send_back(home, entries(home), 0.0)
+    refuse(directory, b"file")
+    directory.close()
+    ((order, problem),) = send_back(directory, entries(directory), 0.0)
 
     assert (order.to, problem) == (b"file", "")
-    assert waiting(home) == {b"file": b"evidence"}
-    assert pending(home) == [order]
+    assert waiting(directory) == {b"file": b"evidence"}
+    assert pending(directory) == [order]
 
 
-def test_what_a_daemon_does_not_do_in_time_is_still_to_be_done(home: ReplayDirectory) -> None:
+def test_what_a_daemon_does_not_do_in_time_is_still_to_be_done(directory: ReplayDirectory) -> None:
     """It may wait for its ledger's disk; the order stands."""
-    refuse(home, b"file")
-    ((order, problem),) = send_back(home, entries(home), 0.0)
+    refuse(directory, b"file")
+    ((order, problem),) = send_back(directory, entries(directory), 0.0)
 
     assert "as soon as its ledger takes rows" in problem
-    assert waiting(home) == {}
-    assert pending(home) == [order]
+    assert waiting(directory) == {}
+    assert pending(directory) == [order]
 
 
-def test_what_is_no_order_is_left_alone(home: ReplayDirectory) -> None:
+def test_what_is_no_order_is_left_alone(directory: ReplayDirectory) -> None:
     """Neither rubbish nor a part of an order that a crash left is carried out, nor one that points elsewhere."""
-    refuse(home, b"file")
-    (order,) = ordered(home)
-    forget(home, [order])
+    refuse(directory, b"file")
+    (order,) = ordered(directory)
+    forget(directory, [order])
     for name, data in {
         b"x.json": b"{}",
         b"y.json": b"rubbish",
         b"z.json.tmp": b"{",
         b"w.json": json.dumps({"name": "..%2Flock", "path": "a", "to": "../a"}).encode(),
     }.items():
-        write_durably(os.path.join(home.requeue, name), data)
+        write_durably(os.path.join(directory.requeue, name), data)
 
-    assert carry_out(home) == []
-    assert sorted(tree(home.quarantine)) == [b"file", b"file.reason.json"]
+    assert carry_out(directory) == []
+    assert sorted(tree(directory.quarantine)) == [b"file", b"file.reason.json"]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from syncdaemon.base.units import duration_in_words, size_in_words
 from syncdaemon.check.diagnosis.facts import Intended, LinkFacts, Rights, ServerFacts
 from syncdaemon.check.diagnosis.finding import Finding, failure, ok, warning
+from syncdaemon.stream.calls import JETSTREAM
 
 _SOON = 14.0  # days that a certificate should still be valid
 _CLOCK = 1.0  # seconds that two clocks may differ
@@ -41,16 +42,18 @@ def judge_rights(rights: Rights, wanted: Intended) -> Iterator[Finding]:
     """What the server lets us do, each tried in a way that changes nothing."""
     name = wanted.stream_name
     if rights.create is not None:
-        remedy = f"allow publishing to $JS.API.STREAM.CREATE.{name}, or create it by other means"
+        remedy = f"allow publishing to {JETSTREAM.stream('CREATE', name)}, or create it by other means"
         yield _right("may_create", f"the stream {name} may be created", rights.create, failure, remedy)
     if rights.publish is not None:
         can = f"a message on {wanted.subject} would be taken, and its acknowledgement reaches us"
         yield _right("may_publish", can, rights.publish, failure, f"allow publishing to {wanted.subject}")
     if rights.read is not None:
-        remedy = f"allow $JS.API.STREAM.MSG.GET.{name}: without it, the first file that is there already stops delivery"
+        read = JETSTREAM.stream("MSG.GET", name)
+        remedy = f"allow {read}: without it, the first file that is there already stops delivery"
         yield _right("may_read", "messages can be read back", rights.read, failure, remedy)
     if rights.consume is not None:
-        remedy = f"allow publishing to $JS.API.CONSUMER.CREATE.{name}.> and $JS.API.CONSUMER.MSG.NEXT.{name}.>"
+        make, pull = JETSTREAM.consumer("CREATE", name, ">"), JETSTREAM.consumer("MSG.NEXT", name, ">")
+        remedy = f"allow publishing to {make} and {pull}"
         effect = "" if wanted.per_digest else ": without it, what was in doubt can't be looked for"
         yield _right("may_consume", "the stream can be read through", rights.consume, warning, remedy + effect)
 

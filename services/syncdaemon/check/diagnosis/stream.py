@@ -8,6 +8,7 @@ from math import isinf
 from syncdaemon.base.units import duration_in_words, size_in_words
 from syncdaemon.check.diagnosis.facts import BucketFacts, Intended, LinkFacts, StreamFacts, SyncFacts
 from syncdaemon.check.diagnosis.finding import Finding, failure, ok, warning
+from syncdaemon.stream.calls import JETSTREAM
 
 _NEARLY_FULL = 0.9
 _DEFAULT_SYNC = 120.0  # seconds between two syncs of a server without a `sync_interval` (nats-server 2.15)
@@ -20,7 +21,7 @@ def judge_stream(stream: StreamFacts | None, link: LinkFacts, wanted: Intended) 
         return
     name = wanted.stream_name
     if stream.problem:
-        remedy = f"allow publishing to $JS.API.STREAM.INFO.{name}, or see that JetStream is on"
+        remedy = f"allow publishing to {JETSTREAM.stream('INFO', name)}, or see that JetStream is on"
         yield warning("stream", f"{name} can't be looked at: {stream.problem}", remedy)
     elif stream.missing and wanted.create:
         yield warning("stream", f"there is no {name} yet", f"`syncdaemon run` creates it: {wanted.created}")

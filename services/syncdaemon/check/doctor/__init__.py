@@ -9,7 +9,8 @@ from contextlib import suppress
 from syncdaemon.base.units import max_age_text, size_text
 from syncdaemon.check.diagnosis import Facts, Finding, Intended, judge
 from syncdaemon.check.doctor import evidence, machine, server
-from syncdaemon.settings import Loaded, Settings, parts
+from syncdaemon.settings import parts
+from syncdaemon.settings.values import Loaded, Settings
 from syncdaemon.spool.home import ReplayDirectory
 
 

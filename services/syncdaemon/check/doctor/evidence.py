@@ -15,7 +15,7 @@ from syncdaemon.check.doctor.machine import look_at_folder
 from syncdaemon.check.ledger import audit
 from syncdaemon.ledger import files, last_lines, rows_on
 from syncdaemon.ledger.rows import RECEIPTS, is_receipt
-from syncdaemon.settings import Settings
+from syncdaemon.settings.values import Settings
 
 _ROWS_BACK = 16_384  # rows at the end of each older file in which the last receipt is looked for
 

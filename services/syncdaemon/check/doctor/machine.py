@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from syncdaemon.base.disk import is_locked
 from syncdaemon.check.diagnosis import Folder, ReplayFacts
-from syncdaemon.settings import Settings
+from syncdaemon.settings.values import Settings
 from syncdaemon.spool import settle
 from syncdaemon.spool.home import NAME, ReplayDirectory, clock_offset_ns
 from syncdaemon.spool.quarantine import names

@@ -7,13 +7,13 @@ the request as it is (JetStream API v1, nats-server 2.15).
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 import time
 import urllib.request
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from syncdaemon.base.errors import ConnectTimeout, LanePaused, LinkDown, SettingsError
@@ -21,29 +21,30 @@ from syncdaemon.check.diagnosis import BucketFacts, LinkFacts, Rights, ServerFac
 from syncdaemon.link import Session, visit
 from syncdaemon.link.words import bare
 from syncdaemon.publish import PROBE_ID
-from syncdaemon.publish.objects.bucket import Bucket, Halt
-from syncdaemon.settings import Settings, parts
-from syncdaemon.stream import object_format
-from syncdaemon.stream.prepare import captured, read_info, rehearse
-from syncdaemon.stream.verdict import NO_STREAM
+from syncdaemon.publish.objects.halt import Halt
+from syncdaemon.publish.objects.opening import open_bucket
+from syncdaemon.settings import parts
+from syncdaemon.settings.values import Settings
+from syncdaemon.stream import fields
+from syncdaemon.stream.api import AccountAnswer, Api, ApiRefusal
+from syncdaemon.stream.info import StreamAnswer, captured, read_info
+from syncdaemon.stream.object_format import BucketNames
+from syncdaemon.stream.prepare import rehearse
 
 _SECONDS = 5.0  # for each answer
 _NOT_JSON = b"{"
 
+Found = TypeVar("Found")
 
-class _Answer(NamedTuple):
-    """What came back, and when it was asked and answered (ns of our wall clock); `problem` where nothing did."""
 
-    body: dict[str, Any]
+class _Answer(NamedTuple, Generic[Found]):
+    """What was found, and when it was asked and answered (ns of our wall clock); `problem`: why nothing was."""
+
+    found: Found | None
     problem: str = ""
     denied: bool = False
     asked_ns: int = 0
     answered_ns: int = 0
-
-    @property
-    def error(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.body.get("error") or {}
-        return found
 
 
 class _Clock(NamedTuple):
@@ -58,7 +59,7 @@ async def look(settings: Settings) -> ServerFacts:
     facts, seen = await _connect(settings), await fetching
     if not url:
         return facts
-    clock = None if facts.clock_ahead is not None else _clock(seen, "now")
+    clock = None if facts.clock_ahead is not None else _clock(seen, _page_time(seen.found))
     if clock is not None:
         facts = replace(facts, clock_ahead=clock.ahead, clock_error=clock.error)
     return replace(facts, sync=_sync(seen))
@@ -67,48 +68,43 @@ async def look(settings: Settings) -> ServerFacts:
 async def _connect(settings: Settings) -> ServerFacts:
     try:
         async with visit(parts.link(settings)) as session:
-            return await _look_at(session, settings)
+            return await _look_at(Api(session), settings)
     except ConnectTimeout as error:
         return ServerFacts(LinkFacts(bare(settings.nats_urls[0]), str(error)))
 
 
-async def _look_at(session: Session, settings: Settings) -> ServerFacts:
-    name = settings.sync_stream
-    answer = await _ask(session, f"$JS.API.STREAM.INFO.{name}")
+async def _look_at(api: Api, settings: Settings) -> ServerFacts:
+    answer = await _ask("the stream", api.stream(settings.sync_stream))
     stream = _stream(answer, settings)
-    rights = await _rights(session, settings, stream)
+    rights = await _rights(api, settings, stream)
     if rights.consume and not settings.subject_is_per_digest:  # then only the window is left
         stream = replace(stream, horizon=min(stream.horizon, stream.config.get("duplicate_window", 0) / 1e9))
-    clock = _clock(answer, "ts")
+    clock = _clock(answer, answer.found.at if isinstance(answer.found, StreamAnswer) else None)
     return ServerFacts(
-        link=_link(session, (answer.answered_ns - answer.asked_ns) / 1e9 if not answer.problem else None),
+        link=_link(api.session, (answer.answered_ns - answer.asked_ns) / 1e9 if not answer.problem else None),
         stream=stream,
         rights=rights,
-        bucket=await _bucket(session),
-        account=_account(await _ask(session, "$JS.API.INFO")),
+        bucket=await _bucket(api, parts.bucket(settings)),
+        account=_account((await _ask("the account", api.account())).found),
         clock_ahead=clock.ahead if clock else None,
         clock_error=clock.error if clock else 0.0,
     )
 
 
-async def _ask(session: Session, subject: str, payload: bytes = b"") -> _Answer:
+async def _ask(what: str, asking: Awaitable[Found]) -> _Answer[Found]:
     asked = time.time_ns()
     try:
         async with asyncio.timeout(_SECONDS):
-            data, headers = await session.request(subject, payload)
+            found = await asking
     except PermissionError as error:
-        return _Answer({}, str(error), denied=True)
+        return _Answer(None, str(error), denied=True)
     except TimeoutError:
-        return _Answer({}, f"no answer to {subject} within {_SECONDS:g} seconds")
+        return _Answer(None, f"no answer about {what} within {_SECONDS:g} seconds")
     except LinkDown as error:
-        return _Answer({}, f"the connection was lost: {error}")
-    if headers is not None and headers.startswith(b"NATS/1.0 503"):
-        return _Answer({}, "nobody answers: JetStream is off, or not available now")
-    try:
-        body = json.loads(data)
-    except ValueError:
-        return _Answer({}, f"the server answered {data[:80]!r}")
-    return _Answer(body if isinstance(body, dict) else {}, "", False, asked, time.time_ns())
+        return _Answer(None, f"the connection was lost: {error}")
+    except LanePaused as error:
+        return _Answer(None, str(error))
+    return _Answer(found, "", False, asked, time.time_ns())
 
 
 def _link(session: Session, rtt: float | None) -> LinkFacts:
@@ -128,45 +124,47 @@ def _link(session: Session, rtt: float | None) -> LinkFacts:
     )
 
 
-def _stream(answer: _Answer, settings: Settings) -> StreamFacts:
-    if answer.error.get("err_code") == NO_STREAM:
-        return StreamFacts(missing=True)
-    if answer.problem or answer.error:
-        return StreamFacts(problem=answer.problem or str(answer.error.get("description")))
-    info, cluster = read_info(answer.body), answer.body.get("cluster") or {}
-    replicas = cluster.get("replicas") or ()
+def _stream(answer: _Answer[StreamAnswer | ApiRefusal], settings: Settings) -> StreamFacts:
+    found = answer.found
+    if isinstance(found, ApiRefusal):
+        return StreamFacts(missing=True) if found.no_stream else StreamFacts(problem=found.words)
+    if found is None:
+        return StreamFacts(problem=answer.problem)
+    info = read_info(found)
     return StreamFacts(
-        config=answer.body["config"],
-        state=answer.body["state"],
-        lagging=tuple(one["name"] for one in replicas if one.get("offline") or not one.get("current")),
+        config=found.config,
+        state=found.state,
+        lagging=found.lagging,
         captured=captured(info.subjects, settings.subject_for("*")),
         horizon=info.horizon(settings.subject_is_per_digest),
     )
 
 
-async def _rights(session: Session, settings: Settings, stream: StreamFacts) -> Rights:
-    name = settings.sync_stream
+async def _rights(api: Api, settings: Settings, stream: StreamFacts) -> Rights:
+    name, calls = settings.sync_stream, api.calls
     if stream.missing:
         if not settings.sync_stream_create:
             return Rights()
-        return Rights(create=_denied(await _ask(session, f"$JS.API.STREAM.CREATE.{name}", _NOT_JSON)))
-    newest = json.dumps({"last_by_subj": settings.subject_for(PROBE_ID)}).encode()
-    make = _denied(await _ask(session, f"$JS.API.CONSUMER.CREATE.{name}.doctor", _NOT_JSON))
+        return Rights(create=await _denied(api.session.request(calls.stream("CREATE", name), _NOT_JSON)))
+    make = await _denied(api.session.request(calls.consumer("CREATE", name, "doctor"), _NOT_JSON))
+    pull = calls.consumer("MSG.NEXT", name, "doctor")
     return Rights(
-        publish=await _rehearsed(session, settings),
-        read=_denied(await _ask(session, f"$JS.API.STREAM.MSG.GET.{name}", newest)),
-        consume=make or _denied(await _ask(session, f"$JS.API.CONSUMER.MSG.NEXT.{name}.doctor")),
+        publish=await _rehearsed(api, settings),
+        read=await _denied(api.last(name, settings.subject_for(PROBE_ID))),
+        consume=make or await _denied(api.session.request(pull)),
     )
 
 
-def _denied(answer: _Answer) -> str:
+async def _denied(asking: Awaitable[object]) -> str:
+    """What the server says where it does not let us ask; what it answers otherwise is of no interest."""
+    answer = await _ask("a right", asking)
     return answer.problem if answer.denied else ""
 
 
-async def _rehearsed(session: Session, settings: Settings) -> str:
+async def _rehearsed(api: Api, settings: Settings) -> str:
     try:
         async with asyncio.timeout(_SECONDS):
-            await rehearse(session, parts.stream(settings), settings.subject_for(PROBE_ID))
+            await rehearse(api, parts.stream(settings), settings.subject_for(PROBE_ID))
     except TimeoutError:
         return f"no acknowledgement within {_SECONDS:g} seconds"
     except (SettingsError, LanePaused, LinkDown) as error:
@@ -174,57 +172,65 @@ async def _rehearsed(session: Session, settings: Settings) -> str:
     return ""
 
 
-async def _bucket(session: Session) -> BucketFacts | None:
+async def _bucket(api: Api, names: BucketNames) -> BucketFacts | None:
     try:
         async with asyncio.timeout(_SECONDS):
-            await Bucket.open(session, create=False, replicas=1)
+            await open_bucket(api, names, create=False, replicas=1)
     except Halt as halt:
-        return BucketFacts(object_format.BUCKET, str(halt), missing=halt.reason == "bucket_missing")
+        return BucketFacts(names.bucket, str(halt), missing=halt.reason == "bucket_missing")
     except TimeoutError:
-        return BucketFacts(object_format.BUCKET, f"no answer within {_SECONDS:g} seconds")
+        return BucketFacts(names.bucket, f"no answer within {_SECONDS:g} seconds")
     except LinkDown:
         return None
-    return BucketFacts(object_format.BUCKET)
+    return BucketFacts(names.bucket)
 
 
-def _account(answer: _Answer) -> tuple[int, int] | None:
-    most = answer.body.get("limits", {}).get("max_storage")
-    return None if most is None else (int(answer.body.get("storage", 0)), int(most))
+def _account(found: AccountAnswer | ApiRefusal | None) -> tuple[int, int] | None:
+    return (found.storage, found.most) if isinstance(found, AccountAnswer) else None
 
 
-def _clock(answer: _Answer, field: str) -> _Clock | None:
+def _clock(answer: _Answer[Any], server: datetime | None) -> _Clock | None:
     """The server's clock against the middle of asking and answering."""
-    try:
-        server = datetime.fromisoformat(str(answer.body.get(field))).timestamp()
-    except ValueError:
+    if server is None:
         return None
     asked, answered = answer.asked_ns / 1e9, answer.answered_ns / 1e9
-    return _Clock(server - (asked + answered) / 2, (answered - asked) / 2)
+    return _Clock(server.timestamp() - (asked + answered) / 2, (answered - asked) / 2)
 
 
-def _fetch(url: str) -> _Answer:
+def _page_time(page: Mapping[str, Any] | None) -> datetime | None:
+    try:
+        return fields.moment((page or {}).get("now"))
+    except ValueError:
+        return None
+
+
+def _fetch(url: str) -> _Answer[dict[str, Any]]:
     """A page of the monitoring port, as JSON; nothing without a URL."""
     if not url:
-        return _Answer({})
+        return _Answer(None)
     asked = time.time_ns()
     try:
         with urllib.request.urlopen(url, timeout=_SECONDS) as page:
-            body = json.load(page)
+            body = fields.document(page.read())
     except (OSError, ValueError) as error:
-        return _Answer({}, f"{url} can't be read: {getattr(error, 'reason', error)}")
-    if not isinstance(body, dict) or "server_id" not in body:
-        return _Answer({}, f"{url} is no page of a nats-server")
+        return _Answer(None, f"{url} can't be read: {getattr(error, 'reason', error)}")
+    if "server_id" not in body:
+        return _Answer(None, f"{url} is no page of a nats-server")
     return _Answer(body, "", False, asked, time.time_ns())
 
 
-def _sync(seen: _Answer) -> SyncFacts:
+def _sync(seen: _Answer[dict[str, Any]]) -> SyncFacts:
     """From /jsz (nats-server 2.15): `sync_always` is there only where it is true, `sync_interval` is in ns."""
-    config = seen.body.get("config") or {}
+    body = seen.found or {}
+    try:
+        config = fields.checked(body.get("config") or {}, {"sync_interval": fields.whole})
+    except ValueError as error:
+        return SyncFacts(f"the server there tells of its JetStream what can't be read: {error}")
     if seen.problem or not config:
         return SyncFacts(seen.problem or "the server there has no JetStream")
     return SyncFacts(
         always=config.get("sync_always") is True,
         interval=config.get("sync_interval", 0) / 1e9,
-        server=str(seen.body.get("server_name", "")),
-        server_id=str(seen.body["server_id"]),
+        server=str(body.get("server_name", "")),
+        server_id=str(body["server_id"]),
     )

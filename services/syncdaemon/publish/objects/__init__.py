@@ -1,4 +1,4 @@
-"""Files too large for a message, as objects of the bucket `edge_replay`.
+"""Files too large for a message, as objects of a bucket.
 
 One file at a time, beside the batches: its chunks, in order, and then its meta, in the wire format of the Object
 Store (ADR-20), so that any NATS client can read it. Whatever interrupts it, the next attempt resumes after the last
@@ -22,13 +22,16 @@ from syncdaemon.base.model import Content, Refusal
 from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.link import Session
 from syncdaemon.publish.objects import resume
-from syncdaemon.publish.objects.bucket import Bucket, Halt, keeps_all
+from syncdaemon.publish.objects.bucket import Bucket
 from syncdaemon.publish.objects.file import UploadFile
+from syncdaemon.publish.objects.halt import Halt
 from syncdaemon.publish.objects.janitor import tidy
+from syncdaemon.publish.objects.opening import open_bucket
 from syncdaemon.publish.objects.source import Changed, Source
 from syncdaemon.publish.objects.upload import Upload, UploadState
 from syncdaemon.stream import object_format
-from syncdaemon.stream.object_format import Meta
+from syncdaemon.stream.api import Api
+from syncdaemon.stream.object_format import BucketNames, Meta
 
 _WORTH_LOOKING = 1 << 16  # bytes of a file that may have been begun with another chunk size
 _TIDY_SECONDS = 86_400.0
@@ -38,12 +41,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class ObjectsSettings:
-    """`root`: the replay directory. `create`: a missing bucket may be made, with so many `replicas`."""
+    """`root`: the replay directory. `create`: a missing `bucket` may be made, with so many `replicas`."""
 
     root: bytes
     site: str
     create: bool
     replicas: int
+    bucket: BucketNames
 
 
 class UploadWatcher(Protocol):
@@ -117,10 +121,11 @@ class Objects:
         None of them, where objects leave the bucket by its own rules. Raises LinkDown, PermissionError, LanePaused.
         """
         try:
-            keeps = await keeps_all(session)
+            bucket = Bucket(Api(session), self._settings.bucket)
+            keeps = await bucket.keeps_all()
             if keeps is None:
                 return set(names)
-            found = [await Bucket(session, -1).lost(name.partition("/")[2]) for name in names] if keeps else []
+            found = [await bucket.lost(name.partition("/")[2]) for name in names] if keeps else []
         except Halt as halt:
             raise (PermissionError if halt.reason == "bucket_denied" else LanePaused)(str(halt)) from None
         return {name for name, is_lost in zip(names, found, strict=False) if is_lost}
@@ -148,7 +153,8 @@ class Objects:
 
     async def _open(self, session: Session) -> Bucket:
         if self._bucket is None or self._bucket.session is not session:
-            self._bucket = await Bucket.open(session, self._settings.create, self._settings.replicas)
+            wanted = self._settings
+            self._bucket = await open_bucket(Api(session), wanted.bucket, wanted.create, wanted.replicas)
         if self._tidied_at is None or time.monotonic() - self._tidied_at >= _TIDY_SECONDS:
             self._tidied_at = time.monotonic()
             await tidy(self._bucket)

@@ -9,7 +9,7 @@ from syncdaemon.base.errors import LinkDown
 from syncdaemon.link import Session
 from syncdaemon.link.frame import FRAME_BYTES, Buffer, frame
 from syncdaemon.stream import verdict
-from syncdaemon.stream.object_format import Chunk, chunk_subject
+from syncdaemon.stream.object_format import BucketNames, Chunk
 
 MAX_BYTES = 16 << 20
 """Of chunks in flight. So much is sent twice after a cut, at most; on a long and fast link, twice what fills it."""
@@ -23,12 +23,15 @@ class ChunkFlight:
     chunks in flight is not known then.
     """
 
-    def __init__(self, session: Session, number: int, after: int, stored: Callable[[int], None]) -> None:
+    def __init__(
+        self, session: Session, names: BucketNames, number: int, after: int, stored: Callable[[int], None]
+    ) -> None:
         self.next = number
         self.seq = after
         self.trouble: verdict.Verdict | None = None
         self.cut = ""
         self._session = session
+        self._names = names
         self._stored = stored
         self._beyond: dict[
             int, int
@@ -57,7 +60,8 @@ class ChunkFlight:
 
     @property
     def _most(self) -> float:
-        return max(MAX_BYTES, 2 * self._session.window.on_the_way)
+        window = self._session.window
+        return max(MAX_BYTES, 2 * window.on_the_way)
 
     def add(self, chunk: Chunk, digest: str, data: memoryview) -> None:
         """Takes the next chunk, for which there is `room`. It goes with the next `flush`; await nothing in between.
@@ -66,10 +70,10 @@ class ChunkFlight:
         anything else came between. While some are under way, that sequence is not known yet. Then the connection keeps
         the chunks in order, and their ids refuse what an older connection may still bring late.
         """
-        headers = chunk.headers(digest, None if self._pending else self.seq)
+        headers = chunk.headers(self._names, digest, None if self._pending else self.seq)
         self._pending[chunk.number] = len(data)
         self._bytes += len(data)
-        subject = chunk_subject(chunk.nuid).encode()
+        subject = self._names.chunk_subject(chunk.nuid).encode()
         size = len(subject) + len(headers) + len(data) + FRAME_BYTES
         self._granted -= size
         self._frames += frame(subject, self._session.expect(self, chunk.number, size), headers, data)

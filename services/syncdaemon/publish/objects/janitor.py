@@ -6,7 +6,8 @@ import random
 
 import structlog
 
-from syncdaemon.publish.objects.bucket import Bucket, Halt, Last
+from syncdaemon.publish.objects.bucket import Bucket, Last
+from syncdaemon.publish.objects.halt import Halt
 from syncdaemon.publish.objects.resume import ABANDONED_SECONDS
 
 _MOST = 4  # looked at in one round: each costs as much as a chunk

@@ -10,9 +10,10 @@ import structlog
 
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.base.model import Stamp
-from syncdaemon.publish.objects.bucket import Bucket, Halt, halt
+from syncdaemon.publish.objects.bucket import Bucket
 from syncdaemon.publish.objects.file import UploadFile
 from syncdaemon.publish.objects.flight import ChunkFlight
+from syncdaemon.publish.objects.halt import Halt, halt
 from syncdaemon.publish.objects.resume import GoOn, decide
 from syncdaemon.publish.objects.source import Changed, Marks
 from syncdaemon.stream import verdict
@@ -87,7 +88,8 @@ class Upload:
         plan = decide(await self._bucket.found(self._meta.nuid), self._meta.nuid, self._meta.chunks)
         if isinstance(plan, GoOn):
             offset = min(plan.number * self._size, self._meta.size)
-            lost = self._bucket.session.lost
+            session = self._bucket.session
+            lost = session.lost
             while not await self._file.go_to(offset):
                 if lost.done():
                     raise LinkDown(lost.result())
@@ -101,13 +103,15 @@ class Upload:
         """Takes out every chunk of this upload. They belong to this site alone."""
         log.warning("upload_begun_again", object=self._meta.name, reason=why)
         await self._bucket.purge(self._meta.nuid)
-        self._kept.strays.clear()
+        strays = self._kept.strays
+        strays.clear()
 
     async def _take_out_strays(self) -> None:
         """Takes out the chunks that were stored after a gap, so that the upload can fill it."""
-        while self._kept.strays:
-            await self._bucket.delete(self._kept.strays[-1])
-            self._kept.strays.pop()
+        strays = self._kept.strays
+        while strays:
+            await self._bucket.delete(strays[-1])
+            strays.pop()
 
     async def _check(self) -> None:
         """Raises Changed where what was sent does not have the digest, or the file has changed."""
@@ -120,7 +124,7 @@ class Upload:
         """Sends what is missing. False: we have to look at the bucket again."""
         self._kept.generation = max(self._kept.generation, plan.generation)
         self.at = plan.number * self._size
-        flight = ChunkFlight(self._bucket.session, plan.number, plan.seq, self._arrived)
+        flight = ChunkFlight(self._bucket.session, self._bucket.names, plan.number, plan.seq, self._arrived)
         try:
             await self._fly(flight)
         except (Changed, OSError) as error:
@@ -162,5 +166,6 @@ class Upload:
         if flight.cut:
             raise LinkDown(flight.cut)
         if isinstance(flight.trouble, verdict.Again | verdict.Stop | verdict.Refuse):
-            raise halt(flight.trouble)
+            names = self._bucket.names
+            raise halt(names.bucket, flight.trouble)
         return flight.trouble is None and flight.next == self._meta.chunks

@@ -1,25 +1,22 @@
-"""The pull consumer at the server: found or made, and pulled from.
-
-Subjects and answers are those of the JetStream API, version 1 (ADR-13, ADR-15 and nats-server 2.15).
-"""
+"""The pull consumer at the server: found or made, and pulled from."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import structlog
 
 from syncdaemon.base.errors import LanePaused, SettingsError
-from syncdaemon.link import Conversation, Heard, Session
-from syncdaemon.receive.pull.demand import EXPIRES, GRACE, Ask, Status, status
-from syncdaemon.stream.verdict import NO_STREAM
+from syncdaemon.link import Conversation, Heard
+from syncdaemon.receive.pull.demand import EXPIRES, GRACE, Ask
+from syncdaemon.stream.api import Api, ApiRefusal, ConsumerAnswer
+from syncdaemon.stream.pulled import Status, status
 
 ACK_WAIT = 60.0  # seconds that a created consumer gives us until it delivers again
 MAX_ACK_PENDING = 4096  # messages of a created consumer that may be in work, at all workers together
-_NO_CONSUMER = 10014
 
 log = structlog.get_logger(__name__)
 
@@ -58,56 +55,40 @@ class ConsumerInfo(NamedTuple):
         return Ask(min(ask.messages, self.max_batch), min(ask.size, self.max_bytes))
 
 
-async def prepare(session: Session, settings: ConsumerSettings) -> ConsumerInfo:
+async def prepare(api: Api, settings: ConsumerSettings) -> ConsumerInfo:
     """Makes sure that the consumer is there. One that is there already is never altered.
 
     Raises SettingsError where only an operator can help, LanePaused where the trouble passes, LinkDown.
     """
     try:
-        answer = await session.request_json(f"$JS.API.CONSUMER.INFO.{settings.stream}.{settings.name}")
+        answer = await api.consumer(settings.stream, settings.name)
     except PermissionError as error:
         log.warning("consumer_unseen", consumer=settings.name, reason=str(error), effect="its settings are not checked")
         return ConsumerInfo()
-    if _error_code(answer) == _NO_CONSUMER:
-        answer = await _create(session, settings)
-    return _accept(_config(answer, settings), settings)
+    if isinstance(answer, ApiRefusal) and answer.no_consumer:
+        answer = await _create(api, settings)
+    if isinstance(answer, ApiRefusal):
+        if answer.no_stream:
+            raise LanePaused(f"there is no stream {settings.stream} at the server yet")
+        raise answer.paused(f"consumer {settings.name}")
+    return _accept(answer.config, settings)
 
 
-async def _create(session: Session, settings: ConsumerSettings) -> dict[str, Any] | None:
-    """`action: create`: where another worker was faster with the same configuration, the answer is the same."""
-    subject = f"$JS.API.CONSUMER.CREATE.{settings.stream}.{settings.name}"
-    if settings.filter:
-        subject += f".{settings.filter}"
-    request = {"stream_name": settings.stream, "action": "create", "config": settings.config()}
+async def _create(api: Api, settings: ConsumerSettings) -> ConsumerAnswer | ApiRefusal:
+    """Where another worker was faster with the same configuration, the answer is the same."""
     try:
-        answer = await session.request_json(subject, request)
+        answer = await api.create_consumer(settings.stream, settings.config(), tail=settings.filter)
     except PermissionError as error:
         raise SettingsError(f"--consumer: {settings.name} is missing, and may not be created: {error}") from None
-    if refusal := (answer or {}).get("error"):
-        if refusal.get("code") in (400, 403):
-            why = f"{refusal.get('description')} ({refusal.get('err_code')})"
-            raise SettingsError(f"--consumer: {settings.name} can't be created on {settings.stream}: {why}")
-    else:
+    if not isinstance(answer, ApiRefusal):
         log.info("consumer_created", stream=settings.stream, consumer=settings.name, filter=settings.filter)
+    elif answer.code in (400, 403):
+        what = f"{settings.name} can't be created on {settings.stream}"
+        raise SettingsError(f"--consumer: {what}: {answer.words}")
     return answer
 
 
-def _error_code(answer: dict[str, Any] | None) -> int:
-    return int(((answer or {}).get("error") or {}).get("err_code", 0))
-
-
-def _config(answer: dict[str, Any] | None, settings: ConsumerSettings) -> dict[str, Any]:
-    if answer is None:
-        raise LanePaused("the server has no JetStream, or it is not available now")
-    if _error_code(answer) == NO_STREAM:
-        raise LanePaused(f"there is no stream {settings.stream} at the server yet")
-    if refusal := answer.get("error"):
-        raise LanePaused(f"consumer {settings.name}: {refusal.get('description')} ({refusal.get('err_code')})")
-    config: dict[str, Any] = answer["config"]
-    return config
-
-
-def _accept(config: dict[str, Any], settings: ConsumerSettings) -> ConsumerInfo:
+def _accept(config: Mapping[str, Any], settings: ConsumerSettings) -> ConsumerInfo:
     wrong = ""
     if config.get("deliver_subject"):
         wrong = "it pushes its messages (deliver_subject)"
@@ -131,15 +112,15 @@ def _accept(config: dict[str, Any], settings: ConsumerSettings) -> ConsumerInfo:
     waits = [config.get("ack_wait") or ACK_WAIT * 1e9, *(config.get("backoff") or ())]
     return ConsumerInfo(
         ack_wait=min(waits) / 1e9,
-        max_batch=config.get("max_batch") or sys.maxsize,
-        max_bytes=config.get("max_bytes") or sys.maxsize,
+        max_batch=_limit(config, "max_batch"),
+        max_bytes=_limit(config, "max_bytes"),
         max_expires=min(EXPIRES, (config.get("max_expires") or EXPIRES * 1e9) / 1e9),
     )
 
 
-def pull_subject(stream: str, consumer: str) -> str:
-    """Where pulls go."""
-    return f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+def _limit(config: Mapping[str, Any], name: str) -> int:
+    limit: int = config.get(name, 0)
+    return limit if limit > 0 else sys.maxsize
 
 
 class Pulled(NamedTuple):

@@ -1,7 +1,4 @@
-"""How much to ask a pull consumer for, and what its status at the end of a pull means. Pure; the time is an argument.
-
-Status lines as of nats-server 2.15 (ADR-13): a pull ends when it has brought what it was asked for, or with a status.
-"""
+"""How much to ask a pull consumer for. Pure; the time is an argument."""
 
 from __future__ import annotations
 
@@ -69,38 +66,3 @@ class Demand:
                 self._bytes = min(self._bytes * 2, _MOST_BYTES)
             if messages >= ask.messages:
                 self._messages = min(self._messages * 2, self._most)
-
-
-class Status(NamedTuple):
-    """What the server says in place of a message."""
-
-    code: int
-    text: str
-
-    @property
-    def words(self) -> str:
-        """The status in words, for people."""
-        return f"{self.code} {self.text}".strip()
-
-    @property
-    def ends(self) -> bool:
-        """Whether the pull is over; a heartbeat (100) is the only status that does not end it."""
-        return self.code != 100
-
-    @property
-    def usual(self) -> bool:
-        """Whether this is a usual end of a pull: nothing more is there, or its time is up, or all was brought."""
-        return self.code in (404, 408) or self.too_large or self.text == "Batch Completed"
-
-    @property
-    def too_large(self) -> bool:
-        """The next message weighs more than what is left of the pull's bytes."""
-        return self.code == 409 and self.text == "Message Size Exceeds MaxBytes"
-
-
-def status(headers: bytes | None) -> Status:
-    """The status line of a header block: `NATS/1.0 408 Request Timeout`."""
-    line = (headers or b"").split(b"\r\n", 1)[0].decode(errors="replace")
-    _, _, rest = line.partition(" ")
-    code, _, text = rest.strip().partition(" ")
-    return Status(int(code) if code.isdecimal() else 0, text)

@@ -14,9 +14,10 @@ from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.base.tasks import cancel
 from syncdaemon.link import Conversation, Heard, Link, Session
 from syncdaemon.receive.incoming import Arrival
-from syncdaemon.receive.pull.consumer import ConsumerInfo, ConsumerSettings, prepare, pull, pull_subject
+from syncdaemon.receive.pull.consumer import ConsumerInfo, ConsumerSettings, prepare, pull
 from syncdaemon.receive.pull.demand import Demand
 from syncdaemon.receive.pull.hands import Hands
+from syncdaemon.stream.api import Api
 
 _RETRY = 1.0  # seconds until a stream or consumer that is not available is asked again
 _CONFIG_RETRY = 30.0  # the same where only an operator can help
@@ -63,15 +64,15 @@ class Intake:
         """Ends the deliveries: the answer to a request that is sent after this comes after the last delivery."""
         if self._conversation is None or self._session is None:
             return
-        with suppress(LinkDown, PermissionError):
+        with suppress(LinkDown, PermissionError, LanePaused):
             await self._conversation.hang_up()
-            await self._session.request(f"$JS.API.CONSUMER.INFO.{self._settings.stream}.{self._settings.name}")
+            await Api(self._session).consumer(self._settings.stream, self._settings.name)
 
     async def _pull(self) -> None:
         while True:
             session = await self._link.wait_up()
             try:
-                self.info = await prepare(session, self._settings)
+                self.info = await prepare(Api(session), self._settings)
                 await self._pull_from(session)
             except LinkDown as error:
                 self.paused = str(error)
@@ -84,7 +85,7 @@ class Intake:
 
     async def _pull_from(self, session: Session) -> None:
         """Raises LinkDown, or LanePaused where the consumer has to be looked at again."""
-        async with session.converse(pull_subject(self._settings.stream, self._settings.name)) as conversation:
+        async with Api(session).pulls(self._settings.stream, self._settings.name) as conversation:
             self._session, self._conversation = session, conversation
             self.paused = ""
             try:

@@ -83,7 +83,7 @@ def test_a_change_in_flight_is_followed_within_ten_round_trips(
 def test_what_is_known_of_a_link_is_forgotten_while_nothing_is_sent(round_trip: float, size: int) -> None:
     """Ten idle seconds later it may be another link: the first message goes alone."""
     window, link = Window(), Link([(0.0, 1e6)], round_trip)
-    transmit(window, link, size, 20 * (round_trip + size / 1e6))
+    transmit(window, link, size, 5 * (round_trip + size / 1e6))
     assert window.rate is not None
     while window.messages:
         window.answered(100.0, size)

@@ -16,7 +16,7 @@ from syncdaemon.link import Session, Sink
 from syncdaemon.link.pace import Window
 from syncdaemon.publish.objects import flight as module
 from syncdaemon.publish.objects.flight import ChunkFlight
-from syncdaemon.stream.object_format import Chunk
+from syncdaemon.stream.object_format import BucketNames, Chunk
 from syncdaemon.stream.verdict import Again
 
 DIGEST = "0" * 64
@@ -62,7 +62,7 @@ REFUSED = b'{"error":{"code":503,"err_code":10077,"description":"maximum bytes e
 async def flying(count: int, first: int = 5, after: int = 100) -> tuple[ChunkFlight, Wire, list[int]]:
     """A flight of so many chunks, its wire, and the bytes that it tells of as stored."""
     wire, told = Wire(), list[int]()
-    flight = ChunkFlight(cast(Session, wire), first, after, told.append)
+    flight = ChunkFlight(cast(Session, wire), BucketNames("edge_replay"), first, after, told.append)
     for number in range(first, first + count):
         flight.add(chunk(number), DIGEST, memoryview(b"data"))
         await flight.flush()

@@ -8,7 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from syncdaemon.publish.objects import Objects, ObjectsSettings
-from syncdaemon.publish.objects.bucket import Halt
+from syncdaemon.publish.objects.halt import Halt
+from syncdaemon.stream.object_format import BucketNames
 
 
 class Deaf:
@@ -21,7 +22,7 @@ class Deaf:
 @pytest.fixture
 def objects() -> Iterator[Objects]:
     """Without a session: only its pauses matter."""
-    found = Objects(ObjectsSettings(b"/nowhere", "edge-1", create=True, replicas=1), Deaf())
+    found = Objects(ObjectsSettings(b"/nowhere", "edge-1", create=True, replicas=1, bucket=BucketNames("b")), Deaf())
     yield found
     found.close()
 

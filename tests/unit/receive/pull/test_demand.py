@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon.receive.pull.demand import Ask, Demand, status
+from syncdaemon.receive.pull.demand import Ask, Demand
+from syncdaemon.stream.pulled import status
 
 
 def ask_of(demand: Demand, held: int = 0, held_bytes: int = 0, objects: int = 0) -> Ask:

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from syncdaemon.base import units
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.timetable import OFF
-from syncdaemon.settings import VARIABLES, Loaded, Settings
+from syncdaemon.settings.given import Texts, gather
+from syncdaemon.settings.table import VARIABLES
+from syncdaemon.settings.values import Loaded, Settings
 
 SEED = "SUAOTBNEUSAMPLESEEDFORTESTSONLYABCDEFGHIJKLMNOPQRSTUVWXYZ2"
 
@@ -36,8 +38,8 @@ def outcome(**environ: str) -> tuple[Loaded | None, str]:
         return None, str(error)
 
 
-def shown(loaded: Loaded) -> dict[str, str]:
-    return {row.variable: row.value for row in Settings.shown(loaded)}
+def shown(flags: Texts, environ: Texts, dotenv: Texts) -> dict[str, str]:
+    return {row.variable: row.value for row in gather(flags, environ, dotenv).shown()}
 
 
 # --- where values come from
@@ -378,9 +380,8 @@ def test_no_server_url(text: str, what: str) -> None:
 
 
 def test_a_login_in_a_url_is_used_but_never_shown() -> None:
-    loaded = Settings.load(
-        {}, {"NATS_URL": "nats://me:hunter2@a:1,tls://t0ken@b:2,nats://c:3,nats://me:t0ken:x@d:4"}, {}
-    )
+    given = {"NATS_URL": "nats://me:hunter2@a:1,tls://t0ken@b:2,nats://c:3,nats://me:t0ken:x@d:4"}
+    loaded = Settings.load({}, given, {})
     assert loaded.settings.nats_urls == (
         "nats://me:hunter2@a:1",
         "tls://t0ken@b:2",
@@ -388,8 +389,8 @@ def test_a_login_in_a_url_is_used_but_never_shown() -> None:
         "nats://me:t0ken:x@d:4",
     )
     masked = "nats://me:********@a:1,tls://********@b:2,nats://c:3,nats://me:********@d:4"
-    assert shown(loaded)["NATS_URL"] == str(loaded.settings.nats_url) == masked
-    for text in (repr(loaded), str(loaded.settings), loaded.settings.model_dump_json()):
+    assert shown({}, given, {})["NATS_URL"] == str(loaded.settings.nats_url) == masked
+    for text in (repr(loaded), str(loaded.settings), loaded.settings.model_dump_json(), repr(gather({}, given, {}))):
         assert "hunter2" not in text
         assert "t0ken" not in text
 
@@ -411,11 +412,12 @@ def test_a_password_in_a_wrong_url_is_not_shown(text: str) -> None:
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_no_password_of_any_shape_is_ever_shown(password: str) -> None:
     secret = f"hunter2{password}hunter2"
-    loaded, line = outcome(NATS_URL=f"nats://me:{secret}@a:1")
+    given = {"NATS_URL": f"nats://me:{secret}@a:1"}
+    loaded, line = outcome(**given)
     assert "hunter2" not in line
     if loaded:
         assert loaded.settings.nats_urls == (f"nats://me:{secret}@a:1",)
-        assert "hunter2" not in repr(loaded) + shown(loaded)["NATS_URL"]
+        assert "hunter2" not in repr(loaded) + repr(gather({}, given, {})) + shown({}, given, {})["NATS_URL"]
 
 
 def test_a_login_that_a_url_cannot_carry() -> None:
@@ -426,13 +428,15 @@ def test_a_login_that_a_url_cannot_carry() -> None:
 
 
 def test_secrets_are_masked() -> None:
-    loaded = Settings.load({}, {"NATS_USER": "me", "NATS_PASSWORD": "hunter2"}, {})
+    given = {"NATS_USER": "me", "NATS_PASSWORD": "hunter2"}
+    loaded, texts = Settings.load({}, given, {}), shown({}, given, {})
     password = loaded.settings.nats_password
     assert password is not None
     assert password.get_secret_value() == "hunter2"
-    assert (shown(loaded)["NATS_USER"], shown(loaded)["NATS_PASSWORD"]) == ("me", "********")
-    assert shown(Settings.load({}, {"NATS_TOKEN": "t0ken"}, {}))["NATS_TOKEN"] == "********"
+    assert (texts["NATS_USER"], texts["NATS_PASSWORD"]) == ("me", "********")
+    assert shown({}, {"NATS_TOKEN": "t0ken"}, {})["NATS_TOKEN"] == "********"
     assert "hunter2" not in repr(loaded) + str(loaded) + loaded.settings.model_dump_json()
+    assert "hunter2" not in repr(gather({}, given, {}))
 
 
 @pytest.mark.parametrize("variable", ["NATS_PASSWORD", "NATS_TOKEN"])
@@ -516,9 +520,7 @@ def test_a_bandwidth_limit() -> None:
     settings = load(SYNC_BWLIMIT="08:00,512k 18:00,off")
     assert settings.sync_bwlimit.limit_at(datetime(2026, 11, 24, 9)) == 512 << 10
     assert settings.sync_bwlimit.limit_at(datetime(2026, 11, 24, 19)) is None
-    assert (
-        shown(Settings.load({}, {"SYNC_BWLIMIT": "08:00,512k 18:00,off"}, {}))["SYNC_BWLIMIT"] == "08:00,512k 18:00,off"
-    )
+    assert shown({}, {"SYNC_BWLIMIT": "08:00,512k 18:00,off"}, {})["SYNC_BWLIMIT"] == "08:00,512k 18:00,off"
     assert complaint(SYNC_BWLIMIT="10M:1M") == (
         "SYNC_BWLIMIT: '10M:1M' is a limit for each direction ('10M:1M'), write one; only uploads are limited"
     )
@@ -638,17 +640,17 @@ def test_a_ledger_that_is_not_delivered_is_right(tmp_path: Path, ledger: str) ->
 
 
 def test_what_is_shown_can_be_given_back() -> None:
-    loaded = Settings.load(
+    given: tuple[Texts, Texts, Texts] = (
         {"SYNC_STREAM_MAX_AGE": "36h", "SYNC_STREAM_MAX_BYTES": "1500M"},
         {"EDGE_MODE": "no", "SYNC_SETTLE_SECONDS": "1e-3", "SITE": "a", "NATS_URL": "nats://a,tls://[::1]"},
         {"SYNC_LEDGER_DIR": "/ledger", "SYNC_LOG_FORMAT": "json"},
     )
-    texts = shown(loaded)
+    texts = shown(*given)
     assert tuple(texts) == VARIABLES
     assert (texts["SYNC_STREAM_MAX_AGE"], texts["SYNC_STREAM_MAX_BYTES"]) == ("36h", "1500M")
     assert (texts["EDGE_MODE"], texts["SYNC_SETTLE_SECONDS"], texts["NATS_CREDS"]) == ("false", "0.001", "")
-    assert load(**texts) == loaded.settings
+    assert load(**texts) == Settings.load(*given).settings
 
 
 def test_every_setting_is_described() -> None:
-    assert all(len(row.description) > 8 for row in Settings.shown(Settings.load({}, {}, {})))
+    assert all(len(row.about) > 8 for row in gather({}, {}, {}).shown())

@@ -1,0 +1,29 @@
+"""`syncdaemon doctor`: every finding in a line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import typer
+
+from syncdaemon.check.doctor import examine
+from syncdaemon.cli.options import FOUND, NO_CONNECTION
+from syncdaemon.settings.values import Loaded
+
+_COLOURS = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "failure": typer.colors.RED}
+
+
+def doctor(loaded: Loaded, as_json: bool) -> int:
+    """Prints the findings; the exit code."""
+    loaded.settings.check_files()
+    findings = asyncio.run(examine(loaded))
+    if as_json:
+        typer.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            level = typer.style(f"{finding.level:8}", fg=_COLOURS[finding.level])
+            remedy = f" -> {finding.remedy}" if finding.remedy else ""
+            typer.echo(f"{level} {finding.check:17} {finding.said}{remedy}")
+    failed = {finding.check for finding in findings if finding.level == "failure"}
+    return NO_CONNECTION if "connection" in failed else FOUND if failed else 0

@@ -1,0 +1,108 @@
+"""`syncdaemon verify`: the ledger by itself, and against the stream, with a bar on a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from syncdaemon.base.errors import SettingsError
+from syncdaemon.check.compare import Problem
+from syncdaemon.check.ledger import audit
+from syncdaemon.check.stream import Books, Stock, Stocktake
+from syncdaemon.ledger import sites
+from syncdaemon.link import visit
+from syncdaemon.settings import parts
+from syncdaemon.settings.values import Loaded, Settings
+from syncdaemon.stream.api import Api
+
+_COLUMNS = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+
+
+class Depth(NamedTuple):
+    """How far is checked: a ledger without its start too, its receipts against the stream, and every content there."""
+
+    allow_missing_start: bool
+    stream: bool
+    content: bool
+
+
+def verify(loaded: Loaded, depth: Depth) -> int:
+    """How many problems there are, each said in a line.
+
+    Raises LedgerDamaged at the first damage, SettingsError where there is no ledger.
+    """
+    settings = loaded.settings
+    folder = settings.sync_ledger_dir
+    wanted = [settings.site] if loaded.sources["SITE"] != "default" else sites(folder)
+    if not any(site in sites(folder) for site in wanted):
+        raise SettingsError(f"SYNC_LEDGER_DIR: there is no ledger in {folder}")
+    problems = 0
+    for site in wanted:
+        books = Books(folder, site, settings.sync_stream, settings.model_copy(update={"site": site}).subject_for("*"))
+        problems += _audit(folder, site, depth.allow_missing_start, books.row if depth.stream else None)
+        if depth.stream:
+            problems += asyncio.run(_take_stock(settings, books, depth.content))
+    return problems
+
+
+def _audit(folder: Path, site: str, allow_missing_start: bool, seen: Callable[[dict[str, Any]], None] | None) -> int:
+    """How many events are in the ledger that this version does not know, each said in a line. Raises LedgerDamaged."""
+    began = time.perf_counter()
+    found = audit(folder, site, allow_missing_start, seen=seen)
+    rate = found.rows / max(1e-9, time.perf_counter() - began)
+    known = {event: count for event, count in sorted(found.events.items()) if event not in found.unknown}
+    events = ", ".join(f"{count} {event}" for event, count in known.items())
+    verdict = "not ok" if found.unknown else "ok"
+    typer.echo(f"{site}: {verdict}, {found.rows} rows in {found.files} files ({events})")
+    typer.echo(f"  from {found.first} to {found.last}, last row {found.digest}, {rate:.0f} rows/s")
+    if found.note:
+        typer.echo(f"  note: {found.note}")
+    for said in found.unknown_events():
+        typer.echo(f"  {said}")
+    return len(found.unknown)
+
+
+async def _take_stock(settings: Settings, books: Books, content: bool) -> int:
+    """How many problems there are, each said in a line."""
+    console = Console(stderr=True)
+    problems = 0
+    async with visit(parts.link(settings)) as session:
+        for stream in books.receipts:
+            began = time.perf_counter()
+            bar = Progress(
+                *_COLUMNS, console=console, disable=not console.is_terminal, transient=True, redirect_stdout=False
+            )
+            with bar:
+                task = bar.add_task(stream, total=None)
+
+                def progress(done: int, total: int, bar: Progress = bar, task: TaskID = task) -> None:
+                    bar.update(task, completed=done, total=total)
+                    if done == total:  # what comes now is said in lines
+                        bar.stop()
+
+                stocktake = Stocktake(Api(session), books, stream, content=content, tell=_say, progress=progress)
+                stock = await stocktake.run()
+            _sum_up(stock, time.perf_counter() - began)
+            problems += stock.problems.total()
+    return problems
+
+
+def _say(problem: Problem) -> None:
+    path = problem.path.encode("utf-8", "backslashreplace").decode()  # any text may stand in a forged row
+    typer.echo(f"{problem.what:8} seq {problem.seq} {path}: {problem.said}")
+
+
+def _sum_up(stock: Stock, seconds: float) -> None:
+    found = ", ".join(f"{stock.problems[what]} {what}" for what in ("lost", "altered", "doubled", "unknown"))
+    aside = {"older than the stream": stock.expired, "gone by its own rules": stock.left, "void": stock.void}
+    apart = "".join(f", {count} {what}" for what, count in aside.items() if count)
+    verdict = "not ok" if stock.problems else "ok"
+    typer.echo(f"stream {stock.stream}: {verdict}, {stock.receipts} receipts{apart}, {stock.messages} messages")
+    typer.echo(f"  {found}; {stock.receipts / max(1e-9, seconds):.0f} receipts/s")

@@ -1,0 +1,177 @@
+"""The replay directory: files are found, read a batch at a time, and let go of once they are recorded."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from syncdaemon.base.model import Content, Fit, Held, Receipt, Refusal
+from syncdaemon.spool.archive import Archive
+from syncdaemon.spool.backlog import WINDOW
+from syncdaemon.spool.batch import BatchReader
+from syncdaemon.spool.hold import Hold
+from syncdaemon.spool.home import ReplayDirectory
+from syncdaemon.spool.lookout import Lookout
+from syncdaemon.spool.orders import Orders
+from syncdaemon.spool.quarantine import Quarantine
+from syncdaemon.spool.queue import Queue
+from syncdaemon.spool.requeue import Order
+from syncdaemon.spool.retire import Places, Retirement
+from syncdaemon.spool.threads import Threads
+
+
+@dataclass(frozen=True)
+class SpoolSettings:
+    """`quiet`, `rescan` and `hold` in seconds; `archive`: delivered files are kept instead of held."""
+
+    replay_dir: bytes
+    quiet: float
+    rescan: float
+    hold: float
+    archive: bool
+    newest_first: bool
+    compress: bool = False
+    window: int = WINDOW
+
+
+class Spool:
+    """What the daemon asks of the replay directory. The work is done by the parts that are made here."""
+
+    def __init__(self, settings: SpoolSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self.settings = settings
+        self.directory = ReplayDirectory(settings.replay_dir)
+        self.queue = Queue(settings.newest_first, settings.window, clock)
+        self.hold = Hold(self.directory, settings.hold)
+        self.quarantine = Quarantine(self.directory)
+        self._threads = Threads(self.directory)
+        self._lookout = Lookout(
+            self.directory, self.queue, self._threads.scanning, quiet=settings.quiet, rescan=settings.rescan
+        )
+        self.unseen = self._lookout.unseen
+        self._reader = BatchReader(
+            self.directory,
+            self.queue,
+            self._lookout,
+            self._threads.files,
+            quiet=settings.quiet,
+            compress=settings.compress,
+        )
+        archive = Archive(self.directory) if settings.archive else None
+        places = Places(self.hold, archive, self.quarantine)
+        self.retirement = Retirement(places, self.queue, self._lookout, self._threads)
+        self._orders = Orders(self.directory, self.quarantine, self._lookout, self._threads.files)
+
+    def open(self) -> None:
+        """Takes the directory. Raises SettingsError where that can't be."""
+        self.directory.open()
+        self.hold.load(self.queue.clock())
+        self.quarantine.load()
+
+    def close(self) -> None:
+        """Waits for the threads' last work and gives the directory back."""
+        self._threads.close()
+        self._reader.close()
+        self.directory.close()
+
+    @property
+    def problem(self) -> str:
+        """Why nothing can be read now; empty where it can."""
+        return self._lookout.problem
+
+    @property
+    def scanned(self) -> bool:
+        """Whether the whole directory has been looked at."""
+        return self._lookout.scanned
+
+    @property
+    def depth(self) -> int:
+        """How many files are not yet acknowledged."""
+        return self.queue.depth
+
+    @property
+    def idle(self) -> bool:
+        """Whether no file that is known by name is left to deliver."""
+        return self.queue.idle
+
+    @property
+    def wants_scan(self) -> bool:
+        """Whether only a scan can tell what is left to deliver."""
+        return self.queue.wants_scan or (self.queue.idle and not self.queue.complete)
+
+    def oldest_age(self) -> float:
+        """Age in seconds, by mtime, of the oldest file that is ready; 0 where none is."""
+        mtime_ns = self.queue.oldest()
+        return 0.0 if mtime_ns is None else max(0.0, (time.time_ns() - mtime_ns) / 1e9)
+
+    async def scan(self) -> None:
+        """Looks at the whole directory once. Raises OSError where it can't be read."""
+        await self._lookout.scan()
+
+    async def watch(self) -> None:
+        """For ever: finds the files that come. Raises SettingsError where the directory was deleted."""
+        await self._lookout.watch()
+
+    async def some(self) -> None:
+        """Waits until there may be a file to read."""
+        await self._reader.some()
+
+    async def read(self, fit: Fit) -> list[Content | Refusal]:
+        """The next batch, which may be empty. Files that are too large are left to `read_large`."""
+        return await self._reader.read(fit)
+
+    async def large_waits(self) -> None:
+        """Waits until there is a file that `read` found too large."""
+        await self.queue.any_large_to_read()
+
+    async def read_large(self) -> Content | Refusal | None:
+        """The next large file, with its digest and without its data; None where it is not to be delivered now."""
+        return await self._reader.read_large()
+
+    def put_back(self, contents: Iterable[Content]) -> None:
+        """These files were not delivered: they are ready again, for `read`."""
+        for content in contents:
+            self.queue.put_back(content.path, content.stamp.mtime_ns)
+
+    def put_back_large(self, contents: Sequence[Content]) -> None:
+        """The same for `read_large`: however fast the link is by now, what was begun as an object ends as one."""
+        self._reader.put_back_large(contents)
+
+    def acknowledged(self, paths: Iterable[bytes]) -> None:
+        """These files are stored or refused: they count no more."""
+        self.queue.acknowledged(paths)
+
+    async def retire(self, receipts: Sequence[Receipt]) -> list[Receipt]:
+        """Lets go of recorded files. Returns those whose file could not be moved: they stay, and count again."""
+        return await self.retirement.retire(receipts)
+
+    async def set_aside(self, refusal: Refusal, first: str, last: str) -> None:
+        """Moves a refused file to the quarantine with its reason; `first` and `last` attempt in RFC 3339."""
+        await self.retirement.set_aside(refusal, first, last)
+
+    def held(self) -> AsyncIterator[list[Held]]:
+        """The files in the hold, a bucket at a time. Raises OSError."""
+        return self.retirement.held()
+
+    def hold_anew(self) -> None:
+        """What is held now stays for its whole time from here on."""
+        self.retirement.hold_anew()
+
+    async def send_again(self, held: Held, path: bytes) -> None:
+        """A file that is held waits again, at `path` or beside it. Raises OSError."""
+        await self.retirement.send_again(held, path)
+
+    async def expire(self) -> None:
+        """Deletes what has been held for long enough."""
+        await self.retirement.expire()
+
+    async def put_back_asked(self, wait: bool = False) -> list[Order]:
+        """Puts back what the operator ordered. The orders are to be recorded, and then forgotten.
+
+        Without `wait`: none, while the operator's command is at it itself.
+        """
+        return await self._orders.carry_out(wait)
+
+    async def forget(self, orders: Sequence[Order]) -> None:
+        """These orders are recorded."""
+        await self._orders.forget(orders)

@@ -1,0 +1,31 @@
+"""Where the calls of JetStream's API go: version 1 of the API (ADR-1, nats-server 2.15). Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Calls(NamedTuple):
+    """The subjects of the calls. All of them lie below `prefix`.
+
+    A JetStream that has a domain takes them below `$JS.<domain>.API` as well, also over a leaf node.
+    """
+
+    prefix: str
+
+    @property
+    def account(self) -> str:
+        """What the account stores, and its limits."""
+        return f"{self.prefix}.INFO"
+
+    def stream(self, verb: str, stream: str) -> str:
+        """`INFO`, `CREATE`, `PURGE`, `MSG.GET` or `MSG.DELETE` of a stream."""
+        return f"{self.prefix}.STREAM.{verb}.{stream}"
+
+    def consumer(self, verb: str, stream: str, consumer: str) -> str:
+        """`INFO`, `CREATE`, `DELETE` or `MSG.NEXT` of a consumer; the last one is where pull requests go."""
+        return f"{self.prefix}.CONSUMER.{verb}.{stream}.{consumer}"
+
+
+JETSTREAM = Calls("$JS.API")
+"""The calls of the JetStream of the server that we are connected to."""

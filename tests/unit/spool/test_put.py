@@ -1,0 +1,111 @@
+"""Putting a file into a replay directory that others use, without a word from them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from syncdaemon.spool.put import PutError, put
+from tests.support.daemon import eventually
+
+
+@pytest.fixture
+def replay(tmp_path: Path) -> Path:
+    folder = tmp_path / "replay"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Path:
+    """A source that gives nothing until somebody writes into it."""
+    os.mkfifo(tmp_path / "slow")
+    return tmp_path / "slow"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+async def begun(folder: Path) -> None:
+    """There is a copy that is not finished."""
+    await asyncio.to_thread(eventually, lambda: names(folder) != [], what="the copy has begun")
+
+
+def replaced(folder: Path) -> Path:
+    """Where the folder is now: an empty one is in its place."""
+    moved = folder.rename(folder.with_name("moved"))
+    folder.mkdir()
+    return moved
+
+
+async def test_a_copy_is_complete_and_alone(tmp_path: Path, replay: Path) -> None:
+    """Of more than one piece; with the rights of any new file, whatever those of the original."""
+    data = os.urandom((2 << 20) + 1)
+    source = tmp_path / "a.bin"
+    source.write_bytes(data)
+    source.chmod(0o400)
+    before = os.umask(0o027)
+    try:
+        assert await put(source, replay) == replay / "a.bin"
+    finally:
+        os.umask(before)
+    assert (replay / "a.bin").read_bytes() == data
+    assert (replay / "a.bin").stat().st_mode & 0o777 == 0o640
+    assert names(replay) == ["a.bin"]
+
+
+async def test_others_go_on_while_a_source_is_slow(slow: Path, replay: Path) -> None:
+    """And nothing of the name is there until all of it is."""
+    task = asyncio.create_task(put(slow, replay))
+    writer = asyncio.create_task(asyncio.to_thread(os.open, slow, os.O_WRONLY))
+    await begun(replay)
+    fd = await writer
+    os.write(fd, b"half")
+    await asyncio.sleep(0.05)
+    assert [name[0] for name in names(replay)] == ["."]
+    os.write(fd, b" and half")
+    os.close(fd)
+    await task
+    assert (replay / "slow").read_bytes() == b"half and half"
+
+
+async def test_a_file_goes_where_it_began_to_go(slow: Path, replay: Path) -> None:
+    """A producer moves the directory away and puts another in its place: neither half has half a file."""
+    task = asyncio.create_task(put(slow, replay))
+    fd = await asyncio.to_thread(os.open, slow, os.O_WRONLY)
+    await begun(replay)
+    moved = replaced(replay)
+    os.write(fd, b"all of it")
+    os.close(fd)
+    await task
+    assert names(replay) == []
+    assert names(moved) == ["slow"]
+    assert (moved / "slow").read_bytes() == b"all of it"
+
+
+async def test_one_that_is_given_up_leaves_nothing(slow: Path, replay: Path) -> None:
+    task = asyncio.create_task(put(slow, replay))
+    fd = await asyncio.to_thread(os.open, slow, os.O_WRONLY)
+    await begun(replay)
+    task.cancel()
+    os.close(fd)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert names(replay) == []
+
+
+async def test_a_directory_that_is_a_link_is_taken(tmp_path: Path, replay: Path) -> None:
+    (tmp_path / "link").symlink_to(replay)
+    (tmp_path / "a.txt").write_text("one")
+    await put(tmp_path / "a.txt", tmp_path / "link")
+    assert names(replay) == ["a.txt"]
+
+
+async def test_a_missing_source_leaves_nothing(tmp_path: Path, replay: Path) -> None:
+    with pytest.raises(PutError, match=r"nowhere: not put into .*: No such file or directory"):
+        await put(tmp_path / "nowhere", replay)
+    assert names(replay) == []
