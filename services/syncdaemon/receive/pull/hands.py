@@ -48,16 +48,16 @@ class Hands:
     def take(self, arrival: Arrival) -> None:
         """A message has arrived."""
         try:
-            told = delivery(arrival.reply)
+            known = delivery(arrival.reply)
         except ValueError as error:
             log.error("unreadable_delivery", error=str(error), effect="the message is not taken")
             return
-        self._delivered(told.times)
-        key = told.seq, told.stored_ns
+        self._delivered(known.times)
+        key = known.seq, known.stored_ns
         if (held := self._held.get(key)) is not None:
             held.reply, held.beat = arrival.reply, time.monotonic()
             return
-        held = Unanswered(Item(arrival, told, incoming.read(arrival.headers)), time.monotonic())
+        held = Unanswered(Item(arrival, known, incoming.read(arrival.headers)), time.monotonic())
         self._held[key] = held
         self.bytes += len(arrival.data)
         self.objects += held.item.is_object
