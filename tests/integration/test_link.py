@@ -31,8 +31,9 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 from syncdaemon.base.errors import ConnectTimeout, LinkDown
 from syncdaemon.base.tasks import background
 from syncdaemon.dev.server import HOST, NatsServer
-from syncdaemon.link import STOPPED, Link, LinkSettings, Session, visit
+from syncdaemon.link import Link, LinkSettings, Session, visit
 from syncdaemon.link.frame import frame
+from syncdaemon.link.session import STOPPED
 from syncdaemon.link.words import explain
 from tests.support.api import ask_api
 from tests.support.certificates import Certificates

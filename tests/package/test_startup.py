@@ -74,10 +74,11 @@ def test_status_needs_none_of_what_delivers(site: Path) -> None:
 
 
 def test_put_needs_what_it_copies_with(site: Path) -> None:
-    """And pydantic, with which typer looks at the files' names."""
+    """And nothing else; a file that is not there is wrong usage, as soon as that can be said."""
     found = imported(site, "put", "evidence.bin")
-    assert found & HEAVY <= {"pydantic"}
+    assert found & {*HEAVY, "rich"} == set()
     assert "aiofiles" in found
+    assert imported(site, "put", "nowhere.bin", code=2) & {*HEAVY, "rich"} == set()
 
 
 @pytest.mark.parametrize(

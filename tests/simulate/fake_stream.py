@@ -174,7 +174,7 @@ class FakeStream:
         if msg_id in self._ids:
             return self._ids[msg_id][0], True
         self._may_roll_up(fields)
-        self._make_room(subject, _size(subject, headers, data))
+        self._make_room(subject, _size(subject, headers, data), rolls_up="Nats-Rollup" in fields)
         self.last_seq += 1
         message = Message(self.last_seq, subject, headers, data, now)
         self.messages[message.seq] = message
@@ -208,11 +208,12 @@ class FakeStream:
         if "Nats-Rollup" in fields and not self.config["allow_rollup_hdrs"]:
             raise Refused(500, 10111, "rollup not permitted")
 
-    def _make_room(self, subject: str, size: int) -> None:
+    def _make_room(self, subject: str, size: int, rolls_up: bool) -> None:
+        """A roll-up replaces its subject's messages also where new ones are refused (nats-server 2.15.1)."""
         config = self.config
         same = [message for message in self.messages.values() if message.subject == subject]
         replaces = 0 < config["max_msgs_per_subject"] <= len(same)
-        if replaces and config.get("discard_new_per_subject"):
+        if replaces and config.get("discard_new_per_subject") and not rolls_up:
             raise Refused(503, 10077, "maximum messages per subject exceeded")
         if config["discard"] == "new" and not replaces:
             if 0 < config["max_msgs"] <= len(self.messages):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -14,18 +15,27 @@ from syncdaemon.settings.given import Given
 @with_settings
 def put(
     given: Given,
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="What to deliver.", exists=True, dir_okay=False)
-    ],
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="What to deliver.")],
 ) -> int:
     """Copy files into the replay directory the right way: each appears there only when it is complete."""
     import asyncio
 
     from syncdaemon.spool.put import put as put_file
 
+    sources = [_readable(name) for name in files]
+
     async def put_all() -> None:
-        for file in files:
-            typer.echo(await put_file(file, given.values["SYNC_REPLAY_DIR"]))
+        for source in sources:
+            typer.echo(await put_file(source, given.values["SYNC_REPLAY_DIR"]))
 
     asyncio.run(put_all())
     return 0
+
+
+def _readable(name: str) -> Path:
+    """The file of this name. Raises BadParameter, wrong usage, where there is none that can be read."""
+    path = Path(name)
+    wrong = "does not exist" if not path.exists() else "is a directory" if path.is_dir() else ""
+    if wrong or not os.access(path, os.R_OK):
+        raise typer.BadParameter(f"file {name!r} {wrong or 'is not readable'}.", param_hint="'FILE...'")
+    return path

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperCommand, TyperGroup
 
 from syncdaemon.base.errors import ConnectTimeout, SettingsError, SyncError
 from syncdaemon.settings.given import gather
@@ -24,22 +24,25 @@ from syncdaemon.settings.table import SETTINGS, Setting
 FOUND, WRONG, NO_CONNECTION = 1, 2, 3
 
 _FLAGS = {setting.field for setting in SETTINGS}
+_TEXTS = {*_FLAGS, "files", "names", "reason"}  # parameters whose value is the text that was given
 
 
-def _process(convert: Callable[[Any, Any], Any], is_setting: bool, ctx: Any, value: Any) -> Any:
-    return value if value is None or is_setting else convert(ctx, value)
+def _process(convert: Callable[[Any, Any], Any], parameter: Any, ctx: Any, value: Any) -> Any:
+    absent = value is None and not parameter.required
+    given_as_text = bool(value) and parameter.name in _TEXTS
+    return value if absent or given_as_text else convert(ctx, value)
 
 
 def _spare(parameters: list[Any]) -> list[Any]:
-    """The same parameters. A value is converted only where there is one, and the value of a setting stays a text.
+    """The same parameters. A value is converted only where there is one that is more than a text.
 
     Typer 0.29 converts every value with pydantic, even None. The import of pydantic would double the time of a command
     that only looks.
     """
-    for option in parameters:
-        convert = option.process_value
-        if isinstance(option, TyperOption) and not isinstance(convert, functools.partial):
-            option.process_value = functools.partial(_process, convert, option.name in _FLAGS)  # type: ignore[method-assign]
+    for parameter in parameters:
+        convert = parameter.process_value
+        if not isinstance(convert, functools.partial):
+            parameter.process_value = functools.partial(_process, convert, parameter)
     return parameters
 
 

@@ -25,7 +25,7 @@ from syncdaemon.daemon.upkeep import Expiry, OwnRows, PutBack
 from syncdaemon.deliver import Delivery
 from syncdaemon.deliver.resend import Resend
 from syncdaemon.ledger import Ledger, now_text, open_attempts, rows
-from syncdaemon.link import STOPPED, Link, Session
+from syncdaemon.link import Link, Session
 from syncdaemon.publish import Lane, Publisher
 from syncdaemon.publish.objects import Objects
 from syncdaemon.settings import parts
@@ -142,11 +142,8 @@ class Daemon:
 
     def _link_changed(self, session: Session | None, reason: str) -> None:
         if session is None:
-            (log.info if reason == STOPPED else log.warning)("link_down", reason=reason)
             self._own_rows.add(rows.link_down(reason))
             return
         if self.link.connects > 1:
             self.metrics.reconnected()
-        server = session.server
-        log.info("link_up", url=self.link.shown_url, **server)
-        self._own_rows.add(rows.link_up(server))
+        self._own_rows.add(rows.link_up(session.server))

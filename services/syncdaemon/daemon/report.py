@@ -67,12 +67,7 @@ class Report:
             "version": __version__,
             "edge_mode": settings.edge_mode,
             "uptime_seconds": round(time.monotonic() - self._began, 1),
-            "link": {
-                "up": link.proved(),
-                "url": link.shown_url,
-                "problem": link.problem,
-                "reconnects": max(0, link.connects - 1),
-            },
+            "link": link.status(),
             "stream": settings.sync_stream,
             "dedupe_horizon_seconds": self._lane.horizon if isfinite(self._lane.horizon) else "any",
             "paused": self._lane.paused or self._large_pause or ledger.problem,

@@ -18,6 +18,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import structlog
 
@@ -34,7 +35,6 @@ PROVED_SECONDS = 5.0  # how long a proof of life counts
 STABLE_SECONDS = 5.0  # a connection that lived so long ends a row of failures
 
 __all__ = [
-    "STOPPED",
     "Conversation",
     "Heard",
     "Link",
@@ -74,6 +74,15 @@ class Link:
         """Whether the server has answered within the last seconds."""
         session = self.session
         return session is not None and time.monotonic() - session.proved_at <= PROVED_SECONDS
+
+    def status(self) -> dict[str, Any]:
+        """The link as the page `/status` shows it."""
+        return {
+            "up": self.proved(),
+            "url": self.shown_url,
+            "problem": self.problem,
+            "reconnects": max(0, self.connects - 1),
+        }
 
     async def wait_up(self) -> Session:
         """Waits for a session that is not lost, and returns it."""
@@ -123,13 +132,16 @@ class Link:
         self.connects += 1
         self._refusals.clear()
         self._up.set()
+        log.info("link_up", url=self.shown_url, **session.server)
         self._changed(session, "")
 
     async def _fall(self, session: Session) -> None:
         self.session = None
         self._up.clear()
         await session.abort()
-        self._changed(None, session.lost.result())
+        reason = session.lost.result()
+        (log.info if reason == STOPPED else log.warning)("link_down", reason=reason)
+        self._changed(None, reason)
 
 
 @asynccontextmanager

@@ -1,8 +1,8 @@
-"""The other end: messages become files again, each once, and are acknowledged when these are on the disk.
+"""The other end: each message becomes a file again, once, and is acknowledged when the file is on the disk.
 
-`consumer`, `intake` and `appetite` get messages, `hands` holds them, `incoming` says what they are; `home`, `store`,
-`folders` and `draft` write; `objects` fetches what was too large for a message; `answers` acknowledges; `worker` is
-the order of it.
+The way of a message: `pull.intake` asks for it and `pull.hands` holds it; `incoming` reads from its headers which file
+it stands for; `files.store` writes the file; `pull.answers` acknowledges the message. What was too large for a message
+is fetched by `large` and `objects`. `worker` is the order of these steps.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from syncdaemon import __version__
 from syncdaemon.base import units
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.tasks import background, finish
-from syncdaemon.link import STOPPED, Link, Session
+from syncdaemon.link import Link, Session
 from syncdaemon.receive.files.home import ReceiveDirectory
 from syncdaemon.receive.meter import Meter, ReceiverGauges
 from syncdaemon.receive.pull.consumer import ConsumerSettings
@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 
 class ReceiveSettings(NamedTuple):
-    """What `receive` has beside the settings of all commands. `most`: messages held at the same time."""
+    """What `receive` has beside the settings of all commands. `most`: messages that are held at the same time."""
 
     folder: Path
     consumer: str
@@ -47,7 +47,7 @@ class ReceiveSettings(NamedTuple):
     most: int
 
     def check(self) -> None:
-        """Raises SettingsError with the first that is wrong."""
+        """Raises SettingsError for the first setting that is wrong."""
         try:
             units.stream_name(self.consumer)
         except units.Wrong as wrong:
@@ -65,10 +65,11 @@ class Receiver:
         consumer = ConsumerSettings(settings.sync_stream, own.consumer, own.filter)
         self._link = Link(replace(parts.link(settings), name=f"syncdaemon receive {own.consumer}"), self._link_changed)
         self._home = ReceiveDirectory(os.fsencode(os.path.abspath(own.folder)))
-        self.meter = Meter(ReceiverGauges(self._link_status, lambda: len(self._hands), self._free_bytes))
+        self.meter = Meter(ReceiverGauges(self._link_status, self._in_flight, self._free_bytes))
         self._hands = Hands(self.meter.delivered)
-        self._worker = Worker(self._link, self._hands, self._home, self.meter, settings.sync_min_free_bytes)
-        self._intake = Intake(self._link, consumer, self._hands, own.most, self._worker.disk)
+        min_free = settings.sync_min_free_bytes
+        self._worker = Worker(self._link, self._hands, self._home, self.meter, min_free=min_free)
+        self._intake = Intake(self._link, consumer, self._hands, most=own.most, disk=self._worker.disk)
         self._began = time.monotonic()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -91,15 +92,14 @@ class Receiver:
             await finish(work, stop, failed, FINISH_SECONDS + _LAST_WORDS)
 
     def _link_changed(self, session: Session | None, reason: str) -> None:
-        if session is None:
-            (log.info if reason == STOPPED else log.warning)("link_down", reason=reason)
-            return
-        if self._link.connects > 1:
+        if session is not None and self._link.connects > 1:
             self.meter.reconnected()
-        log.info("link_up", url=self._link.shown_url, **session.server)
 
     def _link_status(self) -> float:
         return int(self._link.proved())
+
+    def _in_flight(self) -> float:
+        return len(self._hands)
 
     def _free_bytes(self) -> float:
         try:
@@ -122,12 +122,7 @@ class Receiver:
         return {
             "version": __version__,
             "uptime_seconds": round(time.monotonic() - self._began, 1),
-            "link": {
-                "up": self._link.proved(),
-                "url": self._link.shown_url,
-                "problem": self._link.problem,
-                "reconnects": max(0, self._link.connects - 1),
-            },
+            "link": self._link.status(),
             "stream": self._settings.sync_stream,
             "consumer": self._own.consumer,
             "filter": self._own.filter,

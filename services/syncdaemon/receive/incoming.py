@@ -38,7 +38,7 @@ class Arrival(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """The file that a message stands for. `mtime_ns` is None where the message does not tell."""
+    """The file that a message stands for. `mtime_ns` is None where the message does not say it."""
 
     site: str
     path: tuple[bytes, ...]
@@ -64,6 +64,21 @@ class Item(NamedTuple):
     wanted: Wanted | Rejected
 
     @property
+    def seq(self) -> int:
+        """The message's number in its stream."""
+        return self.delivery.seq
+
+    @property
+    def times(self) -> int:
+        """How often it has been delivered by now."""
+        return self.delivery.times
+
+    @property
+    def data(self) -> bytes:
+        """The message's body."""
+        return self.arrival.data
+
+    @property
     def is_object(self) -> bool:
         """Whether the file lies in an object store."""
         return isinstance(self.wanted, Wanted) and self.wanted.object is not None
@@ -77,14 +92,14 @@ class Placed(NamedTuple):
 
 
 class Retry(NamedTuple):
-    """Not now, and it passes."""
+    """The message can't be taken now. Later it can."""
 
     reason: str
     detail: str
 
     @property
     def disk(self) -> bool:
-        """Whether our own disk is in the way: then no other message would fare better."""
+        """Whether our own disk is in the way: then no other message could be taken either."""
         return self.reason in (DISK_FULL, WRITE_ERROR)
 
 
@@ -168,7 +183,7 @@ def retry_seconds(outcome: Retry, times: int) -> float:
 
 
 def given_up(outcome: Outcome, times: int) -> Rejected | None:
-    """An object that has not come in so many deliveries of its message, and will not be waited for any longer."""
+    """The end of an object that has not come in so many deliveries of its message; None to go on waiting for it."""
     if isinstance(outcome, Retry) and outcome.reason == OBJECT_MISSING and times >= OBJECT_TRIES:
         return Rejected(outcome.reason, f"{outcome.detail}; given up after {times} deliveries")
     return None

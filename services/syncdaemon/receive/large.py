@@ -29,7 +29,7 @@ class LargeFiles:
         async with self._turns:
             found = await in_thread(self._threads, partial(self._store.find, item))
             outcome = found or await self._fetch(item)
-            rejected = given_up(outcome, item.delivery.times)
+            rejected = given_up(outcome, item.times)
             if rejected is None:
                 return outcome
             return await in_thread(self._threads, partial(self._store.reject, item, rejected))

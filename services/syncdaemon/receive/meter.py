@@ -14,7 +14,7 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 class ReceiverGauges(NamedTuple):
-    """Values that are asked for when they are scraped, since somebody else keeps them."""
+    """Values that are asked for when they are scraped, because other parts keep them."""
 
     link_status: Callable[[], float]
     in_flight: Callable[[], float]

@@ -1,7 +1,7 @@
-"""Large files: fetched from an object store, as a stream of chunks that ends, or fails, but never hangs.
+"""Large files are fetched from an object store, chunk by chunk. A fetch ends or fails; it never hangs.
 
 The chunks (ADR-20) are read with a consumer of our own, which lives for one connection, and pulled as fast as they can
-be written. A connection that breaks costs the chunks that were on their way.
+be written. When a connection breaks, the chunks that were on their way are fetched again.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from contextlib import suppress
 from syncdaemon.base.errors import LanePaused, LinkDown
 from syncdaemon.link import Conversation, Heard, Link
 from syncdaemon.receive.pull.consumer import pull
-from syncdaemon.receive.pull.demand import Appetite
-from syncdaemon.stream.api import Api, ApiRefusal
+from syncdaemon.receive.pull.demand import Demand
+from syncdaemon.stream.answers import ApiRefusal
+from syncdaemon.stream.api import Api
 from syncdaemon.stream.fetch import Chunks, chunks
 from syncdaemon.stream.object_format import Chunk, ObjectPlace
 from syncdaemon.stream.pulled import delivery
@@ -28,7 +29,7 @@ _CHUNKS = 256  # at most in one pull
 
 
 class Missing(Exception):
-    """The object is not there, or not all of it. It may come: a hub can have the message before the chunks."""
+    """The object is not there, or not all of it. It may still come: a hub can have the message before the chunks."""
 
 
 class Denied(Exception):
@@ -83,7 +84,7 @@ class _Reader:
         self._arrived: list[Heard] = []
 
     async def read(self, api: Api) -> None:
-        """All that is left. Raises LanePaused where the server has something in the way, Missing, LinkDown."""
+        """Reads all that is left. Raises LanePaused where the server does not give it now, Missing, LinkDown."""
         if self.done >= self._chunks.number:
             return
         name = f"receive-{secrets.token_hex(8)}"
@@ -111,20 +112,20 @@ class _Reader:
             raise answer.paused(stream)
 
     async def _pull(self, conversation: Conversation) -> None:
-        appetite = Appetite(_CHUNKS)
+        demand = Demand(_CHUNKS)
         while (left := self._chunks.number - self.done) > 0:
-            ask = appetite.next(0, 0, 0)
+            ask = demand.next(0, 0, 0)
             assert ask is not None  # nothing is held
             ask = ask._replace(messages=min(ask.messages, left))
             pulled = await pull(conversation, ask, 0, self._arrived.append)
-            appetite.ended(ask, pulled.messages, pulled.seconds, pulled.too_large)
+            demand.ended(ask, pulled.messages, pulled.seconds, pulled.too_large)
             if self._arrived:
                 await self._hand_on()
             elif pulled.status is not None and pulled.status.no_messages:
                 raise Missing(f"{self._chunks.subject}: only {self.done} of {self._chunks.number} chunks are there")
             elif not pulled.too_large:
-                told = pulled.status.words if pulled.status else "no answer to a pull"
-                raise LanePaused(f"{self._chunks.subject}: {told}")
+                why = pulled.status.words if pulled.status else "no answer to a pull"
+                raise LanePaused(f"{self._chunks.subject}: {why}")
 
     async def _hand_on(self) -> None:
         arrived, self._arrived[:] = list(self._arrived), []

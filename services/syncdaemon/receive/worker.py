@@ -41,8 +41,9 @@ log = structlog.get_logger(__name__)
 class Worker:
     """Receives into `home`. At least `min_free` bytes of its disk stay free."""
 
-    def __init__(self, link: Link, hands: Hands, home: ReceiveDirectory, meter: Meter, min_free: int) -> None:
-        self._link, self._hands, self._home, self._meter, self._min_free = link, hands, home, meter, min_free
+    def __init__(self, link: Link, hands: Hands, home: ReceiveDirectory, meter: Meter, *, min_free: int) -> None:
+        self._link, self._hands, self._home, self._meter = link, hands, home, meter
+        self._min_free = min_free
         self._store = Store(home, min_free)
         self._threads = ThreadPoolExecutor(_GROUPS + large.AT_ONCE, "receive")
         self._groups = asyncio.Semaphore(_GROUPS)
@@ -51,7 +52,7 @@ class Worker:
         self._no_room = ""
 
     async def run(self, intake: Intake, stop: asyncio.Event) -> None:
-        """Until `stop`; then what is held is finished, or put back. Raises SettingsError of the intake."""
+        """Works until `stop`; then finishes or puts back what is held. Raises SettingsError where the intake does."""
         taking = asyncio.create_task(self._take_in(intake, stop))
         try:
             async with background(self._handle(), self._beat(intake), self._sweep()) as failed:
@@ -67,7 +68,7 @@ class Worker:
 
     @property
     def disk_problem(self) -> str:
-        """Why nothing is written: by the newest look at the room, or by trouble of late with nothing written since."""
+        """Why nothing is written: too little room at the newest look, or recent trouble and nothing written since."""
         return self._no_room or self._disk_trouble_within(_DISK_MEMORY)
 
     def _disk_trouble_within(self, seconds: float) -> str:
@@ -75,7 +76,7 @@ class Worker:
         return problem if time.monotonic() - at < seconds else ""
 
     async def disk(self) -> str:
-        """Why nothing is to be pulled now; nothing while the disk can be written to."""
+        """Why nothing is to be pulled now; empty while the disk can be written to."""
         if trouble := self._disk_trouble_within(_DISK_SECONDS):
             return trouble
         self._no_room = await self._lacking()
@@ -112,7 +113,7 @@ class Worker:
         await self._answer([held], [await self._large.take(held.item)])
 
     async def _answer(self, group: Sequence[Unanswered], outcomes: Sequence[Outcome]) -> None:
-        """Says what became of each, and forgets it when the server has confirmed that."""
+        """Answers each message with what became of it, and forgets it. Counted is what the server has confirmed."""
         self._heed(group, outcomes)
         given = [Answer(held, _body(held, outcome)) for held, outcome in zip(group, outcomes, strict=True)]
         confirmed = await answers.give(self._link, given)
@@ -123,12 +124,12 @@ class Worker:
                 self._meter.answered(outcome, now - held.since)
 
     def _heed(self, group: Sequence[Unanswered], outcomes: Sequence[Outcome]) -> None:
-        """What people should know of; and a pause where the disk takes nothing at all."""
+        """Logs what people should know, and notes where the disk takes nothing at all."""
         if any(isinstance(outcome, Placed) and outcome.how != "unchanged" for outcome in outcomes):
             self._disk_trouble = "", 0.0
         later: Counter[Retry] = Counter()
         for held, outcome in zip(group, outcomes, strict=True):
-            seq = held.item.delivery.seq
+            seq = held.item.seq
             if isinstance(outcome, Rejected):
                 log.warning("message_rejected", stream_seq=seq, reason=outcome.reason, detail=outcome.detail)
             elif isinstance(outcome, Retry):
@@ -141,7 +142,7 @@ class Worker:
                 self._disk_trouble = f"DIR: {retry.detail}", time.monotonic()
 
     async def _beat(self, intake: Intake) -> None:
-        """What takes long is not delivered again in the meantime."""
+        """Keeps what takes long from being delivered again in the meantime."""
         while True:
             await asyncio.sleep(min(_BEAT_SECONDS, intake.info.ack_wait / 8))
             await answers.in_progress(self._link, self._hands.due(intake.info.ack_wait / 3))
@@ -155,7 +156,7 @@ class Worker:
                 log.warning("leftovers_stay", reason=error.strerror)
 
     async def _put_back(self) -> None:
-        """What is held at the end is another worker's at once, and not only after its `ack_wait`."""
+        """Gives what is held at the end to another worker at once, and not only after its `ack_wait`."""
         if left := self._hands.all():
             log.info("putting_back", messages=len(left))
             with suppress(TimeoutError):
@@ -168,7 +169,7 @@ def _body(held: Unanswered, outcome: Outcome) -> bytes:
         return answers.ACK
     if isinstance(outcome, Rejected):
         return answers.term(outcome.reason, outcome.detail)
-    return answers.nak(retry_seconds(outcome, held.item.delivery.times))
+    return answers.nak(retry_seconds(outcome, held.item.times))
 
 
 def _names(wanted: Wanted | Rejected) -> dict[str, str]:

@@ -6,11 +6,14 @@ and all names are looked up in what was opened (openat(2), linkat(2)).
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import aiofiles
 from aiofiles.os import link, wrap
@@ -58,7 +61,10 @@ async def _copy(source: Path, folder: int) -> None:
     temporary = f".put-{secrets.token_hex(8)}.part"
     opener = partial(os.open, mode=_MODE, dir_fd=folder)
     try:
-        async with aiofiles.open(source, "rb") as read, aiofiles.open(temporary, "xb", opener=opener) as write:
+        async with (
+            _opened(aiofiles.open(source, "rb")) as read,
+            _opened(aiofiles.open(temporary, "xb", opener=opener)) as write,
+        ):
             while piece := await read.read(_PIECE):
                 await write.write(piece)
             await write.flush()
@@ -68,3 +74,22 @@ async def _copy(source: Path, folder: int) -> None:
         with suppress(OSError):
             os.unlink(temporary, dir_fd=folder)
     await _fsync(folder)
+
+
+@asynccontextmanager
+async def _opened(opening: Awaitable[Any]) -> AsyncIterator[Any]:
+    """The file, which is closed at the end.
+
+    A cancellation waits until the thread has opened it. Else the thread might make the file after it was removed, or
+    below another folder that has the number of ours by then.
+    """
+    task = asyncio.ensure_future(opening)
+    try:
+        await asyncio.wait((task,))
+        yield task.result()
+    finally:
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait((task,))
+        if task.exception() is None:
+            await task.result().close()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +97,32 @@ async def test_one_that_is_given_up_leaves_nothing(slow: Path, replay: Path) -> 
     os.close(fd)
     with pytest.raises(asyncio.CancelledError):
         await task
+    assert names(replay) == []
+
+
+async def test_one_that_is_given_up_while_its_copy_is_made_leaves_nothing(
+    tmp_path: Path, replay: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread can't be called back: put ends after it, and removes what it made. The folder stays open until then."""
+    making, go_on, real = threading.Event(), threading.Event(), os.open
+
+    def slow(*arguments: Any, **options: Any) -> int:
+        if "dir_fd" in options:
+            making.set()
+            go_on.wait(10)
+        return real(*arguments, **options)
+
+    (tmp_path / "a.txt").write_text("one")
+    monkeypatch.setattr(os, "open", slow)
+    task = asyncio.create_task(put(tmp_path / "a.txt", replay))
+    await asyncio.to_thread(making.wait, 10)
+    task.cancel()
+    await asyncio.sleep(0.05)
+    assert not task.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.sleep(0.05)
     assert names(replay) == []
 
 

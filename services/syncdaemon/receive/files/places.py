@@ -50,7 +50,7 @@ def link(draft: bytes, folder: int, wanted: Wanted) -> bytes | None:
 
 
 def _holds(folder: int, name: bytes, wanted: Wanted) -> bool | None:
-    """Whether this name is our file's; None where it is nobody's."""
+    """Whether this name is our file's; None where the name is free."""
     try:
         fd = os.open(name, _LOOK, dir_fd=folder)
     except FileNotFoundError:

@@ -20,12 +20,13 @@ def set_aside(home: ReceiveDirectory, item: Item, rejected: Rejected, draft: Dra
 
     The name is the message's own, so a second delivery leaves the same.
     """
-    target = os.path.join(home.rejected, item.delivery.name.encode())
+    name = item.delivery.name
+    target = os.path.join(home.rejected, name.encode())
     if draft is not None:
         draft.sync()
         os.rename(draft.path, target)
     else:
-        _write_over(home, target, item.arrival.data)
+        _write_over(home, target, item.data)
     _write_over(home, target + SIDECAR, _sidecar(item, rejected))
     fsync_dir(home.rejected)
 
@@ -38,7 +39,7 @@ def _write_over(home: ReceiveDirectory, target: bytes, data: bytes) -> None:
 
 def _sidecar(item: Item, rejected: Rejected) -> bytes:
     arrival, delivery = item.arrival, item.delivery
-    told = {
+    fields = {
         "reason": rejected.reason,
         "error": rejected.detail,
         "attempts": delivery.times,
@@ -49,4 +50,4 @@ def _sidecar(item: Item, rejected: Rejected) -> bytes:
         "size": len(arrival.data),
         "sha256": sha256(arrival.data).hexdigest(),
     }
-    return json.dumps(told, indent=2, sort_keys=True).encode() + b"\n"
+    return json.dumps(fields, indent=2, sort_keys=True).encode() + b"\n"

@@ -51,7 +51,7 @@ class Store:
         return [job.outcome for job in jobs if job.outcome is not None]
 
     def find(self, item: Item) -> Outcome | None:
-        """Whether the file is there already, durable; None where it is not."""
+        """What became of the message where its file is there already, and durable; None where it is not there."""
         job = _Job(item)
         with self._together([job]) as folders:
             self._each([job], partial(_look, folders))
@@ -82,7 +82,7 @@ class Store:
 
     @contextmanager
     def _together(self, jobs: Sequence[_Job]) -> Iterator[Folders]:
-        """Names become durable for all jobs together, or for none that is known."""
+        """Makes names durable for all jobs together. Where that fails, it is not known of any of them."""
         folders = Folders(self._home.fd)
         try:
             yield folders
@@ -97,7 +97,7 @@ class Store:
                     job.draft.close()
 
     def _each(self, jobs: Iterable[_Job], step: _Step) -> None:
-        """Goes one step with every job that has not come to an end. What is wrong with a message sets it aside."""
+        """Does one step for every job that has no outcome yet. A message that no file can be made of is set aside."""
         for job in jobs:
             if job.outcome is None:
                 job.outcome = self._go(job, step)
@@ -122,7 +122,7 @@ class Store:
         if (kept := _look(folders, job, wanted)) is not None:
             return kept
         job.draft = self.draft(wanted)
-        job.draft.write(job.item.arrival.data)
+        job.draft.write(job.item.data)
         job.draft.complete()
         return None
 

@@ -1,4 +1,4 @@
-"""Acknowledgements that are acknowledged: a message is only done with when the server has said so."""
+"""Acknowledgements that the server confirms: only with that confirmation is a message done with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SILENT_SECONDS = 4.0  # until an answer counts as ignored; less than what the l
 
 
 class Answer(NamedTuple):
-    """What is said about a message."""
+    """What the server gets as the answer to a message."""
 
     held: Unanswered
     body: bytes
@@ -53,10 +53,11 @@ class _Flight:
 
 
 async def give(link: Link, answers: Sequence[Answer]) -> list[bool]:
-    """Says all this, over as many connections as it takes; which of it the server has confirmed.
+    """Gives all these answers, over as many connections as it takes. Which of them the server has confirmed.
 
-    It is silent about a message that it does not know to have delivered, as after a crash that cost it the latest state
-    of the consumer, and that it therefore delivers again (nats-server 2.15). To be told twice does no harm.
+    The server does not confirm the answer to a message that it does not remember to have delivered, as after a crash
+    that cost it the latest state of the consumer; it delivers that message again (nats-server 2.15). An answer that is
+    given twice does no harm.
     """
     confirmed: dict[int, bool] = {}
     silent = False
@@ -82,7 +83,7 @@ async def give(link: Link, answers: Sequence[Answer]) -> list[bool]:
 
 
 async def in_progress(link: Link, messages: Sequence[Unanswered]) -> None:
-    """Tells the server that these are being worked on; without a connection nothing is told."""
+    """Reports to the server that these are being worked on. Without a connection nothing is sent."""
     session = link.session
     if session is None or not messages:
         return

@@ -12,7 +12,8 @@ import structlog
 from syncdaemon.base.errors import LanePaused, SettingsError
 from syncdaemon.link import Conversation, Heard
 from syncdaemon.receive.pull.demand import EXPIRES, GRACE, Ask
-from syncdaemon.stream.api import Api, ApiRefusal, ConsumerAnswer
+from syncdaemon.stream.answers import ApiRefusal, ConsumerAnswer
+from syncdaemon.stream.api import Api
 from syncdaemon.stream.pulled import Status, status
 
 ACK_WAIT = 60.0  # seconds that a created consumer gives us until it delivers again
@@ -51,14 +52,14 @@ class ConsumerInfo(NamedTuple):
     max_expires: float = EXPIRES
 
     def within(self, ask: Ask) -> Ask:
-        """So much of it as may be asked for."""
+        """As much of `ask` as the consumer permits."""
         return Ask(min(ask.messages, self.max_batch), min(ask.size, self.max_bytes))
 
 
 async def prepare(api: Api, settings: ConsumerSettings) -> ConsumerInfo:
-    """Makes sure that the consumer is there; one that is is never altered.
+    """Makes sure that the consumer is there. One that is there already is never altered.
 
-    Raises SettingsError where only an operator can help, LanePaused where it passes, LinkDown.
+    Raises SettingsError where only an operator can help, LanePaused where the trouble passes, LinkDown.
     """
     try:
         answer = await api.consumer(settings.stream, settings.name)
@@ -126,7 +127,7 @@ def _limit(config: Mapping[str, Any], name: str) -> int:
 class Pulled(NamedTuple):
     """What a pull brought: messages, the seconds from the first to the last, and how it ended.
 
-    `status` is None where all was brought that was asked for, or where nobody told the end.
+    `status` is None where all was brought that was asked for, or where the server did not announce the end.
     """
 
     messages: int
@@ -140,14 +141,14 @@ class Pulled(NamedTuple):
 
 
 async def pull(conversation: Conversation, ask: Ask, wait: float, arrived: Callable[[Heard], None]) -> Pulled:
-    """One pull, to its end; `arrived` gets every message. For so many seconds it waits for some to come.
+    """One pull, to its end; `arrived` gets every message. `wait`: how many seconds the pull waits for messages to come.
 
     Raises LinkDown, or PermissionError.
     """
     await conversation.ask(ask.body(wait))
-    messages, told = 0, None
+    messages, ended = 0, None
     first = last = time.monotonic()
-    while messages < ask.messages and told is None:
+    while messages < ask.messages and ended is None:
         try:
             heard = await conversation.next(EXPIRES + GRACE)
         except TimeoutError:
@@ -157,6 +158,6 @@ async def pull(conversation: Conversation, ask: Ask, wait: float, arrived: Calla
             first = first if messages else last
             messages += 1
             arrived(heard)
-        elif (word := status(heard.headers)).ends:
-            told = word
-    return Pulled(messages, last - first, told)
+        elif (found := status(heard.headers)).ends:
+            ended = found
+    return Pulled(messages, last - first, ended)

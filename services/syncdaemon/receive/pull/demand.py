@@ -6,7 +6,7 @@ import json
 from typing import NamedTuple
 
 EXPIRES = 10.0  # seconds: how long the server keeps a pull that has not got all it asked for
-GRACE = 5.0  # seconds on top until a pull whose end nobody told is given up
+GRACE = 5.0  # seconds on top, until a pull is given up whose end the server did not announce
 _FEW = 16  # messages in a first pull, and while large objects are at hand: the others are for other workers
 _LEAST_BYTES, _FIRST_BYTES, _MOST_BYTES = 64 << 10, 1 << 20, 8 << 20
 _QUICK, _SLOW = 1.0, 4.0  # seconds: a server gives up on a client that takes longer than 10 for what it is sent
@@ -30,10 +30,11 @@ class Ask(NamedTuple):
         return json.dumps(fields).encode()
 
 
-class Appetite:
-    """Grows while pulls are quick and shrinks where the link is slow, so that a pull takes seconds, not minutes.
+class Demand:
+    """How much the next pull asks for. It grows while pulls are quick and shrinks where the link is slow.
 
-    What the server has sent and we have not received runs against its `ack_wait` already.
+    So a pull takes seconds, not minutes: for a message that the server has sent and we have not received yet, its
+    `ack_wait` runs already.
     """
 
     def __init__(self, most: int) -> None:

@@ -28,7 +28,10 @@ class Unanswered:
 
 
 class Hands:
-    """Takes what arrives, once: a message that comes again while it is held is known. `delivered` gets each count."""
+    """Takes each message once: one that comes again while it is held is known.
+
+    `delivered` is called for each delivery, with how often its message has been delivered by then.
+    """
 
     def __init__(self, delivered: Callable[[int], None]) -> None:
         self._delivered = delivered
@@ -45,16 +48,16 @@ class Hands:
     def take(self, arrival: Arrival) -> None:
         """A message has arrived."""
         try:
-            told = delivery(arrival.reply)
+            known = delivery(arrival.reply)
         except ValueError as error:
             log.error("unreadable_delivery", error=str(error), effect="the message is not taken")
             return
-        self._delivered(told.times)
-        key = told.seq, told.stored_ns
+        self._delivered(known.times)
+        key = known.seq, known.stored_ns
         if (held := self._held.get(key)) is not None:
             held.reply, held.beat = arrival.reply, time.monotonic()
             return
-        held = Unanswered(Item(arrival, told, incoming.read(arrival.headers)), time.monotonic())
+        held = Unanswered(Item(arrival, known, incoming.read(arrival.headers)), time.monotonic())
         self._held[key] = held
         self.bytes += len(arrival.data)
         self.objects += held.item.is_object
@@ -73,7 +76,7 @@ class Hands:
         for held in done:
             delivery = held.item.delivery
             del self._held[delivery.seq, delivery.stored_ns]
-            self.bytes -= len(held.item.arrival.data)
+            self.bytes -= len(held.item.data)
             self.objects -= held.item.is_object
         self._fewer.set()
 
@@ -87,7 +90,7 @@ class Hands:
         return list(self._held.values())
 
     def due(self, seconds: float) -> list[Unanswered]:
-        """What the server has not been told of for so long. It counts as told now."""
+        """What the server has heard nothing about for so many seconds. From now on it counts as reported."""
         now = time.monotonic()
         due = [held for held in self._held.values() if now - held.beat >= seconds]
         for held in due:

@@ -1,4 +1,4 @@
-"""Asking for messages: as many as the hands have room for, while the disk takes them, for ever."""
+"""Asking for messages: as many as there is room for, while the disk takes them, until the worker stops."""
 
 from __future__ import annotations
 
@@ -10,39 +10,43 @@ from contextlib import suppress
 import structlog
 
 from syncdaemon.base.errors import LanePaused, LinkDown, SettingsError
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.base.tasks import cancel
 from syncdaemon.link import Conversation, Heard, Link, Session
 from syncdaemon.receive.incoming import Arrival
 from syncdaemon.receive.pull.consumer import ConsumerInfo, ConsumerSettings, prepare, pull
-from syncdaemon.receive.pull.demand import Appetite
+from syncdaemon.receive.pull.demand import Demand
 from syncdaemon.receive.pull.hands import Hands
 from syncdaemon.stream.api import Api
 
 _RETRY = 1.0  # seconds until a stream or consumer that is not available is asked again
 _CONFIG_RETRY = 30.0  # the same where only an operator can help
 _DISK_RETRY = 5.0  # seconds between two looks at a disk that takes nothing
-_SAY_AGAIN = 60.0  # seconds between two warnings about the same pause
 
 log = structlog.get_logger(__name__)
 
 
 class Intake:
-    """Pulls into `hands`. `disk` says what is wrong with the disk, and nothing while it can be written to."""
+    """Pulls into `hands`, which hold at most `most` messages.
+
+    `disk` says what is wrong with the disk; it is empty while the disk can be written to.
+    """
 
     def __init__(
-        self, link: Link, settings: ConsumerSettings, hands: Hands, most: int, disk: Callable[[], Awaitable[str]]
+        self, link: Link, settings: ConsumerSettings, hands: Hands, *, most: int, disk: Callable[[], Awaitable[str]]
     ) -> None:
         self._link, self._settings, self._hands, self._disk = link, settings, hands, disk
-        self._appetite = Appetite(most)
+        self._demand = Demand(most)
         self._session: Session | None = None
         self._conversation: Conversation | None = None
         self._ever_pulled = False
-        self._said: tuple[str, float] = ("", 0.0)
+        self._said = OnceAMinute()
+        self._said_reason = ""
         self.info = ConsumerInfo()
         self.paused = "not connected yet"
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`; when it returns, all that was delivered to us is in the hands.
+        """Pulls until `stop`. When it returns, all that was delivered to us is in `hands`.
 
         Raises SettingsError where the consumer is wrong at the first contact; later that is a pause with an alarm.
         """
@@ -57,7 +61,7 @@ class Intake:
             await cancel([pulling])
 
     async def _hang_up(self) -> None:
-        """No more deliveries: what is asked after this is answered after the last of them."""
+        """Ends the deliveries: the answer to a request that is sent after this comes after the last delivery."""
         if self._conversation is None or self._session is None:
             return
         with suppress(LinkDown, PermissionError, LanePaused):
@@ -96,12 +100,12 @@ class Intake:
                     self._take(heard)
 
     async def _pull_some(self, conversation: Conversation) -> None:
-        while (ask := self._appetite.next(len(self._hands), self._hands.bytes, self._hands.objects)) is None:
+        while (ask := self._demand.next(len(self._hands), self._hands.bytes, self._hands.objects)) is None:
             await self._hands.fewer()
         ask = self.info.within(ask)
         pulled = await pull(conversation, ask, self.info.max_expires, self._take)
         self._ever_pulled = True
-        self._appetite.ended(ask, pulled.messages, pulled.seconds, pulled.too_large)
+        self._demand.ended(ask, pulled.messages, pulled.seconds, pulled.too_large)
         if pulled.status is not None and not pulled.status.usual:
             raise LanePaused(f"consumer {self._settings.name}: {pulled.status.words}")
 
@@ -120,8 +124,9 @@ class Intake:
 
     async def _pause(self, reason: str, seconds: float, session: Session) -> None:
         self.paused = reason
-        said, at = self._said
-        if said != reason or time.monotonic() - at >= _SAY_AGAIN:
+        if reason != self._said_reason:
+            self._said_reason = reason
+            self._said.over()
+        if self._said.due(time.monotonic()):
             log.warning("pulling_paused", reason=reason, effect="the stream keeps every message")
-            self._said = (reason, time.monotonic())
         await asyncio.wait((session.lost,), timeout=seconds)

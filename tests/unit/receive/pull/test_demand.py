@@ -8,72 +8,72 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon.receive.pull.demand import Appetite, Ask
+from syncdaemon.receive.pull.demand import Ask, Demand
 from syncdaemon.stream.pulled import status
 
 
-def ask_of(appetite: Appetite, held: int = 0, held_bytes: int = 0, objects: int = 0) -> Ask:
-    ask = appetite.next(held, held_bytes, objects)
+def ask_of(demand: Demand, held: int = 0, held_bytes: int = 0, objects: int = 0) -> Ask:
+    ask = demand.next(held, held_bytes, objects)
     assert ask is not None
     return ask
 
 
-def full(appetite: Appetite, seconds: float = 0.1, too_large: bool = False) -> None:
+def full(demand: Demand, seconds: float = 0.1, too_large: bool = False) -> None:
     """A pull that brings all it asks for, so fast."""
-    ask = ask_of(appetite)
-    appetite.ended(ask, ask.messages, seconds, too_large)
+    ask = ask_of(demand)
+    demand.ended(ask, ask.messages, seconds, too_large)
 
 
 def test_it_begins_with_little_and_doubles_while_pulls_are_quick() -> None:
-    appetite = Appetite(512)
+    demand = Demand(512)
     asked = []
     for _ in range(7):
-        asked.append(ask_of(appetite).messages)
-        full(appetite)
+        asked.append(ask_of(demand).messages)
+        full(demand)
     assert asked == [16, 32, 64, 128, 256, 512, 512]
 
 
 def test_a_slow_link_is_asked_for_less() -> None:
     """What is on its way for long is delivered to somebody else in the meantime."""
-    appetite = Appetite(512)
+    demand = Demand(512)
     for _ in range(20):
-        full(appetite, seconds=20)
-    assert ask_of(appetite) == Ask(1, 64 << 10)
+        full(demand, seconds=20)
+    assert ask_of(demand) == Ask(1, 64 << 10)
 
 
 def test_bytes_grow_where_they_were_the_limit() -> None:
-    appetite = Appetite(512)
-    before = ask_of(appetite).size
-    full(appetite)
-    assert ask_of(appetite).size == before
-    full(appetite, too_large=True)
-    assert ask_of(appetite).size == 2 * before
+    demand = Demand(512)
+    before = ask_of(demand).size
+    full(demand)
+    assert ask_of(demand).size == before
+    full(demand, too_large=True)
+    assert ask_of(demand).size == 2 * before
 
 
 def test_a_message_larger_than_what_is_asked_for_is_fetched_alone() -> None:
     """However large: without a limit. Then it goes on as before."""
-    appetite = Appetite(512)
-    appetite.ended(ask_of(appetite), 0, 0.0, too_large=True)
-    alone = ask_of(appetite, held=5)
+    demand = Demand(512)
+    demand.ended(ask_of(demand), 0, 0.0, too_large=True)
+    alone = ask_of(demand, held=5)
     assert alone == Ask(1, 0)
-    appetite.ended(alone, 1, 0.0, too_large=False)
-    assert ask_of(appetite).size > 0
+    demand.ended(alone, 1, 0.0, too_large=False)
+    assert ask_of(demand).size > 0
 
 
 def test_a_pull_that_brings_nothing_changes_nothing() -> None:
-    appetite = Appetite(512)
-    full(appetite)
-    before = ask_of(appetite)
-    appetite.ended(before, 0, 0.0, too_large=False)
-    assert ask_of(appetite) == before
+    demand = Demand(512)
+    full(demand)
+    before = ask_of(demand)
+    demand.ended(before, 0, 0.0, too_large=False)
+    assert ask_of(demand) == before
 
 
 def test_large_objects_are_left_to_others() -> None:
-    appetite = Appetite(512)
+    demand = Demand(512)
     for _ in range(7):
-        full(appetite)
-    assert ask_of(appetite, held=1, objects=1).messages == 16
-    assert appetite.next(16, 0, objects=16) is None
+        full(demand)
+    assert ask_of(demand, held=1, objects=1).messages == 16
+    assert demand.next(16, 0, objects=16) is None
 
 
 @given(
@@ -87,12 +87,12 @@ def test_it_never_asks_for_more_than_it_may_hold_and_always_goes_on(
     most: int, past: list[tuple[float, bool, bool]], held: int, held_bytes: int, objects: int
 ) -> None:
     """Whatever came before; and with empty hands there is always something to ask for."""
-    appetite = Appetite(most)
+    demand = Demand(most)
     for seconds, some, too_large in past:
-        ask = ask_of(appetite)
+        ask = ask_of(demand)
         assert 1 <= ask.messages <= most
-        appetite.ended(ask, ask.messages if some else 0, seconds, too_large)
-    found = appetite.next(held, held_bytes, objects)
+        demand.ended(ask, ask.messages if some else 0, seconds, too_large)
+    found = demand.next(held, held_bytes, objects)
     if found is not None:
         assert 1 <= found.messages <= most - held
         assert held_bytes + found.size <= 16 << 20
