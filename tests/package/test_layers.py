@@ -44,6 +44,7 @@ PURE = {
     *{"spool.backlog", "spool.line", "spool.settle"},
     *{"link.frame", "link.pulse", "link.pace"},
     *{"stream.verdict", "stream.stored", "stream.object_format"},
+    *{"stream.answers", "stream.calls", "stream.fields", "stream.info", "stream.pulled"},
     *{"publish.message", "publish.doubt", "publish.recent", "publish.choice", "publish.objects.resume"},
     *{"ledger.chain", "ledger.rows"},
     *{"receive.incoming", "receive.pull.demand"},
@@ -158,6 +159,12 @@ def test_no_circle() -> None:
             TopologicalSorter(which).prepare()
         except CycleError as error:
             pytest.fail(f"a circle: {' -> '.join(error.args[1])}")
+
+
+def test_the_prefix_of_jetstreams_api_stands_in_one_module() -> None:
+    """It is a value: a domain has another one. Docstrings count as well, lest a second spelling begins there."""
+    spelt = {module for module, path in MODULES.items() if "$JS.API" in path.read_text(encoding="utf-8")}
+    assert spelt == {"stream.calls"}
 
 
 def test_the_package_itself_imports_nothing() -> None:

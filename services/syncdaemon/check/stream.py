@@ -20,7 +20,8 @@ from syncdaemon.check.compare import Comparison, Fetched, Problem, Receipts, sec
 from syncdaemon.ledger import lock_path, rows_numbered
 from syncdaemon.ledger.rows import HELD_LOST, is_receipt
 from syncdaemon.stream import fetch
-from syncdaemon.stream.api import Api, ApiRefusal
+from syncdaemon.stream.answers import ApiRefusal
+from syncdaemon.stream.api import Api
 from syncdaemon.stream.history import contents, one_by_one, since
 from syncdaemon.stream.info import captured
 

@@ -16,7 +16,8 @@ from syncdaemon.publish.choice import Choice, Timing, Way
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import Lane
 from syncdaemon.publish.message import Message
-from syncdaemon.stream.api import Api, ApiRefusal
+from syncdaemon.stream.answers import ApiRefusal
+from syncdaemon.stream.api import Api
 from syncdaemon.stream.info import Memory, StreamInfo
 from syncdaemon.stream.stored import StoredMessage
 

@@ -15,7 +15,8 @@ from syncdaemon.base.errors import LanePaused, LinkDown
 from syncdaemon.link import Conversation, Heard, Link
 from syncdaemon.receive.pull.consumer import pull
 from syncdaemon.receive.pull.demand import Demand
-from syncdaemon.stream.api import Api, ApiRefusal
+from syncdaemon.stream.answers import ApiRefusal
+from syncdaemon.stream.api import Api
 from syncdaemon.stream.fetch import Chunks, chunks
 from syncdaemon.stream.object_format import Chunk, ObjectPlace
 from syncdaemon.stream.pulled import delivery

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from syncdaemon.base import packing
 from syncdaemon.stream import fields
-from syncdaemon.stream.api import Api, ApiRefusal
+from syncdaemon.stream.answers import ApiRefusal
+from syncdaemon.stream.api import Api
 from syncdaemon.stream.history import contents
 from syncdaemon.stream.object_format import Meta, ObjectPlace
 from syncdaemon.stream.stored import StoredMessage

@@ -17,7 +17,8 @@ from syncdaemon.base.errors import LanePaused
 from syncdaemon.base.model import StoredHeaders
 from syncdaemon.link import Conversation, Heard
 from syncdaemon.stream import fields
-from syncdaemon.stream.api import Api, ApiRefusal
+from syncdaemon.stream.answers import ApiRefusal
+from syncdaemon.stream.api import Api
 from syncdaemon.stream.pulled import delivery, status
 from syncdaemon.stream.stored import header_fields
 

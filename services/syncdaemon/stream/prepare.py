@@ -8,7 +8,8 @@ from typing import Any
 import structlog
 
 from syncdaemon.base.errors import LanePaused, SettingsError
-from syncdaemon.stream.api import Api, ApiRefusal
+from syncdaemon.stream.answers import ApiRefusal
+from syncdaemon.stream.api import Api
 from syncdaemon.stream.info import StreamAnswer, StreamInfo, captured, read_info
 
 _SOUNDINGS = (4 << 10, 16 << 10, 64 << 10)  # bytes: over 32 kbit/s the first take a second, or the next some seconds

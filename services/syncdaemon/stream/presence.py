@@ -9,7 +9,8 @@ from hashlib import sha256
 
 from syncdaemon.base.model import Held
 from syncdaemon.link import Session
-from syncdaemon.stream.api import Api, ApiRefusal
+from syncdaemon.stream.answers import ApiRefusal
+from syncdaemon.stream.api import Api
 from syncdaemon.stream.history import since
 from syncdaemon.stream.info import StreamInfo, read_info
 from syncdaemon.stream.stored import StoredMessage

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from syncdaemon.base.errors import LanePaused, LinkDown
 from syncdaemon.link import Session
-from syncdaemon.stream.api import AccountAnswer, Api, ApiRefusal, ConsumerAnswer
+from syncdaemon.stream.answers import AccountAnswer, ApiRefusal, ConsumerAnswer
+from syncdaemon.stream.api import Api
 from syncdaemon.stream.calls import JETSTREAM, Calls
 from syncdaemon.stream.info import StreamAnswer, read_info
 from syncdaemon.stream.stored import StoredMessage

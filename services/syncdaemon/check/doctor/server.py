@@ -26,13 +26,15 @@ from syncdaemon.publish.objects.opening import open_bucket
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Settings
 from syncdaemon.stream import fields
-from syncdaemon.stream.api import AccountAnswer, Api, ApiRefusal
+from syncdaemon.stream.answers import AccountAnswer, ApiRefusal
+from syncdaemon.stream.api import Api
 from syncdaemon.stream.info import StreamAnswer, captured, read_info
 from syncdaemon.stream.object_format import BucketNames
 from syncdaemon.stream.prepare import rehearse
 
 _SECONDS = 5.0  # for each answer
 _NOT_JSON = b"{"
+_NO_JETSTREAM = "nobody answers: JetStream is off, or not available now"
 
 Found = TypeVar("Found")
 
@@ -126,8 +128,10 @@ def _link(session: Session, rtt: float | None) -> LinkFacts:
 
 def _stream(answer: _Answer[StreamAnswer | ApiRefusal], settings: Settings) -> StreamFacts:
     found = answer.found
+    if isinstance(found, ApiRefusal) and found.no_stream:
+        return StreamFacts(missing=True)
     if isinstance(found, ApiRefusal):
-        return StreamFacts(missing=True) if found.no_stream else StreamFacts(problem=found.words)
+        return StreamFacts(problem=_NO_JETSTREAM if found.nobody else found.words)
     if found is None:
         return StreamFacts(problem=answer.problem)
     info = read_info(found)

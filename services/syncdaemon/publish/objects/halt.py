@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from syncdaemon.base.errors import LanePaused
 from syncdaemon.stream import verdict
-from syncdaemon.stream.api import ApiRefusal
+from syncdaemon.stream.answers import ApiRefusal
 
 SOON, LATER = 1.0, 30.0
 """Seconds that the bucket is left alone: where it passes, and where only an operator can help."""

@@ -12,7 +12,8 @@ import structlog
 from syncdaemon.base.errors import LanePaused, SettingsError
 from syncdaemon.link import Conversation, Heard
 from syncdaemon.receive.pull.demand import EXPIRES, GRACE, Ask
-from syncdaemon.stream.api import Api, ApiRefusal, ConsumerAnswer
+from syncdaemon.stream.answers import ApiRefusal, ConsumerAnswer
+from syncdaemon.stream.api import Api
 from syncdaemon.stream.pulled import Status, status
 
 ACK_WAIT = 60.0  # seconds that a created consumer gives us until it delivers again

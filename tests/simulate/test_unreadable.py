@@ -1,0 +1,96 @@
+"""A server whose answers can't be read: files stay and the lane pauses, until it answers as it should."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from syncdaemon.base.model import Receipt
+from syncdaemon.publish import Lane, Publisher
+from syncdaemon.settings import parts
+from tests.simulate.fake_jetstream import FakeJetStream, FakeLink
+from tests.simulate.test_contract import Heard, Noted, content, settings
+
+JUNK: list[Any] = [
+    None,
+    [],
+    {"message": None},
+    {"message": {"seq": "1"}},
+    {"message": {"seq": 77, "subject": "another"}},
+    {"message": {"seq": 1, "subject": "edge.replay.here.x", "data": "?"}},
+    {"error": "no"},
+]
+
+
+class Scrambled(FakeJetStream):
+    """Answers one call of the API with something that is no answer to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.call = ""
+        self.junk: Any = None
+
+    def _api(self, call: str, data: bytes) -> dict[str, Any]:
+        found: dict[str, Any] = self.junk if self.call and call.startswith(self.call) else super()._api(call, data)
+        return found
+
+
+class Site:
+    """A publisher, and the server that it talks to."""
+
+    def __init__(self) -> None:
+        self.server = Scrambled()
+        self.link = FakeLink(self.server)
+        self.publisher = self.newborn()
+
+    def newborn(self) -> Publisher:
+        """A publisher of a new process."""
+        wanted = settings()
+        lane = Lane(self.link, parts.message(wanted), parts.stream(wanted), Noted())
+        return Publisher(lane, parts.message(wanted), Heard())
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    """Connected, until the test is over."""
+    found = Site()
+    running = asyncio.create_task(found.link.run())
+    yield found
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.mark.parametrize("junk", JUNK, ids=str)
+async def test_a_message_that_cannot_be_read_back_costs_no_file(site: Site, junk: Any) -> None:
+    """The server says that it has it already. While nothing proves that, the file stays."""
+    batch = [content("a", b"one")]
+    await site.publisher.publish(batch, await site.publisher.ready())
+
+    again = site.newborn()
+    session = await again.ready()
+    site.server.call, site.server.junk = "STREAM.MSG.GET", junk
+    assert await again.publish(batch, session) == []
+    assert again.lane.paused.startswith("read_failed")
+
+    site.server.call = ""
+    (receipt,) = await again.publish(batch, session)
+    assert isinstance(receipt, Receipt)
+    assert receipt.seq == 1
+
+
+@pytest.mark.parametrize("call", ["STREAM.INFO", "STREAM.CREATE"])
+@pytest.mark.parametrize("junk", [None, [], {}, {"config": {"name": "jobs"}}, {"error": []}], ids=str)
+async def test_a_stream_that_cannot_be_looked_at_pauses_the_lane(site: Site, call: str, junk: Any) -> None:
+    """And the process lives on, and delivers when it can."""
+    site.server.call, site.server.junk = call, junk
+    opening = asyncio.create_task(site.publisher.ready())
+    await asyncio.wait([opening], timeout=0.2)
+    assert not opening.done()
+    assert site.publisher.lane.paused.startswith("stream_unavailable")
+
+    site.server.call = ""
+    (receipt,) = await site.publisher.publish([content("a", b"one")], await opening)
+    assert isinstance(receipt, Receipt)
