@@ -54,6 +54,14 @@ def test_help_lists_every_command(shell: Shell) -> None:
     assert re.match(r"syncdaemon \d+\.\d+", shell("--version").out)
 
 
+@pytest.mark.parametrize("command", [[], ["quarantine"], ["quarantine", "requeue"]], ids=str)
+def test_help_that_nobody_asked_for_goes_to_standard_output_too(shell: Shell, command: list[str]) -> None:
+    """So that a pager sees it. The exit code says that something is missing."""
+    ended = shell(*command)
+    assert (ended.code, ended.err) == (2, "")
+    assert ended.out == shell(*command, "--help").out
+
+
 @pytest.mark.parametrize("command", [*COMMANDS, "quarantine list", "quarantine requeue"])
 def test_help_of_a_command_names_every_setting_as_a_flag(shell: Shell, command: str) -> None:
     """With no server, no folder and no error."""

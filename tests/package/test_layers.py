@@ -49,10 +49,9 @@ PURE = {
     *{"ledger.chain", "ledger.rows"},
     *{"receive.incoming", "receive.pull.demand"},
     *{"check.compare", "check.diagnosis"},
-    "settings",
+    *{"settings.table", "settings.given", "settings.values", "settings.addresses"},
 }
 NOT_IN_PURE = {"asyncio", "os", "socket", "time"}
-NOT_PURE = {"settings.parts"}  # hands settings to folders that are not pure
 
 HOMES: dict[str, set[str]] = {
     "aiofiles": {"dev.site", "spool.put"},
@@ -92,7 +91,7 @@ def imports(source: str) -> Iterator[tuple[int, str]]:
 
 def is_pure(module: str) -> bool:
     """Whether the second table names it."""
-    return within(module, PURE) and not within(module, NOT_PURE)
+    return within(module, PURE)
 
 
 def breaches(module: str, source: str) -> Iterator[str]:
@@ -136,7 +135,7 @@ def test_the_folders_of_the_package_are_those_of_the_table() -> None:
 
 def test_every_name_in_the_tables_is_there() -> None:
     """A table that speaks of what has gone is not read any more."""
-    named = {*MAY_IMPORT, *PURE, *NOT_PURE, *(home for homes in HOMES.values() for home in homes)}
+    named = {*MAY_IMPORT, *PURE, *(home for homes in HOMES.values() for home in homes)}
     assert named - MODULES.keys() == set()
 
 
@@ -151,9 +150,8 @@ def test_no_circle() -> None:
     arrows = graph(MODULES)
     folders: dict[str, set[str]] = {}
     for module, targets in arrows.items():
-        if module != "settings.parts":  # made for those that import it, and seen by none of what it imports
-            folder = module.partition(".")[0]
-            folders.setdefault(folder, set()).update({target.partition(".")[0] for target in targets} - {folder})
+        folder = module.partition(".")[0]
+        folders.setdefault(folder, set()).update({target.partition(".")[0] for target in targets} - {folder})
     for which in (arrows, folders):
         try:
             TopologicalSorter(which).prepare()

@@ -81,6 +81,24 @@ async def test_a_message_that_cannot_be_read_back_costs_no_file(site: Site, junk
     assert receipt.seq == 1
 
 
+async def test_a_stream_that_went_while_it_was_looked_at_is_made_again(site: Site) -> None:
+    """Else the files would wait for the next connection, and no one would say why."""
+    lane = site.publisher.lane
+    await site.publisher.publish([content("a", b"one")], await site.publisher.ready())
+    lane.trust.believe(await lane.trust.suspected())
+    assert lane.trusted
+
+    site.server.streams.clear()
+    lane.unreadable("stream jobs: stream not found (10059)")
+    assert lane.paused == "stream_unreadable: stream jobs: stream not found (10059)"
+    assert not lane.trusted
+    await site.publisher.ready()
+
+    assert site.server.streams
+    assert lane.paused == ""
+    assert await lane.trust.suspected() == 2  # what the old one held has to be looked for in the new one
+
+
 @pytest.mark.parametrize("call", ["STREAM.INFO", "STREAM.CREATE"])
 @pytest.mark.parametrize("junk", [None, [], {}, {"config": {"name": "jobs"}}, {"error": []}], ids=str)
 async def test_a_stream_that_cannot_be_looked_at_pauses_the_lane(site: Site, call: str, junk: Any) -> None:

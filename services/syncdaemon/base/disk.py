@@ -58,8 +58,8 @@ def is_locked(path: bytes | Path) -> bool:
 def has_writer(fd: int, keep_out: bool = False) -> bool:
     """Whether somebody has the file open for writing at this instant.
 
-    The kernel grants a read lease only while nobody has (fcntl(2), F_SETLEASE), but only on local file systems
-    and files of our own user; elsewhere this can't be told and the quiet time decides alone. `keep_out`: a writer that
+    The kernel grants a read lease only while no process has (fcntl(2), F_SETLEASE), but only on local file systems
+    and files of our own user; elsewhere we can't see it, and the quiet time decides alone. `keep_out`: a writer that
     comes before the file is closed stands still until it is, which has to be an instant.
     """
     try:

@@ -1,7 +1,7 @@
 """What can go wrong, by who must act.
 
-`LinkDown`, `LanePaused` and `LedgerFull`: nobody, or an administrator in good time; every file stays where it is.
-`FileRefused`: the operator, about this one file; it is set aside with the reason.
+`LinkDown`, `LanePaused` and `LedgerFull`: the daemon waits. An administrator may have to act, in good time. Every file
+stays where it is. (A file that can't be delivered is no error: it is a value, `model.Refusal`.)
 `SettingsError`: the operator, before the daemon can work at all.
 `LedgerDamaged`: the operator, with the evidence in hand; the daemon must not write on.
 
@@ -19,17 +19,6 @@ class LinkDown(SyncError):
 
 class LanePaused(SyncError):
     """The server answers, but the stream takes nothing for now. Every file stays."""
-
-
-class FileRefused(SyncError):
-    """This very file can never be delivered as it is.
-
-    `reason` is the short word that metrics and sidecars carry; the error's text says more.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
 
 
 class SettingsError(SyncError):

@@ -85,7 +85,7 @@ Outcome = Receipt | Refusal | AsObject
 
 
 class StoredHeaders(NamedTuple):
-    """What is told of a message in the stream without its body; `size` is that of the body, in bytes."""
+    """What a reading by headers alone brings of a message; `size` is that of the body, in bytes."""
 
     seq: int
     subject: str

@@ -20,7 +20,6 @@ from typing import NamedTuple
 from syncdaemon.base.units import Wrong
 
 _DAY = 24 * 60
-_WEEK = 7 * _DAY
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _UNITS = {"b": 1, "": 1 << 10, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 _BANDWIDTH = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(?:(b)|([kmgtp])(?:ib?)?)?", re.IGNORECASE)

@@ -46,7 +46,18 @@ def _spare(parameters: list[Any]) -> list[Any]:
     return parameters
 
 
-class Group(TyperGroup):
+class _HelpOnStdout:
+    """Without arguments, help goes to standard output, so that a pager sees it; the exit code is 2 all the same."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """As in typer, but for help that is shown because nothing was given."""
+        if not args and self.no_args_is_help and not ctx.resilient_parsing:  # type: ignore[attr-defined]
+            typer.echo(ctx.get_help())
+            ctx.exit(WRONG)
+        return super().parse_args(ctx, args)  # type: ignore[misc]
+
+
+class Group(_HelpOnStdout, TyperGroup):
     """A group of commands that starts quickly."""
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -54,7 +65,7 @@ class Group(TyperGroup):
         return _spare(super().get_params(ctx))
 
 
-class Command(TyperCommand):
+class Command(_HelpOnStdout, TyperCommand):
     """A command that starts quickly, and whose help shows the settings apart from its own options."""
 
     def get_params(self, ctx: Any) -> list[Any]:

@@ -16,7 +16,7 @@ Session = Any
 
 
 class SpoolLike(Protocol):
-    """The replay directory: `Spool` of `spool/__init__.py`."""
+    """The replay directory: `Spool` of `spool/spool.py`."""
 
     async def some(self) -> None:
         """Waits until there may be a file to read."""
@@ -120,9 +120,12 @@ class LaneLike(Protocol):
     def void(self, held: Held) -> None:
         """The receipt of this file counts no longer."""
 
+    def unreadable(self, problem: str) -> None:
+        """The stream can't be looked at now: the lane pauses, and prepares the stream again."""
+
 
 class HoldLike(Protocol):
-    """The delivered files that are still kept: `Spool` of `spool/__init__.py`."""
+    """The delivered files that are still kept: `Spool` of `spool/spool.py`."""
 
     def held(self) -> AsyncIterator[list[Held]]:
         """The held files, in groups."""

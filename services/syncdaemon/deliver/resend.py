@@ -63,7 +63,10 @@ class Resend:
                     continue
             except PermissionError as error:
                 log.warning("hold_not_checked", reason=str(error), effect="what the server lost can't be seen")
-            except (LinkDown, LanePaused, OSError):  # an OSError: the replay directory is not there now
+            except LanePaused as error:  # the stream may be gone: the lane prepares it anew
+                self._lane.unreadable(str(error))
+                continue
+            except (LinkDown, OSError):  # an OSError: the replay directory is not there now
                 await asyncio.sleep(_RETRY)
                 continue
             self._trust.believe(suspicion)

@@ -16,7 +16,7 @@ _LONG_ROW = 1 << 10  # bytes: longer than rows are on the average
 
 
 class Damage:
-    """How damage is told: always the file, the line and what is wrong there."""
+    """How damage is described: always the file, the line and what is wrong there."""
 
     UNFINISHED = "the line is not finished: a crash or a power cut broke it off, the next start repairs it"
 

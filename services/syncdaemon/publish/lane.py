@@ -23,6 +23,7 @@ from syncdaemon.stream.calls import JETSTREAM
 from syncdaemon.stream.info import Memory, StreamInfo
 from syncdaemon.stream.prepare import StreamSettings, prepare
 
+_UNREADABLE_RETRY = 1.0  # seconds
 _CONFIG_RETRY = 30.0  # seconds until a stream that refused us for its configuration is asked again
 _PERMIT_HISTORY = f"permit {JETSTREAM.prefix}.CONSUMER.> for this stream"
 PROBE_ID = "0" * 64
@@ -52,9 +53,7 @@ class Lane:
         self._opening = asyncio.Lock()
         self.stream: StreamInfo | None = None
         self.paused = ""
-        self.trust = Trust()
-        self.doubt = Doubt()
-        self.recent = Recent()
+        self.trust, self.doubt, self.recent = Trust(), Doubt(), Recent()
         self._resolver = Resolver(self.doubt, self.trust, journal, stream.name, settings.subject_for("*"))
 
     @property
@@ -127,6 +126,11 @@ class Lane:
         """The receipt of this file counts no more. Its message may still be there, and only its object be lost."""
         self.recent.forget(held.seq)
 
+    def unreadable(self, problem: str) -> None:
+        """The stream can't be looked at now. It may be gone: it is prepared again before anything else is sent."""
+        self.pause("stream_unreadable", problem, _UNREADABLE_RETRY)
+        self._prepared = None
+
     @property
     def trusted(self) -> bool:
         """Whether the server that we are connected to now certainly has what it acknowledged."""
@@ -141,7 +145,7 @@ class Lane:
         except LinkDown:
             await asyncio.wait((session.lost,))
         except LanePaused as error:
-            self.pause("stream_unreadable", str(error), 1.0)
+            self.pause("stream_unreadable", str(error), _UNREADABLE_RETRY)
         except PermissionError as error:
             self._blind = True
             log.warning("history_denied", reason=str(error), remedy=_PERMIT_HISTORY)

@@ -136,9 +136,9 @@ def _entry(directory: ReplayDirectory, name: bytes) -> Entry | None:
         size = os.lstat(place).st_size
     except FileNotFoundError:  # put back, or removed, since the folder was listed
         return None
-    told, problem = _read(place + SIDECAR)
-    path = unquote_to_bytes(told.pop("path", ""))
-    return Entry(name=name, size=size, path=path, problem=problem, **{**_NOTHING, **told})
+    sidecar, problem = _read(place + SIDECAR)
+    path = unquote_to_bytes(sidecar.pop("path", ""))
+    return Entry(name=name, size=size, path=path, problem=problem, **{**_NOTHING, **sidecar})
 
 
 _NOTHING: dict[str, Any] = {"reason": "", "error": "", "attempts": 0, "first": "", "last": "", "sha256": ""}
@@ -148,15 +148,15 @@ def _read(sidecar: bytes) -> tuple[dict[str, Any], str]:
     """What a sidecar says, as far as it can be read, and what is wrong with it."""
     try:
         with open(sidecar, "rb") as file:
-            told = json.loads(file.read())
+            sidecar = json.loads(file.read())
     except FileNotFoundError:
         return {}, "no sidecar"
     except OSError as error:
         return {}, f"the sidecar can't be read: {error.strerror}"
     except (ValueError, RecursionError):
         return {}, "the sidecar is damaged: not JSON"
-    if not isinstance(told, dict):
+    if not isinstance(sidecar, dict):
         return {}, "the sidecar is damaged: not a JSON object"
-    good = {name: told[name] for name, kind in _FIELDS.items() if type(told.get(name)) is kind}
+    good = {name: sidecar[name] for name, kind in _FIELDS.items() if type(sidecar.get(name)) is kind}
     missing = [name for name in _FIELDS if name not in good]
     return good, f"the sidecar is damaged: no {', '.join(missing)}" if missing else ""

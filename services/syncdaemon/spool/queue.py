@@ -90,6 +90,12 @@ class Queue(Backlog):
         self._changed.set()
         return looks
 
+    def take_large(self) -> Candidate | None:
+        """As in the backlog; wakes the waiter: with one large file less there may be room that calls for a scan."""
+        taken = super().take_large()
+        self._changed.set()
+        return taken
+
     def wait_for(self, candidate: Candidate, seconds: float) -> None:
         """The file is not to be read before so many seconds have passed."""
         self.wait(candidate, self.clock() + seconds)

@@ -192,9 +192,9 @@ def _path(directory: ReplayDirectory, name: bytes) -> bytes:
 
 
 def _write(directory: ReplayDirectory, order: Order) -> Order:
-    told: dict[str, Any] = order._asdict()
-    told |= {field: quote_from_bytes(told[field]) for field in ("name", "path", "to")}
-    write_durably(_path(directory, order.name), json.dumps(told, indent=2, sort_keys=True).encode() + b"\n")
+    fields: dict[str, Any] = order._asdict()
+    fields |= {field: quote_from_bytes(fields[field]) for field in ("name", "path", "to")}
+    write_durably(_path(directory, order.name), json.dumps(fields, indent=2, sort_keys=True).encode() + b"\n")
     return order
 
 
@@ -202,9 +202,9 @@ def _load(directory: ReplayDirectory, name: bytes) -> Order | None:
     """The order in this file; None for what is none."""
     try:
         with open(os.path.join(directory.requeue, name), "rb") as file:
-            told = json.loads(file.read())
-        raw = {field: unquote_to_bytes(told[field]) for field in ("name", "path", "to")}
-        order = Order(**raw, size=int(told["size"]), sha256=str(told["sha256"]), reason=str(told["reason"]))
+            fields = json.loads(file.read())
+        raw = {field: unquote_to_bytes(fields[field]) for field in ("name", "path", "to")}
+        order = Order(**raw, size=int(fields["size"]), sha256=str(fields["sha256"]), reason=str(fields["reason"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     ours = name == os.path.basename(_path(directory, order.name)) and b"/" not in order.name

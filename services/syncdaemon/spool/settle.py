@@ -1,6 +1,6 @@
 """When is a file complete? Pure decisions; the time comes in as an argument.
 
-A file is complete when nobody has it open for writing and it has been quiet for long enough. Quiet is counted
+A file is complete when no process has it open for writing and it was unchanged for long enough. Quiet is counted
 from its ctime: the kernel moves it on every write, rename and attribute change, and no program can set it (an
 mtime can be set to anything, and says nothing about a rename).
 """

@@ -10,7 +10,7 @@ from watchfiles import awatch
 
 from syncdaemon.spool import settle
 
-_STEP_MS = 20  # how long events are gathered before they are told
+_STEP_MS = 20  # how long events are gathered before they are handed on
 _DEBOUNCE_MS = 200  # at most, under a steady stream of them
 
 log = structlog.get_logger(__name__)

@@ -24,7 +24,7 @@ Value = TypeVar("Value")
 class ApiRefusal(NamedTuple):
     """Why the server does not do what it was asked, in its own words; the codes are those of its errors.json.
 
-    Where nobody takes the request, so that there is no JetStream for us now, `code` is 503 and `err_code` is 0.
+    Where no server takes the request, so that there is no JetStream for us now, `code` is 503 and `err_code` is 0.
     """
 
     code: int
@@ -58,12 +58,12 @@ class ApiRefusal(NamedTuple):
 
     @property
     def no_jetstream(self) -> bool:
-        """There is no JetStream, for nobody or not for this account; or it is not available now."""
-        return self.err_code in _JETSTREAM_OFF or self.nobody
+        """There is no JetStream, for no account or not for this one; or it is not available now."""
+        return self.err_code in _JETSTREAM_OFF or self.unanswered
 
     @property
-    def nobody(self) -> bool:
-        """Nobody takes messages on that subject."""
+    def unanswered(self) -> bool:
+        """No subscriber takes messages on that subject."""
         return self.code == 503 and not self.err_code
 
     def paused(self, what: str) -> LanePaused:

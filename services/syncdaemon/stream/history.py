@@ -44,7 +44,7 @@ async def contents(
     """The same with the body of each."""
     async with aclosing(_read(api, stream, subject, first_seq, headers_only=False)) as messages:
         async for seen, data in messages:
-            yield seen._replace(size=len(data)), data
+            yield seen, data
 
 
 async def one_by_one(
@@ -72,7 +72,7 @@ async def _read(
                 heard = await _next(conversation, stream)
                 if heard is None:  # some were deleted since we began
                     return
-                seen = _seen(heard, stream, seq)
+                seen = _seen(heard, stream, seq, headers_only)
                 left, seq = left - 1, seen.seq
                 yield seen, heard.data
 
@@ -105,17 +105,21 @@ async def _next(conversation: Conversation, stream: str) -> Heard | None:
     if heard.reply:
         return heard
     said = status(heard.headers)
-    if not said.usual:  # the rest is there, and not told
+    if not said.usual:  # the rest is there, and did not come
         raise LanePaused(f"stream {stream}: reading its messages ended with {said.words}")
     return None
 
 
-def _seen(heard: Heard, stream: str, after: int) -> StoredHeaders:
-    """The message; its reply subject tells the sequence. Every one is `after` the one before."""
+def _seen(heard: Heard, stream: str, after: int, headers_only: bool) -> StoredHeaders:
+    """The message. Its sequence is part of its reply subject, and above `after`, that of the message before.
+
+    Where only headers come, the server adds the size of the body as the last of them; before it, a message may have
+    any header of that name.
+    """
     headers = header_fields(heard.headers or b"")
-    size = headers.get("Nats-Msg-Size", "0")
     try:
         seq = fields.whole(delivery(heard.reply).seq, after + 1)
-        return StoredHeaders(seq, heard.subject.decode(errors="replace"), headers, fields.number(size))
+        size = fields.number(headers.get("Nats-Msg-Size", "0")) if headers_only else len(heard.data)
+        return StoredHeaders(seq, heard.subject.decode(errors="replace"), headers, size)
     except ValueError as error:
         raise LanePaused(f"stream {stream}: a message that can't be read: {error}") from None

@@ -31,7 +31,8 @@ class StreamAnswer(NamedTuple):
     """What STREAM.INFO and STREAM.CREATE answer (JetStream API v1), each field of the kind that it should be.
 
     `config` has a name, and `state` the first and the last sequence; every other field of the two may be missing.
-    `leader` is empty outside a cluster; `lagging`: the replicas that are not up to date. `at`: the server's time.
+    `leader` is empty outside a cluster; `lagging`: the replicas that are not up to date. `at`: the server's time,
+    which nats-server tells since 2.10; `newest_at`: that of the newest message.
     """
 
     config: dict[str, Any]
@@ -40,6 +41,7 @@ class StreamAnswer(NamedTuple):
     leader: str
     lagging: tuple[str, ...]
     at: datetime | None
+    newest_at: datetime | None
 
     @classmethod
     def from_api(cls, answer: Mapping[str, Any]) -> StreamAnswer:
@@ -51,14 +53,15 @@ class StreamAnswer(NamedTuple):
         cluster = fields.checked(answer.get("cluster") or {}, _CLUSTER)
         replicas = [fields.checked(one, _REPLICA) for one in cluster.get("replicas", ())]
         lagging = tuple(one.get("name", "") for one in replicas if one.get("offline") or not one.get("current"))
-        created, at = answer.get("created"), answer.get("ts")  # `ts`: since nats-server 2.10
+        created, at = answer.get("created"), answer.get("ts")
         return cls(
             config,
             state,
             "" if created is None else fields.text(created),
             cluster.get("leader", ""),
             lagging,
-            state.get("last_ts") if at is None else fields.moment(at),
+            None if at is None else fields.moment(at),
+            state.get("last_ts"),
         )
 
 
@@ -67,7 +70,7 @@ class Memory(Enum):
 
     SUBJECT = "the stream refuses a second message on its subject"
     HISTORY = "the stream's messages are read back"
-    WINDOW = "the server knows its id for some time, and then nobody can tell"
+    WINDOW = "the server knows its id for some time, and then we cannot tell"
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ class Meta(NamedTuple):
 
     def encode(self, names: BucketNames, size: int) -> bytes:
         """As JSON, for an object in chunks of `size` bytes. ADR-20 wants no `mtime`: that is the message's time."""
-        told = {
+        found = {
             "name": self.name,
             "bucket": names.bucket,
             "nuid": self.nuid,
@@ -174,7 +174,7 @@ class Meta(NamedTuple):
             "digest": self.digest,
             "options": {"max_chunk_size": size},
         }
-        return json.dumps(told, separators=(",", ":")).encode()
+        return json.dumps(found, separators=(",", ":")).encode()
 
     @classmethod
     def decode(cls, data: bytes, seq: int) -> Meta:
@@ -185,14 +185,14 @@ class Meta(NamedTuple):
         """
         none = cls("", "", 0, 0, "", seq)
         try:
-            told = fields.checked(fields.document(data), _META)
+            found = fields.checked(fields.document(data), _META)
         except ValueError:
             return none
-        if told.get("deleted") or "link" in told.get("options", {}) or not _NUID.fullmatch(told.get("nuid", "")):
+        if found.get("deleted") or "link" in found.get("options", {}) or not _NUID.fullmatch(found.get("nuid", "")):
             return none
-        if not {"name", "size", "chunks"} <= told.keys():
+        if not {"name", "size", "chunks"} <= found.keys():
             return none
-        return cls(told["name"], told["nuid"], told["size"], told["chunks"], told.get("digest", ""), seq)
+        return cls(found["name"], found["nuid"], found["size"], found["chunks"], found.get("digest", ""), seq)
 
     def is_of(self, other: Meta) -> bool:
         """Whether it stands for the same content, though perhaps cut and uploaded by somebody else."""

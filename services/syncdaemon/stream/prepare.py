@@ -123,7 +123,7 @@ async def _create(api: Api, settings: StreamSettings) -> StreamAnswer:
 async def rehearse(api: Api, settings: StreamSettings, subject: str, seen: bool = False, body: bytes = b"") -> None:
     """Proves the whole way of a message, by one that no stream can store (`Api.rehearse`).
 
-    Where the stream was `seen` to capture the subject and nobody responds, it has no leader just now (in a cluster).
+    Where the stream was `seen` to capture the subject and no server responds, it has no leader just now (in a cluster).
 
     Raises SettingsError where only an operator can help, LanePaused where it passes, LinkDown.
     """
@@ -133,7 +133,7 @@ async def rehearse(api: Api, settings: StreamSettings, subject: str, seen: bool 
         raise SettingsError(f"SYNC_SUBJECT: these credentials may not publish to {settings.own}: {error}") from None
     if refusal is None:
         return
-    if not refusal.nobody:
+    if not refusal.unanswered:
         raise refusal.paused(f"stream {settings.name}: the server answered")
     if seen:
         raise LanePaused(f"stream {settings.name} takes no message now: it has no leader, or is not available")

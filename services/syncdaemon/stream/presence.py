@@ -28,8 +28,7 @@ Gone = Callable[[Session, Collection[str]], Awaitable[set[str]]]
 
 
 async def lost(api: Api, stream: str, subject: str, held: Sequence[Held], objects: Gone) -> list[Held]:
-    """Those of these files whose message the stream has no longer, though nobody may have taken it out, or whose
-    message names one of the `objects` that are gone.
+    """The files whose message has left the stream against its own rules, or names one of the `objects` that are gone.
 
     Read through on `subject` where many lie together, by their headers alone; what is not seen there is asked for by
     itself. From a work queue or an interest stream a message goes when it is consumed: only what lies beyond the end of

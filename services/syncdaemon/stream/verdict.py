@@ -140,22 +140,22 @@ def judge_batch(data: bytes, headers: bytes | None) -> Committed | BatchRejected
 
 
 def _judge_error(code: int, err_code: int, text: str) -> Verdict:
-    told = f"{text} ({code}/{err_code})"
+    words = f"{text} ({code}/{err_code})"
     if err_code == 10071:
         match = _WRONG_SEQUENCE.search(text)
-        return Known(int(match[1])) if match else Again("twin_in_process", told, _SOON)
+        return Known(int(match[1])) if match else Again("twin_in_process", words, _SOON)
     if err_code == 10077:
         if "per subject" in text:
             return Known(0)
-        return Again("stream_full", told, _LATER)
+        return Again("stream_full", words, _LATER)
     if reason := _AGAIN_SOON.get(err_code):
-        return Again(reason, told, _SOON)
+        return Again(reason, words, _SOON)
     if reason := _AGAIN_LATER.get(err_code):
-        return Again(reason, told, _LATER)
+        return Again(reason, words, _LATER)
     if reason := _REFUSE.get(err_code):
-        return Refuse(reason, told)
+        return Refuse(reason, words)
     if stop := _STOP.get(err_code):
-        return Stop(stop[0], f"{stop[1]}: {told}")
+        return Stop(stop[0], f"{stop[1]}: {words}")
     if code in (429, 503, 500):
-        return Again("server_error", told, _LATER)
-    return Stop("unknown_answer", told)
+        return Again("server_error", words, _LATER)
+    return Stop("unknown_answer", words)

@@ -21,11 +21,11 @@ WINDOW = 4
 class Machine:
     """A queue on a loop whose time jumps to the next timer."""
 
-    def __init__(self) -> None:
+    def __init__(self, window: int = WINDOW) -> None:
         self.clock = Clock()
         self.loop = JumpingLoop(self.clock)
         self.loop.time = self.clock.monotonic  # type: ignore[method-assign]
-        self.queue = Queue(newest_first=False, window=WINDOW, clock=self.clock.monotonic)
+        self.queue = Queue(newest_first=False, window=window, clock=self.clock.monotonic)
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
         """Until this is done."""
@@ -116,6 +116,26 @@ def test_a_change_may_call_for_a_scan(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(WINDOW + 1):
         queue.seen(b"%d" % number, number, queue.clock() + 3600.0, 1)
     machine.run(asked(queue, lambda: queue.seen(b"a", 9, 0.0, 1)))
+
+
+def test_a_large_file_that_is_taken_may_call_for_a_scan() -> None:
+    """While large files fill the window, a scan could bring only a handful of names."""
+    window = 64
+
+    async def asked(queue: Queue) -> None:
+        waiter = asyncio.create_task(queue.any_to_read())
+        await asyncio.sleep(0)
+        for _ in range(window // 8):
+            assert not queue.scan_is_due
+            queue.take_large()
+        await queue.scan_is_wanted()
+        waiter.cancel()
+
+    machine = Machine(window)
+    machine.queue.merge(listing(*(b"%d" % number for number in range(window)), beyond=5))
+    for candidate in machine.queue.take(window, machine.queue.clock()):
+        machine.queue.put_large(candidate.path, 1)
+    machine.run(asked(machine.queue))
 
 
 PATHS = st.sampled_from([b"a", b"b", b"c", b"d", b"e", b"f"])

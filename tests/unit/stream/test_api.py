@@ -220,7 +220,7 @@ async def test_where_nobody_answers_there_is_no_jetstream(call: str) -> None:
     """Whatever stands in the body."""
     found = await outcome(call, b"{}", b"NATS/1.0 503\r\n\r\n")
     assert isinstance(found, ApiRefusal)
-    assert found.nobody
+    assert found.unanswered
     assert found.no_jetstream
     assert found.words == "the server has no JetStream, or it is not available now"
 
@@ -303,11 +303,12 @@ async def test_a_stream_is_told_with_its_replicas_and_the_servers_time() -> None
 
 @pytest.mark.parametrize("state", [{"last_ts": "2026-01-01T00:00:00Z"}, {}])
 async def test_a_server_that_does_not_tell_its_time(state: dict[str, str]) -> None:
-    """Before 2.10: then that of the last message is all that is known, if there is one."""
+    """Before 2.10. That of its newest message is no substitute: it may be days old."""
     answer = {"config": {"name": "jobs"}, "state": {"first_seq": 0, "last_seq": 0, **state}}
     found = await outcome("stream", json.dumps(answer).encode())
     assert isinstance(found, StreamAnswer)
-    assert found.at == (datetime(2026, 1, 1, tzinfo=UTC) if state else None)
+    assert found.at is None
+    assert found.newest_at == (datetime(2026, 1, 1, tzinfo=UTC) if state else None)
 
 
 @pytest.mark.parametrize(

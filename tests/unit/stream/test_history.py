@@ -17,7 +17,7 @@ from syncdaemon.base.model import Held, StoredHeaders
 from syncdaemon.link import Heard, Session
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.fetch import Chunks, chunks, digest
-from syncdaemon.stream.history import one_by_one, since
+from syncdaemon.stream.history import contents, one_by_one, since
 from syncdaemon.stream.object_format import ObjectPlace
 from syncdaemon.stream.presence import lost
 
@@ -112,6 +112,13 @@ async def test_a_message_that_cannot_be_placed(bad: Heard) -> None:
     """No sequence, or none after the one before."""
     with pytest.raises(LanePaused, match="can't be read"):
         await read(Wire({"num_pending": 3}, heard=[given_by_a_consumer(5), bad]))
+
+
+async def test_a_size_that_a_message_claims_for_itself_stops_no_reading_of_contents() -> None:
+    """Any program may publish such a header; with the body at hand, its length is the size."""
+    claimed = given_by_a_consumer(5, headers=b"NATS/1.0\r\nNats-Msg-Size: many\r\n\r\n")._replace(data=b"data")
+    wire = Wire({"num_pending": 1}, heard=[claimed])
+    assert [(seen.size, data) async for seen, data in contents(wire.api, "jobs", "jobs.>", 5)] == [(4, b"data")]
 
 
 @given(st.binary(min_size=1, max_size=40), st.binary(max_size=40))

@@ -51,9 +51,9 @@ def look(settings: Settings) -> LedgerFacts:
 
 def _folder(place: Path) -> Folder:
     """The folder; one that is missing is made by the daemon, if it may."""
-    if place.exists():
+    if os.path.exists(place):  # False where we may not look, unlike Path.exists
         return look_at_folder(os.fsencode(place))
-    above = next(parent for parent in place.parents if parent.exists())
+    above = next(parent for parent in place.parents if os.path.exists(parent))
     if above.is_dir() and os.access(above, os.W_OK | os.X_OK, effective_ids=True):
         disk = os.statvfs(above)
         return Folder(f"{place}, which is still to be made,", "", disk.f_bavail * disk.f_frsize)

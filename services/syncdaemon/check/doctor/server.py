@@ -34,7 +34,7 @@ from syncdaemon.stream.prepare import rehearse
 
 _SECONDS = 5.0  # for each answer
 _NOT_JSON = b"{"
-_NO_JETSTREAM = "nobody answers: JetStream is off, or not available now"
+_NO_JETSTREAM = "no answer: JetStream is off, or not available now"
 
 Found = TypeVar("Found")
 
@@ -131,7 +131,7 @@ def _stream(answer: _Answer[StreamAnswer | ApiRefusal], settings: Settings) -> S
     if isinstance(found, ApiRefusal) and found.no_stream:
         return StreamFacts(missing=True)
     if isinstance(found, ApiRefusal):
-        return StreamFacts(problem=_NO_JETSTREAM if found.nobody else found.words)
+        return StreamFacts(problem=_NO_JETSTREAM if found.unanswered else found.words)
     if found is None:
         return StreamFacts(problem=answer.problem)
     info = read_info(found)

@@ -1,4 +1,4 @@
-"""The bucket at the server, over one session: asked and told (ADR-20)."""
+"""The bucket at the server, over one session: what it is asked, and what it is sent (ADR-20)."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ class Bucket:
     async def _subjects(self, wanted: str) -> tuple[dict[str, int], datetime]:
         """How many messages each of these subjects has, and the server's time."""
         answer = await done(self.names.bucket, self._api.stream(self.names.stream, wanted))
-        return answer.state.get("subjects", {}), self._known(answer.at)
+        return answer.state.get("subjects", {}), self._known(answer.at or answer.newest_at)
 
     def _known(self, at: datetime | None) -> datetime:
         if at is None:

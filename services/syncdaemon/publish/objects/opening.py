@@ -56,7 +56,7 @@ async def _rehearse(api: Api, names: BucketNames, subject: str) -> None:
     except LanePaused as error:
         raise Halt("bucket_unavailable", str(error), SOON) from None
     if refusal is not None:
-        answered = "503, for no stream takes it" if refusal.nobody else refusal.words
+        answered = "503, for no stream takes it" if refusal.unanswered else refusal.words
         raise Halt("bucket_unavailable", f"the server answered {answered}: {subject}", SOON)
 
 
