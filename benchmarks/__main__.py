@@ -56,7 +56,7 @@ def options() -> argparse.Namespace:
         "--against",
         type=Path,
         metavar="PROGRAM",
-        help="startup: the `syncdaemon` of another version, beside its Python",
+        help="startup, drain: the `syncdaemon` of another version, CHECKOUT/.venv/bin/syncdaemon",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the report there as well")
     return parser.parse_args()

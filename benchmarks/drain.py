@@ -59,8 +59,19 @@ def ours(folder: Path, server: NatsServer, workload: Workload, plan: Plan) -> Ru
     return drained(folder, server, workload, _WITHIN)
 
 
-def drained(folder: Path, server: NatsServer, workload: Workload, within: float, way: str = "") -> Run:
-    """Drains what was made in `folder`/replay, and checks stream, ledger and directory after it. `way`: see `ours`."""
+def other(folder: Path, server: NatsServer, workload: Workload, plan: Plan) -> Run:
+    """The same of another version."""
+    workload.make(folder / "replay")
+    return drained(folder, server, workload, _WITHIN, program=plan.against)
+
+
+def drained(
+    folder: Path, server: NatsServer, workload: Workload, within: float, way: str = "", program: Path | None = None
+) -> Run:
+    """Drains what was made in `folder`/replay, and checks stream, ledger and directory after it.
+
+    `way`: see `ours`; `program`: the `syncdaemon` of another version.
+    """
     ledger = folder / "ledger"
     job = {
         "url": server.url,
@@ -70,31 +81,35 @@ def drained(folder: Path, server: NatsServer, workload: Workload, within: float,
         "within": within,
         "way": way,
     }
-    run = watched(server, "ours", job, within + 60)
+    run = watched(server, "ours", job, within + 60, program)
     check_stream(server.url, workload.files)
     check_ledger(ledger, workload.files)
     check_gone(folder / "replay")
     return run
 
 
-def watched(server: NatsServer, module: str, job: dict[str, object], within: float = _WITHIN) -> Run:
+def watched(
+    server: NatsServer, module: str, job: dict[str, object], within: float = _WITHIN, program: Path | None = None
+) -> Run:
     """Runs a contender."""
     before = cpu_seconds(server.pid)
-    result = contend(module, job, within)
+    result = contend(module, job, within, program)
     return Run(result, cpu_seconds(server.pid) - before)
 
 
 Contender = Callable[[Path, NatsServer, Workload, Plan], Run]
 CONTENDERS: dict[str, Contender] = {"script": script, "ceiling": ceiling, "ours": ours}
+VERSIONS: dict[str, Contender] = {"ours": ours, "other": other}
 Case = dict[str, list[Run]]
 """Of one size and sync: the runs by contender."""
 
 
 def measure_case(size: int, files: int, sync: str, plan: Plan) -> Case:
-    """Every contender `plan.repeats` times, in turns."""
-    runs: Case = {name: [] for name in CONTENDERS}
+    """Every contender `plan.repeats` times, in turns; or this version and another one, where the plan names one."""
+    contenders = VERSIONS if plan.against else CONTENDERS
+    runs: Case = {name: [] for name in contenders}
     for _ in range(plan.repeats):
-        for name, contender in CONTENDERS.items():
+        for name, contender in contenders.items():
             with place() as folder, server(folder, sync) as running:
                 run = contender(folder, running, Workload(files, size), plan)
             say(f"drain {size_text(size)}, sync {sync}, {name}: {run.result.rate:,.0f} files/s")
@@ -107,6 +122,8 @@ def section(plan: Plan) -> str:
     cases = {
         (size, sync): measure_case(size, files, sync, plan) for size, files in plan.drain.items() for sync in SYNCS
     }
+    if plan.against:
+        return _two_versions(cases, plan)
     heads = [f"files/s {name}" for name in CONTENDERS] + [f"MB/s {name}" for name in CONTENDERS]
     heads = ["size", "sync", *heads, "ours/script", "ours/ceiling", "CPU µs/file", "peak RSS MB"]
     details = ["size", "sync", "contender", "files/s", "client CPU µs/file", "server CPU µs/file", "peak RSS MB"]
@@ -124,6 +141,27 @@ def section(plan: Plan) -> str:
             "Every contender, as median (least to most). The server's CPU is that of the client's whole life. "
             "The ceiling's memory holds its messages, and says nothing.",
             table(details, [row for (size, sync), case in cases.items() for row in _details(size, sync, case)]),
+        ]
+    )
+
+
+def _two_versions(cases: dict[tuple[int, str], Case], plan: Plan) -> str:
+    heads = ["size", "sync", "files/s other", "files/s ours", "ours/other", "CPU µs/file other", "CPU µs/file ours"]
+    rows = []
+    for (size, sync), case in cases.items():
+        rates = {name: Spread.of([run.result.rate for run in runs]) for name, runs in case.items()}
+        cpu = {name: Spread.of([run.result.cpu_micros for run in runs]).median for name, runs in case.items()}
+        pairs = zip(case["ours"], case["other"], strict=True)
+        ratio = Spread.of([mine.result.rate / its.result.rate for mine, its in pairs])
+        shown = [f"{rates['other'].median:,.0f}", f"{rates['ours'].median:,.0f}"]
+        shown += [f"{ratio.median:.2f}x ({ratio.least:.2f} to {ratio.most:.2f})"]
+        rows.append([size_text(size), sync, *shown, f"{cpu['other']:.0f}", f"{cpu['ours']:.0f}"])
+    return "\n\n".join(
+        [
+            "## Drain, two versions",
+            f"This version (`ours`) and another one (`other`), {plan.repeats} runs each, in turns: medians, and of the "
+            "ratio pair by pair the median (least to most).",
+            table(heads, rows),
         ]
     )
 

@@ -99,15 +99,17 @@ def command(folder: Path, environ: Mapping[str, str], *arguments: str, within: f
     return ended.stdout
 
 
-def contend(module: str, job: Mapping[str, Any], within: float) -> Result:
+def contend(module: str, job: Mapping[str, Any], within: float, program: Path | None = None) -> Result:
     """Runs a contender as a process of its own; what it says of itself. It is ended after `within` seconds.
 
+    `program`: the `syncdaemon` of another version, `CHECKOUT/.venv/bin/syncdaemon`, whose contender it shall be.
     Raises BenchmarkFailed where it does not do its work.
     """
-    command = [sys.executable, "-m", f"benchmarks.{module}", json.dumps(job)]
+    python, root = (sys.executable, ROOT) if program is None else (program.parent / "python", program.parents[2])
+    command = [python, "-m", f"benchmarks.{module}", json.dumps(job)]
     try:
         done = subprocess.run(
-            command, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, text=True, timeout=within, check=False
+            command, cwd=root, env=environment(), stdout=subprocess.PIPE, text=True, timeout=within, check=False
         )
     except subprocess.TimeoutExpired:
         raise BenchmarkFailed(f"{module} was not done within {within:g} s") from None
