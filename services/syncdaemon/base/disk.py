@@ -13,7 +13,7 @@ READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """How a file is opened that another process may be writing to: neither through a symlink, nor waiting for the other end
 of a pipe."""
 
-_LOOKS, _LOOK_SECONDS = 5, 0.02  # somebody who only looks whether a file is locked has it for an instant
+_LOOKS, _LOOK_SECONDS = 5, 0.02  # a process that only looks whether a file is locked has it for an instant
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1  # renameat2(2)
 _NO_SUCH_RENAME = (errno.ENOSYS, errno.EINVAL, errno.EPERM)  # EPERM: also what a container's seccomp filter says
@@ -56,7 +56,7 @@ def is_locked(path: bytes | Path) -> bool:
 
 
 def has_writer(fd: int, keep_out: bool = False) -> bool:
-    """Whether somebody has the file open for writing at this instant.
+    """Whether a process has the file open for writing at this instant.
 
     The kernel grants a read lease only while no process has (fcntl(2), F_SETLEASE), but only on local file systems
     and files of our own user; elsewhere we can't see it, and the quiet time decides alone. `keep_out`: a writer that

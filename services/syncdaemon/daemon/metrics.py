@@ -69,7 +69,7 @@ class Metrics:
         info.labels(site, __version__).set(1)
 
     def add_gauges(self, gauges: Gauges) -> None:
-        """Shows these values too. They are read whenever somebody asks for the metrics."""
+        """Shows these values too. They are read whenever the metrics are asked for."""
         for name, help_text, read in (
             ("replay_queue_depth", "Files complete or settling, not yet acknowledged", gauges.queue_depth),
             ("edge_link_status", "1 only while the server answers", gauges.link_status),

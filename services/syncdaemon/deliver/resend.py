@@ -63,7 +63,7 @@ class Resend:
                     continue
             except PermissionError as error:
                 log.warning("hold_not_checked", reason=str(error), effect="what the server lost can't be seen")
-            except LanePaused as error:  # the stream may be gone: the lane prepares it anew
+            except LanePaused as error:  # the stream may be gone: the lane prepares it again
                 self._lane.unreadable(str(error))
                 continue
             except (LinkDown, OSError):  # an OSError: the replay directory is not there now

@@ -15,7 +15,7 @@ _SEGMENT, _SACKED, _RATE = 2, 5, 34
 class Gap(NamedTuple):
     """`arrived`: bytes at the peer's kernel that its program can't see, since something before them was lost.
 
-    `rate`: bytes a second that the peer's kernel got of late, whether in order or not.
+    `rate`: bytes a second that the peer's kernel got recently, whether in order or not.
     """
 
     arrived: int

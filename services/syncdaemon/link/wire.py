@@ -106,7 +106,7 @@ class Wire:
             raise LinkDown(self.lost.result())
 
     def look(self, now: float) -> None:
-        """Looks for signs of life, probes the server where it gave none of late, and gives up a silent one."""
+        """Looks for signs of life, probes a server that gave none recently, and gives up a silent one."""
         self.pulse.look(now, arriving=self.client.arriving, written=self._written, unsent=self.unsent())
         if self.pulse.wants_probe(now):
             self._writer.write(b"PING\r\n")

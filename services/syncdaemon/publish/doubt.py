@@ -60,7 +60,7 @@ class Doubt:
     def looked(self, row: int) -> list[str]:
         """We looked through all of it: what was not found is not stored, and no longer in doubt.
 
-        Returns the ids of the messages that were found, to be noted anew in the ledger's row `row`.
+        Returns the ids of the messages that were found, to be noted again in the ledger's row `row`.
         """
         self._open = {
             msg_id: attempt._replace(row=row) for msg_id, attempt in self._open.items() if msg_id in self._found

@@ -147,7 +147,7 @@ class _Reader:
 def _number(heard: Heard) -> int | None:
     """Which chunk of its object this is; None where it does not say.
 
-    A hub that sources a site's bucket also has what the site took out again and sent anew: a number twice, or early.
+    A hub that sources a site's bucket also has what the site took out and sent again: a number twice, or early.
     """
     chunk = Chunk.from_id(header_fields(heard.headers or b"").get("Nats-Msg-Id", ""))
     return chunk.number if chunk else None

@@ -26,7 +26,7 @@ class Hold:
     """Keeps delivered files in `held/` for some time, then deletes them.
 
     They lie in buckets, a folder for each span of time, so that no list of them is needed in memory. A bucket's
-    age is counted by this process' own clock: one that was there at the start begins its time anew, and a wall
+    age is counted by this process' own clock: the time of a bucket that was there at the start begins again, and a wall
     clock that is set cannot shorten the hold.
     """
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 IGNORED_ENDINGS = (b".tmp", b".part", b".partial")
-LONGEST_WAIT = 2.0  # seconds between two tries to read a file that somebody keeps open
+LONGEST_WAIT = 2.0  # seconds between two tries to read a file that a process keeps open
 
 
 def ignored(name: bytes) -> bool:

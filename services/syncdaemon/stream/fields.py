@@ -1,4 +1,4 @@
-"""JSON that somebody else wrote, and the kinds of its fields. Pure.
+"""JSON that another program wrote, and the kinds of its fields. Pure.
 
 Each function returns a value of its kind or raises ValueError. It raises nothing else, whatever it is given.
 """

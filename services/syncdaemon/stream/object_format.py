@@ -195,7 +195,7 @@ class Meta(NamedTuple):
         return cls(found["name"], found["nuid"], found["size"], found["chunks"], found.get("digest", ""), seq)
 
     def is_of(self, other: Meta) -> bool:
-        """Whether it stands for the same content, though perhaps cut and uploaded by somebody else."""
+        """Whether it stands for the same content, though perhaps cut and uploaded by another program."""
         return bool(self.nuid) and (self.size, self.digest) == (other.size, other.digest)
 
 

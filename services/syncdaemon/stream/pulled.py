@@ -21,7 +21,7 @@ class DeliveryInfo(NamedTuple):
 
     @property
     def name(self) -> str:
-        """A file name for it: a stream that was made anew counts from 1 again, so the time is part of it."""
+        """A file name for it: a new stream of the same name counts from 1 again, so the time is part of it."""
         return f"{self.seq}-{self.stored_ns}"
 
 

@@ -1,4 +1,4 @@
-"""The highest of what was measured of late. Pure; the time is an argument."""
+"""The highest of the recently measured values. Pure; the time is an argument."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 The window follows what the link delivers, as that of BBR does (draft-ietf-ccwg-bbr), but between messages and their
 answers:
 
-    window = highest delivery rate of late x (shortest round trip of late + the queue that is allowed)
+    window = highest recent delivery rate x (shortest recent round trip + the queue that is allowed)
 
 A link can't deliver more than it carries, so what is measured is a lower bound, and the queue can't exceed what is
 allowed, also while the window still grows. What a shaper lets through at once says nothing of the link, so the window
@@ -33,7 +33,7 @@ _MEMORY = 10.0  # seconds that a measurement counts at most
 _SHORTEST_MEMORY = 1.0
 _ROUNDS = 4  # round trips that a rate counts
 _JITTER = 0.1  # of a round trip: a difference below it says nothing
-_TRIP_MEMORY = 30.0  # seconds after which the shortest round trip is measured anew
+_TRIP_MEMORY = 30.0  # seconds after which the shortest round trip is measured again
 _LONG = 0.02  # seconds of a round trip; what is shorter matters little beside the queue
 _GROWTH = 2.0  # a burst's speed is believed up to so many times what was delivered: a shaper lets a short one through
 _SOUND = 4 << 10  # bytes that a lone piece needs for its time to tell how fast the link is
@@ -99,7 +99,7 @@ class Window:
 
     @property
     def round_trip(self) -> float:
-        """The shortest one of late, in seconds; infinite where none is known."""
+        """The shortest recent round trip, in seconds; infinite where none is known."""
         return self._trip
 
     @property

@@ -195,7 +195,7 @@ class Objects:
 
     def _pause(self, halt: Halt) -> None:
         now = time.monotonic()
-        self._bucket = None  # the next attempt opens it anew
+        self._bucket = None  # the next attempt opens it again
         self._resume_at = now + halt.wait
         self.paused = f"{halt.reason}: {halt}"
         self._watcher.failed(halt.reason, 1)

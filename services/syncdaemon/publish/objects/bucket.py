@@ -60,7 +60,7 @@ class Bucket:
         raise Halt("bucket_unavailable", f"bucket {self.names.bucket}: {found.words}", SOON)
 
     async def lost(self, name: str) -> bool:
-        """Whether an object is not there any more, or not whole. One that somebody deleted is not lost."""
+        """Whether an object is not there any more, or not whole. An object that was deleted on purpose is not lost."""
         meta = await self.meta(name)
         return meta is None or (bool(meta.nuid) and await self.count(meta.nuid) != meta.chunks)
 
@@ -102,7 +102,7 @@ class Bucket:
         """Makes an object of the chunks; False where the name's last meta is not the one at `after` (0: none).
 
         Nothing tells a second writer of the same name apart but that sequence, so no id: that of a meta
-        which somebody deleted would be known for a while, and the new one not stored.
+        which was deleted would be known for a while, and the new one not stored.
         """
         headers = (
             f"NATS/1.0\r\nNats-Rollup: sub\r\nNats-Expected-Stream: {self.names.stream}\r\n"

@@ -12,7 +12,7 @@ from syncdaemon.link.frame import frame
 from syncdaemon.receive.pull.hands import Unanswered
 
 ACK = b"+ACK"
-IN_PROGRESS = b"+WPI"  # ADR-15: the ack_wait begins anew
+IN_PROGRESS = b"+WPI"  # ADR-15: the ack_wait begins again
 _SILENT_SECONDS = 4.0  # until an answer counts as ignored; less than what the link takes for its own failure
 
 
