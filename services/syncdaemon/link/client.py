@@ -101,9 +101,15 @@ class Client(nats.aio.client.Client):
             await super()._process_msg(sid, subject, reply, data, headers)  # type: ignore[arg-type]
 
     async def _process_pong(self) -> None:
-        """Our own probes are no futures in nats-py's list: one that it times out there kills its read loop."""
+        """Our own probes are no futures in nats-py's list: one that it times out there kills its read loop.
+
+        A future that nothing waits for any more, since its flush was cancelled, is dropped here: nats-py 2.16 would set
+        its result all the same, and print a traceback.
+        """
         self._alive()
-        if self._pongs:
+        if self._pongs and self._pongs[0].done():
+            self._pongs.pop(0)
+        elif self._pongs:
             await super()._process_pong()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
