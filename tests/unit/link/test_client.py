@@ -1,11 +1,13 @@
-"""What is left to be sent where the kernel took a part."""
+"""What is left to be sent where the kernel took a part, and answers that nothing waits for."""
 
 from __future__ import annotations
+
+import asyncio
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon.link.client import beyond
+from syncdaemon.link.client import Client, beyond
 from syncdaemon.link.frame import Buffer
 
 parts = st.lists(st.one_of(st.binary(max_size=9), st.binary(max_size=9).map(lambda data: memoryview(data))))
@@ -22,3 +24,18 @@ def test_what_is_beyond_is_all_the_rest(frames: list[Buffer], data: st.DataObjec
 def test_nothing_is_left_where_all_is_taken() -> None:
     """Not even something empty, which would be one more call for nothing."""
     assert not beyond([b"one", b"two"], 6)
+
+
+async def test_an_answer_to_a_flush_that_was_given_up_is_dropped() -> None:
+    """A connection that is given up while it opens cancels its flush, and the answer may come all the same."""
+    signs: list[str] = []
+    client = Client(lambda token, data, headers: None, lambda: signs.append("alive"))
+    given_up, waiting = (asyncio.get_running_loop().create_future() for _ in range(2))
+    client._pongs += [given_up, waiting]
+    given_up.cancel()
+
+    await client._process_pong()
+    assert not waiting.done()
+    await client._process_pong()
+    assert waiting.result()
+    assert len(signs) == 2
