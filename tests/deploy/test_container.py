@@ -63,6 +63,7 @@ def test_the_image_says_what_it_is(podman: Engine) -> None:
     labels = {key.removeprefix("org.opencontainers.image."): value for key, value in config["Labels"].items()}
     assert (labels["title"], labels["version"], labels["revision"]) == ("syncdaemon", __version__, "tested")
     assert labels["licenses"] == "Apache-2.0"
+    assert labels["base.name"] == podman.base()
 
 
 def test_the_image_is_as_small_as_its_page_says(podman: Engine) -> None:
