@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 PURE = {
     *{"base.errors", "base.model", "base.units", "base.timetable", "base.pause"},
     *{"spool.backlog", "spool.line", "spool.settle"},
-    *{"link.frame", "link.pulse", "link.pace"},
+    *{"link.frame", "link.inbound", "link.pulse", "link.pace"},
     *{"stream.verdict", "stream.stored", "stream.object_format"},
     *{"stream.answers", "stream.calls", "stream.fields", "stream.info", "stream.pulled"},
     *{"publish.message", "publish.doubt", "publish.recent", "publish.choice", "publish.objects.resume"},

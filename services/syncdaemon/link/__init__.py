@@ -26,6 +26,7 @@ from syncdaemon.base.errors import ConnectTimeout
 from syncdaemon.base.tasks import to_the_end
 from syncdaemon.link import pace
 from syncdaemon.link.conversation import Conversation, Heard
+from syncdaemon.link.inbound import Garbage
 from syncdaemon.link.limit import Limit
 from syncdaemon.link.options import LinkSettings
 from syncdaemon.link.session import STOPPED, Session, Sink
@@ -109,7 +110,7 @@ class Link:
         except Exception as error:
             self._not_connected(session.url, explain(error, session.url))
             await session.abort()
-            return not isinstance(error, OSError | TimeoutError) or isinstance(error, ssl.SSLError)
+            return not isinstance(error, OSError | TimeoutError) or isinstance(error, ssl.SSLError | Garbage)
         except asyncio.CancelledError:
             await session.abort()
             raise

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from syncdaemon.base.errors import LinkDown
-from syncdaemon.link.frame import Buffer, frame
+from syncdaemon.link.frame import Buffer, frame, unsubscribe
 
 _REMEMBERED = 1_000  # subjects of requests
 
@@ -81,7 +81,7 @@ class Conversation:
 
     async def hang_up(self) -> None:
         """Asks the server to send nothing more; what it has sent by then can still be heard. Raises LinkDown."""
-        await self._connection.send([b"UNSUB %d\r\n" % self.sid])
+        await self._connection.send(unsubscribe(self.sid))
 
     def rest(self) -> list[Heard]:
         """What has come and was not taken."""

@@ -39,7 +39,7 @@ class Publisher:
         self._moved = asyncio.Event()  # a flight is sent, or landed
         self._unsent = 0  # flights of which not every message has left
         self._under_way = 0  # these, and the flights that are not answered yet
-        self.batches = Batches(lane, settings.stream, self._outcomes.doubted)
+        self.batches = Batches(lane, self._outcomes.doubted)
 
     @property
     def in_doubt(self) -> Mapping[bytes, str]:

@@ -65,6 +65,13 @@ class Lane:
         return Memory.WINDOW if memory is Memory.HISTORY and self._blind else memory
 
     @property
+    def home(self) -> verdict.Home:
+        """Whose acknowledgements count; where the stream can't be seen, those of the domain that our server names."""
+        if self.stream is not None:
+            return verdict.Home(self.stream.name, self.stream.domain)
+        return verdict.Home(self._stream.name, None if self._session is None else self._session.domain)
+
+    @property
     def horizon(self) -> float:
         """How long an outage can last without a second copy, in seconds; 120 where the stream can't be seen."""
         if self.stream is None:
@@ -168,6 +175,8 @@ class Lane:
             if judged.reason == "no_stream_responds":  # it may have been restarted behind our server: a leaf, a cluster
                 self._prepared = None
                 self.trust.forget_server()
+            elif isinstance(judged, verdict.Doubtful):  # the stream may be another one by now
+                self._prepared = None
             self.pause(judged.reason, judged.detail, judged.wait)
 
     def read_denied(self, error: PermissionError) -> None:

@@ -90,7 +90,10 @@ class Outcomes:
                 self._not_stored(message)
                 outcomes.append(Refusal(message.content, judged.reason, judged.detail))
             else:
-                self._not_stored(message)
+                if isinstance(judged, verdict.Doubtful):
+                    self.in_doubt[message.content.path] = message.msg_id
+                else:
+                    self._not_stored(message)
                 trouble[judged.reason] += 1
                 self.lane.heed(judged)
         for reason, count in trouble.items():

@@ -50,7 +50,7 @@ class Api:
     async def stream(self, stream: str, subjects: str = "") -> StreamAnswer | ApiRefusal:
         """The stream as it is now; with the number of messages on each of these `subjects`, a wildcard."""
         ask = {"subjects_filter": subjects} if subjects else {}
-        return await self._ask(self.calls.stream("INFO", stream), ask, partial(answers.stream_of, name=stream))
+        return await self._ask(self.calls.stream("INFO", stream), ask, partial(answers.described, name=stream))
 
     async def create_stream(self, config: Mapping[str, Any]) -> StreamAnswer | ApiRefusal:
         """Makes a stream. One that is there already with this very configuration is as good."""

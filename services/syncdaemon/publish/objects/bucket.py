@@ -38,8 +38,12 @@ class Last(NamedTuple):
 class Bucket:
     """The bucket, over a session. Every call raises LinkDown, or Halt where the server does not do it."""
 
-    def __init__(self, api: Api, names: BucketNames, most: int = -1) -> None:
-        """`most`: bytes of the largest message that it takes; below 0: no limit of its own."""
+    def __init__(self, api: Api, names: BucketNames, most: int = -1, domain: str | None = None) -> None:
+        """`most`: bytes of the largest message that it takes; below 0: no limit of its own.
+
+        `domain`: of its JetStream, empty for none; None where that is not known.
+        """
+        self.domain = domain
         self.session = api.session
         self.names = names
         self._api = api
@@ -109,7 +113,8 @@ class Bucket:
             f"Nats-Expected-Last-Subject-Sequence: {after}\r\n\r\n"
         ).encode()
         subject = self.names.meta_subject(meta.name)
-        judged = verdict.judge(*await self.session.request(subject, meta.encode(self.names, size), headers))
+        answer = await self.session.request(subject, meta.encode(self.names, size), headers)
+        judged = verdict.judge(*answer, verdict.Home(self.names.stream, self.domain))
         if not isinstance(judged, verdict.Stored | verdict.Known):
             raise halt(self.names.bucket, judged)
         return isinstance(judged, verdict.Stored)

@@ -124,7 +124,8 @@ class Upload:
         """Sends what is missing. False: we have to look at the bucket again."""
         self._kept.generation = max(self._kept.generation, plan.generation)
         self.at = plan.number * self._size
-        flight = ChunkFlight(self._bucket.session, self._bucket.names, plan.number, plan.seq, self._arrived)
+        bucket = self._bucket
+        flight = ChunkFlight(bucket.session, bucket.names, plan.number, plan.seq, self._arrived, domain=bucket.domain)
         try:
             await self._fly(flight)
         except (Changed, OSError) as error:
