@@ -12,6 +12,7 @@ from syncdaemon.base.errors import LinkDown
 from syncdaemon.link.frame import Buffer, frame, unsubscribe
 
 _REMEMBERED = 1_000  # subjects of requests
+_WORDS, _WORD_BYTES = 64, 64 << 10  # of a server about a request, in place of messages
 
 
 class Connection(Protocol):
@@ -19,7 +20,10 @@ class Connection(Protocol):
 
     lost: asyncio.Future[str]
 
+    @property
+    def largest(self) -> int: ...
     async def send(self, frames: Sequence[Buffer]) -> None: ...
+    def fail(self, reason: str) -> None: ...
     def goes_on(self) -> None: ...
 
 
@@ -52,13 +56,15 @@ class Heard(NamedTuple):
 class Conversation:
     """Requests to one subject that are each answered by any number of messages; `Session.converse` makes it.
 
-    Its answers come to the subjects below `inbox`, which is the subscription of number `sid`.
+    Its answers come to the subjects below `inbox`, which is the subscription of number `sid`. A server that sends more
+    than was asked for loses the connection: what waits here has a bound.
     """
 
     def __init__(self, connection: Connection, subject: str) -> None:
         self._connection = connection
         self._subject = subject.encode()
         self._heard: deque[Heard] = deque()
+        self._messages, self._bytes = _WORDS, _WORD_BYTES  # that may still come
         self._more = asyncio.Event()
         self._asked = 0
         self._reply = b""
@@ -70,12 +76,27 @@ class Conversation:
         """An answer came. It is a sign of life: on a slow link, answers to probes may have to wait behind it."""
         if data:
             self._connection.goes_on()
+        self._messages -= 1
+        self._bytes -= len(data) + len(headers or b"")
+        if self._messages < 0 or self._bytes < 0:
+            self._connection.fail("the server sent more than was asked for")
+            return
         self._heard.append(Heard(subject, reply, data, headers))
         self._more.set()
 
-    async def ask(self, payload: bytes) -> None:
-        """Sends one request. Raises LinkDown."""
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest message that may come."""
+        return self._connection.largest
+
+    async def ask(self, payload: bytes, messages: int = 1, size: int = 0) -> None:
+        """Sends one request, for so many messages of so many bytes together; 0 bytes: each may be the largest.
+
+        Raises LinkDown.
+        """
         self._asked += 1
+        self._messages += messages + 1  # and the words at the end
+        self._bytes += (size or messages * self.largest) + _WORD_BYTES
         self._reply = b"%b.%d" % (self.inbox, self._asked)
         await self._connection.send(frame(self._subject, self._reply, b"", payload))
 

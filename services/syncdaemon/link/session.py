@@ -13,6 +13,7 @@ from syncdaemon.base.timetable import OFF
 from syncdaemon.link import pace
 from syncdaemon.link.conversation import Conversation, Reply, Requests
 from syncdaemon.link.frame import FRAME_BYTES, Buffer, frame, guard, subscribe
+from syncdaemon.link.inbound import most_of
 from syncdaemon.link.limit import Limit
 from syncdaemon.link.options import LinkSettings
 from syncdaemon.link.parser import Answered
@@ -67,6 +68,11 @@ class Session:
     def max_payload(self) -> int:
         """The most bytes, headers included, that the server takes in one message now."""
         return self._client.max_payload
+
+    @property
+    def largest(self) -> int:
+        """The most bytes, headers included, of a message that may come from the server now."""
+        return most_of(self.max_payload)
 
     @property
     def server(self) -> dict[str, str]:

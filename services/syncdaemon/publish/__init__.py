@@ -10,9 +10,10 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 
-from syncdaemon.base.errors import LinkDown
+from syncdaemon.base.errors import LinkDown, Unsendable
 from syncdaemon.base.model import Content, Fit, Outcome, Receipt, Refusal
 from syncdaemon.link import Session, pace
+from syncdaemon.link.frame import MOST_HEADERS, guard
 from syncdaemon.publish.batches import Batches, Trial
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import PROBE_ID, Lane
@@ -79,11 +80,16 @@ class Publisher:
 
     def refusal(self, content: Content, session: Session) -> Refusal | None:
         """Why this session can send no message for the file, not even one that names an object; None where it can."""
-        size = encode(content, self._settings, self._settings.object_of(content.sha256)).size
-        if size <= session.max_payload:
-            return None
-        detail = f"{size} bytes of headers alone, the server takes {session.max_payload} (max_payload)"
-        return Refusal(content, "too_large", detail)
+        try:
+            message = encode(content, self._settings, self._settings.object_of(content.sha256))
+        except Unsendable as error:
+            return Refusal(content, "unsendable", str(error))
+        if message.size > session.max_payload:
+            detail = f"{message.size} bytes of headers alone, the server takes {session.max_payload} (max_payload)"
+            return None if self.lane.too_tight(session) else Refusal(content, "too_large", detail)
+        if len(message.headers) > MOST_HEADERS:
+            return Refusal(content, "headers_too_large", f"{len(message.headers)} bytes of headers")
+        return None
 
     async def publish(self, batch: Sequence[Content], session: Session) -> list[Outcome]:
         """Sends a batch and waits for the answers. Returns the receipts and refusals that are certain.
@@ -95,13 +101,14 @@ class Publisher:
         outcomes: list[Outcome] = []
         messages: list[Message] = []
         for content in batch:
-            elsewhere = self._settings.object_of(content.sha256) if content.data is None else ""
-            message = encode(content, self._settings, elsewhere)
-            if message.size > session.max_payload:
+            message = self._message(content)
+            if isinstance(message, Refusal):
+                outcomes.append(message)
+            elif message.size > session.max_payload or len(message.headers) > MOST_HEADERS:
                 if refusal := self.refusal(content, session):
                     outcomes.append(refusal)
-                continue  # else the limit shrank since it was read: it is read again, and becomes an object
-            if seen := self._doubt.found(message.msg_id):
+                # else the limit shrank since it was read: it is read again, and becomes an object
+            elif seen := self._doubt.found(message.msg_id):
                 outcomes.append(self._outcomes.found(message, seen))
             else:
                 messages.append(message)
@@ -113,6 +120,16 @@ class Publisher:
         for flight in self.batches.flights(fresh, rest, self._most):
             outcomes += await self._exchange(session, flight)
         return outcomes
+
+    def _message(self, content: Content) -> Message | Refusal:
+        """What is sent for a file; a refusal where no frame can carry it."""
+        elsewhere = self._settings.object_of(content.sha256) if content.data is None else ""
+        try:
+            message = encode(content, self._settings, elsewhere)
+            guard(message.subject.encode())
+        except Unsendable as error:
+            return Refusal(content, "unsendable", str(error))
+        return message
 
     async def _try(self, session: Session, trial: Trial) -> list[Outcome]:
         """Sends the trial while nothing else of ours is under way, so that we measure its own time."""

@@ -13,7 +13,7 @@ from syncdaemon.base.model import Held
 from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.link import Link, Session
 from syncdaemon.publish.doubt import Doubt
-from syncdaemon.publish.message import Message, MessageSettings
+from syncdaemon.publish.message import Message, MessageSettings, least
 from syncdaemon.publish.recent import Recent
 from syncdaemon.publish.resolve import Journal, Resolver
 from syncdaemon.publish.trust import Trust
@@ -47,6 +47,7 @@ class Lane:
         self._prepared: Session | None = None
         self._resolved: Session | None = None
         self._ever_prepared = False
+        self._least = least(settings)
         self._blind = False  # the stream's messages can't be read back
         self._resume_at = 0.0
         self._said = OnceAMinute()
@@ -105,6 +106,8 @@ class Lane:
                 await asyncio.wait((session.lost,), timeout=wait)
             elif session is not self._resolved:
                 await self._resolve(session)
+            elif tight := self.too_tight(session):
+                self.pause("max_payload_too_small", tight, _CONFIG_RETRY)
             else:
                 self.paused = ""
                 return session
@@ -128,6 +131,18 @@ class Lane:
             if self.stream is not None:
                 self.recent.forget_beyond(self.stream.last_seq)
             self._prepared = session
+
+    def too_tight(self, session: Session) -> str:
+        """Why no file's message fits into what the server, or the stream, takes now; empty where they do."""
+        most = session.max_payload
+        if self.stream is not None and self.stream.max_msg_size >= 0:
+            most = min(most, self.stream.max_msg_size)
+        if most >= self._least:
+            return ""
+        return (
+            f"messages of at most {most} bytes are taken, and the headers of a file alone can have {self._least}: "
+            "raise max_payload at the server, or max_msg_size of the stream"
+        )
 
     def void(self, held: Held) -> None:
         """The receipt of this file counts no more. Its message may still be there, and only its object be lost."""

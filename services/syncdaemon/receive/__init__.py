@@ -108,12 +108,13 @@ class Receiver:
             return float("nan")
 
     def _views(self) -> Views:
-        return Views(self.meter.text, self._checks, frozenset({"directory"}), self._status)
+        return Views(self.meter.text, self._checks, frozenset({"directory", "steady"}), self._status)
 
     def _checks(self) -> dict[str, Check]:
-        disk, paused = self._worker.disk_problem, self._intake.paused
+        disk, paused, unsteady = self._worker.disk_problem, self._intake.paused, self._link.unsteady
         return {
             "link": Check(self._link.proved(), self._link.problem or "the server answers"),
+            "steady": Check(not unsteady, unsteady or "connections last"),
             "consumer": Check(not paused, paused or f"pulling from {self._own.consumer}"),
             "directory": Check(not disk, disk or "takes files"),
         }

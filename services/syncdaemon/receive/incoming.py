@@ -19,7 +19,8 @@ LONGEST_PATH = 4096  # bytes: PATH_MAX of Linux
 MOST_FOLDERS = 64  # each is a descriptor that is open at the same time
 OBJECT_TRIES = 500  # deliveries, over more than three days, until an object that does not come is given up
 
-DISK_FULL, WRITE_ERROR, OBJECT_MISSING, OBJECT_DENIED = "disk_full", "write_error", "object_missing", "object_denied"
+DISK_FULL, WRITE_ERROR = "disk_full", "write_error"
+OBJECT_MISSING, OBJECT_DENIED, OBJECT_CUT = "object_missing", "object_denied", "object_cut"
 
 _SITE = re.compile(r"[a-z0-9-]{1,63}")
 _PATH = re.compile(r"(?:[!-$&-~]|%[0-9A-Fa-f]{2})+")
@@ -184,6 +185,6 @@ def retry_seconds(outcome: Retry, times: int) -> float:
 
 def given_up(outcome: Outcome, times: int) -> Rejected | None:
     """The end of an object that has not come in so many deliveries of its message; None to go on waiting for it."""
-    if isinstance(outcome, Retry) and outcome.reason == OBJECT_MISSING and times >= OBJECT_TRIES:
+    if isinstance(outcome, Retry) and outcome.reason in (OBJECT_MISSING, OBJECT_CUT) and times >= OBJECT_TRIES:
         return Rejected(outcome.reason, f"{outcome.detail}; given up after {times} deliveries")
     return None

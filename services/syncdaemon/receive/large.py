@@ -12,7 +12,18 @@ from syncdaemon.link import Link
 from syncdaemon.receive import objects
 from syncdaemon.receive.files.draft import Draft, Unfit
 from syncdaemon.receive.files.store import Store, trouble
-from syncdaemon.receive.incoming import OBJECT_DENIED, OBJECT_MISSING, Item, Outcome, Retry, Wanted, given_up
+from syncdaemon.receive.incoming import (
+    OBJECT_CUT,
+    OBJECT_DENIED,
+    OBJECT_MISSING,
+    Item,
+    Outcome,
+    Rejected,
+    Retry,
+    Wanted,
+    given_up,
+)
+from syncdaemon.receive.objects import Objects
 
 AT_ONCE = 2  # files that are fetched at the same time
 
@@ -21,7 +32,7 @@ class LargeFiles:
     """Takes messages whose file lies in an object store."""
 
     def __init__(self, link: Link, store: Store, threads: Executor) -> None:
-        self._link, self._store, self._threads = link, store, threads
+        self._objects, self._store, self._threads = Objects(link), store, threads
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def take(self, item: Item) -> Outcome:
@@ -47,12 +58,17 @@ class LargeFiles:
             await in_thread(self._threads, partial(_write, draft, chunks))
 
         try:
-            await objects.fetch(self._link, wanted.object, write)
+            await self._objects.fetch(wanted.object, write)
             return await in_thread(self._threads, partial(self._store.keep, item, draft))
         except objects.Missing as error:
             return Retry(OBJECT_MISSING, str(error))
         except objects.Denied as error:
             return Retry(OBJECT_DENIED, str(error))
+        except objects.Cut as error:
+            return Retry(OBJECT_CUT, str(error))
+        except objects.Harmful as error:
+            harmful = Rejected("object_harmful", str(error))
+            return await in_thread(self._threads, partial(self._store.reject, item, harmful))
         except Unfit as error:
             return await in_thread(self._threads, partial(self._store.reject, item, error.rejected, draft))
         except OSError as error:

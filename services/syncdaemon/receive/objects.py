@@ -2,17 +2,23 @@
 
 The chunks (ADR-20) are read with a consumer of our own, which lives for one connection, and pulled as fast as they can
 be written. When a connection breaks, the chunks that were on their way are fetched again.
+
+A connection may also break because of what was asked. So an object is given up when several attempts in a row ended the
+connection, and none of them brought a chunk: for good where the server ended each of them in words, else until later.
+From the first such end on, fetches begin one at a time, so that none is blamed for what another one did.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 
-from syncdaemon.base.errors import LanePaused, LinkDown
-from syncdaemon.link import Conversation, Heard, Link
+import structlog
+
+from syncdaemon.base.errors import LanePaused, LinkDown, Unsendable
+from syncdaemon.link import Conversation, Heard, Link, Session
 from syncdaemon.receive.pull.consumer import pull
 from syncdaemon.receive.pull.demand import Demand
 from syncdaemon.stream.answers import ApiRefusal
@@ -23,7 +29,8 @@ from syncdaemon.stream.pulled import delivery
 from syncdaemon.stream.stored import header_fields
 
 _TRIES = 10  # in a row without a chunk, while the link is up
-_PAUSE = 1.0  # seconds between them
+_CUTS = 5  # attempts in a row that end with the connection, and without a chunk
+_PAUSE = 1.0  # seconds between tries
 _IDLE = 30  # seconds after which the server forgets a consumer that was left behind
 _CHUNKS = 256  # at most in one pull
 
@@ -36,34 +43,123 @@ class Denied(Exception):
     """We may not read it."""
 
 
+class Cut(Exception):
+    """Each attempt to read it ended with the connection. That may be the line, so it is worth trying again later."""
+
+
+class Harmful(Exception):
+    """Reading it can't be asked for, or makes the server end the connection."""
+
+
+log = structlog.get_logger(__name__)
+
 Take = Callable[[list[bytes]], Awaitable[None]]
 """Gets the next chunks, in order."""
 
 
-async def fetch(link: Link, place: ObjectPlace, take: Take) -> None:
-    """Hands every chunk to `take`. Waits for the link as long as it takes.
+class Objects:
+    """Fetches objects over the link, any number at the same time."""
 
-    Raises Missing, Denied, and what `take` raises.
-    """
-    reader: _Reader | None = None
-    vain = 0
-    while vain < _TRIES:
-        session = await link.wait_up()
-        done = reader.done if reader else 0
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._suspects: set[_Cuts] = set()
+        self._beginning = asyncio.Lock()
+
+    async def fetch(self, place: ObjectPlace, take: Take) -> None:
+        """Hands every chunk to `take`. Waits for the link as long as it takes.
+
+        Raises Missing, Denied, Cut, Harmful, and what `take` raises.
+        """
+        reader: _Reader | None = None
+        vain, why, cuts = 0, "", _Cuts(place)
         try:
-            api = Api(session)
-            reader = reader or _Reader(await _chunks(api, place), take)
-            await reader.read(api)
+            while vain < _TRIES:
+                async with self._turn() as begun:
+                    session = await self._link.wait_up()
+                    done = reader.done if reader else 0
+                    try:
+                        api = Api(session)
+                        reader = reader or _Reader(await _chunks(api, place), take)
+                        await reader.read(api, begun)
+                        return
+                    except LinkDown:
+                        self._note(cuts, session, moved=reader is not None and reader.done > done)
+                        continue
+                    except PermissionError as error:
+                        raise Denied(f"{place} may not be read: {error}") from None
+                    except Unsendable as error:
+                        raise Harmful(f"{place} can't be asked for: {error}") from None
+                    except LanePaused as error:
+                        vain = 0 if reader and reader.done > done else vain + 1
+                        why = str(error)
+                await asyncio.sleep(_PAUSE)
+            raise Missing(f"{place}: {why}")
+        finally:
+            self._suspects.discard(cuts)
+
+    def _note(self, cuts: _Cuts, session: Session, moved: bool) -> None:
+        """An attempt ended with its connection. Raises Cut or Harmful where that was one time too many."""
+        if moved:
+            cuts.end()
+            self._suspects.discard(cuts)
             return
-        except LinkDown:
-            continue
-        except PermissionError as error:
-            raise Denied(f"{place} may not be read: {error}") from None
-        except LanePaused as error:
-            vain = 0 if reader and reader.done > done else vain + 1
-            why = str(error)
-            await asyncio.sleep(_PAUSE)
-    raise Missing(f"{place}: {why}")
+        self._suspects.add(cuts)
+        cuts.one_more(session)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[Callable[[], None]]:
+        """An attempt, which calls what it gets when a chunk has come.
+
+        While there is a suspect, only one attempt at a time is where no chunk has come yet.
+        """
+        if not self._suspects:
+            yield _nothing
+            return
+        await self._beginning.acquire()
+        turn = _Turn(self._beginning)
+        try:
+            yield turn.end
+        finally:
+            turn.end()
+
+
+class _Turn:
+    """Holds a lock until its first end."""
+
+    def __init__(self, lock: asyncio.Lock) -> None:
+        self._lock: asyncio.Lock | None = lock
+
+    def end(self) -> None:
+        """Lets go of the lock. A second time: nothing."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
+
+
+class _Cuts:
+    """How often in a row the attempts to fetch an object ended with the connection, and how often in words."""
+
+    def __init__(self, place: ObjectPlace) -> None:
+        self._place = place
+        self._count = self._in_words = 0
+
+    def end(self) -> None:
+        """A chunk came."""
+        self._count = self._in_words = 0
+
+    def one_more(self, session: Session) -> None:
+        """One more. Raises Cut or Harmful where that was one time too many."""
+        self._count += 1
+        self._in_words += session.sent_away
+        reason = session.lost.result() if session.lost.done() else "the connection is gone"
+        log.warning("object_cut", object=str(self._place), reason=reason, times=self._count)
+        if self._count >= _CUTS:
+            words = f"{self._place}: each of {_CUTS} attempts to read it ended the connection, the last with: {reason}"
+            raise (Harmful if self._in_words == self._count else Cut)(words)
+
+
+def _nothing() -> None:
+    """No other attempt waits."""
 
 
 async def _chunks(api: Api, place: ObjectPlace) -> Chunks:
@@ -83,15 +179,18 @@ class _Reader:
         self._next_seq = 1
         self._arrived: list[Heard] = []
 
-    async def read(self, api: Api) -> None:
-        """Reads all that is left. Raises LanePaused where the server does not give it now, Missing, LinkDown."""
+    async def read(self, api: Api, begun: Callable[[], None]) -> None:
+        """Reads all that is left; `begun` is called when more of it is taken.
+
+        Raises LanePaused where the server does not give it now, Missing, LinkDown.
+        """
         if self.done >= self._chunks.number:
             return
         name = f"receive-{secrets.token_hex(8)}"
         await self._make_consumer(api, name)
         self._arrived.clear()
         async with api.pulls(self._chunks.stream, name) as conversation:
-            await self._pull(conversation)
+            await self._pull(conversation, begun)
         with suppress(PermissionError, LanePaused):  # then it is forgotten after a while
             await api.delete_consumer(self._chunks.stream, name)
 
@@ -111,7 +210,7 @@ class _Reader:
         if isinstance(answer, ApiRefusal):
             raise answer.paused(stream)
 
-    async def _pull(self, conversation: Conversation) -> None:
+    async def _pull(self, conversation: Conversation, begun: Callable[[], None]) -> None:
         demand = Demand(_CHUNKS)
         while (left := self._chunks.number - self.done) > 0:
             ask = demand.next(0, 0, 0)
@@ -121,9 +220,10 @@ class _Reader:
             demand.ended(ask, pulled.messages, pulled.seconds, pulled.too_large)
             if self._arrived:
                 await self._hand_on()
+                begun()
             elif pulled.status is not None and pulled.status.no_messages:
                 raise Missing(f"{self._chunks.subject}: only {self.done} of {self._chunks.number} chunks are there")
-            elif not pulled.too_large:
+            elif not pulled.too_large or pulled.blocked(ask):
                 why = pulled.status.words if pulled.status else "no answer to a pull"
                 raise LanePaused(f"{self._chunks.subject}: {why}")
 

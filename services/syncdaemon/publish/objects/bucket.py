@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import structlog
 
+from syncdaemon.link.frame import header_block
 from syncdaemon.publish.objects import resume
 from syncdaemon.publish.objects.halt import SOON, Halt, asked, done, halt
 from syncdaemon.publish.objects.resume import Found
@@ -108,10 +109,11 @@ class Bucket:
         Nothing tells a second writer of the same name apart but that sequence, so no id: that of a meta
         which was deleted would be known for a while, and the new one not stored.
         """
-        headers = (
-            f"NATS/1.0\r\nNats-Rollup: sub\r\nNats-Expected-Stream: {self.names.stream}\r\n"
-            f"Nats-Expected-Last-Subject-Sequence: {after}\r\n\r\n"
-        ).encode()
+        headers = header_block(
+            ("Nats-Rollup", "sub"),
+            ("Nats-Expected-Stream", self.names.stream),
+            ("Nats-Expected-Last-Subject-Sequence", str(after)),
+        )
         subject = self.names.meta_subject(meta.name)
         answer = await self.session.request(subject, meta.encode(self.names, size), headers)
         judged = verdict.judge(*answer, verdict.Home(self.names.stream, self.domain))

@@ -42,9 +42,9 @@ async def _made(api: Api, names: BucketNames, create: bool, replicas: int) -> St
     if not create:
         detail = f"there is no bucket {names.bucket} at the server, and SYNC_STREAM_CREATE=false"
         raise Halt("bucket_missing", detail, LATER)
-    made = await done(names.bucket, api.create_stream(_config(names, replicas)))
+    await done(names.bucket, api.create_stream(_config(names, replicas)))
     log.info("bucket_created", bucket=names.bucket)
-    return made
+    return await done(names.bucket, api.stream(names.stream))  # which tells the domain, too
 
 
 async def _rehearse(api: Api, names: BucketNames, subject: str) -> None:

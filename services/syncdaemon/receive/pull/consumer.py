@@ -16,6 +16,7 @@ from syncdaemon.stream.answers import ApiRefusal, ConsumerAnswer
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.pulled import Status, status
 
+_LEAST_WAIT = 0.1  # seconds: with a shorter one, the reports of what is in work would have no pause between them
 ACK_WAIT = 60.0  # seconds that a created consumer gives us until it delivers again
 MAX_ACK_PENDING = 4096  # messages of a created consumer that may be in work, at all workers together
 
@@ -50,6 +51,11 @@ class ConsumerInfo(NamedTuple):
     max_batch: int = sys.maxsize
     max_bytes: int = sys.maxsize
     max_expires: float = EXPIRES
+
+    @property
+    def capable(self) -> bool:
+        """Whether a pull may name any number of bytes."""
+        return self.max_bytes == sys.maxsize
 
     def within(self, ask: Ask) -> Ask:
         """As much of `ask` as the consumer permits."""
@@ -112,7 +118,7 @@ def _accept(config: Mapping[str, Any], settings: ConsumerSettings) -> ConsumerIn
         )
     waits = [config.get("ack_wait") or ACK_WAIT * 1e9, *(config.get("backoff") or ())]
     return ConsumerInfo(
-        ack_wait=min(waits) / 1e9,
+        ack_wait=max(min(waits) / 1e9, _LEAST_WAIT),
         max_batch=_limit(config, "max_batch"),
         max_bytes=_limit(config, "max_bytes"),
         max_expires=min(EXPIRES, (config.get("max_expires") or EXPIRES * 1e9) / 1e9),
@@ -139,13 +145,25 @@ class Pulled(NamedTuple):
         """Whether it ended since the next message weighs more than what was left of its bytes."""
         return self.status is not None and self.status.too_large
 
+    def blocked(self, ask: Ask) -> str:
+        """Why not even this pull, which took a message of any size, brought one; empty where it did."""
+        if ask.size or self.messages or not self.too_large:
+            return ""
+        return "the next message is larger than the server's max_payload lets one be; raise it at the server"
 
-async def pull(conversation: Conversation, ask: Ask, wait: float, arrived: Callable[[Heard], None]) -> Pulled:
+
+async def pull(
+    conversation: Conversation, ask: Ask, wait: float, arrived: Callable[[Heard], None], *, capable: bool = True
+) -> Pulled:
     """One pull, to its end; `arrived` gets every message. `wait`: how many seconds the pull waits for messages to come.
 
+    A message that is too large to come at all ends the pull and not the connection, where the consumer is `capable` of
+    such a limit: one that has a lower limit of its own refuses it.
     Raises LinkDown, or PermissionError.
     """
-    await conversation.ask(ask.body(wait))
+    size = ask.size or conversation.largest
+    capped = ask._replace(size=size) if capable else ask
+    await conversation.ask(capped.body(wait), ask.messages, size)
     messages, ended = 0, None
     first = last = time.monotonic()
     while messages < ask.messages and ended is None:
