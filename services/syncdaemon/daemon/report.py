@@ -34,7 +34,6 @@ class Report:
         scanned = spool.scanned and not spool.problem
         stuck, unread = self._retirement.stuck, self._unread()
         return {
-            "steady": Check(not link.unsteady, link.unsteady or "connections last"),
             "link": Check(link.proved(), link.problem or "the server answers"),
             "lane": Check(not self._lane.paused, self._lane.paused or "open"),
             "objects": Check(not self._large_pause, self._large_pause or "open"),

@@ -12,7 +12,8 @@ from syncdaemon.base.errors import LinkDown
 from syncdaemon.link.frame import Buffer, frame, unsubscribe
 
 _REMEMBERED = 1_000  # subjects of requests
-_WORDS, _WORD_BYTES = 64, 64 << 10  # of a server about a request, in place of messages
+_MOST_WAITING, _WAITING_BYTES = 1 << 16, 64 << 20  # messages that were heard and not taken, and bytes of them
+_AT_ONCE = 17  # of the largest that may come: 32 messages as large as the server's `max_payload`
 
 
 class Connection(Protocol):
@@ -56,15 +57,15 @@ class Heard(NamedTuple):
 class Conversation:
     """Requests to one subject that are each answered by any number of messages; `Session.converse` makes it.
 
-    Its answers come to the subjects below `inbox`, which is the subscription of number `sid`. A server that sends more
-    than was asked for loses the connection: what waits here has a bound.
+    Its answers come to the subjects below `inbox`, which is the subscription of number `sid`. What waits here has a
+    bound, far above what any request asks for: a server that sends more loses the connection.
     """
 
     def __init__(self, connection: Connection, subject: str) -> None:
         self._connection = connection
         self._subject = subject.encode()
         self._heard: deque[Heard] = deque()
-        self._messages, self._bytes = _WORDS, _WORD_BYTES  # that may still come
+        self._bytes = 0  # of what was heard and not taken
         self._more = asyncio.Event()
         self._asked = 0
         self._reply = b""
@@ -76,27 +77,16 @@ class Conversation:
         """An answer came. It is a sign of life: on a slow link, answers to probes may have to wait behind it."""
         if data:
             self._connection.goes_on()
-        self._messages -= 1
-        self._bytes -= len(data) + len(headers or b"")
-        if self._messages < 0 or self._bytes < 0:
+        self._bytes += len(data) + len(headers or b"")
+        if len(self._heard) >= _MOST_WAITING or self._bytes > max(_WAITING_BYTES, _AT_ONCE * self._connection.largest):
             self._connection.fail("the server sent more than was asked for")
             return
         self._heard.append(Heard(subject, reply, data, headers))
         self._more.set()
 
-    @property
-    def largest(self) -> int:
-        """Bytes of the largest message that may come."""
-        return self._connection.largest
-
-    async def ask(self, payload: bytes, messages: int = 1, size: int = 0) -> None:
-        """Sends one request, for so many messages of so many bytes together; 0 bytes: each may be the largest.
-
-        Raises LinkDown.
-        """
+    async def ask(self, payload: bytes) -> None:
+        """Sends one request. Raises LinkDown."""
         self._asked += 1
-        self._messages += messages + 1  # and the words at the end
-        self._bytes += (size or messages * self.largest) + _WORD_BYTES
         self._reply = b"%b.%d" % (self.inbox, self._asked)
         await self._connection.send(frame(self._subject, self._reply, b"", payload))
 
@@ -106,7 +96,7 @@ class Conversation:
 
     def rest(self) -> list[Heard]:
         """What has come and was not taken."""
-        heard, self._heard = list(self._heard), deque()
+        heard, self._heard, self._bytes = list(self._heard), deque(), 0
         return heard
 
     async def next(self, within: float) -> Heard:
@@ -119,6 +109,7 @@ class Conversation:
             while not self._heard:
                 await self._some(within)
             heard = self._heard.popleft()
+            self._bytes -= len(heard.data) + len(heard.headers or b"")
             if heard.reply or heard.subject == self._reply:
                 return heard
 

@@ -42,6 +42,11 @@ class Parser:
         self._answered = answered
         self._over = False
 
+    @property
+    def arriving(self) -> int:
+        """Bytes of a line or a message that has not come to its end yet."""
+        return self.inbound.waiting
+
     async def parse(self, data: bytes = b"") -> None:
         """Takes the next bytes; after an error of the server that ends the connection it takes none. Raises Garbage."""
         try:

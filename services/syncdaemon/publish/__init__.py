@@ -29,7 +29,10 @@ _AHEAD = 2  # batches of which not all is sent: the next stay in the directory, 
 
 
 class Publisher:
-    """Publishes batches over the link, as fast as it takes them."""
+    """Publishes batches over the link, as fast as it takes them.
+
+    The class has more than 150 lines because it is the one door through which files are published.
+    """
 
     def __init__(self, lane: Lane, settings: MessageSettings, watcher: PublishWatcher) -> None:
         self.lane = lane
@@ -71,10 +74,7 @@ class Publisher:
 
     def fit(self, session: Session) -> Fit:
         """How much is best read for this session."""
-        stream, most = self.lane.stream, session.max_payload
-        if stream is not None and stream.max_msg_size >= 0:
-            most = min(most, stream.max_msg_size)
-        message = most - overhead(self._settings)
+        message = self.lane.largest(session) - overhead(self._settings)
         slow = session.step.largest
         return Fit(message, message if slow is None else min(slow, message), pace.batch(session.rate))
 

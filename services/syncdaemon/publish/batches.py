@@ -106,8 +106,9 @@ class Batches:
         if not isinstance(flight, AtomicFlight) or not flight.whole or session is self._checked:
             return
         there: StoredMessage | ApiRefusal | None = None
+        home = self._lane.home
         try:
-            there = await Api(session).message(self._lane.home.stream, flight.first_seq)
+            there = await Api(session).message(home.stream, flight.first_seq)
         except PermissionError:
             self._checked = session
             return

@@ -35,7 +35,8 @@ log = structlog.get_logger(__name__)
 class Lane:
     """Opens when the stream is prepared and nothing is in doubt; pauses, and opens again.
 
-    `stream`: what the server says of the stream; None before the first contact, and where we may not see it.
+    The class has more than 150 lines because everything that closes the lane, or opens it, is decided in this one
+    place. `stream`: what the server says of the stream; None before the first contact, and where we may not see it.
     `paused`: why nothing is sent now, in words; empty while the lane is open. `recent`: the newest receipts.
     """
 
@@ -134,15 +135,18 @@ class Lane:
 
     def too_tight(self, session: Session) -> str:
         """Why no file's message fits into what the server, or the stream, takes now; empty where they do."""
-        most = session.max_payload
-        if self.stream is not None and self.stream.max_msg_size >= 0:
-            most = min(most, self.stream.max_msg_size)
+        most = self.largest(session)
         if most >= self._least:
             return ""
         return (
             f"messages of at most {most} bytes are taken, and the headers of a file alone can have {self._least}: "
             "raise max_payload at the server, or max_msg_size of the stream"
         )
+
+    def largest(self, session: Session) -> int:
+        """Bytes of the largest message that server and stream take now, headers counted."""
+        stream, most = self.stream, session.max_payload
+        return most if stream is None or stream.max_msg_size < 0 else min(most, stream.max_msg_size)
 
     def void(self, held: Held) -> None:
         """The receipt of this file counts no more. Its message may still be there, and only its object be lost."""

@@ -36,6 +36,8 @@ class PublishWatcher(Protocol):
 class Outcomes:
     """Turns answers into outcomes.
 
+    The class has more than 150 lines because no other place makes an outcome.
+
     `in_doubt`: for each file whose message was sent and not answered, by its path, the id of that message.
     """
 

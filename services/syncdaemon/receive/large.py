@@ -10,6 +10,7 @@ from functools import partial
 from syncdaemon.base.tasks import in_thread
 from syncdaemon.link import Link
 from syncdaemon.receive import objects
+from syncdaemon.receive.blame import Cut, Harmful
 from syncdaemon.receive.files.draft import Draft, Unfit
 from syncdaemon.receive.files.store import Store, trouble
 from syncdaemon.receive.incoming import (
@@ -23,7 +24,7 @@ from syncdaemon.receive.incoming import (
     Wanted,
     given_up,
 )
-from syncdaemon.receive.objects import Objects
+from syncdaemon.receive.objects import Fetcher
 
 AT_ONCE = 2  # files that are fetched at the same time
 
@@ -32,7 +33,7 @@ class LargeFiles:
     """Takes messages whose file lies in an object store."""
 
     def __init__(self, link: Link, store: Store, threads: Executor) -> None:
-        self._objects, self._store, self._threads = Objects(link), store, threads
+        self._objects, self._store, self._threads = Fetcher(link), store, threads
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def take(self, item: Item) -> Outcome:
@@ -64,9 +65,9 @@ class LargeFiles:
             return Retry(OBJECT_MISSING, str(error))
         except objects.Denied as error:
             return Retry(OBJECT_DENIED, str(error))
-        except objects.Cut as error:
+        except Cut as error:
             return Retry(OBJECT_CUT, str(error))
-        except objects.Harmful as error:
+        except Harmful as error:
             harmful = Rejected("object_harmful", str(error))
             return await in_thread(self._threads, partial(self._store.reject, item, harmful))
         except Unfit as error:

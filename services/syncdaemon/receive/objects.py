@@ -2,25 +2,21 @@
 
 The chunks (ADR-20) are read with a consumer of our own, which lives for one connection, and pulled as fast as they can
 be written. When a connection breaks, the chunks that were on their way are fetched again.
-
-A connection may also break because of what was asked. So an object is given up when several attempts in a row ended the
-connection, and none of them brought a chunk: for good where the server ended each of them in words, else until later.
-From the first such end on, fetches begin one at a time, so that none is blamed for what another one did.
+An object that breaks every connection is given up (`blame`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-
-import structlog
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from syncdaemon.base.errors import LanePaused, LinkDown, Unsendable
-from syncdaemon.link import Conversation, Heard, Link, Session
+from syncdaemon.link import Conversation, Heard, Link
+from syncdaemon.receive.blame import Attempts, Blame, Harmful
 from syncdaemon.receive.pull.consumer import pull
-from syncdaemon.receive.pull.demand import Demand
+from syncdaemon.receive.pull.demand import Ask, Demand
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.fetch import Chunks, chunks
@@ -29,7 +25,6 @@ from syncdaemon.stream.pulled import delivery
 from syncdaemon.stream.stored import header_fields
 
 _TRIES = 10  # in a row without a chunk, while the link is up
-_CUTS = 5  # attempts in a row that end with the connection, and without a chunk
 _PAUSE = 1.0  # seconds between tries
 _IDLE = 30  # seconds after which the server forgets a consumer that was left behind
 _CHUNKS = 256  # at most in one pull
@@ -43,27 +38,16 @@ class Denied(Exception):
     """We may not read it."""
 
 
-class Cut(Exception):
-    """Each attempt to read it ended with the connection. That may be the line, so it is worth trying again later."""
-
-
-class Harmful(Exception):
-    """Reading it can't be asked for, or makes the server end the connection."""
-
-
-log = structlog.get_logger(__name__)
-
 Take = Callable[[list[bytes]], Awaitable[None]]
 """Gets the next chunks, in order."""
 
 
-class Objects:
+class Fetcher:
     """Fetches objects over the link, any number at the same time."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._suspects: set[_Cuts] = set()
-        self._beginning = asyncio.Lock()
+        self._blame = Blame()
 
     async def fetch(self, place: ObjectPlace, take: Take) -> None:
         """Hands every chunk to `take`. Waits for the link as long as it takes.
@@ -71,10 +55,10 @@ class Objects:
         Raises Missing, Denied, Cut, Harmful, and what `take` raises.
         """
         reader: _Reader | None = None
-        vain, why, cuts = 0, "", _Cuts(place)
+        vain, why, cuts = 0, "", Attempts(str(place))
         try:
             while vain < _TRIES:
-                async with self._turn() as begun:
+                async with self._blame.turn() as begun:
                     session = await self._link.wait_up()
                     done = reader.done if reader else 0
                     try:
@@ -83,7 +67,7 @@ class Objects:
                         await reader.read(api, begun)
                         return
                     except LinkDown:
-                        self._note(cuts, session, moved=reader is not None and reader.done > done)
+                        self._blame.ended(cuts, session, moved=reader is not None and reader.done > done)
                         continue
                     except PermissionError as error:
                         raise Denied(f"{place} may not be read: {error}") from None
@@ -95,71 +79,7 @@ class Objects:
                 await asyncio.sleep(_PAUSE)
             raise Missing(f"{place}: {why}")
         finally:
-            self._suspects.discard(cuts)
-
-    def _note(self, cuts: _Cuts, session: Session, moved: bool) -> None:
-        """An attempt ended with its connection. Raises Cut or Harmful where that was one time too many."""
-        if moved:
-            cuts.end()
-            self._suspects.discard(cuts)
-            return
-        self._suspects.add(cuts)
-        cuts.one_more(session)
-
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[Callable[[], None]]:
-        """An attempt, which calls what it gets when a chunk has come.
-
-        While there is a suspect, only one attempt at a time is where no chunk has come yet.
-        """
-        if not self._suspects:
-            yield _nothing
-            return
-        await self._beginning.acquire()
-        turn = _Turn(self._beginning)
-        try:
-            yield turn.end
-        finally:
-            turn.end()
-
-
-class _Turn:
-    """Holds a lock until its first end."""
-
-    def __init__(self, lock: asyncio.Lock) -> None:
-        self._lock: asyncio.Lock | None = lock
-
-    def end(self) -> None:
-        """Lets go of the lock. A second time: nothing."""
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            lock.release()
-
-
-class _Cuts:
-    """How often in a row the attempts to fetch an object ended with the connection, and how often in words."""
-
-    def __init__(self, place: ObjectPlace) -> None:
-        self._place = place
-        self._count = self._in_words = 0
-
-    def end(self) -> None:
-        """A chunk came."""
-        self._count = self._in_words = 0
-
-    def one_more(self, session: Session) -> None:
-        """One more. Raises Cut or Harmful where that was one time too many."""
-        self._count += 1
-        self._in_words += session.sent_away
-        reason = session.lost.result() if session.lost.done() else "the connection is gone"
-        log.warning("object_cut", object=str(self._place), reason=reason, times=self._count)
-        if self._count >= _CUTS:
-            words = f"{self._place}: each of {_CUTS} attempts to read it ended the connection, the last with: {reason}"
-            raise (Harmful if self._in_words == self._count else Cut)(words)
-
-
-def _nothing() -> None:
-    """No other attempt waits."""
+            self._blame.forget(cuts)
 
 
 async def _chunks(api: Api, place: ObjectPlace) -> Chunks:
@@ -190,7 +110,7 @@ class _Reader:
         await self._make_consumer(api, name)
         self._arrived.clear()
         async with api.pulls(self._chunks.stream, name) as conversation:
-            await self._pull(conversation, begun)
+            await self._pull(conversation, api.session.largest, begun)
         with suppress(PermissionError, LanePaused):  # then it is forgotten after a while
             await api.delete_consumer(self._chunks.stream, name)
 
@@ -210,12 +130,12 @@ class _Reader:
         if isinstance(answer, ApiRefusal):
             raise answer.paused(stream)
 
-    async def _pull(self, conversation: Conversation, begun: Callable[[], None]) -> None:
+    async def _pull(self, conversation: Conversation, largest: int, begun: Callable[[], None]) -> None:
         demand = Demand(_CHUNKS)
         while (left := self._chunks.number - self.done) > 0:
             ask = demand.next(0, 0, 0)
             assert ask is not None  # nothing is held
-            ask = ask._replace(messages=min(ask.messages, left))
+            ask = Ask(min(ask.messages, left), ask.size or largest)
             pulled = await pull(conversation, ask, 0, self._arrived.append)
             demand.ended(ask, pulled.messages, pulled.seconds, pulled.too_large)
             if self._arrived:
@@ -223,7 +143,7 @@ class _Reader:
                 begun()
             elif pulled.status is not None and pulled.status.no_messages:
                 raise Missing(f"{self._chunks.subject}: only {self.done} of {self._chunks.number} chunks are there")
-            elif not pulled.too_large or pulled.blocked(ask):
+            elif not pulled.too_large or pulled.blocked(ask, largest):
                 why = pulled.status.words if pulled.status else "no answer to a pull"
                 raise LanePaused(f"{self._chunks.subject}: {why}")
 

@@ -24,7 +24,6 @@ from syncdaemon.stream.stored import header_fields
 
 _BATCH = 1_000
 _BODIES = 32  # messages at once with their bodies: each may be as large as the server takes
-_HEADERS = 65 << 10  # bytes: as many as the headers of a stored message can have, and the size of its body
 _FORGET_SECONDS = 60
 _SILENT_SECONDS = 15.0  # no message for so long: the server does not go on
 
@@ -68,9 +67,7 @@ async def _read(
     left = await _create(api, stream, name, subject, first_seq, headers_only)
     async with api.pulls(stream, name) as conversation:
         while left > 0:
-            most = min(left, batch)
-            pull = json.dumps({"batch": most, "no_wait": True}).encode()
-            await conversation.ask(pull, most, most * _HEADERS if headers_only else 0)
+            await conversation.ask(json.dumps({"batch": min(left, batch), "no_wait": True}).encode())
             for _ in range(min(left, batch)):
                 heard = await _next(conversation, stream)
                 if heard is None:  # some were deleted since we began

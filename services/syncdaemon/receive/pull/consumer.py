@@ -52,14 +52,13 @@ class ConsumerInfo(NamedTuple):
     max_bytes: int = sys.maxsize
     max_expires: float = EXPIRES
 
-    @property
-    def capable(self) -> bool:
-        """Whether a pull may name any number of bytes."""
-        return self.max_bytes == sys.maxsize
+    def within(self, ask: Ask, largest: int) -> Ask:
+        """As much of `ask` as the consumer permits. `largest`: bytes of a message that the connection can bear.
 
-    def within(self, ask: Ask) -> Ask:
-        """As much of `ask` as the consumer permits."""
-        return Ask(min(ask.messages, self.max_batch), min(ask.size, self.max_bytes))
+        A larger one then ends the pull, and not the connection. A consumer with a limit of its own could refuse this.
+        """
+        size = largest if not ask.size and self.max_bytes == sys.maxsize else ask.size
+        return Ask(min(ask.messages, self.max_batch), min(size, self.max_bytes))
 
 
 async def prepare(api: Api, settings: ConsumerSettings) -> ConsumerInfo:
@@ -145,25 +144,19 @@ class Pulled(NamedTuple):
         """Whether it ended since the next message weighs more than what was left of its bytes."""
         return self.status is not None and self.status.too_large
 
-    def blocked(self, ask: Ask) -> str:
-        """Why not even this pull, which took a message of any size, brought one; empty where it did."""
-        if ask.size or self.messages or not self.too_large:
+    def blocked(self, ask: Ask, largest: int) -> str:
+        """Why not even a pull for a message of the `largest` size brought one; empty where it did."""
+        if ask.size < largest or self.messages or not self.too_large:
             return ""
-        return "the next message is larger than the server's max_payload lets one be; raise it at the server"
+        return f"the next message has over {largest} bytes, which the server's max_payload does not let one have"
 
 
-async def pull(
-    conversation: Conversation, ask: Ask, wait: float, arrived: Callable[[Heard], None], *, capable: bool = True
-) -> Pulled:
+async def pull(conversation: Conversation, ask: Ask, wait: float, arrived: Callable[[Heard], None]) -> Pulled:
     """One pull, to its end; `arrived` gets every message. `wait`: how many seconds the pull waits for messages to come.
 
-    A message that is too large to come at all ends the pull and not the connection, where the consumer is `capable` of
-    such a limit: one that has a lower limit of its own refuses it.
     Raises LinkDown, or PermissionError.
     """
-    size = ask.size or conversation.largest
-    capped = ask._replace(size=size) if capable else ask
-    await conversation.ask(capped.body(wait), ask.messages, size)
+    await conversation.ask(ask.body(wait))
     messages, ended = 0, None
     first = last = time.monotonic()
     while messages < ask.messages and ended is None:

@@ -93,7 +93,7 @@ class Intake:
             try:
                 while True:
                     await self._disk_ready(session)
-                    await self._pull_some(conversation)
+                    await self._pull_some(conversation, session)
             except PermissionError as error:
                 raise SettingsError(f"--consumer: these credentials may not pull from it: {error}") from None
             finally:
@@ -101,14 +101,15 @@ class Intake:
                 for heard in conversation.rest():
                     self._take(heard)
 
-    async def _pull_some(self, conversation: Conversation) -> None:
+    async def _pull_some(self, conversation: Conversation, session: Session) -> None:
         while (ask := self._demand.next(len(self._hands), self._hands.bytes, self._hands.objects)) is None:
             await self._hands.fewer()
-        ask = self.info.within(ask)
-        pulled = await pull(conversation, ask, self.info.max_expires, self._take, capable=self.info.capable)
+        largest = session.largest
+        ask = self.info.within(ask, largest)
+        pulled = await pull(conversation, ask, self.info.max_expires, self._take)
         self._ever_pulled = True
         self._demand.ended(ask, pulled.messages, pulled.seconds, pulled.too_large)
-        if blocked := pulled.blocked(ask):
+        if blocked := pulled.blocked(ask, largest):
             raise LanePaused(f"consumer {self._settings.name}: {blocked}")
         if pulled.status is not None and not pulled.status.usual:
             raise LanePaused(f"consumer {self._settings.name}: {pulled.status.words}")
