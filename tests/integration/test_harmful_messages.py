@@ -24,15 +24,15 @@ def test_an_object_that_cuts_the_link_is_put_aside_and_the_rest_goes_on(
     """The request for its chunks is longer than this server takes a line, so each attempt ends the connection."""
     server = make_nats_server(config="max_control_line: 512")
     server.start()
-    long, large = "b" * 220, os.urandom(300_000)
+    long, bad_body, good_body = "b" * 220, os.urandom(300_000), os.urandom(300_000)
 
     async def fill(js: JetStreamContext) -> int:
         await make_stream(js)
-        for bucket, name in ((long, "bad"), ("edge_replay", "good")):
+        for bucket, name, body in ((long, "bad", bad_body), ("edge_replay", "good", good_body)):
             store = await js.create_object_store(bucket)
-            await store.put(name, large)
-        bad = await publish(js, headers("bad", large, Edge_Object=f"{long}/bad"), b"")
-        await publish(js, headers("good", large, Edge_Object="edge_replay/good"), b"")
+            await store.put(name, body)
+        bad = await publish(js, headers("bad", bad_body, Edge_Object=f"{long}/bad"), b"")
+        await publish(js, headers("good", good_body, Edge_Object="edge_replay/good"), b"")
         for number in range(50):
             data = b"%d" % number
             await publish(js, headers(f"small/{number}", data), data)
@@ -46,7 +46,7 @@ def test_an_object_that_cuts_the_link_is_put_aside_and_the_rest_goes_on(
     eventually(lambda: list(rejected.glob(f"{bad}-*.reason.json")), 90.0, "the message is put aside")
     (sidecar,) = rejected.glob(f"{bad}-*.reason.json")
     assert json.loads(sidecar.read_text())["reason"] == "object_harmful"
-    assert received(receiver.target)["edge-1/good"] == large
+    assert received(receiver.target)["edge-1/good"] == good_body
     assert json.loads(receiver.get("/status"))["link"]["reconnects"] <= 8
     eventually(lambda: receiver.logged("message_rejected"), what="the log tells")
     eventually(lambda: receiver.status("/readyz") == 200, 30.0, "the link is steady again")

@@ -1,7 +1,8 @@
 """Which object is to blame where a connection ends again and again while objects are fetched.
 
 A connection may break because of what was asked. So an object is given up when several attempts in a row ended with the
-connection, and none of them brought a chunk: for good where the server ended each of them in words, else until later.
+connection, and none of them brought a chunk: for good where the server ended one of them in words, else until later. It
+has no words for each of them: its reset may overtake what it said (nats-server 2.15).
 From the first such end on, attempts begin one at a time, so that none is blamed for what another one did.
 """
 
@@ -29,25 +30,25 @@ class Harmful(Exception):
 
 
 class Attempts:
-    """How often in a row the attempts to fetch `what` ended with the connection, and how often in words."""
+    """How often in a row the attempts to fetch `what` ended with the connection; whether once in words."""
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._count = self._in_words = 0
+        self._count, self._in_words = 0, False
 
     def began_well(self) -> None:
         """A chunk came."""
-        self._count = self._in_words = 0
+        self._count, self._in_words = 0, False
 
     def cut(self, session: Session) -> None:
         """One more ended so. Raises Cut or Harmful where that was one too many."""
         self._count += 1
-        self._in_words += session.sent_away
+        self._in_words = self._in_words or session.sent_away
         reason = session.lost.result() if session.lost.done() else "the connection is gone"
         log.warning("object_cut", object=self._what, reason=reason, times=self._count)
         if self._count >= _MOST:
             words = f"{self._what}: each of {_MOST} attempts to read it ended the connection, the last with: {reason}"
-            raise (Harmful if self._in_words == self._count else Cut)(words)
+            raise (Harmful if self._in_words else Cut)(words)
 
 
 class Blame:

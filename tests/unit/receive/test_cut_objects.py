@@ -54,12 +54,12 @@ async def take(pieces: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ends", "error"), [([True] * 5, Harmful), ([False] * 5, Cut), ([True, True, False, True, True], Cut)]
+    ("ends", "error"), [([True] * 5, Harmful), ([False] * 5, Cut), ([False, False, True, False, False], Harmful)]
 )
 async def test_five_ends_in_a_row_are_enough(
     monkeypatch: pytest.MonkeyPatch, ends: list[bool], error: type[Exception]
 ) -> None:
-    """For good where the server said each time that it wants no more of this; else it may have been the line."""
+    """For good where the server said once that it wants no more of this; else it may have been the line."""
     line, left = Line(), list(ends)
 
     async def chunks(api: Api, place: ObjectPlace) -> Chunks:
