@@ -101,13 +101,17 @@ class Lane:
             session = await self._link.wait_up()
             if session is not self._session:  # a pause ends with its connection, and not before its time otherwise
                 self._session, self._resume_at = session, 0.0
-            if session is not self._prepared:
+            if session.max_payload < self._least:  # not even the stream can be asked for
+                self.pause("max_payload_too_small", self.too_tight(session), _CONFIG_RETRY)
+                await asyncio.wait((session.lost,), timeout=_CONFIG_RETRY)
+            elif session is not self._prepared:
                 await self._prepare(session)
             elif (wait := self._resume_at - time.monotonic()) > 0:
                 await asyncio.wait((session.lost,), timeout=wait)
             elif session is not self._resolved:
                 await self._resolve(session)
             elif tight := self.too_tight(session):
+                self._prepared = None  # the stream may take more by the end of the pause
                 self.pause("max_payload_too_small", tight, _CONFIG_RETRY)
             else:
                 self.paused = ""
