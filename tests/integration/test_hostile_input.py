@@ -218,14 +218,10 @@ def test_a_producer_that_holds_a_write_lease_is_waited_for(nats_server: NatsServ
     leased = daemon.replay / "leased"
     leased.write_bytes(b"evidence")
     os.chown(leased, 10002, 10002)
-    holder = subprocess.Popen(
-        [sys.executable, "-c", LEASE, str(leased)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert holder.stdin is not None
-    assert holder.stdout is not None
-    try:
+    command = [sys.executable, "-c", LEASE, str(leased)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         daemon.start()
         began, others = time.monotonic(), 0
@@ -238,9 +234,6 @@ def test_a_producer_that_holds_a_write_lease_is_waited_for(nats_server: NatsServ
         assert daemon.rows("refused") == []
         holder.stdin.close()
         eventually(lambda: daemon.waiting() == [], 20, "it is delivered")
-    finally:
-        holder.kill()
-        holder.wait()
     assert "leased" in [row["path"] for row in daemon.rows("published")]
 
 
