@@ -30,6 +30,8 @@ def status(
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "\n".join(map(_text, value)) or "none yet"
     if isinstance(value, dict):
         return "  ".join(f"{name}={one}" for name, one in value.items() if one != "")
     return "none yet" if value is None else str(value)

@@ -59,6 +59,11 @@ class Report:
         progress = self._objects.progress
         return {"path": progress.name, "stored": progress.stored, "size": progress.size} if progress else None
 
+    def _hashing(self) -> list[dict[str, str | int]]:
+        """How far the digests of large files are, which come before their upload."""
+        found = self._spool.hashing
+        return [{"path": progress.name, "hashed": progress.hashed, "size": progress.size} for progress in found]
+
     def status(self) -> dict[str, Any]:
         """What `syncdaemon status` shows."""
         settings, link, tally, ledger = self._settings, self._link, self._tally, self._ledger
@@ -72,6 +77,7 @@ class Report:
             "dedupe_horizon_seconds": self._lane.horizon if isfinite(self._lane.horizon) else "any",
             "paused": self._lane.paused or self._large_pause or ledger.problem,
             "upload": self._upload(),
+            "hashing": self._hashing(),
             "queue_depth": self._spool.depth,
             "oldest_file_age_seconds": round(self._spool.oldest_age(), 3),
             "bandwidth_bps": round(self._metrics.bandwidth()),
