@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from aiohttp import ClientSession
 
-from syncdaemon.web.server import Check, Views, Web
+from syncdaemon.web.server import Web
+from syncdaemon.web.views import Check, Views
 
 pytestmark = pytest.mark.integration
 

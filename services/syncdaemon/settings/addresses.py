@@ -39,8 +39,20 @@ def address(text: str) -> tuple[str, int | None]:
 def listen_address(text: str) -> str:
     """An address to listen on: with a port."""
     if address(text)[1] is None:
-        raise Wrong("has no port", "write host:port, such as 0.0.0.0:8080")
+        raise Wrong("has no port", "write host:port, such as 127.0.0.1:8080")
     return text
+
+
+def host_names(text: str) -> str:
+    """Names of hosts with commas between: in small letters, without ports, blanks and the root's dot."""
+    names = [name.strip().lower().removesuffix(".") for name in text.split(",")]
+    for name in names:
+        if not re.fullmatch(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", name):
+            raise Wrong(
+                f"{name!r} is no host name",
+                "write names such as edge-1.example.net without scheme and port, with commas between",
+            )
+    return ",".join(names)
 
 
 def servers(text: str) -> str:
