@@ -1,8 +1,8 @@
 """The connections to the HTTP port: how many there may be at a time, and how long each may take for what.
 
-A connection costs a descriptor and a little memory until it sends something; only then is it handed to the HTTP
-protocol. When all places are taken, the oldest connection that is not in the middle of an answer makes room, so a
-newcomer always gets in, whoever holds the others.
+A connection costs a descriptor and a little memory until the head of its first request is complete; only then is it
+handed to the HTTP protocol. When all places are taken, the oldest connection that is not in the middle of an answer
+makes room, so a newcomer always gets in, whoever holds the others.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ HEAD_SECONDS = 5.0  # from the first byte of a request's head to its last
 IDLE_SECONDS = 30.0  # without a request, before the first one and between two
 ANSWER_SECONDS = 30.0  # until the peer has taken an answer
 _SWEEP_SECONDS = 0.5
+_HEAD_BYTES = 16_384  # what is longer is handed on all the same: the HTTP protocol refuses it
 
 MakeProtocol = Callable[[], asyncio.Protocol]
 
@@ -42,11 +43,14 @@ class Callers:
             self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     def close_oldest(self) -> bool:
-        """Closes the oldest connection that is not in the middle of an answer, or the oldest where all are.
+        """Closes the oldest connection that is not in the middle of an answer. False where there is none at all.
 
-        False where there is none at all.
+        Answers keep half of the places for sure. Where more are under way, the oldest of all connections is closed:
+        else those who do not take their answers would leave newcomers no place but one another's.
         """
-        oldest = next((one for one in self._all if not one.answering), next(iter(self._all), None))
+        oldest = next(iter(self._all), None)
+        if 2 * sum(one.answering for one in self._all) <= self.most:
+            oldest = next((one for one in self._all if not one.answering), oldest)
         if oldest is not None:
             oldest.close()
         return oldest is not None
@@ -95,11 +99,13 @@ class Caller(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self.deadline = self._loop.time() + IDLE_SECONDS
         self._head_begun = False
+        self._head = b""
         self._closed = False
         self._transport: asyncio.Transport | None = None
         self._protocol: asyncio.Protocol | None = None
         self._begin: asyncio.Task[None] | None = None
-        self._loop.add_reader(connection, self._first_bytes)
+        self._loop.add_reader(connection, self._read_head)
+        self._loop.call_soon(self._read_head)  # with a request that came with the connection, a turn earlier
 
     @contextmanager
     def answer(self) -> Iterator[None]:
@@ -125,20 +131,24 @@ class Caller(asyncio.Protocol):
             self._loop.remove_reader(self._connection)
             self._connection.close()
 
-    def _first_bytes(self) -> None:
-        """The peer has sent something, or has gone."""
+    def _read_head(self) -> None:
+        """The peer has sent a part of its first request's head, or all of it, or has gone."""
+        if self._closed or self._begin is not None:
+            return
         try:
-            begins = bool(self._connection.recv(1, socket.MSG_PEEK))
+            piece = self._connection.recv(65_536)
         except BlockingIOError:
             return
         except OSError:
-            begins = False
-        if not begins:
+            piece = b""
+        if not piece:
             self.close()
             return
-        self._loop.remove_reader(self._connection)
+        self._head += piece
         self._heard()
-        self._begin = self._loop.create_task(self._speak_http())
+        if _may_be_complete(self._head):
+            self._loop.remove_reader(self._connection)
+            self._begin = self._loop.create_task(self._speak_http())
 
     async def _speak_http(self) -> None:
         try:
@@ -166,6 +176,8 @@ class Caller(asyncio.Protocol):
         self._protocol.connection_made(transport)
         if self._closed:  # meanwhile
             transport.abort()
+        else:
+            self._protocol.data_received(self._head)
 
     def data_received(self, data: bytes) -> None:
         self._heard()
@@ -188,3 +200,8 @@ class Caller(asyncio.Protocol):
         self._callers.gone(self)
         if self._protocol is not None:
             self._protocol.connection_lost(exc)
+
+
+def _may_be_complete(head: bytes) -> bool:
+    """Whether the HTTP protocol may have something to say to this beginning, an error included."""
+    return b"\r\n\r\n" in head or len(head) > _HEAD_BYTES or not head[:1].isalpha()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+from contextlib import suppress
 
 import structlog
 
@@ -22,6 +23,9 @@ MOST_CONNECTIONS = 64
 _LEAST_CONNECTIONS = 4
 _QUEUE = 4096  # connections that the kernel keeps for us; net.core.somaxconn may be less
 _REST_SECONDS = 0.1
+# The kernel keeps a connection for so long, or until its first bytes come (tcp(7), TCP_DEFER_ACCEPT). So a probe has
+# its request with it when it takes a place, and no crowd of silent connections can push it out before it has asked.
+_DEFER_SECONDS = 1
 
 log = structlog.get_logger(__name__)
 
@@ -43,8 +47,8 @@ class Listener:
     def __init__(self, callers: Callers) -> None:
         self._callers = callers
         self._loop = asyncio.get_running_loop()
-        # A newcomer takes about six turns of the loop to its answer. In these, others must not take all places.
-        self._at_once = max(1, callers.most // 8)
+        # A newcomer takes about five turns of the loop to its answer. In these, others must not take all places.
+        self._at_once = max(1, callers.most // 16)
         limit = descriptors()
         self._crowded, self._full = limit - min(128, limit // 4), limit - min(16, limit // 8)
         self._sockets: list[socket.socket] = []
@@ -131,6 +135,8 @@ def _listening(family: int, address: tuple[object, ...]) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        with suppress(OSError):  # a kernel without it hands on a connection before its first bytes
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _DEFER_SECONDS)
         listening.bind(address)
         listening.listen(_QUEUE)
     except OSError:
