@@ -39,7 +39,7 @@ def address(text: str) -> tuple[str, int | None]:
 def listen_address(text: str) -> str:
     """An address to listen on: with a port."""
     if address(text)[1] is None:
-        raise Wrong("has no port", "write host:port, such as 127.0.0.1:8080")
+        raise Wrong("has no port", "write host:port, such as 0.0.0.0:8080")
     return text
 
 
