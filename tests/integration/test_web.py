@@ -7,6 +7,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 import pytest
 from aiohttp import ClientSession
@@ -201,6 +202,93 @@ async def test_pages_that_cost_time_leave_most_of_it_to_the_delivery() -> None:
         await asyncio.gather(*flood)
     finally:
         await web.stop()
+
+
+class Waiting:
+    """A connection that is held open."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    @classmethod
+    async def of(cls, web: Web, sent: bytes = b"") -> Waiting:
+        """Opened, and these bytes sent."""
+        opened = cls(*await asyncio.open_connection(HOST, web.port))
+        opened.writer.write(sent)
+        return opened
+
+    async def closed(self) -> bool:
+        """Whether the other side has closed it, a moment from now; what it has sent before is read."""
+        with suppress(TimeoutError, ConnectionError):
+            async with asyncio.timeout(0.05):
+                await self.reader.read()
+            return True
+        return False
+
+
+HALF = b"GET /livez HTT"
+WHOLE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("sent", [HALF, WHOLE])
+async def test_the_oldest_makes_room(web: Web, sent: bytes) -> None:
+    """For every newcomer one, and no other; whether it has been answered does not matter."""
+    held = []
+    for _ in range(64):
+        held.append(await Waiting.of(web, sent))
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.2)
+    newcomers = [await Waiting.of(web, HALF) for _ in range(3)]
+    await asyncio.sleep(0.2)
+    assert [await one.closed() for one in held[:6]] == [True] * 3 + [False] * 3
+    assert not any([await one.closed() for one in newcomers])
+    for one in (*held, *newcomers):
+        one.writer.close()
+
+
+async def test_an_answer_under_way_is_not_cut_for_a_newcomer() -> None:
+    """Its client is slow, and older than all others."""
+    body = b"x" * 20_000_000
+    web = Web(HOST, 0, views(lambda: body))
+    await web.start()
+    try:
+        slow = await Waiting.of(web, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        await asyncio.sleep(0.3)
+        crowd = [await Waiting.of(web, HALF) for _ in range(200)]
+        await asyncio.sleep(0.2)
+        assert (await slow.reader.read()).endswith(body)
+        for one in (slow, *crowd):
+            one.writer.close()
+    finally:
+        await web.stop()
+
+
+async def test_answers_that_are_not_taken_leave_newcomers_their_places() -> None:
+    """All places are in the middle of an answer; then the oldest of these makes room."""
+    web = Web(HOST, 0, views(lambda: b"x" * 10_000_000))
+    await web.start()
+    try:
+        stalled = [await Waiting.of(web, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n") for _ in range(64)]
+        for _ in range(3):
+            assert (await asked(web, "/livez")).status == 200
+        for one in stalled:
+            one.writer.close()
+    finally:
+        await web.stop()
+
+
+async def test_busy_connections_do_not_push_out_newcomers(web: Web) -> None:
+    """They ask again and again, and others come in between: each newcomer has its answer."""
+    busy = [await Waiting.of(web, WHOLE * 50) for _ in range(63)]
+    for _ in range(5):
+        for one in busy:
+            one.writer.write(WHOLE * 50)
+        crowd = [await Waiting.of(web, HALF) for _ in range(20)]
+        assert (await asked(web, "/livez")).status == 200
+        for one in crowd:
+            one.writer.close()
+    for one in busy:
+        one.writer.close()
 
 
 async def test_every_address_of_a_name_is_listened_on() -> None:

@@ -22,7 +22,10 @@ MakeProtocol = Callable[[], asyncio.Protocol]
 
 
 class Callers:
-    """All connections, the oldest first. `most`: how many there may be."""
+    """All connections, in the order in which they came. `most`: how many there may be.
+
+    An answer makes none younger: else busy connections would stay, and push out those that have just come.
+    """
 
     def __init__(self, make_protocol: MakeProtocol, most: int) -> None:
         self.most = most
@@ -71,12 +74,6 @@ class Callers:
         """What speaks HTTP on one connection."""
         return self._make_protocol()
 
-    def answered(self, caller: Caller) -> None:
-        """This one has got an answer, so it is the youngest now."""
-        if caller in self._all:
-            del self._all[caller]
-            self._all[caller] = None
-
     def gone(self, caller: Caller) -> None:
         """This one is closed."""
         self._all.pop(caller, None)
@@ -109,7 +106,7 @@ class Caller(asyncio.Protocol):
 
     @contextmanager
     def answer(self) -> Iterator[None]:
-        """While an answer is made and sent; after that the connection is the youngest."""
+        """While an answer is made and sent."""
         self.answering = True
         self.deadline = self._loop.time() + ANSWER_SECONDS
         try:
@@ -117,7 +114,6 @@ class Caller(asyncio.Protocol):
         finally:
             self.answering = self._head_begun = False
             self.deadline = self._loop.time() + IDLE_SECONDS
-            self._callers.answered(self)
 
     def close(self) -> None:
         """At once: what the peer has not taken yet is thrown away."""

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from syncdaemon.web.access import HEADERS, NO_TOKEN_SET, Asked
+from syncdaemon.web.access import HEADERS, NO_TOKEN_SET, Asked, is_local
 from syncdaemon.web.pages import Page, Pages
 from syncdaemon.web.views import Check, Views
 
@@ -118,3 +120,29 @@ def test_every_answer_forbids_browsers_what_it_can(target: str) -> None:
     assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert headers["Server"] == "syncdaemon"
     assert not [name for name in headers if name.lower().startswith("access-control-")]
+
+
+ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)
+TARGETS = st.one_of(
+    ANY_TEXT,
+    st.builds("{}?{}={}".format, st.sampled_from(["/status", "/healthz", "/livez", "/"]), ANY_TEXT, ANY_TEXT),
+)
+VALUES = st.one_of(ANY_TEXT, st.sampled_from(["127.0.0.1", "localhost", "navigate", "Basic ", "Bearer "]))
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    target=TARGETS,
+    peer=st.one_of(
+        st.sampled_from(["10.77.0.2", "fe80::1%eth0", "nowhere"]), st.text("0123456789abcdef.:%", min_size=1)
+    ),
+    values=st.fixed_dictionaries({name: st.lists(VALUES, max_size=3) for name in HEADERS}),
+)
+def test_whatever_is_sent_is_answered_and_opens_nothing(target: str, peer: str, values: dict[str, list[str]]) -> None:
+    """One surrogate stands for each byte of a request that is no UTF-8."""
+    checks = {"one": Check(False, SECRET)}
+    views = Views(bytes, lambda: checks, frozenset({"one"}), lambda: {"path": SECRET})
+    page = Pages(views, frozenset(), lambda: TOKEN).answer(Asked(peer, "GET", target, values))
+    assert page.status in (200, 400, 401, 403, 404, 503)
+    if not is_local(peer):
+        assert SECRET.encode() not in page.body
