@@ -50,6 +50,7 @@ PURE = {
     *{"receive.incoming", "receive.pull.demand"},
     *{"check.compare", "check.diagnosis"},
     *{"settings.table", "settings.given", "settings.values", "settings.addresses"},
+    *{"web.access", "web.pages", "web.views"},
 }
 NOT_IN_PURE = {"asyncio", "os", "socket", "time"}
 
