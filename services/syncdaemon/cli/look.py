@@ -38,13 +38,14 @@ def _text(value: Any) -> str:
 def _ask(listens_at: str) -> dict[str, Any]:
     """What the daemon that listens at this address says of itself. Raises ConnectTimeout where none answers."""
     import urllib.error
-    import urllib.request
+
+    from syncdaemon.base.pages import open_page
 
     host, port = address(listens_at)
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
     url = f"http://{host}:{port}/status"
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with open_page(url, 5.0, here=True) as answer:
             found: dict[str, Any] = json.load(answer)
     except (urllib.error.URLError, OSError, ValueError) as error:
         raise ConnectTimeout(

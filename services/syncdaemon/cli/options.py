@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from syncdaemon.base.errors import ConnectTimeout, SettingsError, SyncError
+from syncdaemon.cli.interrupt import INTERRUPTED
 from syncdaemon.settings.given import gather
 from syncdaemon.settings.table import SETTINGS, Setting
 
@@ -99,7 +100,7 @@ def with_settings(command: Callable[..., int | None]) -> Callable[..., None]:
             typer.echo(f"syncdaemon: {error}", err=True)
             code = _code(error)
         except KeyboardInterrupt:
-            code = 130
+            code = INTERRUPTED
         raise typer.Exit(code or 0)
 
     parameters = [*own, *map(_flag, SETTINGS)]
@@ -120,7 +121,11 @@ def _dotenv() -> dict[str, str]:
         return {}
     from dotenv import dotenv_values
 
-    return {name: value for name, value in dotenv_values(".env", interpolate=False).items() if value is not None}
+    try:
+        found = dotenv_values(".env", interpolate=False, encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f".env can't be read: {error}") from None
+    return {name: os.fsdecode(value.encode()) for name, value in found.items() if value is not None}  # as in os.environ
 
 
 def _code(error: Exception) -> int:
