@@ -134,6 +134,17 @@ def test_into_a_pipe_status_is_whole(shell: Shell, nats_server: NatsServer, make
     assert "\u2026" not in narrow
 
 
+@pytest.mark.parametrize("columns", [40, 80])
+def test_no_sentence_of_the_help_is_cut(shell: Shell, columns: int) -> None:
+    """In the lists of commands; also into a pipe, where there is no terminal to be wide."""
+    for group in ([], ["quarantine"]):
+        _, text = at_terminal(shell, *group, "--help", columns=columns)
+        assert "..." not in text.replace("[ARGS]...", "")
+        del shell.env["COLUMNS"]
+        assert "..." not in shell(*group, "--help").out.replace("[ARGS]...", "")
+        shell.env["COLUMNS"] = str(columns)
+
+
 @pytest.mark.parametrize("columns", [40, 200])
 def test_no_value_of_the_quarantine_is_cut(shell: Shell, columns: int) -> None:
     quarantine = shell.replay / ".syncdaemon" / "quarantine"
