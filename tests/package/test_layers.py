@@ -59,7 +59,7 @@ HOMES: dict[str, set[str]] = {
     "aiohttp": {"web"},
     "nats": {"link"},
     "prometheus_client": {"daemon.metrics", "receive.meter"},
-    "signal": {"daemon.process", "dev"},
+    "signal": {"daemon.process", "dev", "cli.interrupt"},
     "watchfiles": {"spool.watch"},
     "zstandard": {"base.packing", "receive"},
 }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from syncdaemon import __version__
+from syncdaemon.base.outlet import STDERR
 from syncdaemon.receive.incoming import Outcome, Placed, Rejected
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
@@ -19,6 +22,15 @@ class ReceiverGauges(NamedTuple):
     link_status: Callable[[], float]
     in_flight: Callable[[], float]
     free_bytes: Callable[[], float]
+
+
+class _LogLines(Collector):
+    """How many lines of the log are lost."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(
+            "nats_worker_log_lines_dropped", "Lines of the log that found no room", value=STDERR.lost
+        )
 
 
 class Meter:
@@ -45,6 +57,7 @@ class Meter:
             buckets=_BUCKETS,
             registry=self._registry,
         )
+        self._registry.register(_LogLines())
         info = Gauge("nats_worker_build_info", "The running version", ["version"], registry=self._registry)
         info.labels(__version__).set(1)
 
