@@ -17,7 +17,8 @@ from syncdaemon.cli import app
 from syncdaemon.dev.server import find_binary
 from syncdaemon.settings.table import VARIABLES
 from syncdaemon.settings.values import Settings
-from syncdaemon.web.server import Check, Views, Web
+from syncdaemon.web.server import Web
+from syncdaemon.web.views import Check, Views
 from tests.deploy.manifests import (
     IMAGE,
     K8S,
