@@ -16,7 +16,7 @@ from syncdaemon.web.callers import Caller, Callers
 from syncdaemon.web.listener import Listener, descriptors, most_connections
 from syncdaemon.web.pages import COSTLY, Page, Pages, refusal
 from syncdaemon.web.token import TokenFile
-from syncdaemon.web.turns import Turns
+from syncdaemon.web.turns import PageTurns
 from syncdaemon.web.views import Views
 
 _LAST_ANSWERS = 1.0  # seconds for the answers that are under way at the end
@@ -40,7 +40,7 @@ class Web:
         token.check()
         self._pages = Pages(views, hosts, token.current)
         self._once_a_minute = OnceAMinute()
-        self._turns = Turns()
+        self._turns = PageTurns()
         self._server = web.Server(self._answer)
         self._callers = Callers(self._protocol, most_connections(descriptors()))
         self._listener = Listener(self._callers)

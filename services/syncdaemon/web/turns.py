@@ -10,7 +10,7 @@ from syncdaemon.web.pages import Page
 _REST = 3.0  # so many times as long as a page took: pages get at most a quarter of the loop's time
 
 
-class Turns:
+class PageTurns:
     """Everybody who wants such a page waits for a turn."""
 
     def __init__(self) -> None:
