@@ -153,7 +153,8 @@ class Link:
         self._up.clear()
         await session.abort()
         reason = session.lost.result()
-        (log.info if reason == STOPPED else log.warning)("link_down", reason=reason)
+        if reason != STOPPED:  # the end of the process is no trouble of the link
+            log.warning("link_down", reason=reason)
         self._changed(None, reason)
 
 

@@ -23,8 +23,10 @@ from syncdaemon.receive.incoming import (
     Retry,
     Wanted,
     given_up,
+    unfit,
 )
 from syncdaemon.receive.objects import Fetcher
+from syncdaemon.stream.fetch import Chunks
 
 AT_ONCE = 2  # files that are fetched at the same time
 
@@ -50,17 +52,11 @@ class LargeFiles:
         wanted = item.wanted
         assert isinstance(wanted, Wanted)
         assert wanted.object is not None
+        target = _Target(self._store, self._threads, wanted)
         try:
-            draft = await in_thread(self._threads, partial(self._store.draft, wanted))
-        except OSError as error:
-            return trouble(error)
-
-        async def write(chunks: list[bytes]) -> None:
-            await in_thread(self._threads, partial(_write, draft, chunks))
-
-        try:
-            await self._objects.fetch(wanted.object, write)
-            return await in_thread(self._threads, partial(self._store.keep, item, draft))
+            await self._objects.fetch(wanted.object, target)
+            assert target.draft is not None
+            return await in_thread(self._threads, partial(self._store.keep, item, target.draft))
         except objects.Missing as error:
             return Retry(OBJECT_MISSING, str(error))
         except objects.Denied as error:
@@ -71,11 +67,31 @@ class LargeFiles:
             harmful = Rejected("object_harmful", str(error))
             return await in_thread(self._threads, partial(self._store.reject, item, harmful))
         except Unfit as error:
-            return await in_thread(self._threads, partial(self._store.reject, item, error.rejected, draft))
+            return await in_thread(self._threads, partial(self._store.reject, item, error.rejected, target.draft))
         except OSError as error:
             return trouble(error)
         finally:
-            draft.close()
+            if target.draft is not None:
+                target.draft.close()
+
+
+class _Target:
+    """The draft of an object's file, which is made when the object is there and has the size that was announced."""
+
+    def __init__(self, store: Store, threads: Executor, wanted: Wanted) -> None:
+        self.draft: Draft | None = None
+        self._store, self._threads, self._wanted = store, threads, wanted
+
+    async def begin(self, chunks: Chunks) -> None:
+        """Raises Unfit, or OSError."""
+        if (wrong := unfit(self._wanted, chunks.size, chunks.number)) is not None:
+            raise Unfit(wrong.reason, wrong.detail)
+        self.draft = await in_thread(self._threads, partial(self._store.draft, self._wanted))
+
+    async def write(self, pieces: list[bytes]) -> None:
+        """Raises Unfit, or OSError."""
+        assert self.draft is not None
+        await in_thread(self._threads, partial(_write, self.draft, pieces))
 
 
 def _write(draft: Draft, chunks: Sequence[bytes]) -> None:

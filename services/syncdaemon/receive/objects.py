@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Protocol
 
 from syncdaemon.base.errors import LanePaused, LinkDown, Unsendable
 from syncdaemon.link import Conversation, Heard, Link
@@ -38,8 +39,14 @@ class Denied(Exception):
     """We may not read it."""
 
 
-Take = Callable[[list[bytes]], Awaitable[None]]
-"""Gets the next chunks, in order."""
+class Target(Protocol):
+    """What an object is fetched for."""
+
+    async def begin(self, chunks: Chunks) -> None:
+        """All chunks are there, and will be fetched now. Called once."""
+
+    async def write(self, pieces: list[bytes]) -> None:
+        """Gets the next chunks, in order."""
 
 
 class Fetcher:
@@ -49,10 +56,10 @@ class Fetcher:
         self._link = link
         self._blame = Blame()
 
-    async def fetch(self, place: ObjectPlace, take: Take) -> None:
-        """Hands every chunk to `take`. Waits for the link as long as it takes.
+    async def fetch(self, place: ObjectPlace, target: Target) -> None:
+        """Hands every chunk to `target`. Waits for the link as long as it takes.
 
-        Raises Missing, Denied, Cut, Harmful, and what `take` raises.
+        Raises Missing, Denied, Cut, Harmful, and what the target raises.
         """
         reader: _Reader | None = None
         vain, why, cuts = 0, "", Attempts(str(place))
@@ -63,7 +70,7 @@ class Fetcher:
                     done = reader.done if reader else 0
                     try:
                         api = Api(session)
-                        reader = reader or _Reader(await _chunks(api, place), take)
+                        reader = reader or _Reader(await _chunks(api, place), target)
                         await reader.read(api, begun)
                         return
                     except LinkDown:
@@ -92,10 +99,11 @@ async def _chunks(api: Api, place: ObjectPlace) -> Chunks:
 class _Reader:
     """Reads the chunks of one object, over several sessions if need be: `done` of them are taken."""
 
-    def __init__(self, chunks: Chunks, take: Take) -> None:
+    def __init__(self, chunks: Chunks, target: Target) -> None:
         self.done = 0
         self._chunks = chunks
-        self._take = take
+        self._target = target
+        self._begun = False
         self._next_seq = 1
         self._arrived: list[Heard] = []
 
@@ -104,17 +112,32 @@ class _Reader:
 
         Raises LanePaused where the server does not give it now, Missing, LinkDown.
         """
+        if not self._chunks.number:
+            await self._begin()
         if self.done >= self._chunks.number:
             return
         name = f"receive-{secrets.token_hex(8)}"
-        await self._make_consumer(api, name)
+        pending = await self._make_consumer(api, name)
+        self._look(self.done + pending)
+        await self._begin()
         self._arrived.clear()
         async with api.pulls(self._chunks.stream, name) as conversation:
             await self._pull(conversation, api.session.largest, begun)
         with suppress(PermissionError, LanePaused):  # then it is forgotten after a while
             await api.delete_consumer(self._chunks.stream, name)
 
-    async def _make_consumer(self, api: Api, name: str) -> None:
+    async def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            await self._target.begin(self._chunks)
+
+    def _look(self, there: int) -> None:
+        """Raises Missing where chunks are missing: then none is fetched, however many are there."""
+        if there < self._chunks.number:
+            raise Missing(f"{self._chunks.subject}: only {there} of {self._chunks.number} chunks are there")
+
+    async def _make_consumer(self, api: Api, name: str) -> int:
+        """How many messages it has to give."""
         stream, subject = self._chunks.stream, self._chunks.subject
         config = {
             "name": name,
@@ -129,6 +152,7 @@ class _Reader:
         answer = await api.create_consumer(stream, config, tail=subject)
         if isinstance(answer, ApiRefusal):
             raise answer.paused(stream)
+        return answer.pending
 
     async def _pull(self, conversation: Conversation, largest: int, begun: Callable[[], None]) -> None:
         demand = Demand(_CHUNKS)
@@ -142,7 +166,7 @@ class _Reader:
                 await self._hand_on()
                 begun()
             elif pulled.status is not None and pulled.status.no_messages:
-                raise Missing(f"{self._chunks.subject}: only {self.done} of {self._chunks.number} chunks are there")
+                self._look(self.done)
             elif not pulled.too_large or pulled.blocked(ask, largest):
                 why = pulled.status.words if pulled.status else "no answer to a pull"
                 raise LanePaused(f"{self._chunks.subject}: {why}")
@@ -159,7 +183,7 @@ class _Reader:
             if number is None or number == self.done + len(pieces):
                 pieces.append(heard.data)
         if pieces:
-            await self._take(pieces)
+            await self._target.write(pieces)
         self.done += len(pieces)
         self._next_seq = last.seq + 1
 

@@ -16,7 +16,7 @@ from syncdaemon.stream.api import Api
 from syncdaemon.stream.fetch import Chunks
 from syncdaemon.stream.object_format import ObjectPlace
 
-EMPTY = Chunks("OBJ_b", "$O.b.C.x", 0)
+EMPTY = Chunks("OBJ_b", "$O.b.C.x", 0, 0)
 BAD, GOOD = ObjectPlace("b", "bad"), ObjectPlace("b", "good")
 
 
@@ -49,8 +49,17 @@ class Line:
         return self.session
 
 
-async def take(pieces: list[bytes]) -> None:
-    """Nothing comes in these tests."""
+class Nothing:
+    """What these objects are fetched for: nothing comes of any."""
+
+    async def begin(self, chunks: Chunks) -> None:
+        """Its chunks are there."""
+
+    async def write(self, pieces: list[bytes]) -> None:
+        """Gets the next ones."""
+
+
+NOTHING = Nothing()
 
 
 @pytest.mark.parametrize(
@@ -68,7 +77,7 @@ async def test_five_ends_in_a_row_are_enough(
 
     monkeypatch.setattr(objects, "chunks", chunks)
     with pytest.raises(error, match="no more of you"):
-        await Fetcher(cast(Link, line)).fetch(BAD, take)
+        await Fetcher(cast(Link, line)).fetch(BAD, NOTHING)
     assert not left
 
 
@@ -81,7 +90,7 @@ async def test_what_can_not_be_asked_for_is_given_up_at_once(monkeypatch: pytest
     line = Line()
     monkeypatch.setattr(objects, "chunks", chunks)
     with pytest.raises(Harmful, match="a blank"):
-        await Fetcher(cast(Link, line)).fetch(BAD, take)
+        await Fetcher(cast(Link, line)).fetch(BAD, NOTHING)
     assert line.count == 1
 
 
@@ -105,9 +114,9 @@ async def test_another_object_is_not_blamed(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(objects, "chunks", chunks)
     fetched = Fetcher(cast(Link, line))
     bad, *good = await asyncio.gather(
-        *(fetched.fetch(place, take) for place in (BAD, GOOD, GOOD, GOOD)), return_exceptions=True
+        *(fetched.fetch(place, NOTHING) for place in (BAD, GOOD, GOOD, GOOD)), return_exceptions=True
     )
     assert isinstance(bad, Harmful)
     assert good == [None, None, None]
     assert line.count <= 6
-    await asyncio.wait_for(fetched.fetch(GOOD, take), 1.0)  # and there is no suspect any more
+    await asyncio.wait_for(fetched.fetch(GOOD, NOTHING), 1.0)  # and there is no suspect any more
