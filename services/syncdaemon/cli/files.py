@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from syncdaemon.cli.options import with_settings
+from syncdaemon.cli.say import say
 from syncdaemon.settings.given import Given
 
 
@@ -26,7 +27,7 @@ def put(
 
     async def put_all() -> None:
         for source in sources:
-            typer.echo(await put_file(source, given.values["SYNC_REPLAY_DIR"]))
+            say(str(await put_file(source, given.values["SYNC_REPLAY_DIR"])))
 
     asyncio.run(put_all())
     return 0

@@ -18,6 +18,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from syncdaemon.base.errors import ConnectTimeout, SettingsError, SyncError
+from syncdaemon.cli.say import say
 from syncdaemon.settings.given import gather
 from syncdaemon.settings.table import SETTINGS, Setting
 
@@ -96,7 +97,7 @@ def with_settings(command: Callable[..., int | None]) -> Callable[..., None]:
         try:
             code = command(given=gather(flags, os.environ, _dotenv()), **values)
         except (SyncError, TimeoutError) as error:
-            typer.echo(f"syncdaemon: {error}", err=True)
+            say(f"syncdaemon: {error}", err=True)
             code = _code(error)
         except KeyboardInterrupt:
             code = 130
@@ -116,11 +117,19 @@ def _flag(setting: Setting) -> inspect.Parameter:
 
 
 def _dotenv() -> dict[str, str]:
+    """What stands in the `.env` of the working directory. Raises SettingsError where it can't be read."""
     if not os.path.exists(".env"):
         return {}
     from dotenv import dotenv_values
 
-    return {name: value for name, value in dotenv_values(".env", interpolate=False).items() if value is not None}
+    try:
+        found = dotenv_values(".env", interpolate=False)
+    except OSError as error:
+        fault = (error.strerror or "not readable").lower()
+        raise SettingsError(f".env: {fault}, let it be read or take it away") from None
+    except UnicodeDecodeError:
+        raise SettingsError(".env: not UTF-8, write it anew") from None
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _code(error: Exception) -> int:

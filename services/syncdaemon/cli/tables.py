@@ -8,6 +8,8 @@ from rich.console import Console, OverflowMethod
 from rich.table import Table
 from rich.text import Text
 
+from syncdaemon.base.plain import plain
+
 
 def show(
     rows: Iterable[Sequence[str]],
@@ -16,8 +18,8 @@ def show(
     width: int | None = None,
     overflow: OverflowMethod | None = None,
 ) -> None:
-    """Prints the rows below their heads. `width` in columns; None: as wide as the terminal."""
+    """Prints the rows below their heads, each cell `plain`. `width` in columns; None: as wide as the terminal."""
     table = Table(*heads, show_header=bool(heads), box=None)
     for row in rows:
-        table.add_row(*(Text(cell, overflow=overflow) for cell in row))
+        table.add_row(*(Text(plain(cell), overflow=overflow) for cell in row))
     Console(width=width).print(table)

@@ -109,6 +109,7 @@ Ctrl-C ends it, and the server with it."""
         except TimeoutError:
             self._say(f"The sample file is not delivered yet: {daemon.link.problem or daemon.lane.paused}")
             return
-        self._say("The sample file is delivered. Its receipt:\n")
+        self._say("The sample file is delivered. Its receipt:")
+        self._say("")
         for name, value in (tally.last_receipt or {}).items():
             self._say(f"  {name:<12}{value}")

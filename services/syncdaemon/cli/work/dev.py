@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-import typer
-
+from syncdaemon.cli.say import say
 from syncdaemon.daemon.process import install_signals
 from syncdaemon.dev.site import Dev
 from syncdaemon.settings.values import Loaded
@@ -18,6 +17,6 @@ def dev(loaded: Loaded, folder: Path) -> None:
     async def live() -> None:
         stop = asyncio.Event()
         install_signals(stop)
-        await Dev(folder, loaded, typer.echo).run(stop)
+        await Dev(folder, loaded, say).run(stop)
 
     asyncio.run(live())

@@ -9,6 +9,7 @@ import typer
 
 from syncdaemon.check.doctor import examine
 from syncdaemon.cli.options import FOUND, NO_CONNECTION
+from syncdaemon.cli.say import say, say_json
 from syncdaemon.settings.values import Loaded
 
 _COLOURS = {"ok": typer.colors.GREEN, "warning": typer.colors.YELLOW, "failure": typer.colors.RED}
@@ -19,11 +20,11 @@ def doctor(loaded: Loaded, as_json: bool) -> int:
     loaded.settings.check_files()
     findings = asyncio.run(examine(loaded))
     if as_json:
-        typer.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
+        say_json(json.dumps([finding._asdict() for finding in findings], indent=2))
     else:
         for finding in findings:
             level = typer.style(f"{finding.level:8}", fg=_COLOURS[finding.level])
             remedy = f" -> {finding.remedy}" if finding.remedy else ""
-            typer.echo(f"{level} {finding.check:17} {finding.said}{remedy}")
+            say(f" {finding.check:17} {finding.said}{remedy}", first=level)
     failed = {finding.check for finding in findings if finding.level == "failure"}
     return NO_CONNECTION if "connection" in failed else FOUND if failed else 0

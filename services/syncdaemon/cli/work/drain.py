@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 
-import typer
 from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from syncdaemon.cli.say import say
 from syncdaemon.daemon import Daemon
 from syncdaemon.daemon.drain import deliver_all
 from syncdaemon.daemon.process import install_signals
@@ -48,7 +48,7 @@ def drain(loaded: Loaded, timeout: float | None) -> int:
         daemon = Daemon(loaded.settings)
         asyncio.run(live())
     tally, seconds = daemon.tally, time.monotonic() - began
-    typer.echo(f"{tally.delivered} files delivered ({tally.delivered_bytes} bytes) in {seconds:.1f} s", err=True)
+    say(f"{tally.delivered} files delivered ({tally.delivered_bytes} bytes) in {seconds:.1f} s", err=True)
     if tally.refused:
-        typer.echo(f"syncdaemon: {tally.refused} files refused: `syncdaemon quarantine list` tells why", err=True)
+        say(f"syncdaemon: {tally.refused} files refused: `syncdaemon quarantine list` tells why", err=True)
     return tally.refused
