@@ -12,6 +12,11 @@ def say(text: str, *, err: bool = False, first: str = "") -> None:
     typer.echo(first + plain(text), err=err)
 
 
+def say_lines(text: str) -> None:
+    """Prints text that is laid out in lines, each of which is `plain`, to standard output."""
+    typer.echo("\n".join(map(plain, text.split("\n"))))
+
+
 def say_json(text: str) -> None:
     """Prints JSON. What is in it was escaped by `json.dumps`, which also lays it out in lines."""
     typer.echo(text)

@@ -109,7 +109,6 @@ Ctrl-C ends it, and the server with it."""
         except TimeoutError:
             self._say(f"The sample file is not delivered yet: {daemon.link.problem or daemon.lane.paused}")
             return
-        self._say("The sample file is delivered. Its receipt:")
-        self._say("")
+        self._say("The sample file is delivered. Its receipt:\n")
         for name, value in (tally.last_receipt or {}).items():
             self._say(f"  {name:<12}{value}")

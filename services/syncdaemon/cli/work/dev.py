@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from syncdaemon.cli.say import say
+from syncdaemon.cli.say import say_lines
 from syncdaemon.daemon.process import install_signals
 from syncdaemon.dev.site import Dev
 from syncdaemon.settings.values import Loaded
@@ -17,6 +17,6 @@ def dev(loaded: Loaded, folder: Path) -> None:
     async def live() -> None:
         stop = asyncio.Event()
         install_signals(stop)
-        await Dev(folder, loaded, say).run(stop)
+        await Dev(folder, loaded, say_lines).run(stop)
 
     asyncio.run(live())
