@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from syncdaemon.cli import interrupt
 from syncdaemon.cli.options import with_settings
 from syncdaemon.cli.say import say
 from syncdaemon.settings.given import Given
@@ -29,6 +30,7 @@ def put(
         for source in sources:
             say(str(await put_file(source, given.values["SYNC_REPLAY_DIR"])))
 
+    interrupt.clean_up()
     asyncio.run(put_all())
     return 0
 

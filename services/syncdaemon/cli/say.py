@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from syncdaemon.base.plain import plain
+from syncdaemon.base.printable import printable
 
 
 def say(text: str, *, err: bool = False, first: str = "") -> None:
-    """Prints one line, `plain`, to standard output or error. `first` goes before it as it is, with its colours."""
-    typer.echo(first + plain(text), err=err)
-
-
-def say_lines(text: str) -> None:
-    """Prints text that is laid out in lines, each of which is `plain`, to standard output."""
-    typer.echo("\n".join(map(plain, text.split("\n"))))
+    """Prints one line, printable, to standard output or error. `first` goes before it as it is, with its colours."""
+    typer.echo(first + printable(text), err=err)
 
 
 def say_json(text: str) -> None:

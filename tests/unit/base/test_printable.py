@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon.base.plain import plain
+from syncdaemon.base.printable import printable
 
 
 @pytest.mark.parametrize(
@@ -23,11 +23,11 @@ from syncdaemon.base.plain import plain
     ],
 )
 def test_what_a_terminal_would_obey_stands_escaped(text: str, shown: str) -> None:
-    assert plain(text) == shown
+    assert printable(text) == shown
 
 
 @given(st.text(st.characters(exclude_categories=())))
 def test_any_text_is_one_line_that_every_output_takes(text: str) -> None:
-    assert plain(text).isprintable()
-    plain(text).encode()
-    assert plain(plain(text)) == plain(text)
+    assert printable(text).isprintable()
+    printable(text).encode()
+    assert printable(printable(text)) == printable(text)
