@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from tests.fuzz.surface import Surface
-from tests.fuzz.surfaces import answers, frames, http, incoming, ledger, metas, names, quarantine, settings
+from tests.fuzz.surfaces import answers, frames, http, incoming, ledger, metas, names, quarantine, sent, settings
 
 ALL: tuple[Surface, ...] = (
     frames.SURFACE,
+    sent.SURFACE,
     *answers.SURFACES,
     *incoming.SURFACES,
     metas.SURFACE,

@@ -18,6 +18,7 @@ from tests.fuzz import mutate
 from tests.fuzz.surface import Case, Surface
 
 HIGHEST = 2**64 - 1
+HOME = verdict.Home("swarm_jobs")
 HEADS = (
     None,
     None,
@@ -99,9 +100,9 @@ def acknowledgements() -> Iterator[Case]:
 
     def case(random: Random) -> None:
         written, headers = mutate.spelled(random, random.choice(PUBLISHED)), random.choice(HEADS)
-        found = verdict.judge(written, headers)
+        found = verdict.judge(written, headers, HOME)
         if isinstance(found, verdict.Stored):
-            assert found.stream
+            assert found.stream == HOME.stream
             assert 0 < found.seq <= HIGHEST, (written, found)
         if isinstance(found, verdict.Known):
             assert 0 <= found.seq <= HIGHEST, (written, found)

@@ -13,7 +13,8 @@ from random import Random
 
 from aiohttp.http_exceptions import HttpProcessingError
 
-from syncdaemon.web.server import Check, Views, Web
+from syncdaemon.web.server import Web
+from syncdaemon.web.views import Check, Views
 from tests.fuzz import mutate
 from tests.fuzz.surface import Case, Surface
 
@@ -82,10 +83,9 @@ def request(random: Random) -> bytes:
 def ready() -> Iterator[Case]:
     loop, complaints = asyncio.new_event_loop(), Complaints()
     views = Views(lambda: b"a 1\n", lambda: {"it": Check(True, "fine")}, frozenset({"it"}), lambda: {"site": "edge-1"})
-    web = Web("127.0.0.1", 0, views)
+    web = loop.run_until_complete(_made(views))
     loop.set_exception_handler(lambda _, context: complaints.said.append(repr(context)))
     logging.getLogger().addHandler(complaints)
-    loop.run_until_complete(web.start())
     calls = 0
 
     def case(random: Random) -> None:
@@ -109,6 +109,12 @@ def ready() -> Iterator[Case]:
         loop.run_until_complete(web.stop())
         logging.getLogger().removeHandler(complaints)
         loop.close()
+
+
+async def _made(views: Views) -> Web:
+    web = Web("127.0.0.1", 0, views)
+    await web.start()
+    return web
 
 
 async def _exchange(loop: asyncio.AbstractEventLoop, port: int, parts: list[bytes], seconds: float = 0) -> bytes:

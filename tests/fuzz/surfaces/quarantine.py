@@ -51,28 +51,29 @@ def contents(root: Path) -> list[bytes]:
     return sorted(data for data in found if data.startswith(b"evidence"))
 
 
-def _empty(root: Path, directory: ReplayDirectory) -> None:
+def _empty(root: Path) -> None:
     """As before the first case."""
-    own = {os.fsdecode(folder) for folder in (directory.held, directory.quarantine, directory.requeue)}
+    own = root / "replay/.syncdaemon"
     for path in sorted(root.rglob("*"), reverse=True):
         if path.is_dir() and not path.is_symlink():
-            if str(path) not in own | {str(root / "replay"), str(root / "replay/.syncdaemon")}:
+            if path not in (root / "replay", own) and path.parent != own:
                 path.rmdir()
-        elif os.fsencode(path) != directory.lock:
+        elif path != own / "lock":
             path.unlink()
 
 
 @contextmanager
 def ready() -> Iterator[Case]:
     with _directory() as (root, directory):
+        aside = root / "replay/.syncdaemon/quarantine"
 
         def case(random: Random) -> None:
             lies = {name: b"evidence %b" % random.randbytes(8) for name in random.sample(NAMES, random.choice((1, 2)))}
             for name, data in lies.items():
-                _write(directory.quarantine, name, data)
+                _write(aside, name, data)
                 if random.random() < 0.9:
                     sidecar = {**SIDECAR, "path": random.choice(PATHS)}
-                    _write(directory.quarantine, name + quarantine.SIDECAR, mutate.spelled(random, sidecar))
+                    _write(aside, name + quarantine.SIDECAR, mutate.spelled(random, sidecar))
             kept = contents(root)
             quarantine.clean(directory)
             assert contents(root) == kept
@@ -84,27 +85,27 @@ def ready() -> Iterator[Case]:
             if random.random() < 0.5:
                 requeue.ask(directory, found)
             else:
-                _orders(random, directory)
+                _orders(random, root / "replay/.syncdaemon/requeue")
             done = requeue.carry_out(directory)
             requeue.forget(directory, [one.order for one in done])
             assert contents(root) == kept
             assert sorted(os.listdir(root)) == ["replay"]
-            _empty(root, directory)
+            _empty(root)
 
         yield case
 
 
-def _orders(random: Random, directory: ReplayDirectory) -> None:
+def _orders(random: Random, folder: Path) -> None:
     """Orders that somebody else wrote."""
     for name in random.sample(NAMES, 2):
         order = {"name": os.fsdecode(name), "path": random.choice(PATHS), "to": random.choice(PATHS)}
         fields = {**order, "size": 3, "sha256": "ab" * 32, "reason": "too_large"}
         written = mutate.spelled(random, fields) if random.random() < 0.8 else json.dumps(fields).encode()
-        _write(directory.requeue, sha256(name).hexdigest().encode() + b".json", written)
+        _write(folder, sha256(name).hexdigest().encode() + b".json", written)
 
 
-def _write(folder: bytes, name: bytes, data: bytes) -> None:
-    with open(os.path.join(folder, name), "wb") as file:
+def _write(folder: Path, name: bytes, data: bytes) -> None:
+    with open(os.path.join(os.fsencode(folder), name), "wb") as file:
         file.write(data)
 
 
