@@ -48,7 +48,11 @@ async def test_an_answer_comes_by_the_subscription_of_our_inbox_alone(monkeypatc
     sent = b"MSG %b7 3 2\r\nok\r\nMSG %b8 2 2\r\nno\r\n"
     for size in (1, 5, 1000):
         answers: list[int] = []
-        client = Client(lambda token, data, headers, answers=answers: answers.append(token), lambda: None)
+
+        def answered(token: int, data: bytes, headers: bytes | None, answers: list[int] = answers) -> None:
+            answers.append(token)
+
+        client = Client(answered, lambda: None)
 
         async def subscribe(subject: str, cb: object) -> SimpleNamespace:
             return SimpleNamespace(_id=3)

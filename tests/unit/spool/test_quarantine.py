@@ -240,7 +240,7 @@ def test_an_old_count_is_not_made_again(directory: ReplayDirectory, monkeypatch:
     assert quarantine.count == 1
 
 
-@pytest.mark.parametrize("path", ["\ud800", "\udcff", "\u202e", "\u00e9"])
+@pytest.mark.parametrize("path", ["\ud800", "\u202e", "\u00e9"])
 def test_a_path_that_is_not_percent_encoded_is_damage(directory: ReplayDirectory, path: str) -> None:
     """It is none of ours. Half a character could not even be made into bytes, and would end the daemon."""
     Quarantine(directory).set_aside(refused(directory), FIRST, LAST)
