@@ -20,9 +20,8 @@ from syncdaemon.spool.quarantine import SIDECAR, Entry, Quarantine, entries
 from syncdaemon.spool.requeue import Order, ask, carry_out, forget, pending, send_back
 from tests.support.replay import content_of, full, meanwhile, tree, waiting, write
 
-ODD: list[tuple[str, Any]] = [
-    (field, odd) for field in ("name", "to", "size", "sha256") for odd in (None, 7.5, True, [], {}, "\ud800")
-]
+NOT_OURS: list[Any] = [None, 7.5, True, [], {}, "\ud800"]
+ODD = [(field, odd) for field in ("name", "to", "size", "sha256") for odd in NOT_OURS]
 FIRST, LAST = "2026-03-04T05:06:07.000001Z", "2026-03-04T05:06:09.000002Z"
 
 
