@@ -108,7 +108,8 @@ def acknowledgements() -> Iterator[Case]:
             assert 0 <= found.seq <= HIGHEST, (written, found)
         batch = verdict.judge_batch(written, headers)
         if isinstance(batch, verdict.Committed):
-            assert 0 < batch.messages <= batch.last_seq <= HIGHEST, (written, batch)
+            assert 0 < batch.messages <= HIGHEST, (written, batch)
+            assert 0 < batch.last_seq <= HIGHEST, (written, batch)
 
     yield case
 
