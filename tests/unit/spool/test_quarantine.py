@@ -245,7 +245,7 @@ def test_a_path_that_is_not_percent_encoded_is_damage(directory: ReplayDirectory
     """It is none of ours. Half a character could not even be made into bytes, and would end the daemon."""
     Quarantine(directory).set_aside(refused(directory), FIRST, LAST)
     told = sidecar(directory, b"file") | {"path": path}
-    place = os.path.join(own(directory, b"quarantine"), b"file.reason.json")
+    place = os.path.join(directory.quarantine, b"file.reason.json")
     with open(place, "w") as file:
         json.dump(told, file)
 
