@@ -6,7 +6,12 @@ import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[2] / "services" / "syncdaemon"
-DOORS = {"cli/say.py": "the door itself", "cli/tables.py": "each cell is plain"}
+DOORS = {
+    "cli/say.py": "the door itself",
+    "cli/tables.py": "each cell is made printable",
+    "cli/work/log.py": "each value is, or JSON escapes it",
+    "cli/streams.py": "the system's own words",
+}
 OURS = {"typer.echo(ctx.get_help())", "typer.echo(f'syncdaemon {__version__}')"}  # text that is all our own
 
 
