@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 # Time and the outside come to these as arguments: so they can be tested with neither sleep nor mock.
 PURE = {
-    *{"base.errors", "base.model", "base.units", "base.timetable", "base.pause", "base.sizes"},
+    *{"base.errors", "base.model", "base.units", "base.timetable", "base.pause", "base.printable", "base.sizes"},
     *{"spool.backlog", "spool.line", "spool.settle"},
     *{"link.frame", "link.inbound", "link.pulse", "link.pace"},
     *{"stream.verdict", "stream.stored", "stream.object_format"},

@@ -13,6 +13,7 @@ import typer
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.cli import interrupt
 from syncdaemon.cli.options import FOUND, Command, Group, with_settings
+from syncdaemon.cli.say import say, say_json
 from syncdaemon.settings.given import Given
 
 if TYPE_CHECKING:
@@ -36,10 +37,10 @@ def show(
     """Show every refused file, and why it was refused."""
     found = _entries(_home(given))
     if as_json:
-        typer.echo(json.dumps([_shown(entry) for entry in found], indent=2))
+        say_json(json.dumps([_shown(entry) for entry in found], indent=2))
         return 0
     if not found:
-        typer.echo(_EMPTY)
+        say(_EMPTY)
         return 0
     from rich.filesize import decimal
 
@@ -71,7 +72,7 @@ def requeue(
     home = _home(given)
     found = _entries(home)
     if every and not found:
-        typer.echo(_EMPTY)
+        say(_EMPTY)
     wanted, problems = _choose(found, names, reason)
     interrupt.clean_up()
     try:
@@ -82,9 +83,9 @@ def requeue(
         if problem:
             problems.append(f"{quote_from_bytes(order.name)}: still in quarantine: {problem}")
         else:
-            typer.echo(f"{quote_from_bytes(order.name)} -> {quote_from_bytes(order.to)}")
+            say(f"{quote_from_bytes(order.name)} -> {quote_from_bytes(order.to)}")
     for problem in problems:
-        typer.echo(f"syncdaemon: {problem}", err=True)
+        say(f"syncdaemon: {problem}", err=True)
     return FOUND if problems else 0
 
 

@@ -49,9 +49,9 @@ def guard(subject: bytes, headers: bytes = b"") -> None:
     if len(headers) > MOST_HEADERS:
         raise Unsendable(f"headers of {len(headers)} bytes; {MOST_HEADERS} can be sent")
     if headers and not isinstance(headers, HeaderBlock):
-        ends = headers.translate(None, _PLAIN)
+        ends = headers.translate(None, _PLAIN)  # each control byte is half of a line's end
         if (
-            ends != _LINE * (len(ends) // 2)
+            len(ends) != 2 * headers.count(_LINE)
             or not headers.startswith(_BEGIN)
             or headers.find(_END) != len(headers) - len(_END)
             or b"\n" + _BEGIN in headers

@@ -158,5 +158,7 @@ def _read(sidecar: bytes) -> tuple[dict[str, Any], str]:
     if not isinstance(sidecar, dict):
         return {}, "the sidecar is damaged: not a JSON object"
     good = {name: sidecar[name] for name, kind in _FIELDS.items() if type(sidecar.get(name)) is kind}
+    if not good.get("path", "").isascii():  # ours are percent-encoded
+        del good["path"]
     missing = [name for name in _FIELDS if name not in good]
     return good, f"the sidecar is damaged: no {', '.join(missing)}" if missing else ""

@@ -25,6 +25,7 @@ from syncdaemon.spool.moves import NAME_MAX, below, free_name
 from syncdaemon.spool.quarantine import SIDECAR, Entry
 
 _ORDER = b".json"
+_KINDS = {"name": str, "path": str, "to": str, "size": int, "sha256": str, "reason": str}
 _POLL_SECONDS = 0.05
 
 
@@ -203,9 +204,11 @@ def _load(directory: ReplayDirectory, name: bytes) -> Order | None:
     try:
         with open(os.path.join(directory.requeue, name), "rb") as file:
             fields = json.loads(file.read())
+        if not isinstance(fields, dict) or any(type(fields.get(field)) is not kind for field, kind in _KINDS.items()):
+            return None
         raw = {field: unquote_to_bytes(fields[field]) for field in ("name", "path", "to")}
-        order = Order(**raw, size=int(fields["size"]), sha256=str(fields["sha256"]), reason=str(fields["reason"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError):
         return None
-    ours = name == os.path.basename(_path(directory, order.name)) and b"/" not in order.name
+    order = Order(**raw, size=fields["size"], sha256=fields["sha256"], reason=fields["reason"])
+    ours = name == os.path.basename(_path(directory, order.name)) and not set(b"/\0") & set(order.name)
     return order if ours and _deliverable(directory, order.to) else None

@@ -238,3 +238,16 @@ def test_an_old_count_is_not_made_again(directory: ReplayDirectory, monkeypatch:
     quarantine.count_again()
 
     assert quarantine.count == 1
+
+
+@pytest.mark.parametrize("path", ["\ud800", "\u202e", "\u00e9"])
+def test_a_path_that_is_not_percent_encoded_is_damage(directory: ReplayDirectory, path: str) -> None:
+    """It is none of ours. Half a character could not even be made into bytes, and would end the daemon."""
+    Quarantine(directory).set_aside(refused(directory), FIRST, LAST)
+    told = sidecar(directory, b"file") | {"path": path}
+    place = os.path.join(directory.quarantine, b"file.reason.json")
+    with open(place, "w") as file:
+        json.dump(told, file)
+
+    (entry,) = entries(directory)
+    assert (entry.path, entry.problem) == (b"", "the sidecar is damaged: no path")

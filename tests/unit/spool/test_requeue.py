@@ -20,6 +20,8 @@ from syncdaemon.spool.quarantine import SIDECAR, Entry, Quarantine, entries
 from syncdaemon.spool.requeue import Order, ask, carry_out, forget, pending, send_back
 from tests.support.replay import content_of, full, meanwhile, tree, waiting, write
 
+NOT_OURS: list[Any] = [None, 7.5, True, [], {}, "\ud800"]
+ODD = [(field, odd) for field in ("name", "to", "size", "sha256") for odd in NOT_OURS]
 FIRST, LAST = "2026-03-04T05:06:07.000001Z", "2026-03-04T05:06:09.000002Z"
 
 
@@ -281,11 +283,16 @@ def test_what_is_no_order_is_left_alone(directory: ReplayDirectory) -> None:
     refuse(directory, b"file")
     (order,) = ordered(directory)
     forget(directory, [order])
+    good = {"name": "file", "path": "file", "to": "file", "size": 8, "sha256": order.sha256, "reason": "too_large"}
     for name, data in {
         b"x.json": b"{}",
         b"y.json": b"rubbish",
         b"z.json.tmp": b"{",
         b"w.json": json.dumps({"name": "..%2Flock", "path": "a", "to": "../a"}).encode(),
+        b"v.json": b"[" * 100_000,
+        b"u.json": b"[]",
+        **{b"%d.json" % at: json.dumps(good | {field: odd}).encode() for at, (field, odd) in enumerate(ODD)},
+        b"t.json": b'{"size":1e400,' + json.dumps(good).encode()[1:],
     }.items():
         write_durably(os.path.join(directory.requeue, name), data)
 

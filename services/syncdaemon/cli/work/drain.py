@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
-import typer
 from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from syncdaemon.base.errors import ConnectTimeout
+from syncdaemon.cli.say import say
 from syncdaemon.cli.work.bar import bar
 from syncdaemon.daemon import Daemon
 from syncdaemon.daemon.drain import Progress, deliver_all
@@ -48,14 +48,14 @@ def drain(loaded: Loaded, timeout: float | None) -> int:
     except (ConnectTimeout, TimeoutError) as error:
         if not signals.interrupted:
             raise
-        typer.echo(f"syncdaemon: {error}", err=True)
+        say(f"syncdaemon: {error}", err=True)
         raise KeyboardInterrupt from None
     finally:
         signals.die()
     tally, seconds = daemon.tally, time.monotonic() - began
-    typer.echo(f"{tally.delivered} files delivered ({tally.delivered_bytes} bytes) in {seconds:.1f} s", err=True)
+    say(f"{tally.delivered} files delivered ({tally.delivered_bytes} bytes) in {seconds:.1f} s", err=True)
     if tally.refused:
-        typer.echo(f"syncdaemon: {tally.refused} files refused: `syncdaemon quarantine list` tells why", err=True)
+        say(f"syncdaemon: {tally.refused} files refused: `syncdaemon quarantine list` tells why", err=True)
     return tally.refused
 
 
