@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from syncdaemon.base.disk import sees_all_writers
 from syncdaemon.base.model import Content, Fit, Held, Receipt, Refusal
 from syncdaemon.spool.archive import Archive
 from syncdaemon.spool.backlog import WINDOW
@@ -23,7 +24,7 @@ from syncdaemon.spool.threads import Threads
 
 @dataclass(frozen=True)
 class SpoolSettings:
-    """`quiet`, `rescan` and `hold` in seconds; `archive`: delivered files are kept instead of held."""
+    """`quiet`, `in_place`, `rescan` and `hold` in seconds; `archive`: delivered files are kept instead of held."""
 
     replay_dir: bytes
     quiet: float
@@ -33,6 +34,7 @@ class SpoolSettings:
     newest_first: bool
     compress: bool = False
     window: int = WINDOW
+    in_place: float = 30.0
 
 
 class Spool:
@@ -55,6 +57,7 @@ class Spool:
             self._lookout,
             self._threads.files,
             quiet=settings.quiet,
+            in_place=settings.in_place,
             compress=settings.compress,
         )
         archive = Archive(self.directory) if settings.archive else None
@@ -83,6 +86,16 @@ class Spool:
     def scanned(self) -> bool:
         """Whether the whole directory has been looked at."""
         return self._lookout.scanned
+
+    def complete_by(self) -> dict[str, str]:
+        """What tells that a file is complete, of the daemon's own user's and of others': `lease`, `close` or `quiet`.
+
+        `lease`: that no process has it open for writing. `close`: that it was closed or renamed; `quiet`: that it was
+        unchanged for the long quiet time.
+        """
+        seen = "close" if self._lookout.arrivals.sees_ends else "quiet"
+        own = "lease" if self.directory.has_leases() else seen
+        return {"own": own, "others": own if sees_all_writers() else seen}
 
     @property
     def depth(self) -> int:
