@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import time
 from collections import Counter
 from pathlib import Path
@@ -57,6 +58,13 @@ def started(site: Site) -> Site:
     site.daemon.start()
     eventually(lambda: checks(site)["others"] == "close", 5, "its watch is on")
     return site
+
+
+def tell(producer: subprocess.Popen[bytes]) -> None:
+    """The producer goes on."""
+    assert producer.stdin is not None
+    producer.stdin.write(b"!")
+    producer.stdin.flush()
 
 
 def checks(site: Site) -> dict[str, str]:
@@ -197,36 +205,39 @@ def test_a_name_that_is_used_again_while_the_old_file_is_open(nats_server: NatsS
 
 def test_a_restart_in_the_middle_costs_only_time(nats_server: NatsServer, make_site: MakeSite) -> None:
     """A file whose writing goes on is waited for; one that ended meanwhile comes after the long quiet time."""
-    site = started(make_site(nats_server.url, SYNC_SETTLE_IN_PLACE_SECONDS="3"))
+    site = started(make_site(nats_server.url, SYNC_SETTLE_IN_PLACE_SECONDS="8"))
     writer = site.produce(
         "going, ended = open('going', 'wb', buffering=0), open('ended', 'wb', buffering=0)\n"
-        "going.write(b'one;'); ended.write(b'whole'); sys.stdin.read(1)\n"
-        "ended.close()\n"
-        "for word in (b'two;', b'three;', b'four;'): time.sleep(2); going.write(word)\n"
-        "time.sleep(5); going.write(b'end')"
+        "going.write(b'one;'); ended.write(b'whole'); sys.stdin.read(1); ended.close()\n"
+        "sys.stdin.read(1); going.write(b'two;'); time.sleep(11); going.write(b'end')"
     )
     counted(site, 2)
     site.daemon.kill()
-    site.daemon.start()
+    tell(writer)
+    started(site)
+    tell(writer)
     assert writer.wait(30) == 0
     arrives(site, nats_server, b"one;two;three;four;end", b"whole")
 
 
 def test_an_overflow_of_the_kernels_queue_costs_only_time(nats_server: NatsServer, make_site: MakeSite) -> None:
-    """While the daemon stands still, more happens than the kernel keeps."""
-    site = started(make_site(nats_server.url, SYNC_SETTLE_IN_PLACE_SECONDS="3"))
+    """While the daemon stands still, more happens than the kernel keeps. What it knew then is forgotten."""
+    site = started(make_site(nats_server.url, SYNC_SETTLE_IN_PLACE_SECONDS="8"))
     os.kill(site.daemon.pid, signal.SIGSTOP)
     writer = site.produce(
         "file = open('f', 'wb', buffering=0); file.write(b'begin;')\n"
         "for number in range(10_000): open('.x', 'wb').close(); os.unlink('.x')\n"
         "append('g', b'unseen'); print('full', flush=True)\n"
-        "for word in (b'one;', b'two;', b'three;'): time.sleep(2); file.write(word)\n"
+        "sys.stdin.read(1); file.write(b'middle;'); time.sleep(11); file.write(b'end')\n"
     )
     assert writer.stdout is not None
     assert writer.stdout.readline() == b"full\n"
     os.kill(site.daemon.pid, signal.SIGCONT)
+    eventually(lambda: site.daemon.logged("watch_failed"), what="the watch is broken")
+    eventually(lambda: checks(site)["others"] == "close", 5, "its watch is on again")
+    tell(writer)
     assert writer.wait(60) == 0
-    arrives(site, nats_server, b"begin;one;two;three;", b"unseen")
+    arrives(site, nats_server, b"begin;middle;end", b"unseen")
     assert "max_queued_events" in site.daemon.logged("watch_failed")[0]["error"]
 
 

@@ -61,13 +61,16 @@ class Site:
         self._producers: list[subprocess.Popen[bytes]] = []
 
     def produce(self, code: str, *arguments: str, uid: int = PRODUCER) -> subprocess.Popen[bytes]:
-        """Runs Python code in the replay directory as a producer, beside the test; it prints a line when it likes to.
+        """Runs Python code in the replay directory as a producer, beside the test.
 
-        The code finds the modules os, sys and time, and a function `append(name, data)`.
+        The code may wait for its input, and print lines. It finds the modules os, sys and time, and a function
+        `append(name, data)`.
         """
         begin = "import os, sys, time\nos.umask(0o002)\n" + _APPEND
         command = [*as_user(uid), python(), "-c", begin + code, *arguments]
-        made = subprocess.Popen(command, cwd=self.replay, env=_environment(), stdout=subprocess.PIPE)
+        made = subprocess.Popen(
+            command, cwd=self.replay, env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         self._producers.append(made)
         return made
 
@@ -81,7 +84,9 @@ class Site:
         for producer in self._producers:
             producer.kill()
             producer.wait()
+            assert producer.stdin is not None
             assert producer.stdout is not None
+            producer.stdin.close()
             producer.stdout.close()
 
 

@@ -12,6 +12,7 @@ from itertools import islice
 
 import structlog
 
+from syncdaemon.base.disk import sees_all_writers
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.spool import settle
@@ -75,6 +76,16 @@ class Lookout:
     def arrivals(self) -> Watch:
         """What was seen of files, and whether anything is seen."""
         return self._watch
+
+    def complete_by(self) -> dict[str, str]:
+        """What tells that a file is complete: `lease`, `close` or `quiet`, of our `own` user's files and of `others`.
+
+        `lease`: no process has it open for writing. `close`: it was closed after writing, or renamed into place; where
+        neither was seen, and with `quiet`, it was unchanged for the long quiet time.
+        """
+        seen = "close" if self._watch.sees_ends else "quiet"
+        own = "lease" if self._directory.has_leases() else seen
+        return {"own": own, "others": own if sees_all_writers() else seen}
 
     async def scan(self) -> None:
         """Looks at the whole directory once. Raises OSError where it can't be read."""
@@ -178,7 +189,7 @@ class Lookout:
             inside = await self._thread.run(partial(_first_files, self._root, folder))
             if len(inside) == _MANY:
                 self._queue.want_scan()
-            self.look_at(inside)
+            self.look_at(inside, ended=True)
 
     def landed(self, paths: Sequence[bytes]) -> None:
         """Files in flight have left their paths; if something came there since, it is looked at."""

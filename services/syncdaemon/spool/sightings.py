@@ -53,7 +53,7 @@ class Sightings:
     """Of all files below one folder.
 
     Folders have paths with a slash at the end, relative to that folder, which is b"" itself. `most`: files of which
-    something is remembered; of others nothing was seen. `forgotten`: watches that are to be ended.
+    something is remembered; of others nothing was seen.
     """
 
     def __init__(self, most: int = MOST) -> None:
@@ -64,7 +64,7 @@ class Sightings:
         self._seen: dict[int, dict[bytes, Sighting]] = {}
         self._moved: dict[int, Came] = {}  # unfinished files on their way, by the cookie of the rename
         self._moved_folders: dict[int, dict[bytes, int]] = {}  # the same for folders: watches by path below them
-        self.forgotten: list[int] = []
+        self._forgotten: list[int] = []
 
     @property
     def folders(self) -> int:
@@ -96,7 +96,8 @@ class Sightings:
     def apply(self, events: list[Event], now_ns: int) -> tuple[dict[bytes, bool], list[NewFolder]]:
         """Takes in events, which came before `now_ns`, in their order.
 
-        Returns the paths at which something happened, each with whether it came to its end; and the new folders.
+        Returns the paths at which something happened, each with whether it came to its end; and the new folders, which
+        are not among them.
         """
         touched: dict[bytes, bool] = {}
         new: list[NewFolder] = []
@@ -108,7 +109,7 @@ class Sightings:
             elif event.mask & IS_FOLDER:
                 if folder is not None and event.mask & (CREATE | MOVED_TO | MOVED_FROM):
                     new += self._folder(folder + event.name + b"/", event)
-                    if not event.name.startswith(b"."):
+                    if event.mask & MOVED_FROM and not event.name.startswith(b"."):
                         touched[folder + event.name] = True
             elif event.watch in self._seen and not settle.ignored(event.name):
                 ended = self._file(self._seen[event.watch], event, now)
@@ -156,7 +157,7 @@ class Sightings:
             return
         known = self._moved_folders.pop(event.cookie, None) if event.mask & MOVED_TO else None
         if event.name.startswith(b"."):
-            self.forgotten += (known or {}).values()
+            self._forgotten += (known or {}).values()
             return
         for below, watch in (known or {}).items():
             self.watched(path + below, watch)
@@ -170,7 +171,12 @@ class Sightings:
             del self._paths[watch]
         self._moved_folders[cookie] = below
         while len(self._moved_folders) > _MOST_MOVES:
-            self.forgotten += self._moved_folders.pop(next(iter(self._moved_folders))).values()
+            self._forgotten += self._moved_folders.pop(next(iter(self._moved_folders))).values()
+
+    def take_forgotten(self) -> list[int]:
+        """The watches that are to be ended; their folders have left."""
+        forgotten, self._forgotten = self._forgotten, []
+        return forgotten
 
     @property
     def on_their_way(self) -> bool:
@@ -180,7 +186,7 @@ class Sightings:
     def lose_sight(self) -> None:
         """The other half of renames does not come any more: those folders have left."""
         for below in self._moved_folders.values():
-            self.forgotten += below.values()
+            self._forgotten += below.values()
         self._moved_folders.clear()
         self._moved.clear()
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from syncdaemon.base.disk import sees_all_writers
 from syncdaemon.base.model import Content, Fit, Held, Receipt, Refusal
 from syncdaemon.spool.archive import Archive
 from syncdaemon.spool.backlog import WINDOW
@@ -88,14 +87,8 @@ class Spool:
         return self._lookout.scanned
 
     def complete_by(self) -> dict[str, str]:
-        """What tells that a file is complete, of the daemon's own user's and of others': `lease`, `close` or `quiet`.
-
-        `lease`: that no process has it open for writing. `close`: that it was closed or renamed; `quiet`: that it was
-        unchanged for the long quiet time.
-        """
-        seen = "close" if self._lookout.arrivals.sees_ends else "quiet"
-        own = "lease" if self.directory.has_leases() else seen
-        return {"own": own, "others": own if sees_all_writers() else seen}
+        """What tells that a file is complete, of our `own` files and of `others`: `lease`, `close` or `quiet`."""
+        return self._lookout.complete_by()
 
     @property
     def depth(self) -> int:

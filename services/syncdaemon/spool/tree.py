@@ -14,19 +14,16 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
-import structlog
-
 from syncdaemon.spool.inotify import OVERFLOW, Inotify
 from syncdaemon.spool.settle import Came
 from syncdaemon.spool.sightings import NewFolder, Sightings
+from syncdaemon.spool.walk import Walk
 
 TICK_NS = 20_000_000  # the kernel stamps files with a clock that stands still for a tick of 1 to 10 ms
 _GATHER_MS = 5  # how long events are gathered before they are read again
 _HALF_MS = 1_000  # how long the second half of a rename is waited for
+_OVERFLOW = "more events than the kernel keeps (fs.inotify.max_queued_events)"
 _MOST_NEWS = 262_144  # paths; more of them ask for a scan
-_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-log = structlog.get_logger(__name__)
 
 
 class Tree:
@@ -37,7 +34,7 @@ class Tree:
     """
 
     def __init__(self, root: bytes, now_ns: Callable[[], int], told: Callable[[], None]) -> None:
-        self._root = root
+        self._walk = Walk(root, self._watch_folder, self._came_whole)
         self._now_ns = now_ns
         self._told = told
         self._lock = threading.Lock()  # for all below
@@ -48,7 +45,6 @@ class Tree:
         self._inotify = Inotify()
         self._closed = False
         self._broken: OSError | None = None
-        self._unwatched = False  # whether that was said
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._stopped = False
 
@@ -69,7 +65,7 @@ class Tree:
             self._told()
 
     def _watch(self) -> None:
-        self._add(NewFolder(b"", False), must=True)
+        self._walk.add(NewFolder(b"", False), must=True)
         self._told()
         events, stopping = select.poll(), select.poll()
         events.register(self._inotify.fd, select.POLLIN)
@@ -77,16 +73,23 @@ class Tree:
             poll.register(self._wake, select.POLLIN)
         while not self._stopped:
             if not events.poll(_HALF_MS if self._sightings.on_their_way else None):
-                self._lose_sight()
+                with self._lock:
+                    self._sightings.lose_sight()
+                    self._let_go()
             with suppress(BlockingIOError):
                 os.eventfd_read(self._wake)
             if self._step():
                 self._told()
             stopping.poll(_GATHER_MS)
 
+    @property
+    def folders(self) -> int:
+        """How many folders are watched."""
+        return self._sightings.folders
+
     def stop(self) -> None:
         """The thread in `run` ends soon."""
-        self._stopped = True
+        self._stopped = self._walk.stopped = True
         with self._lock:
             self._wake_up()
 
@@ -102,8 +105,9 @@ class Tree:
                 raise self._broken
             new, self._new = self._new, []
         for folder in new:
-            self._add(folder)
-        with self._lock:
+            self._walk.add(folder)
+        with self._lock:  # only now: what is in a folder is looked at when it is known which files came whole
+            self._news.update((folder.path[:-1], True) for folder in new)
             return bool(self._news)
 
     def _read(self) -> None:
@@ -119,9 +123,7 @@ class Tree:
                 self._read_until_ns = before
                 return
             if any(event.mask & OVERFLOW for event in events):
-                self._broken = OSError(
-                    errno.EOVERFLOW, "more events than the kernel keeps (fs.inotify.max_queued_events)"
-                )
+                self._broken = OSError(errno.EOVERFLOW, _OVERFLOW)
                 return
             touched, new = self._sightings.apply(events, self._now_ns())
             for path, ended in touched.items():
@@ -132,65 +134,16 @@ class Tree:
             self._let_go()
 
     def _let_go(self) -> None:
-        for watch in self._sightings.forgotten:
+        for watch in self._sightings.take_forgotten():
             self._inotify.remove(watch)
-        self._sightings.forgotten.clear()
 
-    def _lose_sight(self) -> None:
+    def _watch_folder(self, fd: int, path: bytes) -> None:
         with self._lock:
-            self._sightings.lose_sight()
-            self._let_go()
-
-    def _add(self, new: NewFolder, must: bool = False) -> None:
-        """Watches a folder and all below it. One that has gone, or can't be watched, is left to the scans.
-
-        Where it was renamed into place, its files came to their end by that, if their times are not later than the
-        folder's own. Where files were put into it after the rename, that can't be told of any of them.
-
-        Raises OSError where it `must` be watched and can't be.
-        """
-        by_ns: int | None = None
-        folders = [new.path]
-        while folders and not self._stopped:
-            path = folders.pop()
-            try:
-                fd = _open_below(self._root, path)
-                try:
-                    if path == new.path and new.whole:
-                        by_ns = _renamed_by(os.fstat(fd))
-                    with self._lock:
-                        self._sightings.watched(path, self._inotify.add(fd))
-                    folders += self._look_into(fd, path, by_ns)
-                finally:
-                    os.close(fd)
-            except OSError as error:
-                if must and path == new.path:
-                    raise
-                self._left_out(error)
-
-    def _look_into(self, fd: int, path: bytes, by_ns: int | None) -> list[bytes]:
-        """The folders in this one. Its files were whole at `by_ns`, if that is known and they are not younger."""
-        folders: list[bytes] = []
-        with os.scandir(fd) as entries:
-            for entry in entries:
-                name = os.fsencode(entry.name)
-                if name.startswith(b"."):
-                    continue
-                with suppress(FileNotFoundError):
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(path + name + b"/")
-                    elif by_ns is not None and entry.stat(follow_symlinks=False).st_ctime_ns <= by_ns:
-                        self._came_whole(path + name, by_ns)
-        return folders
+            self._sightings.watched(path, self._inotify.add(fd))
 
     def _came_whole(self, path: bytes, by_ns: int) -> None:
         with self._lock:
             self._sightings.came_whole(path, by_ns)
-
-    def _left_out(self, error: OSError) -> None:
-        if not self._unwatched and not isinstance(error, FileNotFoundError | NotADirectoryError):
-            self._unwatched = True
-            log.warning("folder_not_watched", error=str(error), effect="scans find its files; this is said once")
 
     def news(self) -> dict[bytes, bool]:
         """The paths at which something happened since the last call, each with whether it came to its end.
@@ -222,20 +175,3 @@ class Tree:
         if sighting is None or (sighting.came is not Came.OPEN and ctime_ns > sighting.by_ns):
             return Came.NOTHING
         return sighting.came
-
-
-def _renamed_by(folder: os.stat_result) -> int | None:
-    """When a folder was renamed into place, by its times; None where its entries changed since, or in the same tick."""
-    return folder.st_ctime_ns if folder.st_mtime_ns < folder.st_ctime_ns else None
-
-
-def _open_below(root: bytes, path: bytes) -> int:
-    """Opens a folder below `root`, and follows no symlink on the way. Raises OSError."""
-    fd = os.open(root, _OPEN & ~os.O_NOFOLLOW)
-    for name in filter(None, path.split(b"/")):
-        try:
-            below = os.open(name, _OPEN, dir_fd=fd)
-        finally:
-            os.close(fd)
-        fd = below
-    return fd

@@ -41,7 +41,7 @@ class Watch:
     @property
     def sees_ends(self) -> bool:
         """Whether it is on, and tells how files come to their end."""
-        return self._tree is not None
+        return self._tree is not None and self._tree.folders > 0
 
     def came(self, path: bytes, ctime_ns: int) -> Came:
         """What was seen last of the file at `path`, which has this ctime. For any thread."""
