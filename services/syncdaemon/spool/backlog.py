@@ -88,6 +88,11 @@ class Backlog:
         return len(self._held) + flying + self._beyond + len(self._newcomers)
 
     @property
+    def settling(self) -> int:
+        """Files that are known by name and not complete yet, as far as was looked."""
+        return len(self._waiting)
+
+    @property
     def complete(self) -> bool:
         """Whether every file is known by name."""
         return not self._beyond and not self._newcomers

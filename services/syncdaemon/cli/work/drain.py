@@ -21,6 +21,7 @@ _COLUMNS = (
     TextColumn("files"),
     TextColumn("{task.fields[size]}, {task.fields[rate]}/s"),
     TimeRemainingColumn(),
+    TextColumn("{task.fields[settling]}"),
 )
 
 
@@ -28,7 +29,7 @@ def drain(loaded: Loaded, timeout: float | None) -> int:
     """How many files were refused. Raises SyncError where something is left after `timeout` seconds."""
     console, began = Console(stderr=True), time.monotonic()
     with Progress(*_COLUMNS, console=console, disable=not console.is_terminal) as bar:
-        files = bar.add_task("", total=None, size=decimal(0), rate=decimal(0))
+        files = bar.add_task("", total=None, size=decimal(0), rate=decimal(0), settling="")
 
         def progress(daemon: Daemon) -> None:
             tally, spool = daemon.tally, daemon.spool
@@ -36,7 +37,9 @@ def drain(loaded: Loaded, timeout: float | None) -> int:
             if (upload := daemon.objects.progress) is not None:
                 size += upload.stored
             rate = decimal(int(size / max(0.1, time.monotonic() - began)))
-            bar.update(files, completed=done, total=done + spool.depth, size=decimal(size), rate=rate)
+            settling = f"{spool.queue.settling} not complete yet" if spool.queue.settling else ""
+            total = done + spool.depth
+            bar.update(files, completed=done, total=total, size=decimal(size), rate=rate, settling=settling)
 
         loaded.settings.check_files()
 
