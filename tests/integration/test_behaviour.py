@@ -397,9 +397,9 @@ def test_a_watch_that_breaks_costs_only_time(
     daemon = make_daemon(nats_server.url, SYNC_RESCAN_SECONDS="1")
     daemon.command[1:] = [str(program)]
     daemon.start()
-    eventually(lambda: daemon.logged("watch_failed"), what="the broken watch is told")
     for number in range(10):
         daemon.drop(f"sub/f{number}", b"%d" % number)
+    eventually(lambda: daemon.logged("watch_failed"), what="the broken watch is told")
     delivered(daemon, 10)
     assert daemon.stop() == 0
 

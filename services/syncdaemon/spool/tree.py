@@ -44,7 +44,7 @@ class Tree:
         self._new: list[NewFolder] = []
         self._inotify = Inotify()
         self._closed = False
-        self._broken: OSError | None = None
+        self._broken: Exception | None = None
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._stopped = False
 
@@ -52,11 +52,8 @@ class Tree:
         """Watches until `stop`, or until the watch breaks, which `news` then tells. For a thread of its own."""
         try:
             self._watch()
-        except OSError as error:
+        except Exception as error:  # whatever it is, scans go on; `news` tells it
             self._broken = error
-        except BaseException:
-            self._broken = OSError(errno.EIO, "the thread that watches has failed")
-            raise
         finally:
             with self._lock:
                 self._closed = True
@@ -98,7 +95,7 @@ class Tree:
             os.eventfd_write(self._wake, 1)
 
     def _step(self) -> bool:
-        """Takes in what has come, and watches the new folders; whether there is news. Raises OSError."""
+        """Takes in what has come, and watches the new folders; whether there is news. Raises what has broken the watch."""
         with self._lock:
             self._read()
             if self._broken is not None:
@@ -116,7 +113,7 @@ class Tree:
             before = self._now_ns()
             try:
                 events = self._inotify.read()
-            except OSError as error:
+            except Exception as error:
                 self._broken = error
                 return
             if not events:
@@ -148,7 +145,7 @@ class Tree:
     def news(self) -> dict[bytes, bool]:
         """The paths at which something happened since the last call, each with whether it came to its end.
 
-        Raises OSError where the watch is broken: only a scan can tell then, and nothing was seen of any file.
+        Raises what has broken the watch: only a scan can tell then, and nothing was seen of any file.
         """
         with self._lock:
             if self._broken is not None:
