@@ -95,7 +95,7 @@ class Tree:
             os.eventfd_write(self._wake, 1)
 
     def _step(self) -> bool:
-        """Takes in what has come, and watches the new folders; whether there is news. Raises what has broken the watch."""
+        """Takes in what has come, and watches new folders; whether there is news. Raises what has broken the watch."""
         with self._lock:
             self._read()
             if self._broken is not None:

@@ -14,7 +14,6 @@ from contextlib import aclosing, suppress
 from threading import Thread
 
 import structlog
-from watchfiles import awatch
 
 from syncdaemon.spool import settle
 from syncdaemon.spool.settle import Came
@@ -94,6 +93,8 @@ class Watch:
 
 async def _by_watchfiles(root: bytes) -> AsyncGenerator[Hints]:
     """The path is what watchfiles makes of the name: bytes that are no UTF-8 may come out mangled."""
+    from watchfiles import awatch  # on Linux it is hardly ever needed, and its start costs time
+
     prefix = len(os.fsdecode(root)) + 1
     changes = awatch(os.fsdecode(root), watch_filter=None, step=_STEP_MS, debounce=_DEBOUNCE_MS, yield_on_timeout=True)
     async for some in changes:
