@@ -30,7 +30,7 @@ class Hasher:
             return hashing
         try:
             if known is not None and known.stamp == hashing.stamp:
-                return known
+                return known._replace(folder=hashing.folder)
             while (reading := await loop.run_in_executor(self._thread, hashing.step)) is None:
                 pass
             return reading

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import errno
 import stat
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -11,12 +11,12 @@ from itertools import islice
 
 import structlog
 
+from syncdaemon.base.beneath import lstat_beneath
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.spool import settle, watch
 from syncdaemon.spool.backlog import Listing
 from syncdaemon.spool.home import Away, ReplayDirectory
-from syncdaemon.spool.moves import below
 from syncdaemon.spool.queue import Queue
 from syncdaemon.spool.scan import files, scan
 from syncdaemon.spool.threads import DirectoryThread
@@ -25,6 +25,7 @@ SCAN_RETRY = 2.0  # seconds between scans while the directory can't be read
 _CHECK = 1.0  # seconds between two checks whether the directory is still the one that was locked
 _MANY = 4_096  # files in one new folder; more are left to a scan
 _LATE_EVENTS_NS = 300_000_000  # how long after its cause an event may come
+_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _REARM = 1.0  # seconds until a broken watch is tried again, doubling to the time between two scans
 
 log = structlog.get_logger(__name__)
@@ -72,7 +73,12 @@ class Lookout:
         """Looks at the whole directory once. Raises OSError where it can't be read."""
         await self._thread.run(self._directory.set_clock)
         since = self._directory.now_ns() - _LATE_EVENTS_NS
-        root, mine, room, newest_first = self._root, self._queue.mine(), self._queue.room, self._queue.newest_first
+        root, mine, room, newest_first = (
+            self._directory.root,
+            self._queue.mine(),
+            self._queue.room,
+            self._queue.newest_first,
+        )
         listing = await self._thread.in_directory(lambda: scan(root, mine, room, newest_first, since))
         self.unseen.note(listing)
         self.look_at(self._queue.merge(listing))
@@ -149,13 +155,16 @@ class Lookout:
 
     def _look_at(self, path: bytes) -> None:
         try:
-            found = os.lstat(os.path.join(self._root, path))
-        except OSError:
+            found = lstat_beneath(self._directory.root, path)
+        except OSError as error:
+            if error.errno in _OURS:  # says nothing about the file
+                self._queue.want_scan()
+                return
             self._queue.gone(path)
             if watch.unclear(path):
                 self._queue.want_scan()
             return
-        if stat.S_ISREG(found.st_mode) and below(self._root, path):
+        if stat.S_ISREG(found.st_mode):
             wait = settle.quiet_wait(found.st_ctime_ns, self._directory.now_ns(), self._quiet)
             self._queue.seen(path, found.st_mtime_ns, self._queue.clock() + wait, found.st_ctime_ns)
         elif stat.S_ISDIR(found.st_mode):
@@ -164,7 +173,7 @@ class Lookout:
     async def _look_into_folders(self) -> None:
         folders, self._folders = self._folders, set()
         for folder in folders:
-            inside = await self._thread.run(partial(_first_files, self._root, folder))
+            inside = await self._thread.run(partial(_first_files, self._directory.root, folder))
             if len(inside) == _MANY:
                 self._queue.want_scan()
             self.look_at(inside)
@@ -174,6 +183,6 @@ class Lookout:
         self.look_at(self._queue.landed(paths))
 
 
-def _first_files(root: bytes, folder: bytes) -> list[bytes]:
-    """The paths of files in this folder of `root`; of more than `_MANY`, some."""
+def _first_files(root: int, folder: bytes) -> list[bytes]:
+    """The paths of files in this folder below the open folder `root`; of more than `_MANY`, some."""
     return [path for path, _ in islice(files(root, folder + b"/"), _MANY)]

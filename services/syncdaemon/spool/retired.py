@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -10,8 +9,8 @@ import structlog
 
 from syncdaemon.base.disk import fsync_dir
 from syncdaemon.base.model import Receipt
-from syncdaemon.spool.home import ReplayDirectory
-from syncdaemon.spool.moves import move
+from syncdaemon.spool.folders import OpenFolders
+from syncdaemon.spool.moves import At, move
 
 log = structlog.get_logger(__name__)
 
@@ -23,23 +22,25 @@ class Retired(NamedTuple):
     kept: list[tuple[Receipt, str]]
 
 
-def move_all(directory: ReplayDirectory, receipts: Iterable[Receipt], target_of: Callable[[Receipt], bytes]) -> Retired:
-    """Moves the file of each receipt to its target; durable when it returns, unless it says otherwise in the log."""
+def move_all(
+    folders: OpenFolders, receipts: Iterable[Receipt], target: int, name_of: Callable[[Receipt], bytes]
+) -> Retired:
+    """Moves the file of each receipt out of the folder that it was read in, to its name in the folder `target`.
+
+    Durable when it returns, unless it says otherwise in the log.
+    """
     moved = 0
     kept: list[tuple[Receipt, str]] = []
-    folders: set[bytes] = set()
     for receipt in receipts:
-        source = directory.replay_dir + b"/" + receipt.content.path
+        content = receipt.content
         try:
-            target = target_of(receipt)
-            if move(source, target, receipt.content.stamp, directory.path):
-                moved += 1
-                folders.add(target[: target.rindex(b"/")])
+            source = At(folders.again(content.path, content.folder).fd, content.path.rpartition(b"/")[2])
+            moved += move(source, At(target, name_of(receipt)), content.stamp)
         except OSError as error:
             kept.append((receipt, error.strerror or str(error)))
-    for folder in folders:
+    if moved:
         try:
-            fsync_dir(folder)
+            fsync_dir(target)
         except OSError as error:  # a file that comes back after a power cut is known by its row
-            log.error("not_synced", folder=os.fsdecode(folder), error=error.strerror or str(error))
+            log.error("not_synced", files=moved, error=error.strerror or str(error))
     return Retired(moved, kept)

@@ -6,7 +6,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from syncdaemon.base.model import Content, Fit, Held, Receipt, Refusal
+from syncdaemon.base import disk
+from syncdaemon.base.beneath import lstat_beneath
+from syncdaemon.base.model import Content, Fit, Held, Receipt, Refusal, Stamp
 from syncdaemon.spool.archive import Archive
 from syncdaemon.spool.backlog import WINDOW
 from syncdaemon.spool.batch import BatchReader
@@ -119,6 +121,16 @@ class Spool:
     async def read(self, fit: Fit) -> list[Content | Refusal]:
         """The next batch, which may be empty. Files that are too large are left to `read_large`."""
         return await self._reader.read(fit)
+
+    def open_file(self, content: Content) -> int:
+        """Opens a file that was read, to read it again; its descriptor. For any thread. Raises OSError."""
+        folders = self.directory.folders
+        return folders.open_alone(content.path, disk.READ)[0]
+
+    def stamp_of(self, path: bytes) -> Stamp:
+        """The version of what is at a path now. Raises OSError; ValueError where no file can have this name."""
+        found = lstat_beneath(self.directory.root, path)
+        return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
     async def large_waits(self) -> None:
         """Waits until there is a file that `read` found too large."""

@@ -18,7 +18,10 @@ async def examine(loaded: Loaded) -> list[Finding]:
     """Every finding, in the order of a file's way. As root with the rights of the daemon's user, if that is another."""
     settings = loaded.settings
     with suppress(OSError):  # no daemon has run here yet
-        ReplayDirectory(os.fsencode(settings.sync_replay_dir.absolute())).act_as_owner()
+        home = ReplayDirectory(os.fsencode(settings.sync_replay_dir.absolute()))
+        home.reach()
+        home.act_as_owner()
+        home.close()
     facts = Facts(
         _wanted(loaded),
         await server.look(settings),

@@ -8,9 +8,8 @@ stored chunk. The publisher sends the message that names the object, when the ob
 from __future__ import annotations
 
 import asyncio
-import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -27,7 +26,7 @@ from syncdaemon.publish.objects.file import UploadFile
 from syncdaemon.publish.objects.halt import Halt
 from syncdaemon.publish.objects.janitor import tidy
 from syncdaemon.publish.objects.opening import open_bucket
-from syncdaemon.publish.objects.source import Changed, Source
+from syncdaemon.publish.objects.source import Changed, Marks, Source
 from syncdaemon.publish.objects.upload import Upload, UploadState
 from syncdaemon.stream import object_format
 from syncdaemon.stream.api import Api
@@ -41,9 +40,8 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class ObjectsSettings:
-    """`root`: the replay directory. `create`: a missing `bucket` may be made, with so many `replicas`."""
+    """`create`: a missing `bucket` may be made, with so many `replicas`."""
 
-    root: bytes
     site: str
     create: bool
     replicas: int
@@ -69,11 +67,15 @@ class Progress(NamedTuple):
 
 
 class Objects:
-    """Makes objects of files. `chunk`: the largest chunk to cut them into; a slow link makes them smaller."""
+    """Makes objects of files. `chunk`: the largest chunk to cut them into; a slow link makes them smaller.
 
-    def __init__(self, settings: ObjectsSettings, watcher: UploadWatcher) -> None:
+    `open_file` opens a file of the replay directory in a thread, and returns its descriptor. It may raise OSError.
+    """
+
+    def __init__(self, settings: ObjectsSettings, watcher: UploadWatcher, open_file: Callable[[Content], int]) -> None:
         self._settings = settings
         self._watcher = watcher
+        self._open_file = open_file
         self._thread = ThreadPoolExecutor(1, "objects")
         self._bucket: Bucket | None = None
         self._kept: UploadState | None = None
@@ -139,9 +141,8 @@ class Objects:
             )
         size = await self._begun(bucket, content, size)
         meta = Meta.of(content.sha256, content.stamp.size, size, self._settings.site)
-        path = os.path.join(self._settings.root, content.path)
         kept = self._keep(meta.nuid, size, content)
-        source = await self._in_thread(Source, path, content.stamp, kept.marks)
+        source = await self._in_thread(self._source, content, kept.marks)
         try:
             upload = Upload(bucket, UploadFile(source, size, self._in_thread), meta, kept, self._stored)
             self._under_way = content, upload
@@ -150,6 +151,9 @@ class Objects:
             self._under_way = None
             self._thread.submit(source.close)  # after a call that is still under way
         return True
+
+    def _source(self, content: Content, marks: Marks) -> Source:
+        return Source(self._open_file(content), content.stamp, marks)
 
     async def _open(self, session: Session) -> Bucket:
         if self._bucket is None or self._bucket.session is not session:
