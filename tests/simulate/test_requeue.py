@@ -37,13 +37,13 @@ def refuse(edge: Edge) -> ReplayDirectory:
             Refusal(content, "subject_taken", "another's"), edge.now_text(), edge.now_text()
         )
     directory.close()
-    directory.reach()
     edge.drop(TAKEN, b"another")
     return directory
 
 
 def asked(directory: ReplayDirectory) -> None:
     """By the command, beside a running daemon or before its start."""
+    directory.reach()
     ask(directory, entries(directory))
 
 
@@ -58,6 +58,7 @@ def check(edge: Edge, directory: ReplayDirectory) -> None:
     assert edge.surprises == []
     assert edge.waiting() == []
     assert sorted(message.data for message in edge.history()) == sorted([b"another", *REFUSED.values()])
+    directory.reach()
     assert entries(directory) == []
     assert os.listdir(own(directory, b"quarantine")) == os.listdir(own(directory, b"requeue")) == []
     rows = edge.rows("requeued", "published")

@@ -16,10 +16,9 @@ from syncdaemon.base.beneath import LISTING, make_beneath, names_in
 from syncdaemon.base.model import Held, Receipt
 from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.moves import At, move_back, move_beside, there
-from syncdaemon.spool.own import OWN_MODE
+from syncdaemon.spool.own import OWN_MODE, SPARE
 from syncdaemon.spool.retired import Retired, move_all
 
-_SPARE = b"spare"  # an empty folder beside the hold: a bucket for when the disk is full
 _BUCKET_SECONDS = 10.0
 _BUCKET_FILES = 4_096  # more make a folder that is slow to rename into, and to bring to disk
 
@@ -45,7 +44,7 @@ class Hold:
     def load(self, now: float) -> None:
         """Takes over what an earlier process held."""
         with suppress(OSError):  # it is there already, or there is no room even for that
-            os.mkdir(_SPARE, OWN_MODE, dir_fd=self._directory.own)
+            os.mkdir(SPARE, OWN_MODE, dir_fd=self._directory.own)
         for bucket in names_in(self._directory.held):
             with suppress(NotADirectoryError):
                 self.count += len(_list(self._directory.held, bucket))
@@ -168,10 +167,10 @@ class Hold:
                         self.count -= 1
             finally:
                 os.close(fd)
-            if there(At(own, _SPARE)):
+            if there(At(own, SPARE)):
                 os.rmdir(bucket, dir_fd=held)
             else:
-                os.rename(bucket, _SPARE, src_dir_fd=held, dst_dir_fd=own)
+                os.rename(bucket, SPARE, src_dir_fd=held, dst_dir_fd=own)
 
 
 def _make(directory: ReplayDirectory, bucket: bytes) -> int:
@@ -180,7 +179,7 @@ def _make(directory: ReplayDirectory, bucket: bytes) -> int:
         return make_beneath(directory.held, bucket, OWN_MODE)
     except OSError:
         with suppress(FileNotFoundError):
-            os.rename(_SPARE, bucket, src_dir_fd=directory.own, dst_dir_fd=directory.held)
+            os.rename(SPARE, bucket, src_dir_fd=directory.own, dst_dir_fd=directory.held)
             return os.open(bucket, LISTING, dir_fd=directory.held)
         raise
 

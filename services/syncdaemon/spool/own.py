@@ -17,6 +17,7 @@ from syncdaemon.base.disk import PRIVATE, fsync_dir, lock_file
 
 NAME = b".syncdaemon"
 HELD, QUARANTINE, REQUEUE, ARCHIVE, LOCK = b"held", b"quarantine", b"requeue", b"archive", b"lock"
+SPARE = b"spare"  # empty: a folder for the hold when the disk is full
 OWN_MODE = 0o700
 """Of all folders in it."""
 
@@ -56,8 +57,9 @@ class OwnFolder:
         self._take(b"", NAME, self._root, _MODE, group=os.fstat(self._root).st_gid)
         for name in _MADE:
             self._take(name, name, self.fd(), OWN_MODE)
-        with suppress(FileNotFoundError):
-            self._own(ARCHIVE, OWN_MODE)
+        for name in (ARCHIVE, SPARE):
+            with suppress(FileNotFoundError):
+                self._own(name, OWN_MODE)
         self._made = True
 
     def make_one(self, name: bytes) -> int:
