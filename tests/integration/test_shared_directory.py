@@ -9,6 +9,8 @@ import asyncio
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -79,6 +81,18 @@ def uploaded(daemon: DaemonProcess) -> int:
     """How many bytes of a large file the server has."""
     upload = json.loads(daemon.get("/status"))["upload"]
     return int(upload["stored"]) if upload else 0
+
+
+def run(daemon: DaemonProcess, who: list[str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command beside the daemon. `who`: what makes it another user's than root's."""
+    command = [*who, sys.executable, "-m", "syncdaemon", *arguments]
+    return subprocess.run(command, env=daemon.env, cwd=daemon.replay.parent, capture_output=True, text=True)
+
+
+def doctor(daemon: DaemonProcess) -> dict[str, dict[str, str]]:
+    """What `doctor` finds, by check; root calls it."""
+    found = json.loads(run(daemon, [], "doctor", "--json").stdout)
+    return {finding["check"]: finding for finding in found}
 
 
 @pytest.fixture
@@ -348,3 +362,82 @@ def test_a_file_of_the_producer_that_can_not_be_read_is_set_aside_as_it_is(
     assert (aside / "y").stat().st_uid == PRODUCER
     assert (aside / "y.reason.json").stat().st_uid == DAEMON
     untouched(nats_server, daemon, secret)
+
+
+# What is said of it.
+
+
+def test_the_start_and_the_doctor_say_what_others_can_do(nats_server: NatsServer, shared: MakeShared) -> None:
+    """With the commands that cure it, and nothing where all is right."""
+    daemon, _ = shared(nats_server.url)
+    daemon.start()
+    right = bool(daemon.replay.stat().st_mode & 0o1000)
+    warned = daemon.logged("replay_dir_is_shared")
+    assert len(warned) == (0 if right else 1)
+    if not right:
+        assert "each can rename or remove the files of the others and .syncdaemon" in warned[0]["danger"]
+        assert f"chmod 3770 {daemon.replay}" in warned[0]["cure"]
+    found = doctor(daemon)["shared"]
+    assert found["level"] == ("ok" if right else "warning")
+    assert right or f"chmod 3770 {daemon.replay}" in found["remedy"]
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+def test_a_folder_that_the_daemon_can_not_rename_in_is_named(
+    nats_server: NatsServer, shared: MakeShared, mode: int
+) -> None:
+    """By health, the log and the doctor, with the cure; its file is delivered once, and moved when that is done."""
+    daemon, _ = shared(nats_server.url, SYNC_HOLD_SECONDS="0")
+    closed = daemon.replay / "closed"
+
+    def close() -> None:
+        closed.mkdir()
+        (closed / "x").write_bytes(b"evidence")
+        closed.chmod(mode)
+
+    as_producer(close)
+    daemon.start()
+    eventually(lambda: f"{closed} " in daemon.ailment("retired"), what="health names the folder")
+    cure = f"chmod -t {closed}" if mode & 0o1000 else f"chmod 2770 {closed}"
+    assert cure in daemon.ailment("retired")
+    assert cure in str(daemon.logged("not_moved")[0]["error"])
+    found = doctor(daemon)["moves"]
+    assert (found["level"], cure in found["remedy"]) == ("failure", True)
+
+    os.chown(closed, PRODUCER, PRODUCERS)
+    closed.chmod(0o2770)
+    eventually(lambda: not (closed / "x").exists(), what="it is moved")
+    assert daemon.stop() == 0
+    assert len(daemon.rows("published", "duplicate")) == 1
+
+
+def test_commands_of_root_and_of_the_daemon_go_on_to_work(nats_server: NatsServer, shared: MakeShared) -> None:
+    """Of anybody else they say in one line why not, and what to do."""
+    daemon, _ = shared(nats_server.url, SYNC_RESCAN_SECONDS="1")
+    daemon.start()
+
+    def hide() -> None:
+        fd = os.open(daemon.replay / "y", os.O_CREAT | os.O_WRONLY, 0)
+        os.close(fd)
+
+    as_producer(hide)
+    aside = daemon.replay / ".syncdaemon" / "quarantine"
+    eventually(lambda: (aside / "y").exists(), 30, "it is set aside")
+    as_user = daemon.command[: daemon.command.index(sys.executable)]
+    as_stranger = [word.replace(str(DAEMON), str(PRODUCER)) for word in as_user]
+    for who in ([], as_user):
+        shown = run(daemon, who, "quarantine", "list")
+        assert (shown.returncode, "unreadable" in shown.stdout) == (0, True), shown.stderr
+    refused = run(daemon, as_stranger, "quarantine", "list")
+    assert refused.returncode == 2
+    assert "run it as the user of the daemon, or as root" in refused.stderr
+    os.chmod(aside / "y", 0o644)
+    back = run(daemon, [], "quarantine", "requeue", "--all")
+    assert back.returncode == 0, back.stderr
+    eventually(lambda: len(daemon.rows_so_far("published")) == 1, what="it is delivered after all")
+    assert run(daemon, as_stranger, "status").returncode == 0
+    source = daemon.replay.parent / "by hand"
+    source.write_bytes(b"by hand")
+    put = run(daemon, as_stranger, "put", str(source))
+    assert put.returncode == 0, put.stderr
+    eventually(lambda: len(daemon.rows_so_far("published")) == 2, what="what was put is delivered")

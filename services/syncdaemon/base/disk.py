@@ -26,13 +26,13 @@ _NO_SUCH_RENAME = (errno.ENOSYS, errno.EINVAL, errno.EPERM)  # EPERM: also what 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
-def lock_file(path: bytes | Path, folder: int | None = None) -> int:
-    """Makes the file if need be and locks it for as long as the descriptor that is returned is open.
+def lock_file(path: bytes | Path, folder: int | None = None, mode: int = 0o640) -> int:
+    """Makes the file if need be, with `mode`, and locks it for as long as the descriptor that is returned is open.
 
     `folder`: the descriptor of the folder that `path` begins at. Raises BlockingIOError where another process has it,
     OSError where it can't be made, is a symlink or is no file.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, PRIVATE, dir_fd=folder)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode, dir_fd=folder)
     try:
         _must_be_file(fd, path)
         for _ in range(_LOOKS - 1):

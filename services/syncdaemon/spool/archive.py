@@ -48,7 +48,7 @@ class Archive:
             return free_name(At(target, path.replace(b"/", b"%2F")[-200:] if flat else os.path.basename(path)))
 
         try:
-            return move_all(self._directory.folders, receipts, target, name_of)
+            return move_all(self._directory, receipts, target, name_of)
         finally:
             os.close(target)
 

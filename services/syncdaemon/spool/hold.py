@@ -61,7 +61,7 @@ class Hold:
             except OSError as error:
                 return Retired(0, [(receipt, error.strerror or str(error)) for receipt in receipts])
             try:
-                retired = move_all(self._directory.folders, receipts, bucket, self._name)
+                retired = move_all(self._directory, receipts, bucket, self._name)
             finally:
                 os.close(bucket)
             self.count += retired.moved

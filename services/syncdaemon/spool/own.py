@@ -93,7 +93,7 @@ class OwnFolder:
     def lock(self) -> int:
         """Takes the lock; its descriptor. Raises NotOurs, BlockingIOError where another process has it, OSError."""
         try:
-            fd = lock_file(LOCK, self.fd())
+            fd = lock_file(LOCK, self.fd(), PRIVATE)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO):
                 raise NotOurs(error.errno, f"{_shown(LOCK)} is no file") from None

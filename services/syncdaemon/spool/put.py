@@ -69,7 +69,8 @@ async def _copy(source: Path, folder: int) -> None:
                 await write.write(piece)
             await write.flush()
             await _fsync(write.fileno())
-        await link(temporary, source.name, src_dir_fd=folder, dst_dir_fd=folder)
+        # Somebody else may have put a symlink in the place of our file by now: what it leads to is never linked.
+        await link(temporary, source.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     finally:
         with suppress(OSError):
             os.unlink(temporary, dir_fd=folder)

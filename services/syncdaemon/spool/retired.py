@@ -9,8 +9,9 @@ import structlog
 
 from syncdaemon.base.disk import fsync_dir
 from syncdaemon.base.model import Receipt
-from syncdaemon.spool.folders import OpenFolders
+from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.moves import At, move
+from syncdaemon.spool.sharing import Danger
 
 log = structlog.get_logger(__name__)
 
@@ -23,19 +24,24 @@ class Retired(NamedTuple):
 
 
 def move_all(
-    folders: OpenFolders, receipts: Iterable[Receipt], target: int, name_of: Callable[[Receipt], bytes]
+    directory: ReplayDirectory, receipts: Iterable[Receipt], target: int, name_of: Callable[[Receipt], bytes]
 ) -> Retired:
     """Moves the file of each receipt out of the folder that it was read in, to its name in the folder `target`.
 
     Durable when it returns, unless it says otherwise in the log.
     """
+    folders = directory.folders
     moved = 0
     kept: list[tuple[Receipt, str]] = []
     for receipt in receipts:
         content = receipt.content
         try:
-            source = At(folders.again(content.path, content.folder).fd, content.path.rpartition(b"/")[2])
-            moved += move(source, At(target, name_of(receipt)), content.stamp)
+            above, _, name = content.path.rpartition(b"/")
+            folder = folders.again(content.path, content.folder).fd
+            try:
+                moved += move(At(folder, name), At(target, name_of(receipt)), content.stamp)
+            except PermissionError as error:
+                kept.append((receipt, _denied(error, directory.stuck_in(above, folder))))
         except OSError as error:
             kept.append((receipt, error.strerror or str(error)))
     if moved:
@@ -44,3 +50,8 @@ def move_all(
         except OSError as error:  # a file that comes back after a power cut is known by its row
             log.error("not_synced", files=moved, error=error.strerror or str(error))
     return Retired(moved, kept)
+
+
+def _denied(error: PermissionError, danger: Danger | None) -> str:
+    said = error.strerror or str(error)
+    return f"{said}: {danger.said}; {danger.cure}" if danger else said

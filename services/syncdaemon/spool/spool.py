@@ -6,6 +6,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from syncdaemon.base import disk
 from syncdaemon.base.beneath import lstat_beneath
 from syncdaemon.base.model import Content, Fit, Held, Receipt, Refusal, Stamp
@@ -21,6 +23,8 @@ from syncdaemon.spool.queue import Queue
 from syncdaemon.spool.requeue import Order
 from syncdaemon.spool.retire import Places, Retirement
 from syncdaemon.spool.threads import Threads
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ class Spool:
     def open(self) -> None:
         """Takes the directory. Raises SettingsError where that can't be."""
         self.directory.open()
+        if (danger := self.directory.danger()) is not None:
+            log.warning("replay_dir_is_shared", danger=danger.said, cure=danger.cure)
         self.hold.load(self.queue.clock())
         self.quarantine.load()
 

@@ -24,10 +24,12 @@ from syncdaemon.spool.home import ReplayDirectory, clock_offset_ns
 from syncdaemon.spool.own import NAME
 from syncdaemon.spool.quarantine import names
 from syncdaemon.spool.scan import files
+from syncdaemon.spool.sharing import Danger
 
 _MOST = 100_000  # files that are looked at; where there are more, that is said
 _REMOTE = ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "lustre", "virtiofs", "fuse.sshfs", "fuse.glusterfs")
 _IN_CREATE = 0x100  # inotify(7)
+_HARMLESS = Danger("", "")
 _WATCHES = "/proc/sys/fs/inotify/max_user_watches"
 
 
@@ -36,6 +38,7 @@ class _Waiting(NamedTuple):
     oldest: float
     folders: int
     all: bool
+    stuck: list[Danger]
 
 
 def look(settings: Settings) -> ReplayFacts:
@@ -55,7 +58,9 @@ def _look(home: ReplayDirectory, folder: Folder) -> ReplayFacts:
     with _trial(home.root) as (fd, _):
         leases, ahead = _leases(fd), clock_offset_ns(fd) / 1e9
     kind, mounts = _mounts(os.path.realpath(home.replay_dir))
-    waiting = _waiting(home.root)
+    waiting = _waiting(home)
+    danger = home.danger() or _HARMLESS
+    stuck = waiting.stuck[0] if waiting.stuck else _HARMLESS
     return ReplayFacts(
         folder=folder,
         running=home.in_use(),
@@ -72,6 +77,11 @@ def _look(home: ReplayDirectory, folder: Folder) -> ReplayFacts:
         oldest=waiting.oldest,
         counted_all=waiting.all,
         quarantined=_quarantined(home),
+        danger=danger.said,
+        danger_cure=danger.cure,
+        stuck=stuck.said,
+        stuck_cure=stuck.cure,
+        stuck_folders=len(waiting.stuck),
     )
 
 
@@ -187,19 +197,26 @@ def _number(path: str) -> int | None:
         return None
 
 
-def _waiting(root: int) -> _Waiting:
+def _waiting(home: ReplayDirectory) -> _Waiting:
     """The files that are to be delivered, as far as they are looked at, and the age of the oldest by its mtime."""
-    count = 0
+    count = folders = 0
     oldest = now = time.time()
-    folders: list[bytes] = []
-    for _, found in files(root, entered=lambda path, _: folders.append(path)):
+    stuck: list[Danger] = []
+
+    def entered(path: bytes, fd: int) -> None:
+        nonlocal folders
+        folders += 1
+        if path and (danger := home.stuck_in(path, fd)) is not None:
+            stuck.append(danger)
+
+    for _, found in files(home.root, entered=entered):
         if found is None:
             continue
         oldest = min(oldest, found.st_mtime)
         count += 1
         if count == _MOST:
-            return _Waiting(count, now - oldest, len(folders), False)
-    return _Waiting(count, now - oldest, len(folders), True)
+            return _Waiting(count, now - oldest, folders, False, stuck)
+    return _Waiting(count, now - oldest, folders, True, stuck)
 
 
 def _quarantined(home: ReplayDirectory) -> int:
