@@ -122,10 +122,10 @@ class Daemon:
 
     def _open_ledger(self) -> None:
         """What the last process left unfinished is known from here on."""
-        newest = self.ledger.open()
+        newest, directory = self.ledger.open(), self.spool.directory
         doubt, unretired = self.lane.doubt, self.delivery.unretired
         self.lane.recent = recover.recent(newest)
-        for receipt in recover.unretired(newest, self.spool.stamp_of):
+        for receipt in recover.unretired(newest, directory.folders.stamp_at):
             unretired.add(receipt)
         if not self.settings.subject_is_per_digest:
             doubt.take_over(open_attempts(self.ledger.folder, self.ledger.site))

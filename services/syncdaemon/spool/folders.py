@@ -11,8 +11,8 @@ import resource
 from collections import OrderedDict
 from typing import NamedTuple
 
-from syncdaemon.base.beneath import FOLDER, open_beneath
-from syncdaemon.base.model import UNKNOWN_FOLDER, FolderId
+from syncdaemon.base.beneath import FOLDER, lstat_beneath, open_beneath
+from syncdaemon.base.model import UNKNOWN_FOLDER, FolderId, Stamp
 
 MOST = 128
 """Folders that are open at once, for all batches together; fewer where the process may open few files."""
@@ -78,6 +78,11 @@ class OpenFolders:
             return os.open(name, flags, dir_fd=fd), _id(fd)
         finally:
             os.close(fd)
+
+    def stamp_at(self, path: bytes) -> Stamp:
+        """The version of what is at a path now. Raises OSError; ValueError where no file can have this name."""
+        found = lstat_beneath(self.root.fd, path)
+        return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
     def again(self, path: bytes, known: FolderId) -> OpenFolder:
         """The folder that a file at `path` was read in; where none is `known`, the one that is there.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import pwd
-import stat
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -14,7 +13,6 @@ from syncdaemon.base.disk import is_locked
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.spool.folders import OpenFolders
 from syncdaemon.spool.own import HELD, LOCK, NAME, QUARANTINE, REQUEUE, NotOurs, OwnFolder
-from syncdaemon.spool.sharing import Danger, Owned, danger_of, stuck_in
 
 T = TypeVar("T")
 _CLOCK_SLACK_NS = 50_000_000  # a kernel's file times lag by a tick; more than this is another clock
@@ -90,28 +88,6 @@ class ReplayDirectory:
             if fd >= 0:
                 os.close(fd)
         self.root = self._lock = -1
-
-    def danger(self) -> Danger | None:
-        """What other users can do in the directory as it is, and the cure; None where they can do no harm."""
-        return danger_of(os.fsdecode(self.replay_dir), _owned(self.root), self.user)
-
-    @property
-    def user(self) -> int:
-        """The daemon's user: the owner of our folder, or this process' own before there is one."""
-        try:
-            return os.fstat(self.own).st_uid
-        except OSError:
-            return os.geteuid()
-
-    def stuck_in(self, path: bytes, fd: int) -> Danger | None:
-        """Why the daemon can't rename files out of the folder at `path`, open as `fd`; None where it can."""
-        found = _owned(fd)
-        allowed = os.access(b".", os.W_OK | os.X_OK, dir_fd=fd, effective_ids=True)
-        sticky = found.mode & stat.S_ISVTX and os.geteuid() not in (found.user, 0)
-        if allowed and not sticky:
-            return None
-        shown = os.fsdecode(os.path.join(self.replay_dir, path))
-        return stuck_in(shown, found, os.geteuid(), os.fstat(self.root).st_gid)
 
     @property
     def own(self) -> int:
@@ -193,11 +169,6 @@ class ReplayDirectory:
     def now_ns(self) -> int:
         """The file system's now."""
         return time.time_ns() + self._offset_ns
-
-
-def _owned(fd: int) -> Owned:
-    found = os.fstat(fd)
-    return Owned(found.st_mode, found.st_uid, found.st_gid)
 
 
 def _is(name: bytes, fd: int, folder: int | None = None) -> bool:

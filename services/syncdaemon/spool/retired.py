@@ -11,6 +11,7 @@ from syncdaemon.base.disk import fsync_dir
 from syncdaemon.base.model import Receipt
 from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.moves import At, move
+from syncdaemon.spool.rights import stuck
 from syncdaemon.spool.sharing import Danger
 
 log = structlog.get_logger(__name__)
@@ -41,7 +42,7 @@ def move_all(
             try:
                 moved += move(At(folder, name), At(target, name_of(receipt)), content.stamp)
             except PermissionError as error:
-                kept.append((receipt, _denied(error, directory.stuck_in(above, folder))))
+                kept.append((receipt, _denied(error, stuck(directory, above, folder))))
         except OSError as error:
             kept.append((receipt, error.strerror or str(error)))
     if moved:

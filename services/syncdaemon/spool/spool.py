@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from syncdaemon.base import disk
-from syncdaemon.base.beneath import lstat_beneath
-from syncdaemon.base.model import Content, Fit, Held, Receipt, Refusal, Stamp
+from syncdaemon.base.model import Content, Fit, Held, Receipt, Refusal
 from syncdaemon.spool.archive import Archive
 from syncdaemon.spool.backlog import WINDOW
 from syncdaemon.spool.batch import BatchReader
@@ -22,6 +21,8 @@ from syncdaemon.spool.quarantine import Quarantine
 from syncdaemon.spool.queue import Queue
 from syncdaemon.spool.requeue import Order
 from syncdaemon.spool.retire import Places, Retirement
+from syncdaemon.spool.rights import danger
+from syncdaemon.spool.sharing import Danger
 from syncdaemon.spool.threads import Threads
 
 log = structlog.get_logger(__name__)
@@ -71,8 +72,7 @@ class Spool:
     def open(self) -> None:
         """Takes the directory. Raises SettingsError where that can't be."""
         self.directory.open()
-        if (danger := self.directory.danger()) is not None:
-            log.warning("replay_dir_is_shared", danger=danger.said, cure=danger.cure)
+        _warn_of(danger(self.directory))
         self.hold.load(self.queue.clock())
         self.quarantine.load()
 
@@ -133,11 +133,6 @@ class Spool:
         folders = self.directory.folders
         return folders.open_alone(content.path, disk.READ)[0]
 
-    def stamp_of(self, path: bytes) -> Stamp:
-        """The version of what is at a path now. Raises OSError; ValueError where no file can have this name."""
-        found = lstat_beneath(self.directory.root, path)
-        return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
     async def large_waits(self) -> None:
         """Waits until there is a file that `read` found too large."""
         await self.queue.any_large_to_read()
@@ -193,3 +188,8 @@ class Spool:
     async def forget(self, orders: Sequence[Order]) -> None:
         """These orders are recorded."""
         await self._orders.forget(orders)
+
+
+def _warn_of(found: Danger | None) -> None:
+    if found is not None:
+        log.warning("replay_dir_is_shared", danger=found.said, cure=found.cure)

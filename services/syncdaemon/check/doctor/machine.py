@@ -23,6 +23,7 @@ from syncdaemon.spool import settle
 from syncdaemon.spool.home import ReplayDirectory, clock_offset_ns
 from syncdaemon.spool.own import NAME
 from syncdaemon.spool.quarantine import names
+from syncdaemon.spool.rights import danger, stuck
 from syncdaemon.spool.scan import files
 from syncdaemon.spool.sharing import Danger
 
@@ -59,8 +60,8 @@ def _look(home: ReplayDirectory, folder: Folder) -> ReplayFacts:
         leases, ahead = _leases(fd), clock_offset_ns(fd) / 1e9
     kind, mounts = _mounts(os.path.realpath(home.replay_dir))
     waiting = _waiting(home)
-    danger = home.danger() or _HARMLESS
-    stuck = waiting.stuck[0] if waiting.stuck else _HARMLESS
+    shared = danger(home) or _HARMLESS
+    immovable = waiting.stuck[0] if waiting.stuck else _HARMLESS
     return ReplayFacts(
         folder=folder,
         running=home.in_use(),
@@ -77,10 +78,10 @@ def _look(home: ReplayDirectory, folder: Folder) -> ReplayFacts:
         oldest=waiting.oldest,
         counted_all=waiting.all,
         quarantined=_quarantined(home),
-        danger=danger.said,
-        danger_cure=danger.cure,
-        stuck=stuck.said,
-        stuck_cure=stuck.cure,
+        danger=shared.said,
+        danger_cure=shared.cure,
+        stuck=immovable.said,
+        stuck_cure=immovable.cure,
         stuck_folders=len(waiting.stuck),
     )
 
@@ -201,13 +202,13 @@ def _waiting(home: ReplayDirectory) -> _Waiting:
     """The files that are to be delivered, as far as they are looked at, and the age of the oldest by its mtime."""
     count = folders = 0
     oldest = now = time.time()
-    stuck: list[Danger] = []
+    found_stuck: list[Danger] = []
 
     def entered(path: bytes, fd: int) -> None:
         nonlocal folders
         folders += 1
-        if path and (danger := home.stuck_in(path, fd)) is not None:
-            stuck.append(danger)
+        if path and (why := stuck(home, path, fd)) is not None:
+            found_stuck.append(why)
 
     for _, found in files(home.root, entered=entered):
         if found is None:
@@ -215,8 +216,8 @@ def _waiting(home: ReplayDirectory) -> _Waiting:
         oldest = min(oldest, found.st_mtime)
         count += 1
         if count == _MOST:
-            return _Waiting(count, now - oldest, folders, False, stuck)
-    return _Waiting(count, now - oldest, folders, True, stuck)
+            return _Waiting(count, now - oldest, folders, False, found_stuck)
+    return _Waiting(count, now - oldest, folders, True, found_stuck)
 
 
 def _quarantined(home: ReplayDirectory) -> int:
