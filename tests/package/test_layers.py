@@ -40,9 +40,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 # Time and the outside come to these as arguments: so they can be tested with neither sleep nor mock.
 PURE = {
-    *{"base.errors", "base.model", "base.units", "base.timetable", "base.pause"},
+    *{"base.errors", "base.model", "base.units", "base.timetable", "base.pause", "base.sizes"},
     *{"spool.backlog", "spool.line", "spool.settle", "spool.sharing"},
-    *{"link.frame", "link.pulse", "link.pace"},
+    *{"link.frame", "link.inbound", "link.pulse", "link.pace"},
     *{"stream.verdict", "stream.stored", "stream.object_format"},
     *{"stream.answers", "stream.calls", "stream.fields", "stream.info", "stream.pulled"},
     *{"publish.message", "publish.doubt", "publish.recent", "publish.choice", "publish.objects.resume"},
@@ -50,6 +50,7 @@ PURE = {
     *{"receive.incoming", "receive.pull.demand"},
     *{"check.compare", "check.diagnosis"},
     *{"settings.table", "settings.given", "settings.values", "settings.addresses"},
+    *{"web.access", "web.pages", "web.views"},
 }
 NOT_IN_PURE = {"asyncio", "os", "socket", "time"}
 
@@ -58,7 +59,7 @@ HOMES: dict[str, set[str]] = {
     "aiohttp": {"web"},
     "nats": {"link"},
     "prometheus_client": {"daemon.metrics", "receive.meter"},
-    "signal": {"daemon.process", "dev"},
+    "signal": {"daemon.process", "dev", "cli.interrupt"},
     "watchfiles": {"spool.watch"},
     "zstandard": {"base.packing", "receive"},
 }

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import pwd
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from syncdaemon.base.disk import is_locked
+from syncdaemon.base.disk import READ, is_locked
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.spool.folders import OpenFolders
 from syncdaemon.spool.own import HELD, LOCK, NAME, QUARANTINE, REQUEUE, NotOurs, OwnFolder
@@ -110,8 +109,12 @@ class ReplayDirectory:
         return self._own.fd(REQUEUE)
 
     def make_requeue(self) -> None:
-        """For a command on a directory of an older daemon, which had no orders yet. Raises OSError."""
+        """For a command on a directory of an older daemon. Raises OSError."""
         self._own.make_one(REQUEUE)
+
+    def open_file(self, path: bytes) -> int:
+        """Opens a file for reading, in any thread; its descriptor. Raises OSError."""
+        return self.folders.open_alone(path, READ)[0]
 
     def in_use(self) -> bool:
         """Whether a daemon has locked it."""
@@ -119,17 +122,6 @@ class ReplayDirectory:
             return is_locked(LOCK, self.own)
         except OSError:
             return False
-
-    def act_as_owner(self) -> None:
-        """For a command that root calls: from here on it has the rights of the daemon's user, and makes its files."""
-        owner = os.fstat(self.own)
-        if os.geteuid() == 0 and owner.st_uid:
-            try:
-                os.initgroups(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)
-            except KeyError:  # a user that has no name here
-                os.setgroups([owner.st_gid])
-            os.setegid(owner.st_gid)
-            os.seteuid(owner.st_uid)
 
     def check(self) -> None:
         """Raises Away, or returns: what is at the path is the directory that this process has locked."""

@@ -24,6 +24,7 @@ from syncdaemon.spool import settle
 from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.moves import NAME_MAX, At, free_name, there
 from syncdaemon.spool.quarantine import SIDECAR, Entry
+from syncdaemon.spool.rights import act_as_owner
 
 _ORDER = b".json"
 _LARGEST = 1 << 20  # bytes of an order
@@ -59,7 +60,7 @@ def send_back(directory: ReplayDirectory, wanted: Sequence[Entry], patience: flo
     """
     if not wanted:
         return []
-    directory.act_as_owner()
+    act_as_owner(directory)
     orders = ask(directory, wanted)
     deadline = time.monotonic() + patience
     while any(_stands(directory, order) for order in orders) and directory.in_use():

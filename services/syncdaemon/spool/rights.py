@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 
 from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.sharing import Danger, Owned, danger_of, stuck_in
 
 _ROOT = 0
+
+
+def act_as_owner(directory: ReplayDirectory) -> None:
+    """For a command that root calls: from here on it has the rights of the daemon's user, and makes its files.
+
+    Raises OSError where no daemon has run here yet.
+    """
+    owner = os.fstat(directory.own)
+    if os.geteuid() == _ROOT and owner.st_uid:
+        try:
+            os.initgroups(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)
+        except KeyError:  # a user that has no name here
+            os.setgroups([owner.st_gid])
+        os.setegid(owner.st_gid)
+        os.seteuid(owner.st_uid)
 
 
 def danger(directory: ReplayDirectory) -> Danger | None:

@@ -12,6 +12,7 @@ from syncdaemon.check.doctor import evidence, machine, server
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Loaded, Settings
 from syncdaemon.spool.home import ReplayDirectory
+from syncdaemon.spool.rights import act_as_owner
 
 
 async def examine(loaded: Loaded) -> list[Finding]:
@@ -20,7 +21,7 @@ async def examine(loaded: Loaded) -> list[Finding]:
     with suppress(OSError):  # no daemon has run here yet
         home = ReplayDirectory(os.fsencode(settings.sync_replay_dir.absolute()))
         home.reach()
-        home.act_as_owner()
+        act_as_owner(home)
         home.close()
     facts = Facts(
         _wanted(loaded),
