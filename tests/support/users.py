@@ -12,8 +12,10 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -21,6 +23,7 @@ from tests.support import needs
 from tests.support.daemon import DaemonProcess
 
 DAEMON, PRODUCER, STRANGER, GROUP = 10001, 10002, 10003, 10001
+PRODUCERS = 10003  # a group of those who write to a directory, in which the daemon is, too
 _ROOT = Path(__file__).parents[2]
 _PATHS = os.pathsep.join((str(_ROOT / "services"), str(_ROOT), sysconfig.get_path("purelib")))
 
@@ -117,3 +120,59 @@ def make_site() -> Iterator[MakeSite]:
     for site in made:
         site.end()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+class Shared(NamedTuple):
+    """A replay directory of the daemon's user that others write to, and a place for what is none of their business."""
+
+    daemon: DaemonProcess
+    secrets: Path
+
+
+@pytest.fixture(params=[0o3770, 0o777], ids=["3770", "0777"])
+def shared(request: pytest.FixtureRequest) -> Iterator[Callable[..., Shared]]:
+    """Makes it, with the daemon as a user of its own, not running; in the mode that is right, and in a careless one."""
+    needs.root()
+    setpriv = needs.program("setpriv")
+    as_daemon = [setpriv, f"--reuid={DAEMON}", f"--regid={DAEMON}", f"--groups={PRODUCERS}"]
+    place = Path(tempfile.mkdtemp(prefix="syncdaemon-shared-", dir="/tmp"))
+    place.chmod(0o711)
+    daemons: list[DaemonProcess] = []
+
+    def make(url: str, **settings: str) -> Shared:
+        secrets = place / "secrets"
+        secrets.mkdir(mode=0o700)
+        daemon = DaemonProcess(place, url, **settings)
+        daemon.ledger.mkdir(mode=0o700)
+        for folder, group in ((place, -1), (daemon.replay, PRODUCERS), (daemon.ledger, DAEMON), (secrets, DAEMON)):
+            os.chown(folder, DAEMON, group)
+        daemon.replay.chmod(request.param)
+        daemon.command[:1] = [*as_daemon, python()]
+        daemon.env["PYTHONPATH"] = _PATHS
+        daemons.append(daemon)
+        return Shared(daemon, secrets)
+
+    yield make
+    for daemon in daemons:
+        daemon.kill()
+    shutil.rmtree(place)
+
+
+def as_producer(work: Callable[[], object]) -> None:
+    """Does the work in another process, as the producer's user. Fails where it raises anything."""
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            os.setgroups([PRODUCERS])
+            os.setresgid(PRODUCER, PRODUCER, PRODUCER)
+            os.setresuid(PRODUCER, PRODUCER, PRODUCER)
+            os.umask(0)  # so that the daemon can let go of what is in its folders
+            work()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert status == 0, "the producer's work failed: see its traceback"

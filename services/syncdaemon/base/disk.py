@@ -6,6 +6,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import stat
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,10 @@ READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 of a pipe."""
 
 _CAP_LEASE = 28  # <linux/capability.h>
+PRIVATE = 0o600
+"""The mode of a file that no other user has to do with."""
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOOKS, _LOOK_SECONDS = 5, 0.02  # a process that only looks whether a file is locked has it for an instant
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1  # renameat2(2)
@@ -22,13 +27,15 @@ _NO_SUCH_RENAME = (errno.ENOSYS, errno.EINVAL, errno.EPERM)  # EPERM: also what 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
-def lock_file(path: bytes | Path) -> int:
-    """Makes the file if need be and locks it for as long as the descriptor that is returned is open.
+def lock_file(path: bytes | Path, folder: int | None = None, mode: int = 0o640) -> int:
+    """Makes the file if need be, with `mode`, and locks it for as long as the descriptor that is returned is open.
 
-    Raises BlockingIOError where another process has it, OSError where it can't be made.
+    `folder`: the descriptor of the folder that `path` begins at. Raises BlockingIOError where another process has it,
+    OSError where it can't be made, is a symlink or is no file.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode, dir_fd=folder)
     try:
+        _must_be_file(fd, path)
         for _ in range(_LOOKS - 1):
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -42,10 +49,10 @@ def lock_file(path: bytes | Path) -> int:
     return fd
 
 
-def is_locked(path: bytes | Path) -> bool:
+def is_locked(path: bytes | Path, folder: int | None = None) -> bool:
     """Whether a process has locked this file. One that is not there, or can't be opened, is not."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, READ, dir_fd=folder)
     except OSError:
         return False
     try:
@@ -55,6 +62,11 @@ def is_locked(path: bytes | Path) -> bool:
     finally:
         os.close(fd)
     return False
+
+
+def _must_be_file(fd: int, path: bytes | Path) -> None:
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        raise OSError(errno.EINVAL, "is not a file", path)
 
 
 def has_writer(fd: int, keep_out: bool = False) -> bool | None:
@@ -132,17 +144,41 @@ def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
         view = view[os.write(fd, view) :]
 
 
-def write_durably(path: bytes, data: bytes) -> None:
-    """Writes a whole file so that after a power cut there is all of it, or none."""
+def write_durably(path: bytes, data: bytes, folder: int | None = None, mode: int = 0o640) -> None:
+    """Writes a whole file so that after a power cut there is all of it, or none.
+
+    `folder`: the descriptor of the folder that `path` begins at. The temporary file is always a new one: what lies at
+    its name is removed, be it the rest of a crash or a symlink, and nothing is written through it.
+    """
     temporary = path + b".tmp"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    with suppress(FileNotFoundError):
+        os.unlink(temporary, dir_fd=folder)
+    fd = os.open(temporary, _NEW, mode, dir_fd=folder)
     try:
         write_all(fd, data)
         os.fsync(fd)
     finally:
         os.close(fd)
-    os.rename(temporary, path)
-    fsync_dir(os.path.dirname(path))
+    os.rename(temporary, path, src_dir_fd=folder, dst_dir_fd=folder)
+    fsync_dir(os.path.dirname(path) if folder is None else folder)
+
+
+def read_small(name: bytes, folder: int, most: int) -> bytes:
+    """The whole of a small file, at this name in the open folder.
+
+    Raises OSError where it is a symlink, no file, or larger than `most` bytes.
+    """
+    fd = os.open(name, READ, dir_fd=folder)
+    try:
+        _must_be_file(fd, name)
+        data = b""
+        while len(data) <= most and (more := os.read(fd, most + 1 - len(data))):
+            data += more
+    finally:
+        os.close(fd)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), name)
+    return data
 
 
 def make_dirs(path: bytes, root: bytes = b"/") -> None:
@@ -161,9 +197,10 @@ def make_dirs(path: bytes, root: bytes = b"/") -> None:
     fsync_dir(parent)
 
 
-def fsync_dir(path: bytes | Path) -> None:
-    """Makes the renames, creations and removals in this directory durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def fsync_dir(folder: bytes | Path | int) -> None:
+    """Makes the renames, creations and removals in this folder durable: the one at a path, or of a descriptor."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    fd = os.open(b".", flags, dir_fd=folder) if isinstance(folder, int) else os.open(folder, flags)
     try:
         os.fsync(fd)
     finally:

@@ -78,7 +78,7 @@ def requeue(
     try:
         done = send_back(home, wanted, _PATIENCE)
     except OSError as error:
-        raise SettingsError(f"SYNC_REPLAY_DIR: its quarantine can't be changed: {error.strerror}") from None
+        raise SettingsError(f"SYNC_REPLAY_DIR: its quarantine can't be changed: {_words(error)}") from None
     for order, problem in done:
         if problem:
             problems.append(f"{quote_from_bytes(order.name)}: still in quarantine: {problem}")
@@ -106,9 +106,14 @@ def _home(given: Given) -> ReplayDirectory:
     from syncdaemon.spool.home import ReplayDirectory
 
     replay_dir: Path = given.values["SYNC_REPLAY_DIR"]
-    if not replay_dir.is_dir():
-        raise SettingsError(f"SYNC_REPLAY_DIR: {replay_dir} is not a directory")
-    return ReplayDirectory(os.fsencode(os.path.abspath(replay_dir)))
+    home = ReplayDirectory(os.fsencode(os.path.abspath(replay_dir)))
+    try:
+        home.reach()
+    except (FileNotFoundError, NotADirectoryError):
+        raise SettingsError(f"SYNC_REPLAY_DIR: {replay_dir} is not a directory") from None
+    except OSError as error:
+        raise SettingsError(f"SYNC_REPLAY_DIR: {replay_dir} can't be opened: {error.strerror}") from None
+    return home
 
 
 def _entries(home: ReplayDirectory) -> list[Entry]:
@@ -117,7 +122,13 @@ def _entries(home: ReplayDirectory) -> list[Entry]:
     try:
         return entries(home)
     except OSError as error:
-        raise SettingsError(f"SYNC_REPLAY_DIR: its quarantine can't be read: {error.strerror}") from None
+        raise SettingsError(f"SYNC_REPLAY_DIR: its quarantine can't be read: {_words(error)}") from None
+
+
+def _words(error: OSError) -> str:
+    """What is the matter, and what to do where only the daemon's user gets at its folders."""
+    denied = isinstance(error, PermissionError)
+    return f"{error.strerror}{'; run it as the user of the daemon, or as root' if denied else ''}"
 
 
 def _shown(entry: Entry) -> dict[str, str | int]:

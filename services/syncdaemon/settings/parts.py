@@ -80,7 +80,6 @@ def bucket(settings: Settings) -> BucketNames:
 def objects(settings: Settings) -> ObjectsSettings:
     """The bucket for files that no message can hold."""
     return ObjectsSettings(
-        root=os.fsencode(os.path.abspath(settings.sync_replay_dir)),
         site=settings.site,
         create=settings.sync_stream_create,
         replicas=settings.sync_stream_replicas,

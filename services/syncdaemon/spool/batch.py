@@ -69,7 +69,7 @@ class BatchReader:
         return await self._read_taken(fit) if self._taken else []
 
     async def _read_taken(self, fit: Fit) -> list[Content | Refusal]:
-        reader = Reader(self._directory.replay_dir, self._quiet, fit, self._pack, self._unleased)
+        reader = Reader(self._directory.folders, self._quiet, fit, self._pack, self._unleased)
         candidates, now_ns = list(self._taken), self._directory.now_ns()
         try:
             readings = await self._thread.in_directory(lambda: list(_up_to(fit.batch, reader.read(candidates, now_ns))))
@@ -125,7 +125,7 @@ class BatchReader:
 
     def _begin(self, candidate: Candidate) -> Hashing | Reading:
         self._directory.check()
-        reader = Reader(self._directory.replay_dir, self._quiet, unleased=self._unleased)
+        reader = Reader(self._directory.folders, self._quiet, unleased=self._unleased)
         begun = reader.begin(candidate, self._directory.now_ns())
         try:
             self._directory.check()

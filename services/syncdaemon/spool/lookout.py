@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import stat
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing
@@ -12,13 +11,13 @@ from itertools import islice
 
 import structlog
 
+from syncdaemon.base.beneath import lstat_beneath
 from syncdaemon.base.disk import sees_all_writers
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.pause import OnceAMinute
-from syncdaemon.spool import settle
+from syncdaemon.spool import faults, settle
 from syncdaemon.spool.backlog import Listing
 from syncdaemon.spool.home import Away, ReplayDirectory
-from syncdaemon.spool.moves import below
 from syncdaemon.spool.queue import Queue
 from syncdaemon.spool.scan import files, scan
 from syncdaemon.spool.threads import DirectoryThread
@@ -60,13 +59,12 @@ class Lookout:
         self, directory: ReplayDirectory, queue: Queue, thread: DirectoryThread, *, quiet: float, rescan: float
     ) -> None:
         self._directory = directory
-        self._root = directory.replay_dir
         self._queue = queue
         self._thread = thread
         self._quiet = quiet
         self._rescan = rescan
         self._folders: set[bytes] = set()  # new ones: what was put into them before the watch was on raised no event
-        self._watch = Watch(directory.replay_dir, directory.now_ns)
+        self._watch = Watch(directory)
         self._once_a_minute = OnceAMinute()
         self.problem = ""
         self.unseen = Unseen()
@@ -91,8 +89,9 @@ class Lookout:
         """Looks at the whole directory once. Raises OSError where it can't be read."""
         await self._thread.run(self._directory.set_clock)
         since = self._directory.now_ns() - _LATE_EVENTS_NS
-        root, mine, room, newest_first = self._root, self._queue.mine(), self._queue.room, self._queue.newest_first
-        listing = await self._thread.in_directory(lambda: scan(root, mine, room, newest_first, since))
+        root, mine, room = self._directory.root, self._queue.mine(), self._queue.room
+        look = partial(scan, root, mine, room, self._queue.newest_first, since)
+        listing = await self._thread.in_directory(look)
         self.unseen.note(listing)
         self.look_at(self._queue.merge(listing))
         self.scanned = True
@@ -171,13 +170,16 @@ class Lookout:
 
     def _look_at(self, path: bytes, ended: bool) -> None:
         try:
-            found = os.lstat(os.path.join(self._root, path))
-        except OSError:
+            found = lstat_beneath(self._directory.root, path)
+        except OSError as error:
+            if error.errno in faults.OURS:  # says nothing about the file
+                self._queue.want_scan()
+                return
             self._queue.gone(path)
             if self._watch.unclear(path):
                 self._queue.want_scan()
             return
-        if stat.S_ISREG(found.st_mode) and below(self._root, path):
+        if stat.S_ISREG(found.st_mode):
             wait = settle.quiet_wait(found.st_ctime_ns, self._directory.now_ns(), self._quiet)
             self._queue.seen(path, found.st_mtime_ns, self._queue.clock() + wait, found.st_ctime_ns, ended)
         elif stat.S_ISDIR(found.st_mode):
@@ -186,7 +188,7 @@ class Lookout:
     async def _look_into_folders(self) -> None:
         folders, self._folders = self._folders, set()
         for folder in folders:
-            inside = await self._thread.run(partial(_first_files, self._root, folder))
+            inside = await self._thread.run(partial(_first_files, self._directory.root, folder))
             if len(inside) == _MANY:
                 self._queue.want_scan()
             self.look_at(inside, ended=True)
@@ -196,6 +198,6 @@ class Lookout:
         self.look_at(self._queue.landed(paths))
 
 
-def _first_files(root: bytes, folder: bytes) -> list[bytes]:
-    """The paths of files in this folder of `root`; of more than `_MANY`, some."""
+def _first_files(root: int, folder: bytes) -> list[bytes]:
+    """The paths of files in this folder below the open folder `root`; of more than `_MANY`, some."""
     return [path for path, _ in islice(files(root, folder + b"/"), _MANY)]

@@ -27,13 +27,13 @@ _MOST_NEWS = 262_144  # paths; more of them ask for a scan
 
 
 class Tree:
-    """The folder `root` and all below it, from `run` until `stop`. Hidden folders are left out.
+    """The open folder `root` and all below it, from `run` until `stop`. Hidden folders are left out.
 
     `now_ns`: the file system's now. `told`: called in the thread, whenever there is news to take. Raises OSError where
     the kernel lets nobody watch.
     """
 
-    def __init__(self, root: bytes, now_ns: Callable[[], int], told: Callable[[], None]) -> None:
+    def __init__(self, root: int, now_ns: Callable[[], int], told: Callable[[], None]) -> None:
         self._walk = Walk(root, self._watch_folder, self._came_whole)
         self._now_ns = now_ns
         self._told = told

@@ -8,9 +8,8 @@ from contextlib import suppress
 
 import structlog
 
+from syncdaemon.base.beneath import LISTING, open_beneath
 from syncdaemon.spool.sightings import NewFolder
-
-_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 log = structlog.get_logger(__name__)
 
@@ -18,11 +17,11 @@ log = structlog.get_logger(__name__)
 class Walk:
     """Calls `watch` for each folder, open, before it looks into it, and `whole` for each file that came to its end.
 
-    Paths are relative to `root`; those of folders have a slash at the end. Hidden folders are left out. `stopped`: the
-    walk under way is to end soon.
+    Paths are relative to the open folder `root`; those of folders have a slash at the end. Hidden folders are left out.
+    `stopped`: the walk under way is to end soon.
     """
 
-    def __init__(self, root: bytes, watch: Callable[[int, bytes], None], whole: Callable[[bytes, int], None]) -> None:
+    def __init__(self, root: int, watch: Callable[[int, bytes], None], whole: Callable[[bytes, int], None]) -> None:
         self._root = root
         self._watch = watch
         self._whole = whole
@@ -42,7 +41,7 @@ class Walk:
         while folders and not self.stopped:
             path = folders.pop()
             try:
-                fd = _open_below(self._root, path)
+                fd = open_beneath(self._root, path.rstrip(b"/"), LISTING)
                 try:
                     if path == new.path and new.whole:
                         by_ns = _renamed_by(os.fstat(fd))
@@ -79,15 +78,3 @@ class Walk:
 def _renamed_by(folder: os.stat_result) -> int | None:
     """When a folder was renamed into place, by its times; None where its entries changed since, or in the same tick."""
     return folder.st_ctime_ns if folder.st_mtime_ns < folder.st_ctime_ns else None
-
-
-def _open_below(root: bytes, path: bytes) -> int:
-    """Opens a folder below `root`, and follows no symlink on the way. Raises OSError."""
-    fd = os.open(root, _OPEN & ~os.O_NOFOLLOW)
-    for name in filter(None, path.split(b"/")):
-        try:
-            below = os.open(name, _OPEN, dir_fd=fd)
-        finally:
-            os.close(fd)
-        fd = below
-    return fd

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 from threading import Thread
 
 import structlog
 
 from syncdaemon.spool import settle
+from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.settle import Came
 from syncdaemon.spool.tree import Tree
 
@@ -30,11 +31,10 @@ Hints = Mapping[bytes, bool]
 
 
 class Watch:
-    """Watches the directory at `root` for as long as `hints` is followed. `now_ns`: its file system's now."""
+    """Watches the directory that was locked, for as long as `hints` is followed."""
 
-    def __init__(self, root: bytes, now_ns: Callable[[], int]) -> None:
-        self._root = root
-        self._now_ns = now_ns
+    def __init__(self, directory: ReplayDirectory) -> None:
+        self._directory = directory
         self._tree: Tree | None = None
 
     @property
@@ -57,7 +57,7 @@ class Watch:
         They end where the watch breaks. The first ones say that the watch is on; now and then there are none.
         """
         by_inotify = sys.platform == "linux" and not os.environ.get("WATCHFILES_FORCE_POLLING")
-        source = self._by_inotify() if by_inotify else _by_watchfiles(self._root)
+        source = self._by_inotify() if by_inotify else _by_watchfiles(self._directory.replay_dir)
         try:
             async with aclosing(source):
                 async for hints in source:
@@ -74,7 +74,7 @@ class Watch:
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(news.set)
 
-        tree = Tree(self._root, self._now_ns, told)
+        tree = Tree(self._directory.root, self._directory.now_ns, told)
         self._tree = tree
         Thread(target=tree.run, name="watch", daemon=True).start()
         try:

@@ -22,7 +22,8 @@ class Watched:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.told = threading.Event()
-        self.tree = Tree(os.fsencode(root), time.time_ns, self.told.set)
+        self.fd = os.open(root, os.O_PATH | os.O_DIRECTORY)
+        self.tree = Tree(self.fd, time.time_ns, self.told.set)
         self.thread = threading.Thread(target=self.tree.run)
         self.thread.start()
         assert self.told.wait(10)
@@ -41,6 +42,7 @@ class Watched:
         self.tree.stop()
         self.thread.join(10)
         assert not self.thread.is_alive()
+        os.close(self.fd)
 
 
 @pytest.fixture
@@ -164,12 +166,15 @@ def test_lost_events_end_the_watch_and_nothing_is_claimed_after(
     assert watched.came("f") is Came.NOTHING
 
 
-def test_a_folder_that_is_not_there_can_not_be_watched(tmp_path: Path) -> None:
+def test_what_is_no_folder_can_not_be_watched(tmp_path: Path) -> None:
     told = threading.Event()
-    tree = Tree(os.fsencode(tmp_path / "missing"), time.time_ns, told.set)
+    (tmp_path / "file").touch()
+    fd = os.open(tmp_path / "file", os.O_RDONLY)
+    tree = Tree(fd, time.time_ns, told.set)
     tree.run()
+    os.close(fd)
     assert told.is_set()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(NotADirectoryError):
         tree.news()
 
 

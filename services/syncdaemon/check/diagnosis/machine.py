@@ -35,10 +35,17 @@ def judge_replay(replay: ReplayFacts, wanted: Intended) -> Iterator[Finding]:
     """The replay directory's file system, and whether we can see what is dropped there."""
     if replay.folder.problem:
         return
+    yield _shared(replay)
     yield _moves(replay)
     yield _leases(replay)
     yield _watch(replay, wanted)
     yield _file_clock(replay)
+
+
+def _shared(replay: ReplayFacts) -> Finding:
+    if replay.danger:
+        return warning("shared", replay.danger, replay.danger_cure)
+    return ok("shared", "other users can do no harm in the replay directory")
 
 
 def _moves(replay: ReplayFacts) -> Finding:
@@ -48,6 +55,9 @@ def _moves(replay: ReplayFacts) -> Finding:
     if replay.mounts:
         said = f"files below {', '.join(replay.mounts)} are on another mount and can't be moved away"
         return failure("moves", said, "mount it elsewhere, and give it a daemon of its own")
+    if replay.stuck:
+        more = f", and {replay.stuck_folders - 1} more folders like it" if replay.stuck_folders > 1 else ""
+        return failure("moves", f"files can't be moved out of a folder: {replay.stuck}{more}", replay.stuck_cure)
     if replay.unmovable is None:
         return ok("moves", "one file system; no daemon has run here yet")
     return ok("moves", "a rename, within one file system")
