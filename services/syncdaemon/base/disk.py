@@ -7,12 +7,14 @@ import errno
 import fcntl
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """How a file is opened that another process may be writing to: neither through a symlink, nor waiting for the other end
 of a pipe."""
 
+_CAP_LEASE = 28  # <linux/capability.h>
 _LOOKS, _LOOK_SECONDS = 5, 0.02  # a process that only looks whether a file is locked has it for an instant
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1  # renameat2(2)
@@ -55,12 +57,12 @@ def is_locked(path: bytes | Path) -> bool:
     return False
 
 
-def has_writer(fd: int, keep_out: bool = False) -> bool:
-    """Whether a process has the file open for writing at this instant.
+def has_writer(fd: int, keep_out: bool = False) -> bool | None:
+    """Whether a process has the file open for writing at this instant; None where the kernel does not tell us.
 
-    The kernel grants a read lease only while no process has (fcntl(2), F_SETLEASE), but only on local file systems
-    and files of our own user; elsewhere we can't see it, and the quiet time decides alone. `keep_out`: a writer that
-    comes before the file is closed stands still until it is, which has to be an instant.
+    It grants a read lease only while no process has (fcntl(2), F_SETLEASE), but not on the files of another user
+    without CAP_LEASE (EACCES), and not on every file system (EINVAL). `keep_out`: a writer that comes before the file
+    is closed stands still until it is, which has to be an instant.
     """
     try:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
@@ -69,46 +71,58 @@ def has_writer(fd: int, keep_out: bool = False) -> bool:
     except BlockingIOError:
         return True
     except OSError:
-        return False
+        return None
     return False
 
 
-def rename_new(source: bytes, target: bytes) -> None:
+def sees_all_writers() -> bool:
+    """Whether this process has CAP_LEASE (capabilities(7)), and so `has_writer` tells of the files of all users."""
+    try:
+        with open("/proc/self/status", "rb") as file:
+            effective = next(line for line in file if line.startswith(b"CapEff:"))
+    except (OSError, StopIteration):
+        return False
+    return bool(int(effective.split()[1], 16) >> _CAP_LEASE & 1)
+
+
+def rename_new(source: bytes, target: bytes, source_folder: int = _AT_FDCWD, target_folder: int = _AT_FDCWD) -> None:
     """Renames a file or folder, and never onto something that is there.
 
     In one step where the file system can (renameat2(2), RENAME_NOREPLACE); else by a second hard link, with both
-    names there for an instant; where there is neither, by looking first.
+    names there for an instant; where there is neither, by looking first. The folders are descriptors; without them a
+    path begins at the working directory.
 
     Raises FileExistsError where `target` is taken, OSError where it can't be done; nothing has changed then.
     """
     try:
-        _renameat2(source, target)
+        _renameat2(source, target, source_folder, target_folder)
     except OSError as error:
         if error.errno not in _NO_SUCH_RENAME:
             raise
-        _rename_by_link(source, target)
+        _rename_by_link(source, target, source_folder, target_folder)
 
 
-def _renameat2(source: bytes, target: bytes) -> None:
+def _renameat2(source: bytes, target: bytes, source_folder: int, target_folder: int) -> None:
     function = getattr(_LIBC, "renameat2", None)
     if function is None:  # glibc before 2.28, musl
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    if function(_AT_FDCWD, source, _AT_FDCWD, target, _RENAME_NOREPLACE):
+    if function(source_folder, source, target_folder, target, _RENAME_NOREPLACE):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), source, None, target)
 
 
-def _rename_by_link(source: bytes, target: bytes) -> None:
+def _rename_by_link(source: bytes, target: bytes, source_folder: int, target_folder: int) -> None:
     try:
-        os.link(source, target, follow_symlinks=False)
+        os.link(source, target, src_dir_fd=source_folder, dst_dir_fd=target_folder, follow_symlinks=False)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        if os.path.lexists(target):
+        with suppress(FileNotFoundError):
+            os.stat(target, dir_fd=target_folder, follow_symlinks=False)
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
-        os.rename(source, target)
+        os.rename(source, target, src_dir_fd=source_folder, dst_dir_fd=target_folder)
     else:
-        os.unlink(source)
+        os.unlink(source, dir_fd=source_folder)
 
 
 def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:

@@ -20,6 +20,7 @@ def spool(settings: Settings) -> SpoolSettings:
     return SpoolSettings(
         replay_dir=os.fsencode(os.path.abspath(settings.sync_replay_dir)),
         quiet=settings.sync_settle_seconds,
+        in_place=settings.sync_settle_in_place_seconds,
         rescan=settings.sync_rescan_seconds,
         hold=settings.sync_hold_seconds,
         archive=settings.sync_after == "archive",

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from syncdaemon.base.disk import lock_file, make_dirs
+from syncdaemon.base.disk import has_writer, lock_file, make_dirs
 from syncdaemon.base.errors import SettingsError
 
 NAME = b".syncdaemon"
@@ -103,6 +103,10 @@ class ReplayDirectory:
     def deleted(self) -> bool:
         """Whether it can never come back: the lock has no name any more, in no directory."""
         return os.fstat(self._lock).st_nlink == 0
+
+    def has_leases(self) -> bool:
+        """Whether the file system shows us who has a file open for writing."""
+        return has_writer(self._lock) is not None
 
     def clock_offset_ns(self) -> int:
         """How far the file system's clock is ahead of ours, in ns."""

@@ -6,20 +6,23 @@ import asyncio
 import os
 import stat
 from collections.abc import Iterable, Sequence
+from contextlib import aclosing
 from functools import partial
 from itertools import islice
 
 import structlog
 
+from syncdaemon.base.disk import sees_all_writers
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.pause import OnceAMinute
-from syncdaemon.spool import settle, watch
+from syncdaemon.spool import settle
 from syncdaemon.spool.backlog import Listing
 from syncdaemon.spool.home import Away, ReplayDirectory
 from syncdaemon.spool.moves import below
 from syncdaemon.spool.queue import Queue
 from syncdaemon.spool.scan import files, scan
 from syncdaemon.spool.threads import DirectoryThread
+from syncdaemon.spool.watch import Watch
 
 SCAN_RETRY = 2.0  # seconds between scans while the directory can't be read
 _CHECK = 1.0  # seconds between two checks whether the directory is still the one that was locked
@@ -63,10 +66,26 @@ class Lookout:
         self._quiet = quiet
         self._rescan = rescan
         self._folders: set[bytes] = set()  # new ones: what was put into them before the watch was on raised no event
+        self._watch = Watch(directory.replay_dir, directory.now_ns)
         self._once_a_minute = OnceAMinute()
         self.problem = ""
         self.unseen = Unseen()
         self.scanned = False
+
+    @property
+    def arrivals(self) -> Watch:
+        """What was seen of files, and whether anything is seen."""
+        return self._watch
+
+    def complete_by(self) -> dict[str, str]:
+        """What tells that a file is complete: `lease`, `close` or `quiet`, of our `own` user's files and of `others`.
+
+        `lease`: no process has it open for writing. `close`: it was closed after writing, or renamed into place; where
+        neither was seen, and with `quiet`, it was unchanged for the long quiet time.
+        """
+        seen = "close" if self._watch.sees_ends else "quiet"
+        own = "lease" if self._directory.has_leases() else seen
+        return {"own": own, "others": own if sees_all_writers() else seen}
 
     async def scan(self) -> None:
         """Looks at the whole directory once. Raises OSError where it can't be read."""
@@ -132,32 +151,35 @@ class Lookout:
         delay = _REARM
         while True:
             armed = False
-            async for paths in watch.hints(self._root):
-                if not armed:  # what came before the watch was on raised no event
-                    armed, delay = True, _REARM
-                    self._queue.want_scan()
-                self.look_at(paths)
-                await self._look_into_folders()
+            async with aclosing(self._watch.hints()) as following:
+                async for hints in following:
+                    if not armed:  # what came before the watch was on raised no event
+                        armed, delay = True, _REARM
+                        self._queue.want_scan()
+                    for path, ended in hints.items():
+                        self._look_at(path, ended)
+                    await self._look_into_folders()
+            self._queue.want_scan()
             await asyncio.sleep(delay)
             delay = min(2 * delay, self._rescan)
             self._queue.want_scan()
 
-    def look_at(self, paths: Iterable[bytes]) -> None:
-        """Tells the queue what is at these paths now."""
+    def look_at(self, paths: Iterable[bytes], ended: bool = False) -> None:
+        """Tells the queue what is at these paths now. `ended`: files may have come to their end there just now."""
         for path in paths:
-            self._look_at(path)
+            self._look_at(path, ended)
 
-    def _look_at(self, path: bytes) -> None:
+    def _look_at(self, path: bytes, ended: bool) -> None:
         try:
             found = os.lstat(os.path.join(self._root, path))
         except OSError:
             self._queue.gone(path)
-            if watch.unclear(path):
+            if self._watch.unclear(path):
                 self._queue.want_scan()
             return
         if stat.S_ISREG(found.st_mode) and below(self._root, path):
             wait = settle.quiet_wait(found.st_ctime_ns, self._directory.now_ns(), self._quiet)
-            self._queue.seen(path, found.st_mtime_ns, self._queue.clock() + wait, found.st_ctime_ns)
+            self._queue.seen(path, found.st_mtime_ns, self._queue.clock() + wait, found.st_ctime_ns, ended)
         elif stat.S_ISDIR(found.st_mode):
             self._folders.add(path)
 
@@ -167,7 +189,7 @@ class Lookout:
             inside = await self._thread.run(partial(_first_files, self._root, folder))
             if len(inside) == _MANY:
                 self._queue.want_scan()
-            self.look_at(inside)
+            self.look_at(inside, ended=True)
 
     def landed(self, paths: Sequence[bytes]) -> None:
         """Files in flight have left their paths; if something came there since, it is looked at."""

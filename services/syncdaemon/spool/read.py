@@ -15,6 +15,7 @@ from syncdaemon.base.model import Content, Fit, Refusal, Stamp
 from syncdaemon.spool import settle
 from syncdaemon.spool.backlog import Candidate
 from syncdaemon.spool.holes import Holes
+from syncdaemon.spool.settle import Came
 
 _PIECE = 1 << 20
 _SMALL = 64 << 10  # bytes: a writer that is kept out while so little is read waits for an instant
@@ -73,6 +74,20 @@ class _Opened(NamedTuple):
     stamp: Stamp
 
 
+def _nothing_seen(_path: bytes, _ctime_ns: int) -> Came:
+    return Came.NOTHING
+
+
+class Unleased(NamedTuple):
+    """How files are judged whose writers the kernel does not show us: by what `came` says that was seen last of one.
+
+    `in_place`: seconds that a file must have been unchanged of which nothing was seen.
+    """
+
+    in_place: float = 30.0
+    came: Callable[[bytes, int], Came] = _nothing_seen
+
+
 class Reader(NamedTuple):
     """How files are read: below `root`, quiet for `quiet` seconds.
 
@@ -84,6 +99,7 @@ class Reader(NamedTuple):
     quiet: float
     fit: Fit = Fit(0, 0, 0)
     pack: Callable[[bytes], bytes | None] | None = None
+    unleased: Unleased = Unleased()
 
     def read(self, candidates: Iterable[Candidate], now_ns: int) -> Iterator[Reading]:
         """Each candidate as it was found, a large one without having read it. `now_ns` is the file system's now."""
@@ -141,9 +157,22 @@ class Reader(NamedTuple):
         wait = settle.quiet_wait(found.st_ctime_ns, now_ns, self.quiet, candidate.seen_ctime_ns)
         if wait > 0:
             return NotYet(candidate._replace(seen_ctime_ns=found.st_ctime_ns), wait)
-        if disk.has_writer(fd, keep_out=at_once and found.st_size <= _SMALL):
-            return self.not_yet(candidate, found.st_ctime_ns)
-        return None
+        writer = disk.has_writer(fd, keep_out=at_once and found.st_size <= _SMALL)
+        if writer is None:
+            return self._unfinished(candidate, found, now_ns)
+        return self.not_yet(candidate, found.st_ctime_ns) if writer else None
+
+    def _unfinished(self, candidate: Candidate, found: os.stat_result, now_ns: int) -> NotYet | None:
+        """The same for a file whose writers we can't see."""
+        times = settle.Times(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        version = hash(times)
+        again = candidate._replace(tries=candidate.tries + 1, seen_ctime_ns=times.ctime_ns, version=version)
+        if (fresh := settle.quiet_wait(times.ctime_ns, now_ns, settle.TICK, candidate.seen_ctime_ns)) > 0:
+            return NotYet(again, fresh)
+        came = self.unleased.came(candidate.path, times.ctime_ns)
+        seen = settle.Seen(candidate.seen_ctime_ns, candidate.version == version)
+        wait = settle.unleased_wait(came, times, now_ns, self.unleased.in_place, seen)
+        return NotYet(again, wait) if wait > 0 else None
 
     def not_yet(self, candidate: Candidate, ctime_ns: int) -> NotYet:
         """The file is not complete. `ctime_ns`: its ctime when we saw it, 0 where we did not."""

@@ -24,7 +24,7 @@ from syncdaemon.spool.threads import Threads
 
 @dataclass(frozen=True)
 class SpoolSettings:
-    """`quiet`, `rescan` and `hold` in seconds; `archive`: delivered files are kept instead of held."""
+    """`quiet`, `in_place`, `rescan` and `hold` in seconds; `archive`: delivered files are kept instead of held."""
 
     replay_dir: bytes
     quiet: float
@@ -34,6 +34,7 @@ class SpoolSettings:
     newest_first: bool
     compress: bool = False
     window: int = WINDOW
+    in_place: float = 30.0
 
 
 class Spool:
@@ -56,6 +57,7 @@ class Spool:
             self._lookout,
             self._threads.files,
             quiet=settings.quiet,
+            in_place=settings.in_place,
             compress=settings.compress,
         )
         archive = Archive(self.directory) if settings.archive else None
@@ -84,6 +86,10 @@ class Spool:
     def scanned(self) -> bool:
         """Whether the whole directory has been looked at."""
         return self._lookout.scanned
+
+    def complete_by(self) -> dict[str, str]:
+        """What tells that a file is complete, of our `own` files and of `others`: `lease`, `close` or `quiet`."""
+        return self._lookout.complete_by()
 
     @property
     def depth(self) -> int:

@@ -24,8 +24,8 @@ from syncdaemon.base.packing import Packer, digest
 from syncdaemon.publish.objects.source import Changed, Source
 from syncdaemon.spool.backlog import Candidate
 from syncdaemon.spool.moves import stamp_of
-from syncdaemon.spool.read import Gone, Hashing, NotYet, Reader, Reading, TooLarge
-from syncdaemon.spool.settle import LONGEST_WAIT, next_wait
+from syncdaemon.spool.read import Gone, Hashing, NotYet, Reader, Reading, TooLarge, Unleased
+from syncdaemon.spool.settle import LONGEST_WAIT, Came, next_wait
 
 QUIET = 0.25
 LARGEST = 1 << 20
@@ -47,9 +47,16 @@ def look(root: Path, path: bytes = b"file", largest: int = LARGEST, **fields: An
     return look_as(root, Candidate(path, **fields), largest)
 
 
-def look_as(root: Path, candidate: Candidate, largest: int = LARGEST) -> Reading:
-    """One look at a candidate, after its quiet time; a large one is read through."""
-    reader = Reader(os.fsencode(root), QUIET, fit(largest))
+def renamed(_path: bytes, _ctime_ns: int) -> Came:
+    """Every file was renamed into place."""
+    return Came.ENDED
+
+
+def look_as(
+    root: Path, candidate: Candidate, largest: int = LARGEST, came: Callable[[bytes, int], Came] = renamed
+) -> Reading:
+    """One look at a candidate, after its quiet time; a large one is read through. `came`: what was seen of it."""
+    reader = Reader(os.fsencode(root), QUIET, fit(largest), unleased=Unleased(came=came))
     (found,) = reader.read([candidate], later())
     return hashed(reader.begin(candidate, later())) if isinstance(found, TooLarge) else found
 
@@ -259,6 +266,11 @@ def test_readers_do_not_matter(tmp_path: Path, file: Path) -> None:
         assert content(look(tmp_path)).data == b"evidence"
 
 
+def seen(came: Came) -> Callable[[bytes, int], Came]:
+    """This was seen of every file."""
+    return lambda _path, _ctime_ns: came
+
+
 @pytest.fixture
 def _no_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that can't tell whether somebody writes, and holds no writer off."""
@@ -270,10 +282,32 @@ def _no_leases(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_no_leases")
-def test_where_writers_cannot_be_told_the_quiet_time_decides(tmp_path: Path, file: Path) -> None:
-    """Network file systems know no leases; files of another user give none."""
+def test_where_writers_cannot_be_told_a_long_quiet_time_decides(tmp_path: Path, file: Path) -> None:
+    """Network file systems know no leases; files of another user give none. Two looks have to find the same."""
     with file.open("ab"):
-        assert content(look(tmp_path)).data == b"evidence"
+        first = look_as(tmp_path, Candidate(b"file"), came=seen(Came.NOTHING))
+        assert isinstance(first, NotYet)
+        assert first.wait == LONGEST_WAIT
+        assert content(look_as(tmp_path, first.candidate, came=seen(Came.NOTHING))).data == b"evidence"
+        append(file, b"more")
+        assert isinstance(look_as(tmp_path, first.candidate, came=seen(Came.NOTHING)), NotYet)
+
+
+@pytest.mark.usefixtures("_no_leases")
+def test_where_writers_cannot_be_told_an_unclosed_file_waits(tmp_path: Path, file: Path) -> None:
+    """However often it is looked at; one that came to its end is read at the first look."""
+    candidate = Candidate(b"file")
+    for _ in range(5):
+        found = look_as(tmp_path, candidate, came=seen(Came.OPEN))
+        assert isinstance(found, NotYet)
+        assert found.wait == 30
+        candidate = found.candidate
+    assert content(look_as(tmp_path, candidate, came=seen(Came.ENDED))).data == b"evidence"
+
+
+def test_what_was_seen_of_a_file_is_asked_only_where_its_writers_cannot_be_told(leased: Path) -> None:
+    """The lease knows better: the file that nobody has open is complete, whatever was seen."""
+    assert content(look_as(leased.parent, Candidate(b"file"), came=seen(Came.OPEN))).data == b"evidence"
 
 
 @pytest.fixture

@@ -185,10 +185,10 @@ def test_a_file_that_cannot_be_moved_stays_with_its_reason(
     ordered(directory)
     real = disk._renameat2
 
-    def rename(source: bytes, target: bytes) -> None:
+    def rename(source: bytes, target: bytes, *folders: int) -> None:
         if source.endswith(b"/a"):
             raise PermissionError(13, "Permission denied")
-        real(source, target)
+        real(source, target, *folders)
 
     monkeypatch.setattr(disk, "_renameat2", rename)
     done = {order.name: problem for order, problem in carry_out(directory)}

@@ -10,6 +10,7 @@ from syncdaemon.check.diagnosis.finding import Finding, failure, ok, warning
 
 _CLOCK = 1.0  # seconds that the file system's clock may differ
 _STALE = 600.0  # seconds that a file may wait while nothing is delivered
+_UNSEEN = "a rename or a close for writing is waited for, or SYNC_SETTLE_IN_PLACE_SECONDS where nothing was seen"
 _MANY = 0.8  # of the folders that can be watched
 
 
@@ -54,9 +55,9 @@ def _moves(replay: ReplayFacts) -> Finding:
 
 def _leases(replay: ReplayFacts) -> Finding:
     if replay.leases:
-        said = f"no leases on {replay.kind or 'this file system'}: writers can't be seen ({replay.leases})"
-        return warning("leases", said, "have producers rename complete files, or raise SYNC_SETTLE_SECONDS")
-    return ok("leases", "a file that somebody has open for writing is known")
+        said = f"no leases on {replay.kind or 'this file system'}: writers can't be seen ({replay.leases}); {_UNSEEN}"
+        return warning("leases", said, "have producers rename complete files, on this machine")
+    return ok("leases", f"a file of the daemon's own user that somebody has open is known; of other users', {_UNSEEN}")
 
 
 def _watch(replay: ReplayFacts, wanted: Intended) -> Finding:

@@ -23,6 +23,7 @@ _COLUMNS = (
     TextColumn("files"),
     TextColumn("{task.fields[size]}, {task.fields[rate]}/s"),
     TimeRemainingColumn(),
+    TextColumn("{task.fields[settling]}"),
 )
 
 
@@ -40,7 +41,7 @@ def drain(loaded: Loaded, timeout: float | None) -> int:
         stop = asyncio.Event()
         signals.install(stop)
         with bar(*_COLUMNS) as shown:
-            files = shown.add_task("", total=None, size=decimal(0), rate=decimal(0))
+            files = shown.add_task("", total=None, size=decimal(0), rate=decimal(0), settling="")
             await deliver_all(daemon, timeout, _progress(shown, files, began), stop)
 
     try:
@@ -68,6 +69,8 @@ def _progress(shown: Bar, files: TaskID, began: float) -> Progress:
         if (upload := daemon.objects.progress) is not None:
             size += upload.stored
         rate = decimal(int(size / max(0.1, time.monotonic() - began)))
-        shown.update(files, completed=done, total=done + spool.depth, size=decimal(size), rate=rate)
+        settling = f"{spool.queue.settling} not complete yet" if spool.queue.settling else ""
+        total = done + spool.depth
+        shown.update(files, completed=done, total=total, size=decimal(size), rate=rate, settling=settling)
 
     return progress
