@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.surface import Case, Surface
 
-MOST_GROWTH = 96  # MiB that a surface may need beyond what it has after its first cases
+MOST_GROWTH = 48  # MiB that a surface may need beyond what it has after its first cases
 _MOST_ADDRESSES = 4 << 30  # bytes: what takes more ends with a MemoryError, and not the machine
 _WARM = 500  # cases until all is loaded, and every cache is as full as it gets
 _TOGETHER = 25  # cases for each number that hypothesis draws, which costs more than most cases do
