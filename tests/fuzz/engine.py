@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import resource
 import signal
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
@@ -100,7 +100,9 @@ def _search(done: _Counter, case: Case, count: int, start: int) -> float:
 
 def _peak() -> float:
     """The most memory that this process ever had, in MiB (Linux counts in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not ru_maxrss of getrusage(2): over fork and exec, a child takes that over from its parent.
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 @contextmanager
