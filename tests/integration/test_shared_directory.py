@@ -179,8 +179,7 @@ def test_a_folder_that_becomes_a_symlink_while_a_large_file_is_uploaded(
 
 def test_hard_links_of_a_producer_lead_to_its_own_files(nats_server: NatsServer, shared: MakeShared) -> None:
     """The kernel refuses a link to what it may not write (fs.protected_hardlinks); others are files like any."""
-    # Of a link that came the kernel tells neither a rename nor a close.
-    daemon, secrets = shared(nats_server.url, SYNC_HOLD_SECONDS="0", SYNC_SETTLE_IN_PLACE_SECONDS="1")
+    daemon, secrets = shared(nats_server.url, SYNC_HOLD_SECONDS="0")
     secret = secret_in(secrets)
     secrets.chmod(0o711)
     daemon.start()
@@ -387,7 +386,7 @@ def test_a_folder_that_the_daemon_can_not_rename_in_is_named(
     nats_server: NatsServer, shared: MakeShared, mode: int
 ) -> None:
     """By health, the log and the doctor, with the cure; its file is delivered once, and moved when that is done."""
-    daemon, _ = shared(nats_server.url, SYNC_HOLD_SECONDS="0", SYNC_SETTLE_IN_PLACE_SECONDS="1")
+    daemon, _ = shared(nats_server.url, SYNC_HOLD_SECONDS="0")
     closed = daemon.replay / "closed"
 
     def close() -> None:

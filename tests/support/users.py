@@ -142,7 +142,8 @@ def shared(request: pytest.FixtureRequest) -> Iterator[Callable[..., Shared]]:
     def make(url: str, **settings: str) -> Shared:
         secrets = place / "secrets"
         secrets.mkdir(mode=0o700)
-        daemon = DaemonProcess(place, url, **settings)
+        # Of a file in a folder that is just made, the watch may see nothing.
+        daemon = DaemonProcess(place, url, **{"SYNC_SETTLE_IN_PLACE_SECONDS": "1", **settings})
         daemon.ledger.mkdir(mode=0o700)
         for folder, group in ((place, -1), (daemon.replay, PRODUCERS), (daemon.ledger, DAEMON), (secrets, DAEMON)):
             os.chown(folder, DAEMON, group)
