@@ -192,8 +192,8 @@ def test_hard_links_of_a_producer_lead_to_its_own_files(nats_server: NatsServer,
             os.link(daemon.replay / ".mine", daemon.replay / name)
 
     as_producer(link)
-    eventually(lambda: sha256(b"mine").hexdigest() in stored(nats_server), what="it is delivered")
-    eventually(lambda: not (daemon.replay / "two").exists(), what="both names are let go of")
+    eventually(lambda: sha256(b"mine").hexdigest() in stored(nats_server), 60, "it is delivered")
+    eventually(lambda: not (daemon.replay / "two").exists(), 60, "both names are let go of")
     untouched(nats_server, daemon, secret)
     assert (daemon.replay / ".mine").read_bytes() == b"mine"
 
