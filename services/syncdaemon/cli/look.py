@@ -58,7 +58,8 @@ def _ask(listens_at: str, token_file: Path | None) -> dict[str, Any]:
         answer = connection.getresponse()
         body = answer.read(_ANSWER_BYTES)
         if answer.status in (401, 403):
-            raise SettingsError(f"SYNC_HTTP_TOKEN_FILE: {url} says {answer.status}, {_line(body)}")
+            said = body[:200].decode("utf-8", "replace").partition("\n")[0]
+            raise SettingsError(f"SYNC_HTTP_TOKEN_FILE: {url} says {answer.status}, {said}")
         found: dict[str, Any] = json.loads(body)
     except (http.client.HTTPException, OSError, ValueError) as error:
         raise ConnectTimeout(f"SYNC_HTTP_ADDR: no daemon answers at {url} ({error})") from None
@@ -71,18 +72,12 @@ def _authorization(host: str, token_file: Path | None) -> dict[str, str]:
     """The token for a daemon on another machine. On this one it needs none, and another program might listen."""
     if token_file is None:
         return {}
-    from syncdaemon.web.access import is_local
+    from syncdaemon.base.pages import is_here
     from syncdaemon.web.token import token_in
 
-    if host == "localhost" or is_local(host):
+    if is_here(host):
         return {}
     return {"Authorization": f"Bearer {token_in(token_file)}"}
-
-
-def _line(body: bytes) -> str:
-    """The first line of an answer, for a terminal."""
-    line = body[:200].decode("utf-8", "replace").partition("\n")[0]
-    return "".join(char if char.isprintable() else "?" for char in line)
 
 
 @with_settings
