@@ -12,30 +12,14 @@ because this can be checked only where all the places stand together.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
 from syncdaemon.base.sizes import SIZE_CLASSES, size_class
 from syncdaemon.spool.line import Line
+from syncdaemon.spool.waiting import Candidate, Waiting
 
 WINDOW = 196_608  # files held by name: about 40 MB
-_SPARE = 1_024  # places of files that were hastened, which may be left over
 MOST_NEWCOMERS = 32_768  # names kept only to count each once; more of them ask for a scan
-
-
-class Candidate(NamedTuple):
-    """A file that may be complete.
-
-    `tries`: looks that found it incomplete; `seen_ctime_ns`: its ctime at the look before this one, 0 at the first;
-    `failures`: looks that could not read it; `version`: what the look before this one saw, as one number, 0 where
-    that does not matter.
-    """
-
-    path: bytes
-    tries: int = 0
-    seen_ctime_ns: int = 0
-    failures: int = 0
-    version: int = 0
 
 
 class Listing(NamedTuple):
@@ -67,8 +51,7 @@ class Backlog:
         self.window = window
         self._sign = -1 if newest_first else 1
         self._ready = Line()
-        self._due: list[tuple[float, bytes]] = []
-        self._waiting: dict[bytes, tuple[Candidate, float]] = {}  # each with its place in _due
+        self._waiting = Waiting()
         self._large = [Line() for _ in SIZE_CLASSES]
         self._large_paths: dict[bytes, int] = {}  # the paths of _large, each with its size class
         self._held: set[bytes] = set()  # the paths of _ready, _waiting and _large
@@ -124,7 +107,7 @@ class Backlog:
     def any_due(self, now: float) -> bool:
         """Whether there may be a file to take now."""
         self._forget_taken()
-        return bool(self._ready) or bool(self._due and self._due[0][0] <= now)
+        return bool(self._ready) or self._waiting.any_due(now)
 
     @property
     def any_large(self) -> bool:
@@ -157,8 +140,8 @@ class Backlog:
         """
         if self._scanning:
             self._touched.add(path)
-        if ended and path in self._waiting:
-            self._hasten(path, due)
+        if ended:
+            self._waiting.hasten(path, due)
         if path in self._flying:
             self._again.add(path)
         elif not self._scanning and path not in self._held and path not in self._newcomers and path not in self._fresh:
@@ -171,18 +154,10 @@ class Backlog:
         else:
             self.wait(Candidate(path, 0, ctime_ns), due)
 
-    def _hasten(self, path: bytes, due: float) -> None:
-        candidate, before = self._waiting[path]
-        if due < before:
-            self.wait(candidate._replace(tries=0), due)
-            if len(self._due) > 2 * len(self._waiting) + _SPARE:
-                self._due = [(due, path) for path, (_, due) in self._waiting.items()]
-                heapify(self._due)
-
     def gone(self, path: bytes) -> None:
         """A look saw no file at `path` any more. (One in flight is found missing when it is read or moved.)"""
         self._held.discard(path)
-        self._waiting.pop(path, None)
+        self._waiting.discard(path)
         self._large_paths.pop(path, None)
         self._newcomers.discard(path)
         if path in self._fresh:
@@ -193,22 +168,19 @@ class Backlog:
         """The file is not to be read before `due`."""
         self.landed([candidate.path])
         self._held.add(candidate.path)
-        self._waiting[candidate.path] = candidate, due
-        heappush(self._due, (due, candidate.path))
+        self._waiting.put(candidate, due)
 
     def next_due(self) -> float | None:
         """When the next waiting file is due."""
-        return self._due[0][0] if self._due else None
+        return self._waiting.next_due()
 
     def take(self, limit: int, now: float) -> list[Candidate]:
         """Up to `limit` files to read now, in order; they are in flight from here on."""
         taken: list[Candidate] = []
         held = self._held
-        while self._due and self._due[0][0] <= now and len(taken) < limit:
-            due, path = heappop(self._due)
-            if path in self._waiting and self._waiting[path][1] == due:
-                held.discard(path)
-                taken.append(self._waiting.pop(path)[0])
+        while len(taken) < limit and (candidate := self._waiting.take(now)):
+            held.discard(candidate.path)
+            taken.append(candidate)
         while self._ready and len(taken) < limit:
             path = self._ready.pop()[1]
             if path in held and path not in self._waiting and path not in self._large_paths:

@@ -8,13 +8,13 @@ from functools import partial
 
 from syncdaemon.base.model import Content, Fit, Refusal
 from syncdaemon.base.packing import Packer
-from syncdaemon.spool.backlog import Candidate
 from syncdaemon.spool.home import Away, ReplayDirectory
 from syncdaemon.spool.large import Hasher, HashProgress
 from syncdaemon.spool.lookout import SCAN_RETRY, Lookout
 from syncdaemon.spool.queue import Queue
 from syncdaemon.spool.read import Gone, Hashing, NotYet, Reader, Reading, TooLarge, Unleased
 from syncdaemon.spool.threads import DirectoryThread
+from syncdaemon.spool.waiting import Candidate
 
 BATCH_FILES = 512
 BATCH_BYTES = 4 << 20

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from syncdaemon.spool.backlog import Backlog, Candidate, Listing
+from syncdaemon.spool.backlog import Backlog, Listing
+from syncdaemon.spool.waiting import Candidate
 
 
 class Queue(Backlog):

@@ -12,10 +12,10 @@ from urllib.parse import quote_from_bytes
 from syncdaemon.base import disk
 from syncdaemon.base.model import Content, Fit, FolderId, Refusal, Stamp
 from syncdaemon.spool import faults, settle
-from syncdaemon.spool.backlog import Candidate
 from syncdaemon.spool.folders import OpenFolders
 from syncdaemon.spool.holes import Holes
 from syncdaemon.spool.settle import Came
+from syncdaemon.spool.waiting import Candidate
 
 _PIECE = 1 << 20
 _SMALL = 64 << 10  # bytes: a writer that is kept out while so little is read waits for an instant

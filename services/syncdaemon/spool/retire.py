@@ -17,7 +17,6 @@ from syncdaemon.base.model import Held, Receipt, Refusal
 from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.spool import settle
 from syncdaemon.spool.archive import Archive
-from syncdaemon.spool.backlog import Candidate
 from syncdaemon.spool.hold import Hold
 from syncdaemon.spool.home import Away
 from syncdaemon.spool.lookout import Lookout
@@ -25,6 +24,7 @@ from syncdaemon.spool.quarantine import Quarantine
 from syncdaemon.spool.queue import Queue
 from syncdaemon.spool.retired import Retired
 from syncdaemon.spool.threads import Threads
+from syncdaemon.spool.waiting import Candidate
 
 _STUCK = 60.0  # seconds until a refused file that could not be set aside is tried again: each try is a row
 

@@ -19,7 +19,8 @@ from hypothesis.stateful import (
 
 from syncdaemon.base.sizes import SIZE_CLASSES
 from syncdaemon.spool import backlog as module
-from syncdaemon.spool.backlog import Backlog, Candidate, Listing
+from syncdaemon.spool.backlog import Backlog, Listing
+from syncdaemon.spool.waiting import Candidate
 
 WINDOW = 8
 SMALL = 4  # a window so small that it is full nearly all the time

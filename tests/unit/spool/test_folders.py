@@ -13,12 +13,12 @@ import pytest
 from syncdaemon.base import beneath, disk
 from syncdaemon.base.model import Content, Fit, Receipt
 from syncdaemon.spool import folders as module
-from syncdaemon.spool.backlog import Candidate
 from syncdaemon.spool.folders import FolderReplaced
 from syncdaemon.spool.hold import Hold
 from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.read import Reader, Reading
 from syncdaemon.spool.retired import Retired
+from syncdaemon.spool.waiting import Candidate
 from tests.support.replay import full, own, tree, waiting, write
 
 FIT = Fit(1 << 20, 1 << 20, 0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from syncdaemon.spool.backlog import Backlog, Candidate
+from syncdaemon.spool.backlog import Backlog
+from syncdaemon.spool.waiting import Candidate
 
 
 def waiting(due: float) -> Backlog:
@@ -50,7 +51,7 @@ def test_news_costs_no_memory() -> None:
     backlog = waiting(10**9)
     for number in range(100_000):
         backlog.seen(b"f", 1, 10**9 - number, 1, ended=True)
-    assert len(backlog._due) < 5_000
+    assert len(backlog._waiting._due) < 5_000
     assert backlog.depth == 1
 
 

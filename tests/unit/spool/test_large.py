@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from syncdaemon.base.model import Content
-from syncdaemon.spool.backlog import Candidate
 from syncdaemon.spool.folders import OpenFolders
 from syncdaemon.spool.large import Hasher, HashProgress
 from syncdaemon.spool.read import Reader
+from syncdaemon.spool.waiting import Candidate
 
 MIB = 1 << 20
 TIB = 1 << 40

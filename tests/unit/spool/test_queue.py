@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncdaemon.spool import backlog
-from syncdaemon.spool.backlog import Candidate, Listing
+from syncdaemon.spool.backlog import Listing
 from syncdaemon.spool.queue import Queue
+from syncdaemon.spool.waiting import Candidate
 from tests.simulate.clock import Clock, JumpingLoop, Stuck
 
 WINDOW = 4

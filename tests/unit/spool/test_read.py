@@ -22,11 +22,11 @@ from syncdaemon.base import disk
 from syncdaemon.base.model import Content, Fit, Refusal, Stamp
 from syncdaemon.base.packing import Packer, digest
 from syncdaemon.publish.objects.source import Changed, Source
-from syncdaemon.spool.backlog import Candidate
 from syncdaemon.spool.folders import OpenFolders
 from syncdaemon.spool.moves import stamp_of
 from syncdaemon.spool.read import Gone, Hashing, NotYet, Reader, Reading, TooLarge, Unleased
 from syncdaemon.spool.settle import LONGEST_WAIT, Came, next_wait
+from syncdaemon.spool.waiting import Candidate
 
 QUIET = 0.25
 LARGEST = 1 << 20

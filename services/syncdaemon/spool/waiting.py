@@ -1,0 +1,76 @@
+"""Files that are not to be looked at before a time of their own. Pure."""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
+
+_SPARE = 1_024  # places of files that were hastened, which may be left over
+
+
+class Candidate(NamedTuple):
+    """A file that may be complete.
+
+    `tries`: looks that found it incomplete; `seen_ctime_ns`: its ctime at the look before this one, 0 at the first;
+    `failures`: looks that could not read it; `version`: what the look before this one saw, as one number, 0 where
+    that does not matter.
+    """
+
+    path: bytes
+    tries: int = 0
+    seen_ctime_ns: int = 0
+    failures: int = 0
+    version: int = 0
+
+
+class Waiting:
+    """Candidates, each with the time when it is due.
+
+    A candidate that was hastened, put again or discarded leaves its earlier place behind, which counts for nothing.
+    """
+
+    def __init__(self) -> None:
+        self._due: list[tuple[float, bytes]] = []
+        self._candidates: dict[bytes, tuple[Candidate, float]] = {}  # each with its place in _due
+
+    def __len__(self) -> int:
+        return len(self._candidates)
+
+    def __contains__(self, path: bytes) -> bool:
+        return path in self._candidates
+
+    def put(self, candidate: Candidate, due: float) -> None:
+        """The file waits until `due`, in the place of what waited at its path before."""
+        self._candidates[candidate.path] = candidate, due
+        heappush(self._due, (due, candidate.path))
+
+    def hasten(self, path: bytes, due: float) -> None:
+        """The file at this path, if it waits, waits no longer than until `due`."""
+        candidate, before = self._candidates.get(path, (None, due))
+        if candidate is not None and due < before:
+            self.put(candidate._replace(tries=0), due)
+            if len(self._due) > 2 * len(self._candidates) + _SPARE:
+                self._due = [(due, path) for path, (_, due) in self._candidates.items()]
+                heapify(self._due)
+
+    def discard(self, path: bytes) -> None:
+        """The file at this path waits no more, if it did."""
+        self._candidates.pop(path, None)
+
+    def any_due(self, now: float) -> bool:
+        """Whether there may be a file to take now."""
+        return bool(self._due) and self._due[0][0] <= now
+
+    def next_due(self) -> float | None:
+        """When the next file may be due; None where none waits."""
+        return self._due[0][0] if self._due else None
+
+    def take(self, now: float) -> Candidate | None:
+        """Takes out the next file that is due; None where none is."""
+        while self.any_due(now):
+            due, path = heappop(self._due)
+            candidate, place = self._candidates.get(path, (None, due))
+            if candidate is not None and place == due:
+                del self._candidates[path]
+                return candidate
+        return None
