@@ -31,9 +31,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "receive": {"base", "link", "web", "stream", "settings"},
     "check": {"base", "link", "spool", "ledger", "stream", "publish", "settings"},
     "dev": {"base", "spool", "settings", "daemon"},
+    "hub": {"base", "link", "stream", "settings"},
     "cli": {
         *{"base", "link", "spool", "ledger", "web", "stream", "deliver", "publish", "settings", "daemon"},
-        *{"receive", "check", "dev"},
+        *{"receive", "check", "dev", "hub"},
     },
     "__main__": {"cli"},
 }
@@ -49,6 +50,7 @@ PURE = {
     *{"ledger.chain", "ledger.rows"},
     *{"receive.incoming", "receive.pull.demand"},
     *{"check.compare", "check.diagnosis"},
+    *{"hub.sites", "hub.accounts", "hub.conf", "hub.roles", "hub.streams"},
     *{"settings.table", "settings.given", "settings.values", "settings.addresses"},
 }
 NOT_IN_PURE = {"asyncio", "os", "socket", "time"}

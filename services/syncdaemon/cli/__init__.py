@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from syncdaemon import __version__
-from syncdaemon.cli import check, files, look, quarantine, serve
+from syncdaemon.cli import check, files, hub, look, quarantine, serve
 from syncdaemon.cli.options import Command, Group
 
 _COMMANDS = (
@@ -20,6 +20,7 @@ _COMMANDS = (
     check.verify,
     files.put,
     look.config,
+    hub.permissions,
 )
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ app = typer.Typer(
 for _command in _COMMANDS:
     app.command(cls=Command)(_command)
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(hub.app, name="hub")
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ class Calls(NamedTuple):
         return f"{self.prefix}.INFO"
 
     def stream(self, verb: str, stream: str) -> str:
-        """`INFO`, `CREATE`, `PURGE`, `MSG.GET` or `MSG.DELETE` of a stream."""
+        """`INFO`, `CREATE`, `UPDATE`, `PURGE`, `MSG.GET` or `MSG.DELETE` of a stream."""
         return f"{self.prefix}.STREAM.{verb}.{stream}"
 
     def consumer(self, verb: str, stream: str, consumer: str) -> str:
