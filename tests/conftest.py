@@ -15,6 +15,7 @@ pytest_plugins = [
         "relay",
         "replay",
         "server",
+        "hub",
         "shell",
     )
 ]

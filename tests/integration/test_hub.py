@@ -1,0 +1,104 @@
+"""A hub of sites that do not trust each other: direct ones, and some behind leaf nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import nats
+import pytest
+from nats.aio.client import Client
+from nats.errors import NoRespondersError
+
+from tests.support.daemon import eventually
+from tests.support.hub import PASSWORD, Hub, MakeHub
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+SITES = "a\nb\nc leaf\nd leaf\n"
+
+
+@pytest.fixture
+def hub(make_hub: MakeHub) -> Hub:
+    """Two sites that connect directly, and two behind leaf nodes of their own."""
+    hub = make_hub(SITES)
+    hub.start()
+    return hub
+
+
+async def ask(client: Client, subject: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:
+    """One call of JetStream's API."""
+    found: dict[str, Any] = json.loads((await client.request(subject, json.dumps(payload or {}).encode(), 5)).data)
+    return found
+
+
+async def stored(hub: Hub) -> dict[str, int]:
+    """How many messages the hub's stream has on each subject."""
+    client = await nats.connect(hub.url("hub", PASSWORD), allow_reconnect=False)
+    try:
+        found = await ask(client, "$JS.API.STREAM.INFO.swarm_jobs", {"subjects_filter": ">"})
+    finally:
+        await client.close()
+    return found["state"].get("subjects") or {}
+
+
+def test_what_each_site_publishes_reaches_the_hub(hub: Hub) -> None:
+    """Over imports from the sites that connect directly, and by way of the landing accounts from the leaf nodes."""
+
+    async def publish(url: str, subject: str) -> None:
+        client = await nats.connect(url, allow_reconnect=False)
+        await client.jetstream().publish(subject, b"evidence")
+        await client.close()
+
+    for site in "ab":
+        asyncio.run(publish(hub.url(f"site-{site}"), f"edge.replay.{site}.1"))
+    for site in "cd":
+        asyncio.run(make_stream(hub.leaves[site].url))
+        asyncio.run(publish(hub.leaves[site].url, f"edge.replay.{site}.1"))
+    wanted = {f"edge.replay.{site}.1": 1 for site in "abcd"}
+    eventually(lambda: asyncio.run(stored(hub)) == wanted, 90, "the hub has all four")
+
+
+async def make_stream(url: str) -> None:
+    """The stream of a site, as the daemon makes it."""
+    client = await nats.connect(url, allow_reconnect=False)
+    await ask(
+        client,
+        "$JS.API.STREAM.CREATE.swarm_jobs",
+        {"name": "swarm_jobs", "subjects": ["edge.replay.*.*"], "storage": "file"},
+    )
+    await client.close()
+
+
+def test_a_site_reads_nothing_of_another(hub: Hub) -> None:
+    """What it has no import for, no server takes."""
+
+    async def look() -> None:
+        client = await nats.connect(hub.url("site-b"), allow_reconnect=False)
+        for subject in (
+            "edge.replay.a.1",
+            "$JS.API.STREAM.INFO.swarm_jobs",
+            "$JS.API.STREAM.MSG.GET.swarm_jobs",
+            "$JS.API.DIRECT.GET.swarm_jobs.edge.replay.a.1",
+            "$JS.API.STREAM.PURGE.swarm_jobs",
+            "$JS.API.STREAM.INFO.OBJ_edge_replay_a",
+            "$JS.API.STREAM.NAMES",
+            "$JS.API.STREAM.CREATE.mine",
+            "$JS.API.CONSUMER.CREATE.swarm_jobs",
+            "$JS.API.CONSUMER.MSG.NEXT.swarm_jobs.worker-staging",
+            "edge.cosigned.a.20261130",
+        ):
+            with pytest.raises(NoRespondersError):
+                await client.request(subject, b"{}", 5)
+        await client.close()
+
+    asyncio.run(look())
+
+
+def test_init_a_second_time_changes_nothing_and_a_new_site_is_added(hub: Hub) -> None:
+    """The same command for the first day and for every later one."""
+    assert {line.rpartition(": ")[2] for line in hub.init().splitlines()} == {"is there"}
+    hub.list(SITES + "e\n")
+    hub.server.reload()
+    assert "hub: stream swarm_jobs: has other subjects now" in hub.init().splitlines()

@@ -1,0 +1,113 @@
+"""A hub of many sites for a test: configured by the output of `syncdaemon permissions` and `hub init` alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from syncdaemon.dev.server import HOST, NatsServer
+from tests.support.ports import own_port
+from tests.support.server import new_server
+
+PROGRAM = Path(sys.executable).with_name("syncdaemon")
+PASSWORD = "of-the-hub"
+
+
+class Hub:
+    """A hub's server, and a leaf node for each site that is one. `sites`: the lines of the list of sites."""
+
+    def __init__(self, folder: Path, sites: str) -> None:
+        self.folder = folder
+        self.sites = folder / "sites"
+        self.leaf_port = own_port()
+        self.server = new_server(folder / "hub", jetstream=None, config=self._config())
+        self.leaves: dict[str, NatsServer] = {}
+        (self.server.folder / "users").mkdir(parents=True)
+        self._write("users/hub-password.conf", f'HUB_PASSWORD: "{PASSWORD}"\n')
+        self._write("jetstream.conf", f'store_dir: "{self.server.folder}/store"\nmax_file_store: 100GB\ndomain: hub\n')
+        for party in ("worker", "auditor"):
+            self.login(party)
+        self.list(sites)
+
+    def _config(self) -> str:
+        return f'leafnodes {{ listen: "{HOST}:{self.leaf_port}" }}\ninclude "accounts.conf"\n'
+
+    def _write(self, name: str, text: str) -> None:
+        (self.server.folder / name).write_text(text)
+
+    def login(self, party: str) -> None:
+        """A user of this name, whose password is the name."""
+        self._write(f"users/{party}.conf", f'users: [{{user: "{party}", password: "{party}"}}]\n')
+
+    def list(self, sites: str) -> None:
+        """These are the sites from here on: their logins and the hub's accounts are written."""
+        self.sites.write_text(sites)
+        for line in sites.split("\n"):
+            if line:
+                self.login(f"site-{line.split()[0]}")
+        self._write("accounts.conf", self.run("permissions", "--role", "hub", "--sites", str(self.sites)))
+
+    def run(self, *arguments: str) -> str:
+        """What a command of the product prints; it has to succeed."""
+        done = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=60, cwd=self.folder)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def start(self) -> None:
+        """Starts the hub, makes its streams, and starts the leaf nodes."""
+        self.server.start()
+        self.init()
+        for line in self.sites.read_text().splitlines():
+            name, *leaf = line.split()
+            if leaf and name not in self.leaves:
+                self.leaves[name] = self._leaf(name)
+                self.leaves[name].start()
+
+    def init(self) -> str:
+        """Makes the streams of all sites; what the command says."""
+        return self.run("hub", "init", "--sites", str(self.sites), *self.at("hub", PASSWORD))
+
+    def at(self, user: str, password: str = "") -> tuple[str, ...]:
+        """The flags with which a command of the product logs in to the hub."""
+        return "--nats-url", self.server.url, "--nats-user", user, "--nats-password", password or user
+
+    def url(self, user: str, password: str = "") -> str:
+        """Where another client logs in to the hub."""
+        return f"nats://{user}:{password or user}@{HOST}:{self.server.port}"
+
+    def _leaf(self, site: str) -> NatsServer:
+        folder = self.folder / f"leaf-{site}"
+        folder.mkdir()
+        (folder / "jetstream.conf").write_text(f'store_dir: "{folder}/store"\nmax_file_store: 10GB\n')
+        (folder / "hub.conf").write_text(f'url: "nats-leaf://site-{site}:site-{site}@{HOST}:{self.leaf_port}"\n')
+        (folder / "leaf.conf").write_text(self.run("permissions", "--role", "leaf", "--site", site))
+        return new_server(folder, jetstream=None, config='include "leaf.conf"\n')
+
+    def stop(self) -> None:
+        """Ends all servers."""
+        for server in (*self.leaves.values(), self.server):
+            server.stop()
+
+
+MakeHub = Callable[[str], Hub]
+"""Takes the lines of the list of sites; the hub is not running yet."""
+
+
+@pytest.fixture
+def make_hub(tmp_path: Path) -> Iterator[MakeHub]:
+    """For a hub and its leaf nodes, which end with the test."""
+    with ExitStack() as ending:
+
+        def make(sites: str) -> Hub:
+            folder = tmp_path / "fleet"
+            folder.mkdir()
+            hub = Hub(folder, sites)
+            ending.callback(hub.stop)
+            return hub
+
+        yield make
