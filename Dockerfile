@@ -1,6 +1,7 @@
 # One image for both ends: the daemon (`run`, what it does by itself) and the other end (`receive DIR`).
-# What is installed stands in the two locks, with hashes; `make lock` renews them. The base is an argument, so
-# that a local image of the same kind can stand in for it.
+# What is installed stands in the two locks, with hashes; `make lock` renews them. The base is an argument: a release
+# names one by its digest (docs/DEPLOYMENT.md says why the default is a tag), and a local image of the same kind can
+# stand in for it.
 ARG BASE=python:3.11-slim-bookworm
 
 FROM ${BASE} AS build
@@ -22,11 +23,13 @@ RUN /opt/build/bin/pip wheel --no-deps --no-index --no-build-isolation --wheel-d
     install -d -o 10001 -g 10001 -m 0750 /agentforge/replay /agentforge/ledger /agentforge/received
 
 FROM ${BASE}
+ARG BASE
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="syncdaemon" \
       org.opencontainers.image.description="Store-and-forward of evidence files into NATS JetStream, exactly once" \
       org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.base.name="${BASE}" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /opt/venv /opt/venv

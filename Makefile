@@ -10,14 +10,17 @@ PROMETHEUS := .cache/prometheus
 ROUNDS ?= 3
 WORKERS ?= 4
 ENGINE ?= podman
-IMAGE ?= agentforge/syncdaemon:$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' services/syncdaemon/__init__.py)
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' services/syncdaemon/__init__.py)
+IMAGE ?= agentforge/syncdaemon:$(VERSION)
+SBOM ?= dist/syncdaemon-$(VERSION).cdx.json
+BASE ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help run test test-lengthy test-deps test-deploy test-container test-container-deps torture edge drain bench lint format \
-    lock rules image
+    lock rules sbom image
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,7 +38,7 @@ test-lengthy: $(VENV)/.installed-test ## other tests that take minutes: full dis
 test-deps: $(PROMETHEUS)/.unpacked ## the system packages that a few tests need (Debian; as root, or with sudo)
 	@$(call install_missing,$(SYSTEM_PACKAGES))
 
-test-deploy: $(VENV)/.installed-test $(VENV)/.installed-deploy ## the manifests: rendered, validated, held against the code
+test-deploy: $(VENV)/.installed-test $(VENV)/.installed-deploy $(VENV)/.installed-sbom ## the manifests: rendered, validated, held against the code
 	@$(BIN)/python -m pytest tests/deploy -m manifests $(ARGS)
 
 test-container: $(VENV)/.installed-test $(VENV)/.installed-deploy ## the image, built and run, and the pods of a site (as root)
@@ -90,8 +93,13 @@ lock: $(VENV)/.installed-deploy ## renew what the image is built from: the newes
 rules: ## wrap k8s/components/monitoring/rules.yaml for the Prometheus operator
 	@{ cat $(RULES)/prometheusrule-head.yaml; sed 's/^./  &/' $(RULES)/rules.yaml; } > $(RULES)/prometheusrule.yaml
 
-image: ## build the container image with podman, or ENGINE=docker; ARGS are its own
-	@BUILDAH_FORMAT=docker $(ENGINE) build --tag $(IMAGE) --build-arg REVISION=$$(git rev-parse HEAD) $(ARGS) .
+sbom: $(VENV)/.installed-sbom ## write what the image contains, in CycloneDX, into dist/
+	@$(BIN)/python -m scripts.make_sbom $(SBOM) $(if $(BASE),--base $(BASE))
+
+image: sbom ## build the image with podman, or ENGINE=docker, its SBOM in dist/; BASE names a base image, ARGS are its own
+	@BUILDAH_FORMAT=docker $(ENGINE) build --tag $(IMAGE) --build-arg REVISION=$$(git rev-parse HEAD) \
+	    $(if $(BASE),--build-arg BASE=$(BASE)) $(ARGS) .
+	@echo "$(IMAGE) is built; $(SBOM) says what it contains"
 
 $(VENV)/.installed-%: pyproject.toml $(VENV)/.made
 	@echo "installing what $(if $(filter dev,$*),make run,the tests) needs into $(VENV)"

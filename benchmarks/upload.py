@@ -38,9 +38,9 @@ class Witness:
         daemon.objects.store = self.store  # type: ignore[method-assign]
         daemon.ledger.record = self.record  # type: ignore[method-assign]
 
-    async def read_large(self) -> Content | Refusal | None:
+    async def read_large(self, size_class: int) -> Content | Refusal | None:
         before = Cost.now()
-        found = await self._read()
+        found = await self._read(size_class)
         self.hashed = Cost.now().since(before).wall
         return found
 

@@ -22,6 +22,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 _TIMEOUT = 5.0
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the servers stand beside us
 
 Labels = Mapping[str, str]
 Json = Mapping[str, Any]
@@ -53,7 +54,7 @@ def page(url: str) -> str:
 
 
 def _get(url: str) -> Json:
-    with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
+    with _DIRECT.open(url, timeout=_TIMEOUT) as answer:
         found: Json = json.load(answer)
         return found
 

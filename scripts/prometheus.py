@@ -9,13 +9,13 @@ import subprocess
 import time
 import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from syncdaemon.base.errors import ConnectTimeout, SettingsError
+from syncdaemon.base.pages import open_page
 from syncdaemon.dev.server import HOST, free_port, leashed
 
 UNPACKED = Path(__file__).parents[1] / ".cache/prometheus"
@@ -66,7 +66,7 @@ class Api:
     def _get(self, what: str, **parameters: str) -> Any:
         url = f"{self.url}/api/v1/{what}?{urllib.parse.urlencode(parameters)}"
         try:
-            with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
+            with open_page(url, _TIMEOUT) as answer:
                 return json.load(answer)["data"]
         except urllib.error.HTTPError as error:
             raise ValueError(f"Prometheus refused {parameters or what}: {error.read().decode()[:500]}") from None
@@ -119,7 +119,7 @@ class Prometheus:
 
     def _ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.api.url}/-/ready", timeout=_TIMEOUT):
+            with open_page(f"{self.api.url}/-/ready", _TIMEOUT):
                 return True
         except OSError:
             return False

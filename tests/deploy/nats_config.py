@@ -7,37 +7,62 @@ import subprocess
 from pathlib import Path
 
 from syncdaemon.dev.server import find_binary
-from tests.deploy.manifests import containers, named
-
-SECRETS = {
-    "LEAFNODE_URL": "nats://site:not-so-secret@127.0.0.1:7422",
-    "LEAFNODE_USER": "site",
-    "LEAFNODE_PASSWORD": "not-so-secret",
-}
+from tests.deploy import secrets
+from tests.deploy.manifests import Document, containers, named, pod_templates
 
 
-def write_config(profile: str, folder: Path, replace: dict[str, str] | None = None) -> Path:
-    """Writes the rendered files, with some texts in them replaced; returns the main one."""
+def write_config(
+    profile: str, folder: Path, replace: dict[str, str] | None = None, given: secrets.Secrets | None = None
+) -> Path:
+    """Writes what the pod has below /etc, with some texts replaced; returns the configuration's file.
+
+    `given` stands in for the Secrets that the commands of the page make.
+    """
+    changes = {"/etc/nats-": f"{folder}/nats-", **(replace or {})}
+    for name, files in _mounted(profile, secrets.of(profile) if given is None else given).items():
+        (folder / name).mkdir()
+        for file, data in files.items():
+            (folder / name / file).write_bytes(data)
     for name, text in named(profile, "ConfigMap", "nats")["data"].items():
-        for old, new in (replace or {}).items():
+        for old, new in changes.items():
             text = text.replace(old, new)
-        (folder / name).write_text(text)
-    return folder / "nats.conf"
+        (folder / "nats").mkdir(exist_ok=True)
+        (folder / "nats" / name).write_text(text)
+    return folder / "nats/nats.conf"
 
 
-def server_environment(profile: str, secrets: dict[str, str], **settings: str) -> dict[str, str]:
+def _mounted(profile: str, given: secrets.Secrets) -> dict[str, dict[str, bytes]]:
+    """The files of the Secrets that the server's container mounts, by the folder below /etc."""
+    (pod,) = (template["spec"] for name, template in pod_templates(profile) if name == "nats")
+    volumes = {it["name"]: it["secret"] for it in pod["volumes"] if "secret" in it}
+    mounts = {it["name"]: it["mountPath"] for it in server(profile)["volumeMounts"]}
+    return {
+        mounts[name].removeprefix("/etc/"): {
+            item["path"]: given[volume["secretName"]][item["key"]] for item in volume["items"]
+        }
+        for name, volume in volumes.items()
+    }
+
+
+def server(profile: str) -> Document:
+    """The container of nats-server."""
+    (found,) = (it for _, it in containers(profile) if it["name"] == "nats")
+    return found
+
+
+def server_environment(profile: str, given: secrets.Secrets, **settings: str) -> dict[str, str]:
     """What the pod's server has in its environment: as the manifest says, Secrets and fields filled in.
 
     `settings` stand in for those of the daemon's ConfigMap.
     """
-    (server,) = (it for _, it in containers(profile) if it["name"] == "nats")
     found = {}
-    for variable in server["env"]:
+    for variable in server(profile)["env"]:
         source = variable.get("valueFrom", {})
         if "fieldRef" in source:
             found[variable["name"]] = "nats-0"
         elif "secretKeyRef" in source:
-            found[variable["name"]] = secrets[variable["name"]]
+            reference = source["secretKeyRef"]
+            found[variable["name"]] = given[reference["name"]][reference["key"]].decode()
         elif "configMapKeyRef" in source:
             data = {**named(profile, "ConfigMap", "syncdaemon")["data"], **settings}
             found[variable["name"]] = data[source["configMapKeyRef"]["key"]]
@@ -46,9 +71,9 @@ def server_environment(profile: str, secrets: dict[str, str], **settings: str) -
     return found
 
 
-def check_config(path: Path, profile: str) -> None:
-    """nats-server's own check."""
+def check_config(path: Path, profile: str, given: secrets.Secrets | None = None) -> str:
+    """nats-server's own check: what it says against the configuration; empty where it is content."""
     command = [str(find_binary()), "-t", "-c", str(path)]
-    environment = {**os.environ, **server_environment(profile, SECRETS)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    filled = server_environment(profile, secrets.of(profile) if given is None else given)
+    done = subprocess.run(command, env={**os.environ, **filled}, capture_output=True, text=True, check=False)
+    return done.stderr if done.returncode else ""

@@ -1,9 +1,10 @@
 """From what Kubernetes is given to what `podman kube play` understands, and not a field more.
 
-Podman plays pods, ConfigMaps and claims. So a Deployment or StatefulSet becomes its pod; claims come before it, and say
-whom their volume belongs to, since podman knows no fsGroup; all pods share one network, where the names of Services
-are the loopback address; what only a kubelet honours (probes, ports, downward API, an optional Secret as a volume)
-goes. The exporter stays out: its image is not to be had without a registry.
+Podman plays pods and ConfigMaps. So a Deployment or StatefulSet becomes its pod; what runs before its containers
+becomes a pod of its own, which is played first; a claim is a folder of this machine, with the owner and the mode that
+a kubelet gives it for `fsGroup`; a Secret is a ConfigMap; all pods share one network, where the names of Services are
+the loopback address; what only a kubelet honours (probes, ports, downward API, an optional Secret) goes. The exporter
+stays out: its image is not to be had without a registry.
 
 What is under test stays as it was rendered: images, commands, environment, ConfigMaps, mounts, security contexts
 and limits.
@@ -11,8 +12,12 @@ and limits.
 
 from __future__ import annotations
 
+import os
 from copy import deepcopy
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.deploy.secrets import Secrets
 
 Document = dict[str, Any]
 
@@ -20,60 +25,90 @@ _PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 _LEFT_OUT = {"exporter"}
 
 
-def playable(documents: list[Document]) -> list[Document]:
-    """What there is to play, in the order in which podman needs it: the pods come last."""
-    before, pods = [], []
+class Playable(NamedTuple):
+    """What there is to play: first what pods refer to, then what runs before them and ends, then the pods."""
+
+    referred: list[Document]
+    before: list[Document]
+    pods: list[Document]
+
+
+def playable(documents: list[Document], given: Secrets, claims: Path) -> Playable:
+    """Makes a folder below `claims` for each claim. `given` are the Secrets of the namespace, by name and key."""
+    found = Playable([_config(name, data) for name, data in given.items()], [], [])
     for document in deepcopy(documents):
         document["metadata"].pop("namespace", None)
-        if document["kind"] in ("ConfigMap", "PersistentVolumeClaim"):
-            before.append(document)
+        if document["kind"] == "ConfigMap":
+            found.referred.append(document)
         elif document["kind"] in ("Deployment", "StatefulSet"):
-            claims, pod = _pod(document)
-            before += claims
-            pods.append(pod)
-    owners = {claim: pod["spec"]["securityContext"] for pod in pods for claim in _claims(pod)}
-    for document in before:
-        if document["kind"] == "PersistentVolumeClaim":
-            owner = owners[document["metadata"]["name"]]
-            document["metadata"]["annotations"] = {
-                "volume.podman.io/uid": str(owner["runAsUser"]),
-                "volume.podman.io/gid": str(owner["fsGroup"]),
-            }
-    return before + pods
+            name, template = document["metadata"]["name"], document["spec"]["template"]
+            spec = template["spec"]
+            for claim in document["spec"].get("volumeClaimTemplates", []):
+                volume = claim["metadata"]["name"]
+                spec["volumes"].append({"name": volume, "persistentVolumeClaim": {"claimName": f"{volume}-{name}-0"}})
+            _place(spec, set(given), claims)
+            for container in spec.pop("initContainers", []):
+                alone = {**deepcopy(spec), "containers": [container], "restartPolicy": "Never"}
+                found.before.append(_pod(f"{name}-{container['name']}", {}, alone))
+            found.pods.append(_pod(name, template["metadata"]["labels"], spec))
+    return found
 
 
-def _pod(document: Document) -> tuple[list[Document], Document]:
-    name, template = document["metadata"]["name"], document["spec"]["template"]
-    spec = template["spec"]
-    claims = []
-    for claim in document["spec"].get("volumeClaimTemplates", []):
-        volume = claim["metadata"]["name"]
-        claimed = f"{volume}-{name}-0"
-        metadata = {"name": claimed}
-        claims.append(
-            {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": claim["spec"]}
-        )
-        spec["volumes"].append({"name": volume, "persistentVolumeClaim": {"claimName": claimed}})
-    secrets = {volume["name"] for volume in spec["volumes"] if volume.get("secret", {}).get("optional")}
-    spec["volumes"] = [volume for volume in spec["volumes"] if volume["name"] not in secrets]
+def _config(name: str, data: dict[str, bytes]) -> Document:
+    texts = {key: value.decode() for key, value in data.items()}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"secret-{name}"}, "data": texts}
+
+
+def _place(spec: Document, given: set[str], claims: Path) -> None:
+    """The volumes as folders and ConfigMaps, and every mount with its volume."""
+    group = spec["securityContext"]["fsGroup"]
+    volumes = {it["name"]: it for it in spec["volumes"]}
+    for name, volume in list(volumes.items()):
+        secret = volume.pop("secret", None)
+        if secret and secret.get("optional"):
+            del volumes[name]
+        elif secret:
+            assert secret["secretName"] in given
+            volume["configMap"] = {"name": f"secret-{secret['secretName']}", "items": secret["items"]}
+        elif claim := volume.pop("persistentVolumeClaim", None):
+            volume["hostPath"] = {"path": str(_claimed(claims / claim["claimName"], group)), "type": "Directory"}
+    for container in [*spec.get("initContainers", []), *spec["containers"]]:
+        container["volumeMounts"] = [it for it in container.get("volumeMounts", []) if it["name"] in volumes]
+        for mount in container["volumeMounts"]:
+            if part := mount.pop("subPath", None):
+                whole = volumes[mount["name"]]
+                mount["name"] = f"{whole['name']}-{part}"
+                folder = {"path": f"{whole['hostPath']['path']}/{part}", "type": "Directory"}
+                volumes[mount["name"]] = {"name": mount["name"], "hostPath": folder}
+    spec["volumes"] = list(volumes.values())
+
+
+def _claimed(folder: Path, group: int) -> Path:
+    """As a kubelet hands over a new volume: of root, with the group of `fsGroup`, setgid."""
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        os.chown(folder, 0, group)
+        folder.chmod(0o2775)
+    return folder
+
+
+def _pod(name: str, labels: Document, spec: Document) -> Document:
     spec["containers"] = [it for it in spec["containers"] if it["name"] not in _LEFT_OUT]
     for container in spec["containers"]:
-        _container(container, secrets, f"{name}-0")
+        _container(container, f"{name}-0")
+    mounted = {mount["name"] for container in spec["containers"] for mount in container["volumeMounts"]}
+    spec["volumes"] = [it for it in spec["volumes"] if it["name"] in mounted]
     spec["hostNetwork"] = True
-    metadata = {"name": name, "labels": template["metadata"]["labels"]}
-    return claims, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": spec}
 
 
-def _container(container: Document, secrets: set[str], pod: str) -> None:
+def _container(container: Document, pod: str) -> None:
     for field in (*_PROBES, "ports"):
         container.pop(field, None)
     container["imagePullPolicy"] = "Never"
-    container["volumeMounts"] = [it for it in container["volumeMounts"] if it["name"] not in secrets]
+    for source in container.get("envFrom", []):
+        if "secretRef" in source and not source["secretRef"].get("optional"):
+            source["configMapRef"] = {"name": f"secret-{source.pop('secretRef')['name']}"}
     for variable in container.get("env", []):
         if variable.pop("valueFrom", None):
             variable["value"] = pod  # metadata.name, the only field that is asked for
-
-
-def _claims(pod: Document) -> list[str]:
-    volumes = pod["spec"]["volumes"]
-    return [it["persistentVolumeClaim"]["claimName"] for it in volumes if "persistentVolumeClaim" in it]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import ssl
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -12,22 +13,27 @@ from pathlib import Path
 import nats
 
 from tests.deploy.containers import Engine
+from tests.deploy.secrets import Secrets, password
 from tests.support.daemon import eventually, parse_metrics
 from tests.support.jetstream import messages
 
-USER = 10001
+USER, PRODUCER = 10001, 10002
 
 
 class Site:
     """The pods of a profile while they play: one of ours, and `nats`, each with one container of the pod's name."""
 
-    def __init__(self, podman: Engine, ours: str) -> None:
-        self._podman, self._ours = podman, ours
-        self._volumes: dict[str, Path] = {}
+    def __init__(self, podman: Engine, ours: str, claims: Path, given: Secrets) -> None:
+        self._podman, self._ours, self._claims, self._secrets = podman, ours, claims, given
 
     def volume(self, name: str) -> Path:
         """Where the files of a claim are."""
-        return self._volumes.setdefault(name, self._podman.volume(name))
+        return self._claims / name
+
+    @property
+    def replay(self) -> Path:
+        """The replay directory, which is a folder of its claim."""
+        return self.volume("replay") / "replay"
 
     def get(self, path: str, port: int = 8080) -> str:
         def ask() -> str:
@@ -49,12 +55,12 @@ class Site:
         return self.metrics()[name]
 
     def drop(self, name: str, data: bytes) -> None:
-        """As a producer of another pod would that has the volume too."""
-        replay = self.volume("replay")
-        temporary = replay / f".{name}.part"
+        """As a producer of another pod would that has the volume too: another user of the claim's group."""
+        temporary = self.replay / f".{name}.part"
         temporary.write_bytes(data)
-        os.chown(temporary, USER, USER)
-        temporary.rename(replay / name)
+        os.chown(temporary, PRODUCER, USER)
+        temporary.chmod(0o640)
+        temporary.rename(self.replay / name)
 
     def drop_all(self, files: dict[str, bytes]) -> None:
         for name, data in files.items():
@@ -88,7 +94,7 @@ class Site:
         """Stores files in the stream as a daemon of the site `edge-1` would; makes the stream if it is missing."""
 
         async def send() -> None:
-            client = await nats.connect("nats://127.0.0.1:4222", allow_reconnect=False)
+            client = await nats.connect(self._url, tls=self._tls, allow_reconnect=False)
             js = client.jetstream()
             await js.add_stream(name="swarm_jobs", subjects=["edge.replay.*.*"])
             for name, data in files.items():
@@ -99,6 +105,19 @@ class Site:
             await client.close()
 
         self._podman.network.call(asyncio.run, send())
+
+    @property
+    def _url(self) -> str:
+        """The server's, with the login of `admin` where it asks for one."""
+        if "nats-auth" not in self._secrets:
+            return "nats://127.0.0.1:4222"
+        return f"tls://admin:{password(self._secrets, 'admin')}@localhost:4222"
+
+    @property
+    def _tls(self) -> ssl.SSLContext | None:
+        if "nats-tls" not in self._secrets:
+            return None
+        return ssl.create_default_context(cadata=self._secrets["nats-tls"]["ca.crt"].decode())
 
     def logs(self) -> str:
         """The end of what either pod has said."""

@@ -17,7 +17,8 @@ from syncdaemon.cli import app
 from syncdaemon.dev.server import find_binary
 from syncdaemon.settings.table import VARIABLES
 from syncdaemon.settings.values import Settings
-from syncdaemon.web.server import Check, Views, Web
+from syncdaemon.web.server import Web
+from syncdaemon.web.views import Check, Views
 from tests.deploy.manifests import (
     IMAGE,
     K8S,
@@ -53,6 +54,12 @@ def environment(profile: str, name: str) -> dict[str, str]:
 
 
 def ours(profile: str) -> Iterator[tuple[str, Document]]:
+    """The daemon and the workers, with the name of what starts them."""
+    return ((name, it) for name, it in of_our_image(profile) if "args" in it)
+
+
+def of_our_image(profile: str) -> Iterator[tuple[str, Document]]:
+    """These, and what runs before them."""
     return ((name, it) for name, it in containers(profile) if it["image"].startswith(f"{IMAGE}:"))
 
 
@@ -91,7 +98,7 @@ def test_nothing_is_held_where_the_server_syncs_every_message() -> None:
 
 
 def test_manifests_and_image_are_of_this_version() -> None:
-    tags = {it["image"] for profile in PROFILES for _, it in ours(profile)}
+    tags = {it["image"] for profile in PROFILES for _, it in of_our_image(profile)}
     assert tags == {f"{IMAGE}:{__version__}"}
     assert f"ARG VERSION={__version__}\n" in DOCKERFILE
 
@@ -114,6 +121,38 @@ def test_evidence_and_ledger_outlive_the_pod(profile: str) -> None:
     assert found["SYNC_REPLAY_DIR"] == "/agentforge/replay"
     for setting in ("SYNC_REPLAY_DIR", "SYNC_LEDGER_DIR"):
         assert volumes[mounts[found[setting]]]["persistentVolumeClaim"]["claimName"] in claims
+
+
+@pytest.mark.parametrize("profile", SITES)
+def test_the_replay_directory_is_a_folder_of_the_claim_that_the_pod_makes_before(profile: str) -> None:
+    """With the daemon's user, so that it belongs to the daemon; tests/deploy/test_prepare_replay.py runs the script."""
+    (template,) = selected(profile, {"matchLabels": {"app.kubernetes.io/name": "syncdaemon"}})
+    pod = template["spec"]
+    (daemon,) = pod["containers"]
+    (before,) = pod["initContainers"]
+    (mount,) = (it for it in daemon["volumeMounts"] if it["mountPath"] == "/agentforge/replay")
+    assert (mount["name"], mount["subPath"]) == ("replay", "replay")
+    assert {it["name"]: it["mountPath"] for it in before["volumeMounts"]}["replay"] == before["command"][-1]
+    assert "runAsUser" not in {**before["securityContext"], **daemon["securityContext"]}, "both run as the pod does"
+    assert pod["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
+    (script,) = named(profile, "ConfigMap", "syncdaemon-prepare")["data"].values()
+    assert script == (K8S / "base/syncdaemon/prepare_replay.py").read_text(encoding="utf-8")
+
+
+def test_a_producer_of_another_pod_has_a_user_of_its_own_and_the_daemons_group() -> None:
+    """The example that the page shows: it mounts the same folder, and waits until the daemon's pod has made it."""
+    (template,) = selected("edge-producer", {"matchLabels": {"app.kubernetes.io/name": "producer"}})
+    (daemon,) = selected("edge-producer", {"matchLabels": {"app.kubernetes.io/name": "syncdaemon"}})
+    theirs, ours_ = template["spec"]["securityContext"], daemon["spec"]["securityContext"]
+    assert theirs["runAsUser"] != ours_["runAsUser"]
+    assert theirs["runAsGroup"] != ours_["runAsGroup"]
+    assert (theirs["fsGroup"], theirs["fsGroupChangePolicy"]) == (ours_["fsGroup"], "OnRootMismatch")
+    (producer,), (wait,) = template["spec"]["containers"], template["spec"]["initContainers"]
+    (volume,) = template["spec"]["volumes"]
+    assert volume["persistentVolumeClaim"]["claimName"] == "replay"
+    assert [it.get("subPath") for it in producer["volumeMounts"]] == ["replay"]
+    assert [it["readOnly"] for it in wait["volumeMounts"]] == [True]
+    assert "[ -k /claim/replay ]" in wait["command"][-1]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -156,7 +195,7 @@ def test_there_is_never_a_second_writer(profile: str) -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_server_accepts_its_configuration(profile: str, tmp_path: Path) -> None:
-    check_config(write_config(profile, tmp_path), profile)
+    assert check_config(write_config(profile, tmp_path), profile) == ""
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -275,7 +314,7 @@ def test_every_component_is_in_some_profile() -> None:
     parts = {path.parent for path in K8S.glob("components/**/kustomization.yaml")}
     used = {
         (path.parent / component).resolve()
-        for path in K8S.glob("profiles/*/kustomization.yaml")
+        for path in K8S.glob("**/kustomization.yaml")  # a component may bring another one along
         for component in yaml.safe_load(path.read_text(encoding="utf-8")).get("components", [])
     }
     assert used == parts

@@ -21,8 +21,9 @@ import yaml
 
 from syncdaemon import __version__
 from syncdaemon.dev.server import find_binary
+from tests.deploy import secrets
 from tests.deploy.containers import Engine, engine, pip_secrets
-from tests.deploy.manifests import IMAGE, ROOT, containers, documents
+from tests.deploy.manifests import IMAGE, ROOT, Document, containers, documents
 from tests.deploy.playable import playable
 from tests.deploy.site import USER, Site
 from tests.support.daemon import Gauge, eventually
@@ -62,6 +63,7 @@ def test_the_image_says_what_it_is(podman: Engine) -> None:
     labels = {key.removeprefix("org.opencontainers.image."): value for key, value in config["Labels"].items()}
     assert (labels["title"], labels["version"], labels["revision"]) == ("syncdaemon", __version__, "tested")
     assert labels["licenses"] == "Apache-2.0"
+    assert labels["base.name"] == podman.base()
 
 
 def test_the_image_is_as_small_as_its_page_says(podman: Engine) -> None:
@@ -119,6 +121,13 @@ def assert_no_rights(pid: int, memory: int) -> None:
     assert memory_limit(process) == memory
 
 
+def assert_the_daemons_own(replay: Path) -> None:
+    """The replay directory as the pod has it: the daemon's, sticky, with the producers' group. Its own folder too."""
+    found = replay.stat()
+    assert (found.st_uid, found.st_gid, oct(found.st_mode & 0o7777)) == (USER, USER, "0o3770")
+    assert (replay / ".syncdaemon").stat().st_uid == USER
+
+
 def memory_limit(process: Path) -> int:
     """Of its control group, whichever version this machine has."""
     for line in (process / "cgroup").read_text().splitlines():
@@ -140,16 +149,29 @@ def playing(podman: Engine, profile: str, ours: str, folder: Path) -> Iterator[S
     (folder / "nats/Dockerfile").write_text(recipe)
     podman.build(folder / "nats", f"localhost/{server}")
 
-    manifests = folder / "manifests.yaml"
-    manifests.write_text(yaml.safe_dump_all(playable(documents(profile))))
-    podman.podman("kube", "play", str(manifests))
-    found = Site(podman, ours)
+    given = {} if profile == "edge" else secrets.of(profile)
+    parts = playable(documents(profile), given, folder / "claims")
+    found = Site(podman, ours, folder / "claims", given)
     try:
+        for pod in parts.before:
+            play(podman, folder, [*parts.referred, pod])
+            name = f"{pod['metadata']['name']}-{pod['spec']['containers'][0]['name']}"
+            done = podman.podman("wait", name).strip()
+            assert done == "0", podman.try_podman("logs", name).err
+            podman.podman("pod", "rm", "--force", "--time", "0", pod["metadata"]["name"])
+        play(podman, folder, [*parts.referred, *parts.pods])
         yield found
     finally:
         print(found.logs())
-        podman.podman("kube", "down", str(manifests))
+        podman.podman("pod", "rm", "--force", "--all", "--time", "0")
         podman.podman("volume", "rm", "--force", "--all")
+
+
+def play(podman: Engine, folder: Path, parts: list[Document]) -> None:
+    """Starts pods; what they refer to comes with them."""
+    manifests = folder / "manifests.yaml"
+    manifests.write_text(yaml.safe_dump_all(parts))
+    podman.podman("kube", "play", str(manifests))
 
 
 @pytest.fixture
@@ -168,6 +190,7 @@ def staging(podman: Engine, tmp_path: Path) -> Iterator[Site]:
 
 def test_a_site_delivers_everything_once_although_its_server_is_killed(podman: Engine, site: Site) -> None:
     eventually(site.ready, 60, "the daemon is ready")
+    assert_the_daemons_own(site.replay)
     eventually(lambda: site.metric("edge_link_status") == 1, 60, "it finds its server")
     sent = {f"before-{n}": b"before %d " % n * 50 for n in range(200)}
     site.drop_all(sent)
@@ -200,7 +223,8 @@ def test_a_site_delivers_everything_once_although_its_server_is_killed(podman: E
     assert sorted(receipts) == sorted(sent), "a receipt is missing, or was written twice"
     assert [row["up"] for row in rows if row["event"] == "link"][:3] == [True, False, True]
     assert rows[-1]["event"] == "close"
-    assert {path.name for path in site.volume("replay").iterdir()} == {".syncdaemon"}
+    assert {path.name for path in site.replay.iterdir()} == {".syncdaemon"}
+    assert_the_daemons_own(site.replay)
 
 
 def test_the_server_of_a_site_syncs_what_it_acknowledges(site: Site) -> None:

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
-import signal
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-import nats
 import pytest
-from nats.errors import Error as NatsError
 
-from syncdaemon.dev.server import find_binary
-from tests.deploy.manifests import K8S, named
-from tests.deploy.nats_config import SECRETS, server_environment, write_config
+from tests.deploy.manifests import K8S
+from tests.deploy.nats_pod import Server, trusted
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import held, messages, read_object
 from tests.support.ports import own_port
@@ -34,85 +27,20 @@ BUCKET = json.loads((HUB / "bucket.json").read_text(encoding="utf-8"))
 MIB = 1 << 20
 
 
-class Server:
-    """nats-server with the configuration of a profile; ports and store are this test's."""
-
-    def __init__(self, profile: str, folder: Path, leaf_port: int, **settings: str) -> None:
-        self.folder = folder
-        self.port = own_port()
-        self._config = write_config(
-            profile, folder, {"port: 7422": f"listen: 127.0.0.1:{leaf_port}", "/lib/nats": str(folder)}
-        )
-        secrets = {**SECRETS, "LEAFNODE_URL": SECRETS["LEAFNODE_URL"].replace("7422", str(leaf_port))}
-        self._environment = {**os.environ, **server_environment(profile, secrets, **settings)}
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        flags = ["-a", "127.0.0.1", "-p", str(self.port), "-m", str(own_port())]
-        with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(find_binary()), "-c", str(self._config), *flags], env=self._environment, stdout=log, stderr=log
-            )
-        eventually(lambda: self.ask("$JS.API.INFO"), 30, (self.folder / "log").read_text())
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.send_signal(signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-    def ask(self, subject: str, request: Any = "") -> dict[str, Any]:
-        """A call of JetStream's API; empty while nobody answers."""
-        return asyncio.run(self._ask(subject, json.dumps(request).encode() if request else b""))
-
-    async def _ask(self, subject: str, request: bytes) -> dict[str, Any]:
-        try:
-            client = await nats.connect(self.url, allow_reconnect=False, connect_timeout=1)
-        except (NatsError, OSError):
-            return {}
-        try:
-            found: dict[str, Any] = json.loads((await client.request(subject, request, timeout=5)).data)
-            return found
-        except NatsError:
-            return {}
-        finally:
-            await client.close()
-
-    def stored(self) -> int:
-        state = self.ask("$JS.API.STREAM.INFO.swarm_jobs").get("state", {})
-        return int(state.get("messages", -1))
-
-    def make(self, stream: dict[str, Any], *sites: str) -> None:
-        """A stream of the hub, with what its file says of the site `edge-1` said of each of these."""
-        (one,) = (json.dumps(source) for source in stream["sources"])
-        sources = [json.loads(one.replace("edge-1", site)) for site in sites]
-        created = self.ask(f"$JS.API.STREAM.CREATE.{stream['name']}", {**stream, "sources": sources})
-        assert "error" not in created, created
-
-
 @pytest.fixture
-def servers(tmp_path: Path) -> Iterator[tuple[Server, Server, Server]]:
+def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Server, Server, Server]]:
     """Two sites and a hub."""
     leaf_port = own_port()
     made = []
     for name, profile in (("edge-1", "edge-leafnode"), ("edge-2", "edge-leafnode"), ("hub", "staging-leafnode")):
         (tmp_path / name).mkdir()
         made.append(Server(profile, tmp_path / name, leaf_port, SITE=name))
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted(tmp_path, *made)))
     try:
         yield made[0], made[1], made[2]
     finally:
         for server in made:
             server.kill()
-
-
-def site_settings(site: str) -> dict[str, str]:
-    """The daemon's, as rendered, but for what a site has for itself."""
-    settings = named("edge-leafnode", "ConfigMap", "syncdaemon")["data"]
-    return {**{name: value for name, value in settings.items() if name != "NATS_URL"}, "SITE": site}
 
 
 def test_the_hub_fetches_what_the_site_has_stored_also_after_an_outage(
@@ -122,18 +50,18 @@ def test_the_hub_fetches_what_the_site_has_stored_also_after_an_outage(
     edge.start()
     hub.start()
     hub.make(STREAM, "edge-1")
-    daemon = make_daemon(edge.url, **site_settings("edge-1"))
+    daemon = make_daemon(edge.client_url, **edge.settings("syncdaemon", SITE="edge-1"))
     daemon.start()
     for number in range(50):
         daemon.drop(f"before-{number}", b"before %d" % number)
-    eventually(lambda: hub.stored() == 50, 60, f"the hub has it all; its log: {(hub.folder / 'log').read_text()}")
+    eventually(lambda: hub.stored() == 50, 60, f"the hub has it all; its log: {hub.log()}")
 
     hub.kill()
     for number in range(50):
         daemon.drop(f"meanwhile-{number}", b"meanwhile %d" % number)
     eventually(lambda: edge.stored() == 100, 60, "the site goes on by itself")
     hub.start()
-    eventually(lambda: hub.stored() == 100, 90, f"the hub catches up; its log: {(hub.folder / 'log').read_text()}")
+    eventually(lambda: hub.stored() == 100, 90, f"the hub catches up; its log: {hub.log()}")
 
     there = asyncio.run(messages(edge.url, "swarm_jobs"))
     here = asyncio.run(messages(hub.url, "swarm_jobs"))
@@ -152,11 +80,14 @@ def test_large_files_of_two_sites_reach_a_worker_at_the_hub(
         server.start()
     hub.make(STREAM, "edge-1", "edge-2")
     hub.make(BUCKET, "edge-1", "edge-2")
-    worker = make_receiver(hub.url)
+    worker = make_receiver(hub.client_url, **hub.settings("nats-worker"))
     worker.start()
     both = random.Random(0).randbytes(3 * MIB)
     wanted: dict[str, bytes] = {}
-    daemons = [make_daemon(server.url, f"edge-{n}", **site_settings(f"edge-{n}")) for n, server in enumerate(sites, 1)]
+    daemons = [
+        make_daemon(server.client_url, f"edge-{n}", **server.settings("syncdaemon", SITE=f"edge-{n}"))
+        for n, server in enumerate(sites, 1)
+    ]
     for number, daemon in enumerate(daemons, 1):
         daemon.start()
         own = random.Random(number).randbytes(5 * MIB)

@@ -28,6 +28,8 @@ pytestmark = pytest.mark.manifests
 
 OLDEST = "1.30"
 CUSTOM = {
+    "Certificate": "cloudcoil.models.cert_manager.v1",
+    "Issuer": "cloudcoil.models.cert_manager.v1",
     "ScaledObject": "cloudcoil.models.keda.v1alpha1",
     "PrometheusRule": "cloudcoil.models.prometheus_operator.v1",
     "ServiceMonitor": "cloudcoil.models.prometheus_operator.v1",

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import stat
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import sha256
 from itertools import starmap
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote_from_bytes
 
 import pytest
@@ -166,6 +170,71 @@ def test_holes_are_nothing_but_zeros(make_nats_server: MakeNatsServer, make_daem
     }
     bucket, _, name = str(rows["large"]["object"]).partition("/")
     assert asyncio.run(read_object(server.url, bucket, name)) == digest.hexdigest()
+
+
+def hashing(daemon: DaemonProcess) -> list[dict[str, Any]]:
+    """The files whose digest the daemon computes now."""
+    found: list[dict[str, Any]] = json.loads(daemon.get("/status"))["hashing"]
+    return found
+
+
+def test_a_sparse_file_of_ten_terabytes_keeps_no_other_large_file_waiting(
+    nats_server: NatsServer, make_daemon: MakeDaemon
+) -> None:
+    """It costs its producer nothing, and a daemon hours. What comes meanwhile is delivered, and status says why."""
+    daemon = make_daemon(nats_server.url)
+    with (daemon.replay / ".huge").open("wb") as file:
+        file.truncate(10 << 40)
+    (daemon.replay / ".huge").rename(daemon.replay / "huge")
+    daemon.start()
+    eventually(lambda: hashing(daemon) and hashing(daemon)[0]["hashed"] > 0, 20, "it is being hashed")
+    (first,) = hashing(daemon)
+    assert (first["path"], first["size"]) == ("huge", 10 << 40)
+
+    daemon.drop("large", os.urandom(20 << 20))
+    eventually(lambda: len(daemon.rows("published")) == 1, 30, "the other large file is delivered")
+    (row,) = daemon.rows("published")
+    assert row["path"] == "large"
+    (last,) = hashing(daemon)
+    assert first["hashed"] < last["hashed"] < last["size"]
+    (daemon.replay / "huge").unlink()
+    assert daemon.stop() == 0
+
+
+LEASE = """
+import fcntl, signal, sys, time
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+with open(sys.argv[1], "ab") as file:
+    fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_producer_that_holds_a_write_lease_is_waited_for(nats_server: NatsServer, make_daemon: MakeDaemon) -> None:
+    """For longer than a file that can't be read is waited for; the others go meanwhile. Then it is delivered."""
+    needs.root()
+    daemon = make_daemon(nats_server.url)
+    leased = daemon.replay / "leased"
+    leased.write_bytes(b"evidence")
+    os.chown(leased, 10002, 10002)
+    command = [sys.executable, "-c", LEASE, str(leased)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        daemon.start()
+        began, others = time.monotonic(), 0
+        while time.monotonic() < began + 12:
+            daemon.drop(f"other-{others}", os.urandom(10))
+            others += 1
+            eventually(lambda: len(daemon.rows_so_far("published")) == others, 10, "another file is delivered")  # noqa: B023
+            time.sleep(0.5)
+        assert leased.exists()
+        assert daemon.rows("refused") == []
+        holder.stdin.close()
+        eventually(lambda: daemon.waiting() == [], 20, "it is delivered")
+    assert "leased" in [row["path"] for row in daemon.rows("published")]
 
 
 NAMES = [

@@ -557,6 +557,64 @@ def test_chunks_that_are_missing_do_not_hang_it(nats_server: NatsServer, make_re
     eventually(lambda: received(receiver.target) == expected(wanted), what="others go on")
 
 
+def put_meta(url: str, name: str, pieces: list[bytes], **changes: Any) -> None:
+    """An object that somebody made by hand: these chunks, and a meta that says what it likes."""
+
+    async def work(js: JetStreamContext) -> None:
+        await js.create_object_store("edge_replay", config=ObjectStoreConfig(bucket="edge_replay"))
+        nuid = hashlib.sha256(name.encode()).hexdigest()[:22]
+        for piece in pieces:
+            await js.publish(f"$O.edge_replay.C.{nuid}", piece)
+        meta = {
+            "name": name,
+            "bucket": "edge_replay",
+            "nuid": nuid,
+            "size": sum(map(len, pieces)),
+            "chunks": len(pieces),
+        }
+        subject = f"$O.edge_replay.M.{base64.urlsafe_b64encode(name.encode()).decode()}"
+        await js.publish(subject, json.dumps(meta | changes).encode())
+
+    at_server(url, work)
+
+
+def test_a_size_that_can_not_be_keeps_nothing_waiting(nats_server: NatsServer, make_receiver: MakeReceiver) -> None:
+    """A message or an object of 8 EiB, or of more chunks than there are: it is rejected, or waits alone.
+
+    It never counts as a full disk, for which all other messages would wait.
+    """
+    huge = str(2**63 - 1)
+    put_meta(nats_server.url, "lies", [b"abc"], size=2**63 - 1)
+    put_meta(nats_server.url, "lies little", [b"abc"], size=4)
+    put_meta(nats_server.url, "many", [b"abc"], size=2**63 - 1, chunks=2**62)
+    put_meta(nats_server.url, "dust", [b""] * 50, size=3)
+    data = b"abc"
+    messages = [
+        (headers("body", data, Edge_Size=huge), data),
+        (headers("packed", data, Edge_Size=huge, Content_Encoding="zstd"), zstandard.compress(data)),
+        object_message("lies", data, "lies", Edge_Size=huge),
+        object_message("little", data, "lies little"),
+        object_message("dust", data, "dust"),
+        *(object_message(f"many{at}", data, "many", Edge_Size=huge) for at in range(20)),
+    ]
+    for fields, _ in messages:
+        del fields["Nats-Msg-Id"]  # they have one content
+    feed(nats_server.url, messages)
+    receiver = make_receiver(nats_server.url)
+    receiver.start()
+    others = files(300)
+    feed(nats_server.url, messages_of(others))
+    eventually(lambda: received(receiver.target) == expected(others), what="the others are there")
+    eventually(lambda: receiver.metric("nats_worker_failed_total", reason="object_missing") >= 20, what="many wait")
+    eventually(lambda: len(list((receiver.target / ".rejected").glob("*.json"))) == 5, what="the rest is rejected")
+    assert set(rejected(receiver)) == {"too_short", "too_long", "object_wrong"}
+    for reason in ("disk_full", "no_room"):
+        assert receiver.metric("nats_worker_failed_total", reason=reason) == 0
+    assert receiver.logged("pulling_paused") == []
+    assert receiver.status("/readyz") == 200
+    assert drafts(receiver.target) == []
+
+
 def test_chunks_that_the_site_took_out_and_sent_anew_are_told_by_their_ids(
     nats_server: NatsServer, make_receiver: MakeReceiver
 ) -> None:

@@ -41,9 +41,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 # Time and the outside come to these as arguments: so they can be tested with neither sleep nor mock.
 PURE = {
-    *{"base.errors", "base.model", "base.units", "base.timetable", "base.pause"},
+    *{"base.errors", "base.model", "base.units", "base.timetable", "base.pause", "base.sizes"},
     *{"spool.backlog", "spool.line", "spool.settle"},
-    *{"link.frame", "link.pulse", "link.pace"},
+    *{"link.frame", "link.inbound", "link.pulse", "link.pace"},
     *{"stream.verdict", "stream.stored", "stream.object_format"},
     *{"stream.answers", "stream.calls", "stream.fields", "stream.info", "stream.pulled"},
     *{"publish.message", "publish.doubt", "publish.recent", "publish.choice", "publish.objects.resume"},
@@ -52,6 +52,7 @@ PURE = {
     *{"check.compare", "check.diagnosis"},
     *{"hub.sites", "hub.accounts", "hub.conf", "hub.roles", "hub.streams"},
     *{"settings.table", "settings.given", "settings.values", "settings.addresses"},
+    *{"web.access", "web.pages", "web.views"},
 }
 NOT_IN_PURE = {"asyncio", "os", "socket", "time"}
 
@@ -60,7 +61,7 @@ HOMES: dict[str, set[str]] = {
     "aiohttp": {"web"},
     "nats": {"link"},
     "prometheus_client": {"daemon.metrics", "receive.meter"},
-    "signal": {"daemon.process", "dev"},
+    "signal": {"daemon.process", "dev", "cli.interrupt"},
     "watchfiles": {"spool.watch"},
     "zstandard": {"base.packing", "receive"},
 }

@@ -9,7 +9,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 WIDTH = 120
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "docs/decisions/*.md", "k8s/**/*.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "docs/*.md",
+    "docs/decisions/*.md",
+    "k8s/**/*.md",
+)
 FENCES = ("```", "~~~")
 
 

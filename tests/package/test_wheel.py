@@ -41,7 +41,7 @@ def test_the_wheel_holds_the_typed_package_and_nothing_else(bare_copy: Path, tmp
     with zipfile.ZipFile(build(bare_copy, "wheel", tmp_path)) as wheel:
         inside = {name for name in wheel.namelist() if ".dist-info/" not in name}
         scripts = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
-        assert "syncdaemon = syncdaemon.cli:main" in wheel.read(scripts).decode()
+        assert "syncdaemon = syncdaemon.__main__:main" in wheel.read(scripts).decode()
 
     package = bare_copy / "services"
     modules = {path.relative_to(package).as_posix() for path in package.rglob("*.py")}

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.y*ml"))
 WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
 JOBS: dict[str, dict[str, Any]] = WORKFLOW["jobs"]
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -40,11 +41,40 @@ def test_it_may_only_read() -> None:
     assert set(WORKFLOW[True]) == {"push", "pull_request"}  # YAML 1.1 reads `on` as true
 
 
-def test_actions_are_pinned_by_tag() -> None:
-    """A version, not a branch."""
-    used = {step["uses"] for _, step in steps("uses")}
-    assert used
-    assert all(re.fullmatch(r"actions/[a-z-]+@v\d+(\.\d+)*", name) for name in used)
+def test_no_workflow_may_more_than_read() -> None:
+    """Whatever workflows there are: each says so itself, no job takes more, and no checkout leaves its token behind."""
+    for path in WORKFLOWS:
+        told = yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert told["permissions"] == {"contents": "read"}, path.name
+        assert "pull_request_target" not in told[True], f"{path.name} would run a stranger's code with our token"
+        for job in told["jobs"].values():
+            assert "permissions" not in job
+            for step in job["steps"]:
+                if step.get("uses", "").startswith("actions/checkout@"):
+                    assert step["with"]["persist-credentials"] is False
+
+
+def test_actions_are_pinned_by_commit() -> None:
+    """Who can move a tag of an action runs code in our jobs; a commit can't be moved. The version stands beside it."""
+    lines = [line.strip() for path in WORKFLOWS for line in path.read_text(encoding="utf-8").splitlines()]
+    used = [line.removeprefix("- ") for line in lines if line.removeprefix("- ").startswith("uses:")]
+    assert len(used) >= len(list(steps("uses")))
+    for line in used:
+        assert re.fullmatch(r"uses: actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), line
+
+
+def test_one_action_is_one_commit() -> None:
+    """So that an update of one line does not leave another behind."""
+    text = "".join(path.read_text(encoding="utf-8") for path in WORKFLOWS)
+    found = {(name, pin) for name, pin in re.findall(r"uses: (\S+)@(.*)", text)}
+    assert len(found) == len({name for name, _ in found})
+
+
+def test_hooks_of_others_are_pinned_by_commit_too() -> None:
+    """Pre-commit runs them on the machines of those who commit. Our only hook is a target of the Makefile."""
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    for repository in hooks["repos"]:
+        assert repository["repo"] == "local" or re.fullmatch(r"[0-9a-f]{40}", repository["rev"])
 
 
 @pytest.mark.parametrize("name", JOBS)

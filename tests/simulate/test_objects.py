@@ -17,7 +17,7 @@ import pytest
 from syncdaemon.base.model import Content, Refusal, Stamp
 from syncdaemon.link import Session, Sink
 from syncdaemon.link.frame import Buffer
-from syncdaemon.publish.objects import Objects, ObjectsSettings, janitor, resume, source
+from syncdaemon.publish.objects import Objects, ObjectsSettings, janitor, resume, source, turns
 from syncdaemon.publish.objects.flight import ChunkFlight
 from syncdaemon.publish.objects.upload import Upload
 from syncdaemon.stream import object_format
@@ -176,6 +176,54 @@ async def cut_after(jetstream: JetStream, chunks_heard: int) -> Session:
 async def after(session: Session, jetstream: JetStream) -> None:
     """The next connection is there."""
     await asyncio.wait_for(jetstream.next_session(session), 20)
+
+
+async def under_way(site: Site) -> None:
+    """Until a part of a file is stored."""
+    for _ in range(100_000):
+        if site.objects.progress is not None and site.objects.progress.stored:
+            return
+        await asyncio.sleep(0)
+    pytest.fail("nothing is stored")
+
+
+class TestTurns:
+    """Several files at the same time: each goes on for a while, and then after the others."""
+
+    async def test_a_file_does_not_wait_until_a_much_larger_one_is_stored(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is whole long before that; and no chunk of either is stored twice."""
+        monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
+        huge, late = site.file(data_of(3_000), "huge"), site.file(b"late" * 2 * KIB, "late")
+        storing = asyncio.create_task(site.store(huge))
+        await under_way(site)
+        assert await site.store(late) is True
+        assert not storing.done()
+        assert await storing is True
+        assert site.objects.progress is None
+        for content in (huge, late):
+            assert sha256(await read_back(site.jetstream, content.sha256)).hexdigest() == content.sha256
+        assert await stored_in_all(site.jetstream) == 3_000 + 8 + 2, "nothing was sent again for the turns"
+        assert site.heard.failures == []
+
+    async def test_a_file_alone_has_all_the_time(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        """No turn ends while no other file waits."""
+        monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
+        assert await site.store(site.file(data_of(100))) is True
+        assert site.heard.failures == []
+
+    async def test_who_stops_waiting_for_a_turn_leaves_nothing(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The upload that is on goes on."""
+        monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
+        storing = asyncio.create_task(site.store(site.file(data_of(500), "huge")))
+        await under_way(site)
+        waiting = asyncio.create_task(site.store(site.file(b"late", "late")))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        assert await storing is True
 
 
 class TestTheObject:

@@ -47,12 +47,16 @@ class Process:
 
     def __init__(self, command: list[str], env: dict[str, str], log_path: Path) -> None:
         self.command, self.env, self.log_path = command, env, log_path
+        self.stderr: int | None = None  # a descriptor: standard error goes there and not to the log
         self._child: subprocess.Popen[bytes] | None = None
 
     def launch(self) -> None:
         """Starts the process, and does not wait for it."""
         with self.log_path.open("ab") as log:
-            self._child = subprocess.Popen(self.command, env=self.env, stdout=log, stderr=log, cwd=self.log_path.parent)
+            errors = log if self.stderr is None else self.stderr
+            self._child = subprocess.Popen(
+                self.command, env=self.env, stdout=log, stderr=errors, cwd=self.log_path.parent
+            )
 
     def launched(self, ready: Callable[[], bool], within: float) -> None:
         """Starts the process and waits until it is ready; fails with its log when it ends before, or is too late."""

@@ -61,6 +61,8 @@ async def to_the_end(work: Coroutine[None, None, None]) -> None:
         await asyncio.wait((task,))
     except asyncio.CancelledError:
         await cancel([task])
+        if not task.cancelled():
+            task.exception()  # it failed before that: asyncio would print what nothing waits for
         raise
     await task
 

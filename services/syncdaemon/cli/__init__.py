@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 from syncdaemon import __version__
-from syncdaemon.cli import check, files, hub, look, quarantine, serve
+from syncdaemon.cli import check, files, hub, interrupt, look, quarantine, serve, streams
 from syncdaemon.cli.options import Command, Group
 
 _COMMANDS = (
@@ -43,7 +44,14 @@ app.add_typer(hub.app, name="hub")
 
 def main() -> None:
     """The `syncdaemon` program."""
-    app()
+    interrupt.end_at_once()
+    streams.prepare()
+    try:
+        app()
+    except SystemExit:
+        interrupt.end_at_once()
+        sys.stdout.flush()  # here, because a failure of the interpreter's own flush shows a traceback
+        raise
 
 
 def _version(value: bool) -> None:

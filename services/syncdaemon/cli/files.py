@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from syncdaemon.cli import interrupt
 from syncdaemon.cli.options import with_settings
 from syncdaemon.settings.given import Given
 
@@ -28,6 +29,7 @@ def put(
         for source in sources:
             typer.echo(await put_file(source, given.values["SYNC_REPLAY_DIR"]))
 
+    interrupt.clean_up()
     asyncio.run(put_all())
     return 0
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from syncdaemon.base.errors import ConnectTimeout
+from syncdaemon.base.errors import ConnectTimeout, SettingsError
 from syncdaemon.cli.options import with_settings
 from syncdaemon.settings.addresses import address
 from syncdaemon.settings.given import Given
+
+_ANSWER_BYTES = 1 << 20  # a status is a few KB
 
 
 @with_settings
@@ -19,7 +22,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> int:
     """Ask the running daemon how it is."""
-    found = _ask(given.values["SYNC_HTTP_ADDR"])
+    found = _ask(given.values["SYNC_HTTP_ADDR"], given.values["SYNC_HTTP_TOKEN_FILE"])
     if as_json:
         typer.echo(json.dumps(found, indent=2, sort_keys=True))
         return 0
@@ -30,27 +33,55 @@ def status(
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "\n".join(map(_text, value)) or "none yet"
     if isinstance(value, dict):
         return "  ".join(f"{name}={one}" for name, one in value.items() if one != "")
     return "none yet" if value is None else str(value)
 
 
-def _ask(listens_at: str) -> dict[str, Any]:
-    """What the daemon that listens at this address says of itself. Raises ConnectTimeout where none answers."""
-    import urllib.error
-    import urllib.request
+def _ask(listens_at: str, token_file: Path | None) -> dict[str, Any]:
+    """What the daemon that listens at this address says of itself.
+
+    Raises ConnectTimeout where none answers, and SettingsError where it does not tell us.
+    """
+    import http.client
 
     host, port = address(listens_at)
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
-    url = f"http://{host}:{port}/status"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/status"
+    # Neither a proxy nor another host, to which an answer could send us, ever sees the token.
+    connection = http.client.HTTPConnection(host, port, timeout=5)
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            found: dict[str, Any] = json.load(answer)
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        raise ConnectTimeout(
-            f"SYNC_HTTP_ADDR: no daemon answers at {url} ({getattr(error, 'reason', error)})"
-        ) from None
+        connection.request("GET", "/status", headers=_authorization(host, token_file))
+        answer = connection.getresponse()
+        body = answer.read(_ANSWER_BYTES)
+        if answer.status in (401, 403):
+            raise SettingsError(f"SYNC_HTTP_TOKEN_FILE: {url} says {answer.status}, {_line(body)}")
+        found: dict[str, Any] = json.loads(body)
+    except (http.client.HTTPException, OSError, ValueError) as error:
+        raise ConnectTimeout(f"SYNC_HTTP_ADDR: no daemon answers at {url} ({error})") from None
+    finally:
+        connection.close()
     return found
+
+
+def _authorization(host: str, token_file: Path | None) -> dict[str, str]:
+    """The token for a daemon on another machine. On this one it needs none, and another program might listen."""
+    if token_file is None:
+        return {}
+    from syncdaemon.web.access import is_local
+    from syncdaemon.web.token import token_in
+
+    if host == "localhost" or is_local(host):
+        return {}
+    return {"Authorization": f"Bearer {token_in(token_file)}"}
+
+
+def _line(body: bytes) -> str:
+    """The first line of an answer, for a terminal."""
+    line = body[:200].decode("utf-8", "replace").partition("\n")[0]
+    return "".join(char if char.isprintable() else "?" for char in line)
 
 
 @with_settings

@@ -18,10 +18,12 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from syncdaemon.base.errors import ConnectTimeout, SettingsError, SyncError
+from syncdaemon.cli.interrupt import INTERRUPTED
 from syncdaemon.settings.given import gather
 from syncdaemon.settings.table import SETTINGS, Setting
 
 FOUND, WRONG, NO_CONNECTION = 1, 2, 3
+_ANY_LENGTH = 1_000
 
 _FLAGS = {setting.field for setting in SETTINGS}
 _TEXTS = {*_FLAGS, "files", "names", "reason"}  # parameters whose value is the text that was given
@@ -57,7 +59,15 @@ class _HelpOnStdout:
         return super().parse_args(ctx, args)  # type: ignore[misc]
 
 
-class Group(_HelpOnStdout, TyperGroup):
+class _WholeHelp:
+    """In the list of commands each has its whole sentence, which wraps. Click cuts it at the edge of the terminal."""
+
+    def get_short_help_str(self, _limit: int = 0) -> str:
+        """As in click, with room for any sentence."""
+        return str(super().get_short_help_str(_ANY_LENGTH))  # type: ignore[misc]
+
+
+class Group(_HelpOnStdout, _WholeHelp, TyperGroup):
     """A group of commands that starts quickly."""
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -65,7 +75,7 @@ class Group(_HelpOnStdout, TyperGroup):
         return _spare(super().get_params(ctx))
 
 
-class Command(_HelpOnStdout, TyperCommand):
+class Command(_HelpOnStdout, _WholeHelp, TyperCommand):
     """A command that starts quickly, and whose help shows the settings apart from its own options."""
 
     def get_params(self, ctx: Any) -> list[Any]:
@@ -99,7 +109,7 @@ def with_settings(command: Callable[..., int | None]) -> Callable[..., None]:
             typer.echo(f"syncdaemon: {error}", err=True)
             code = _code(error)
         except KeyboardInterrupt:
-            code = 130
+            code = INTERRUPTED
         raise typer.Exit(code or 0)
 
     parameters = [*own, *map(_flag, SETTINGS)]
@@ -120,7 +130,11 @@ def _dotenv() -> dict[str, str]:
         return {}
     from dotenv import dotenv_values
 
-    return {name: value for name, value in dotenv_values(".env", interpolate=False).items() if value is not None}
+    try:
+        found = dotenv_values(".env", interpolate=False, encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f".env can't be read: {error}") from None
+    return {name: os.fsdecode(value.encode()) for name, value in found.items() if value is not None}  # as in os.environ
 
 
 def _code(error: Exception) -> int:

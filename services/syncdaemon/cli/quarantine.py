@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote_from_bytes
@@ -12,6 +11,7 @@ from urllib.parse import quote_from_bytes
 import typer
 
 from syncdaemon.base.errors import SettingsError
+from syncdaemon.cli import interrupt
 from syncdaemon.cli.options import FOUND, Command, Group, with_settings
 from syncdaemon.settings.given import Given
 
@@ -23,7 +23,6 @@ _PATIENCE = 30.0  # seconds that a running daemon has for it
 _EMPTY = "no file is in quarantine"
 _COLUMNS = ("name", "path", "size", "reason", "error", "attempts", "first", "last", "sha256")
 _HEADS = ("name", "from", *_COLUMNS[2:])
-_ONE_LINE = 10_000  # columns: no row is broken where it goes into a file or a pipe
 
 app = typer.Typer(cls=Group, no_args_is_help=True, help="Look at refused files, and have them delivered after all.")
 
@@ -48,8 +47,7 @@ def show(
 
     shown = [_shown(entry) | {"size": decimal(entry.size), "error": entry.problem or entry.error} for entry in found]
     rows = [[str(entry[column] or "?") for column in _COLUMNS] for entry in shown]
-    width = None if sys.stdout.isatty() else _ONE_LINE
-    tables.show(rows, _HEADS, width=width, overflow="fold")
+    tables.show(rows, _HEADS)
     return 0
 
 
@@ -75,6 +73,7 @@ def requeue(
     if every and not found:
         typer.echo(_EMPTY)
     wanted, problems = _choose(found, names, reason)
+    interrupt.clean_up()
     try:
         done = send_back(home, wanted, _PATIENCE)
     except OSError as error:

@@ -31,7 +31,8 @@ from syncdaemon.publish.objects import Objects
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Settings
 from syncdaemon.spool.spool import Spool
-from syncdaemon.web.server import Views, Web
+from syncdaemon.web.server import Web
+from syncdaemon.web.views import Views
 
 FINISH_SECONDS = 10.0  # how long acknowledgements under way are awaited at the end
 _NEEDED = frozenset({"scanned", "ledger"})  # the checks that readiness depends on
@@ -78,7 +79,14 @@ class Daemon:
         `started` is called with the port of the web side, when everything runs and that port is open.
         """
         views = Views(self.metrics.text, self.report.checks, _NEEDED, self.report.status)
-        web = Web(self.settings.http_host, self.settings.http_port, views)
+        settings = self.settings
+        web = Web(
+            settings.http_host,
+            settings.http_port,
+            views,
+            hosts=settings.http_hosts,
+            token_file=settings.sync_http_token_file,
+        )
         async with self.opened():
             await web.start()
             try:

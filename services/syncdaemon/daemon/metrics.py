@@ -7,11 +7,12 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from syncdaemon import __version__
 from syncdaemon.base.model import Receipt
+from syncdaemon.base.outlet import STDERR
 from syncdaemon.daemon.gauges import Gauges
 from syncdaemon.daemon.rate import Rate
 
@@ -45,6 +46,20 @@ class Histogram(Collector):
         yield family
 
 
+class _LogLines(Collector):
+    """How many lines of the log are lost."""
+
+    def __init__(self, site: str) -> None:
+        self._site = site
+
+    def collect(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(
+            "syncdaemon_log_lines_dropped", "Lines of the log that found no room", labels=["site"]
+        )
+        family.add_metric([self._site], STDERR.lost)
+        yield family
+
+
 class Metrics:
     """Every series of one daemon, in a registry of its own."""
 
@@ -65,6 +80,7 @@ class Metrics:
             "syncdaemon_delivery_latency_seconds", "From a file's mtime to its acknowledgement", _DELIVERY_BUCKETS
         )
         self._fsync = self._histogram("syncdaemon_ledger_fsync_seconds", "One group commit of the ledger")
+        self.registry.register(_LogLines(site))
         info = Gauge("syncdaemon_build_info", "The running version", ["site", "version"], registry=self.registry)
         info.labels(site, __version__).set(1)
 

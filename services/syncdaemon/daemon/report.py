@@ -12,7 +12,7 @@ from syncdaemon.daemon.metrics import Metrics
 from syncdaemon.daemon.parts import Parts
 from syncdaemon.daemon.tally import Tally
 from syncdaemon.settings.values import Settings
-from syncdaemon.web.server import Check
+from syncdaemon.web.views import Check
 
 
 class Report:
@@ -33,15 +33,16 @@ class Report:
         link, spool, ledger = self._link, self._spool, self._ledger
         scanned = spool.scanned and not spool.problem
         stuck, unread = self._retirement.stuck, self._unread()
+        waiting, refused = f"{spool.depth} files wait", f"{self._quarantine.count} refused files"
         return {
             "link": Check(link.proved(), link.problem or "the server answers"),
             "lane": Check(not self._lane.paused, self._lane.paused or "open"),
             "objects": Check(not self._large_pause, self._large_pause or "open"),
-            "scanned": Check(scanned, spool.problem or f"{spool.depth} files wait"),
+            "scanned": Check(scanned, spool.problem or waiting, waiting),
             "ledger": Check(not ledger.problem, ledger.problem or f"row {ledger.head.n}"),
-            "folders": Check(not unread, unread or "all can be read"),
+            "folders": Check(not unread, unread or "all can be read", f"{self._unseen.unread} can't be looked at"),
             "retired": Check(not stuck, stuck or "delivered files are moved out of the way"),
-            "quarantine": Check(not self._quarantine.count, f"{self._quarantine.count} refused files"),
+            "quarantine": Check(not self._quarantine.count, refused, refused),
         }
 
     def _unread(self) -> str:
@@ -59,6 +60,11 @@ class Report:
         progress = self._objects.progress
         return {"path": progress.name, "stored": progress.stored, "size": progress.size} if progress else None
 
+    def _hashing(self) -> list[dict[str, str | int]]:
+        """How far the digests of large files are, which come before their upload."""
+        found = self._spool.hashing
+        return [{"path": progress.name, "hashed": progress.hashed, "size": progress.size} for progress in found]
+
     def status(self) -> dict[str, Any]:
         """What `syncdaemon status` shows."""
         settings, link, tally, ledger = self._settings, self._link, self._tally, self._ledger
@@ -72,6 +78,7 @@ class Report:
             "dedupe_horizon_seconds": self._lane.horizon if isfinite(self._lane.horizon) else "any",
             "paused": self._lane.paused or self._large_pause or ledger.problem,
             "upload": self._upload(),
+            "hashing": self._hashing(),
             "queue_depth": self._spool.depth,
             "oldest_file_age_seconds": round(self._spool.oldest_age(), 3),
             "bandwidth_bps": round(self._metrics.bandwidth()),

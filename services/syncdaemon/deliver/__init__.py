@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from syncdaemon.base.model import AsObject, Content, Outcome, Receipt, Refusal
+from syncdaemon.base.sizes import SIZE_CLASSES
 from syncdaemon.base.tasks import unless
 from syncdaemon.deliver.large import LargeDelivery
 from syncdaemon.deliver.needs import LedgerLike, ObjectsLike, PublisherLike, Session, SpoolLike
@@ -100,7 +101,8 @@ class Delivery:
         """Delivers until `stop`, then waits for the batches under way."""
         async with asyncio.TaskGroup() as batches:
             await unless(stop, self._publisher.ready())  # a wrong stream shows at once, not at the first file
-            batches.create_task(self._run_large(stop, batches))
+            for size_class in SIZE_CLASSES:
+                batches.create_task(self._run_large(size_class, stop, batches))
             while not stop.is_set():
                 await self._slots.acquire()
                 taken = await unless(stop, self._take())
@@ -108,9 +110,9 @@ class Delivery:
                     return
                 self._begin(batches, *taken).add_done_callback(self._free_slot)
 
-    async def _run_large(self, stop: asyncio.Event, batches: asyncio.TaskGroup) -> None:
-        """Large files, one after another, beside the batches: no batch waits for them."""
-        while (taken := await self._large.next(stop)) is not None:
+    async def _run_large(self, size_class: int, stop: asyncio.Event, batches: asyncio.TaskGroup) -> None:
+        """Large files of one size class, one after another, beside the batches: no batch waits for them."""
+        while (taken := await self._large.next(size_class, stop)) is not None:
             session, item = taken
             await asyncio.wait([self._begin(batches, session, [item])])
 

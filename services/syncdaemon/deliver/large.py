@@ -1,6 +1,7 @@
 """Large files: each becomes an object of the bucket first, and then its message goes like any other.
 
-They go one after another, beside the batches, so that no batch waits for a large file.
+They go beside the batches, so that no batch waits for a large file. Those of one size class go one after another, and
+the classes beside one another, so that no large file waits for a much larger one.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ class LargeDelivery:
         self._unretired = unretired
         self._retries = retries
 
-    async def next(self, stop: asyncio.Event) -> tuple[Session, Content | Refusal] | None:
-        """The next file that is to be delivered, and the session that its message may go over.
+    async def next(self, size_class: int, stop: asyncio.Event) -> tuple[Session, Content | Refusal] | None:
+        """The next file of this class that is to be delivered, and the session that its message may go over.
 
         The object of the file is complete, or the file is refused, or it is recorded already and only has to be
         retired. None: `stop` came first.
         """
         while not stop.is_set():
-            if (taken := await unless(stop, self._take())) is None:
+            if (taken := await unless(stop, self._take(size_class))) is None:
                 return None
             session, item = taken
             if isinstance(item, Content) and not self._unretired.has(item):
@@ -50,11 +51,11 @@ class LargeDelivery:
                 return session, item
         return None
 
-    async def _take(self) -> tuple[Session, Content | Refusal | None]:
+    async def _take(self, size_class: int) -> tuple[Session, Content | Refusal | None]:
         """The next large file and a session: only when it can be sent and recorded."""
-        await self._spool.large_waits()
+        await self._spool.large_waits(size_class)
         await self._objects.ready(await self._publisher.ready())
-        item = await self._spool.read_large()
+        item = await self._spool.read_large(size_class)
         await self._ledger.ready()
         session = await self._publisher.ready()
         await self._publisher.believed()

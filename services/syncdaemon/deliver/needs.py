@@ -24,11 +24,11 @@ class SpoolLike(Protocol):
     async def read(self, fit: Fit) -> list[Content | Refusal]:
         """The next batch of complete files, which may be empty."""
 
-    async def large_waits(self) -> None:
-        """Waits until there is a file that is too large to be read into a batch."""
+    async def large_waits(self, size_class: int) -> None:
+        """Waits until there is a file of this size class that is too large to be read into a batch."""
 
-    async def read_large(self) -> Content | Refusal | None:
-        """The next large file, without its data. None: it can't be delivered now."""
+    async def read_large(self, size_class: int) -> Content | Refusal | None:
+        """The next large file of this size class, without its data. None: it can't be delivered now."""
 
     async def retire(self, receipts: Sequence[Receipt]) -> list[Receipt]:
         """Moves delivered files out of the way. Returns the receipts of the files that could not be moved."""

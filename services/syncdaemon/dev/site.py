@@ -11,6 +11,7 @@ from pathlib import Path
 import aiofiles
 from aiofiles.os import makedirs
 
+from syncdaemon.base.errors import SettingsError, SyncError
 from syncdaemon.daemon import Daemon
 from syncdaemon.dev.server import HOST, NatsServer, free_port
 from syncdaemon.settings.values import Loaded, ServerUrls, Settings
@@ -41,9 +42,13 @@ class Dev:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. Raises SettingsError where there is no nats-server to be had."""
-        await makedirs(self.replay, exist_ok=True)
         server = NatsServer(self._folder / "nats", port=free_port(4222), monitor_port=free_port(8222))
-        server.start()
+        try:
+            await makedirs(self.replay, exist_ok=True)
+            server.start()
+        except OSError as error:
+            place = error.filename or self._folder
+            raise SettingsError(f"--folder: {place} can't be written: {error.strerror}") from None
         try:
             await self._deliver(stop, server)
         finally:
@@ -99,15 +104,19 @@ Ctrl-C ends it, and the server with it."""
 
     async def _first_delivery(self, daemon: Daemon) -> None:
         sample = self._folder / "welcome.txt"
-        async with aiofiles.open(sample, "w") as file:
-            await file.write(f"The first file of this folder, written at {time.strftime('%Y-%m-%dT%H:%M:%S%z')}.\n")
-        await put(sample, self.replay)
         tally = daemon.tally
         try:
+            async with aiofiles.open(sample, "w", encoding="utf-8") as file:
+                now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+                await file.write(f"The first file of this folder, written at {now}.\n")
+            await put(sample, self.replay)
             async with asyncio.timeout(_SAMPLE_SECONDS):
                 await tally.first_receipt.wait()
         except TimeoutError:
             self._say(f"The sample file is not delivered yet: {daemon.link.problem or daemon.lane.paused}")
+            return
+        except (OSError, SyncError) as error:
+            self._say(f"The sample file can't be made: {error}")
             return
         self._say("The sample file is delivered. Its receipt:\n")
         for name, value in (tally.last_receipt or {}).items():

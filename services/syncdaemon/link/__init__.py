@@ -26,6 +26,7 @@ from syncdaemon.base.errors import ConnectTimeout
 from syncdaemon.base.tasks import to_the_end
 from syncdaemon.link import pace
 from syncdaemon.link.conversation import Conversation, Heard
+from syncdaemon.link.inbound import Garbage
 from syncdaemon.link.limit import Limit
 from syncdaemon.link.options import LinkSettings
 from syncdaemon.link.session import STOPPED, Session, Sink
@@ -33,6 +34,7 @@ from syncdaemon.link.words import bare, explain
 
 PROVED_SECONDS = 5.0  # how long a proof of life counts
 STABLE_SECONDS = 5.0  # a connection that lived so long ends a row of failures
+UNSTEADY = 5  # so many connections that lived shorter, in a row, are no accident
 
 __all__ = [
     "Conversation",
@@ -59,11 +61,21 @@ class Link:
         self.limit = Limit(settings.bwlimit)
         self._step = pace.Step()
         self._up = asyncio.Event()
-        self._failures = 0
+        self._failures = self._short = 0
+        self._rose_at = 0.0
+        self._loss = ""
         self._refusals: dict[str, str] = {}  # by URL: the last reason that was logged
         self.session: Session | None = None
         self.connects = 0
         self.problem = "not connected yet"
+
+    @property
+    def unsteady(self) -> str:
+        """That connections end again and again within seconds, and how the newest did; empty where they do not."""
+        session = self.session
+        if self._short < UNSTEADY or (session is not None and time.monotonic() - self._rose_at > STABLE_SECONDS):
+            return ""
+        return f"{self._short} connections in a row ended within {STABLE_SECONDS:g} s, the newest with: {self._loss}"
 
     @property
     def shown_url(self) -> str:
@@ -103,22 +115,22 @@ class Link:
 
     async def _live(self, session: Session) -> bool:
         """One session from its first byte to its last; whether it was the server that sent us away."""
-        began = time.monotonic()
         try:
             await to_the_end(session.open(self._settings))
         except Exception as error:
             self._not_connected(session.url, explain(error, session.url))
             await session.abort()
-            return not isinstance(error, OSError | TimeoutError) or isinstance(error, ssl.SSLError)
+            return not isinstance(error, OSError | TimeoutError) or isinstance(error, ssl.SSLError | Garbage)
         except asyncio.CancelledError:
             await session.abort()
             raise
         self._rise(session)
         try:
-            self.problem = await session.watch()
+            self.problem = self._loss = await session.watch()
         finally:
             await self._fall(session)
-        self._failures = 1 if time.monotonic() - began > STABLE_SECONDS else self._failures + 1
+        lived = time.monotonic() - self._rose_at > STABLE_SECONDS
+        self._failures, self._short = (1, 0) if lived else (self._failures + 1, self._short + 1)
         return session.sent_away
 
     def _not_connected(self, url: str, reason: str) -> None:
@@ -129,6 +141,7 @@ class Link:
 
     def _rise(self, session: Session) -> None:
         self.session, self.problem = session, ""
+        self._rose_at = time.monotonic()
         self.connects += 1
         self._refusals.clear()
         self._up.set()
@@ -140,7 +153,8 @@ class Link:
         self._up.clear()
         await session.abort()
         reason = session.lost.result()
-        (log.info if reason == STOPPED else log.warning)("link_down", reason=reason)
+        if reason != STOPPED:  # the end of the process is no trouble of the link
+            log.warning("link_down", reason=reason)
         self._changed(None, reason)
 
 

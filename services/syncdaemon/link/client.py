@@ -7,59 +7,33 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import nats.aio.client
 import nats.errors
 from nats.aio.subscription import Subscription
 from nats.aio.transport import TcpTransport
-from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
-from syncdaemon.link.frame import Buffer
+from syncdaemon.link.frame import PONG, Buffer
+from syncdaemon.link.inbound import Garbage, payload_of
+from syncdaemon.link.parser import Answered, Parser
 
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER of socket(7): on, for no time at all
 _CLOSE_SECONDS = 1.0  # nats-py's close can hang on a half-open link
 _MOST_FRAMES = os.sysconf("SC_IOV_MAX")  # of one writev(2)
-
-Answered = Callable[[int, bytes, bytes | None], None]
-"""Gets an answer's token, its body, and its header block."""
+_PONG_BYTES = 64 << 10  # a server that takes no more of what we send than that needs no answers to its probes
+_TOKEN = re.compile(rb"[0-9]{1,15}")
 
 Listener = Callable[[bytes, bytes, bytes, bytes | None], None]
 """Gets a message's subject, its reply subject, its body, and its header block."""
 
 
-class _Parser(Parser):
-    """nats-py's parser behind a short cut for plain answers to our inbox, which are nearly all that ever comes."""
-
-    def __init__(self, client: nats.aio.client.Client, answered: Answered) -> None:
-        super().__init__(client)
-        self.answer: re.Pattern[bytes] | None = None
-        self._answered = answered
-
-    async def parse(self, data: bytes = b"") -> None:
-        if self.answer is not None and self.state == AWAITING_CONTROL_LINE:
-            data = self._take_answers(bytes(self.buf) + data if self.buf else data, self.answer)
-            self.buf.clear()
-        if data:
-            await super().parse(data)
-
-    def _take_answers(self, data: bytes, answer: re.Pattern[bytes]) -> bytes:
-        """Consumes whole answers from the front of `data`; what is left."""
-        at = 0
-        while match := answer.match(data, at):
-            start = match.end()
-            end = start + int(match[2])
-            if end + 2 > len(data):
-                break
-            self._answered(int(match[1]), data[start:end], None)
-            at = end + 2
-        return data[at:] if at else data
-
-
 class Client(nats.aio.client.Client):
     """nats-py's client, with our inbox taken out of its way: an answer costs one look-up instead of a task.
+
+    The class has more than 150 lines because no other may touch nats-py's inside.
 
     `answered` gets the token of an answer, its body and its header block; `alive` is called at every PONG.
     """
@@ -71,7 +45,7 @@ class Client(nats.aio.client.Client):
         self._inbox_sid = -1
         self._token_at = 0
         self._listeners: dict[int, Listener] = {}
-        self._ps: _Parser = _Parser(self, answered)
+        self._ps: Parser = Parser(self, answered)  # type: ignore[assignment]
 
     async def open_inbox(self) -> bytes:
         """Subscribes to an inbox of our own; the prefix of its reply subjects."""
@@ -79,7 +53,7 @@ class Client(nats.aio.client.Client):
         subscription: Subscription = await self.subscribe(inbox + ".*", cb=_never_called)
         prefix = inbox.encode() + b"."
         self._inbox_sid, self._token_at = subscription._id, len(prefix)
-        self._ps.answer = re.compile(rb"MSG %b(\d+) \d+ (\d+)\r\n" % re.escape(prefix))
+        self._ps.answer = re.compile(rb"MSG %b(\d{1,15}) \d{1,10} (\d{1,10})\r\n" % re.escape(prefix))
         return prefix
 
     def listen(self, listener: Listener) -> tuple[int, bytes]:
@@ -94,11 +68,17 @@ class Client(nats.aio.client.Client):
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         if sid == self._inbox_sid:
-            self._answered(int(subject[self._token_at :]), data, headers)
+            if _TOKEN.fullmatch(token := subject[self._token_at :]):  # whoever knows the inbox can send to it
+                self._answered(int(token), data, headers)
         elif listener := self._listeners.get(sid):
             listener(subject, reply, data, headers)
         else:
             await super()._process_msg(sid, subject, reply, data, headers)  # type: ignore[arg-type]
+
+    async def _process_ping(self) -> None:
+        """Not by way of nats-py's list of what is to be sent, which has no bound."""
+        if self.buffered <= _PONG_BYTES:
+            self.writer.write(PONG)
 
     async def _process_pong(self) -> None:
         """Our own probes are no futures in nats-py's list: one that it times out there kills its read loop.
@@ -113,15 +93,21 @@ class Client(nats.aio.client.Client):
             await super()._process_pong()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        """As nats-py does; also, who asks for TLS gets it or no connection, and `max_payload` is kept up to date."""
+        """As nats-py does; also, who asks for TLS gets it or no connection, and `max_payload` is kept up to date.
+
+        The addresses of other servers are dropped: we connect to those of the settings, and nats-py would keep them
+        all. Raises Garbage where there is no `max_payload` that a message fits into.
+        """
         server = self._current_server
         tls_asked = "tls" in self.options or (server and server.uri.scheme == "tls")
         if initial_connection and tls_asked:
             if not (info.get("tls_required") or info.get("tls_available")):
                 raise OSError("TLS is asked for (tls://, or NATS_TLS_CA), but the server offers no TLS")
             info["tls_required"] = True
+        if (most := payload_of(info)) is not None:
+            self._max_payload = info["max_payload"] = most
+        info.pop("connect_urls", None)
         await super()._process_info(info, initial_connection)
-        self._max_payload = info.get("max_payload", self._max_payload)
 
     @property
     def writer(self) -> asyncio.StreamWriter:
@@ -169,12 +155,18 @@ class Client(nats.aio.client.Client):
     @property
     def arriving(self) -> int:
         """Bytes of a message that has not come to its end yet."""
-        return len(self._ps.buf)
+        return self._ps.arriving
 
     @property
     def server(self) -> dict[str, str]:
         """The server's own words on who it is: `server_name`, `server_id`, `version`."""
         return {key: str(self._server_info.get(key, "")) for key in ("server_name", "server_id", "version")}
+
+    @property
+    def domain(self) -> str | None:
+        """The domain of the server's JetStream, as its greeting tells it; None where it tells none."""
+        found = self._server_info.get("domain")
+        return found if isinstance(found, str) and found else None
 
     @property
     def cluster(self) -> str:
@@ -214,9 +206,20 @@ def beyond(frames: Sequence[Buffer], taken: int) -> Sequence[Buffer]:
 
 
 def in_words(error: Exception | None) -> bool:
-    """Whether this is what the server said (-ERR), and no failure of the connection."""
+    """Whether this is what the server said (-ERR, or what is not the protocol), and no failure of the connection."""
     failures = (nats.errors.StaleConnectionError, nats.errors.TimeoutError)
-    return isinstance(error, nats.errors.Error) and not isinstance(error, failures)
+    return isinstance(error, nats.errors.Error | Garbage) and not isinstance(error, failures)
+
+
+@asynccontextmanager
+async def readable() -> AsyncIterator[None]:
+    """For the time of connecting: nats-py takes a greeting for what it should be, and stumbles over any other."""
+    try:
+        yield
+    except (OSError, nats.errors.Error):
+        raise
+    except Exception as error:
+        raise Garbage(f"the server's greeting can't be read: {error!r}") from error
 
 
 async def _never_called(_message: object) -> None:

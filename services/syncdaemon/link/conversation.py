@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
 from syncdaemon.base.errors import LinkDown
-from syncdaemon.link.frame import Buffer, frame
+from syncdaemon.link.frame import Buffer, frame, unsubscribe
 
 _REMEMBERED = 1_000  # subjects of requests
+_MOST_WAITING, _WAITING_BYTES = 1 << 16, 64 << 20  # messages that were heard and not taken, and bytes of them
+_AT_ONCE = 17  # of the largest that may come: 32 messages as large as the server's `max_payload`
 
 
 class Connection(Protocol):
@@ -19,7 +21,10 @@ class Connection(Protocol):
 
     lost: asyncio.Future[str]
 
+    @property
+    def largest(self) -> int: ...
     async def send(self, frames: Sequence[Buffer]) -> None: ...
+    def fail(self, reason: str) -> None: ...
     def goes_on(self) -> None: ...
 
 
@@ -52,13 +57,15 @@ class Heard(NamedTuple):
 class Conversation:
     """Requests to one subject that are each answered by any number of messages; `Session.converse` makes it.
 
-    Its answers come to the subjects below `inbox`, which is the subscription of number `sid`.
+    Its answers come to the subjects below `inbox`, which is the subscription of number `sid`. What waits here has a
+    bound, far above what any request asks for: a server that sends more loses the connection.
     """
 
     def __init__(self, connection: Connection, subject: str) -> None:
         self._connection = connection
         self._subject = subject.encode()
         self._heard: deque[Heard] = deque()
+        self._bytes = 0  # of what was heard and not taken
         self._more = asyncio.Event()
         self._asked = 0
         self._reply = b""
@@ -70,6 +77,10 @@ class Conversation:
         """An answer came. It is a sign of life: on a slow link, answers to probes may have to wait behind it."""
         if data:
             self._connection.goes_on()
+        self._bytes += len(data) + len(headers or b"")
+        if len(self._heard) >= _MOST_WAITING or self._bytes > max(_WAITING_BYTES, _AT_ONCE * self._connection.largest):
+            self._connection.fail("the server sent more than was asked for")
+            return
         self._heard.append(Heard(subject, reply, data, headers))
         self._more.set()
 
@@ -81,11 +92,11 @@ class Conversation:
 
     async def hang_up(self) -> None:
         """Asks the server to send nothing more; what it has sent by then can still be heard. Raises LinkDown."""
-        await self._connection.send([b"UNSUB %d\r\n" % self.sid])
+        await self._connection.send(unsubscribe(self.sid))
 
     def rest(self) -> list[Heard]:
         """What has come and was not taken."""
-        heard, self._heard = list(self._heard), deque()
+        heard, self._heard, self._bytes = list(self._heard), deque(), 0
         return heard
 
     async def next(self, within: float) -> Heard:
@@ -98,6 +109,7 @@ class Conversation:
             while not self._heard:
                 await self._some(within)
             heard = self._heard.popleft()
+            self._bytes -= len(heard.data) + len(heard.headers or b"")
             if heard.reply or heard.subject == self._reply:
                 return heard
 

@@ -11,11 +11,12 @@ from typing import Protocol
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.base.timetable import OFF
 from syncdaemon.link import pace
-from syncdaemon.link.client import Answered
 from syncdaemon.link.conversation import Conversation, Reply, Requests
-from syncdaemon.link.frame import FRAME_BYTES, Buffer, frame
+from syncdaemon.link.frame import FRAME_BYTES, Buffer, frame, guard, subscribe
+from syncdaemon.link.inbound import most_of
 from syncdaemon.link.limit import Limit
 from syncdaemon.link.options import LinkSettings
+from syncdaemon.link.parser import Answered
 from syncdaemon.link.pulse import PROBE_SECONDS
 from syncdaemon.link.wire import Wire
 
@@ -69,9 +70,19 @@ class Session:
         return self._client.max_payload
 
     @property
+    def largest(self) -> int:
+        """The most bytes, headers included, of a message that may come from the server now."""
+        return most_of(self.max_payload)
+
+    @property
     def server(self) -> dict[str, str]:
         """The server's own words on who it is: `server_name`, `server_id`, `version`."""
         return self._client.server
+
+    @property
+    def domain(self) -> str | None:
+        """The domain of the server's JetStream, as its greeting tells it; None where it tells none."""
+        return self._client.domain
 
     @property
     def cluster(self) -> str:
@@ -152,8 +163,9 @@ class Session:
         """Sends a request; the answer's body, and its header block if it has one.
 
         `counted`: it counts as in flight, and so for what is known of the link.
-        Raises LinkDown, or PermissionError where the server does not permit the request.
+        Raises LinkDown, Unsendable, or PermissionError where the server does not permit the request.
         """
+        guard(subject.encode(), headers)  # before anything waits for an answer
         reply = Reply()
         with self._requests.under_way(subject, reply):
             size = len(subject) + len(headers) + len(payload) + FRAME_BYTES if counted else 0
@@ -162,12 +174,13 @@ class Session:
 
     @asynccontextmanager
     async def converse(self, subject: str) -> AsyncIterator[Conversation]:
-        """For requests to `subject` whose answers are many messages each. Raises LinkDown."""
+        """For requests to `subject` whose answers are many messages each. Raises LinkDown, Unsendable."""
+        guard(subject.encode())
         conversation = Conversation(self, subject)
         with self._requests.under_way(subject, conversation):
             conversation.sid, conversation.inbox = self._client.listen(conversation.hear)
             try:
-                await self.send([b"SUB %b.* %d\r\n" % (conversation.inbox, conversation.sid)])
+                await self.send(subscribe(conversation.inbox + b".*", conversation.sid))
                 yield conversation
             finally:
                 self._client.unlisten(conversation.sid)

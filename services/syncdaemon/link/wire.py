@@ -8,14 +8,16 @@ from collections.abc import Callable, Sequence
 
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.link import kernel, pulse
-from syncdaemon.link.client import Answered, Client, in_words
-from syncdaemon.link.frame import Buffer
+from syncdaemon.link.client import Client, in_words, readable
+from syncdaemon.link.frame import PING, Buffer
 from syncdaemon.link.gate import Gate
 from syncdaemon.link.limit import Limit
 from syncdaemon.link.options import CONNECT_SECONDS, LinkSettings
+from syncdaemon.link.parser import Answered
 
 _FULL_SECONDS = 0.01  # between two looks at a buffer that does not say when it has room
 _BUFFER = 1 << 20  # bytes that wait in this process for the kernel to take them, beside its own buffer
+_SHOWN = 300  # characters of what a server says; it can say 32 KiB
 
 
 class Wire:
@@ -43,7 +45,8 @@ class Wire:
     async def open(self, url: str, settings: LinkSettings) -> bytes:
         """Connects; the prefix of the reply subjects whose answers `answered` gets.
 
-        Raises OSError, TimeoutError or nats.errors.Error with the server's own words.
+        Raises OSError, TimeoutError or nats.errors.Error with the server's own words; Garbage, which is an OSError,
+        where these can't be read.
         """
         window, connecting = self.gate.window, True
 
@@ -59,7 +62,7 @@ class Wire:
         async def leaving() -> None:
             self.fail("the server is shutting down (lame duck)")
 
-        async with asyncio.timeout(CONNECT_SECONDS):
+        async with asyncio.timeout(CONNECT_SECONDS), readable():
             await self.client.connect(
                 url,
                 name=settings.name,
@@ -109,8 +112,8 @@ class Wire:
         """Looks for signs of life, probes a server that gave none recently, and gives up a silent one."""
         self.pulse.look(now, arriving=self.client.arriving, written=self._written, unsent=self.unsent())
         if self.pulse.wants_probe(now):
-            self._writer.write(b"PING\r\n")
-            self._written += 6
+            self._writer.write(PING)
+            self._written += len(PING)
         if self.pulse.silent(now):
             self.fail(f"the server has been silent for {pulse.SILENT_SECONDS:g} seconds")
 
@@ -123,7 +126,7 @@ class Wire:
         """The connection is of no use any more; `sent_away`: the server itself says so."""
         if not self.lost.done():
             self.sent_away = sent_away
-            self.lost.set_result(reason)
+            self.lost.set_result(reason[:_SHOWN])
 
     async def discard(self) -> None:
         """Ends the connection so that nothing that is still buffered is ever sent."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from syncdaemon.link.options import CONNECT_SECONDS
 
+_SHOWN = 300  # characters of what a server says
+
 
 def bare(url: str) -> str:
     """The URL without user and password."""
@@ -13,7 +15,7 @@ def bare(url: str) -> str:
 
 def explain(error: Exception, url: str) -> str:
     """What an error of connecting to this URL means in words, with the remedy where it is known."""
-    text = (str(error) or type(error).__name__).removeprefix("nats: ").strip("'")
+    text = (str(error) or type(error).__name__).removeprefix("nats: ").strip("'")[:_SHOWN]
     if isinstance(error, TimeoutError):
         text = f"no answer within {CONNECT_SECONDS:g} seconds"
     cut_off = "lost" in text or isinstance(error, BrokenPipeError | ConnectionResetError)

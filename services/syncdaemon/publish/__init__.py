@@ -10,9 +10,10 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 
-from syncdaemon.base.errors import LinkDown
+from syncdaemon.base.errors import LinkDown, Unsendable
 from syncdaemon.base.model import Content, Fit, Outcome, Receipt, Refusal
 from syncdaemon.link import Session, pace
+from syncdaemon.link.frame import MOST_HEADERS, guard
 from syncdaemon.publish.batches import Batches, Trial
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import PROBE_ID, Lane
@@ -28,7 +29,10 @@ _AHEAD = 2  # batches of which not all is sent: the next stay in the directory, 
 
 
 class Publisher:
-    """Publishes batches over the link, as fast as it takes them."""
+    """Publishes batches over the link, as fast as it takes them.
+
+    The class has more than 150 lines because it is the one door through which files are published.
+    """
 
     def __init__(self, lane: Lane, settings: MessageSettings, watcher: PublishWatcher) -> None:
         self.lane = lane
@@ -39,7 +43,7 @@ class Publisher:
         self._moved = asyncio.Event()  # a flight is sent, or landed
         self._unsent = 0  # flights of which not every message has left
         self._under_way = 0  # these, and the flights that are not answered yet
-        self.batches = Batches(lane, settings.stream, self._outcomes.doubted)
+        self.batches = Batches(lane, self._outcomes.doubted)
 
     @property
     def in_doubt(self) -> Mapping[bytes, str]:
@@ -70,20 +74,22 @@ class Publisher:
 
     def fit(self, session: Session) -> Fit:
         """How much is best read for this session."""
-        stream, most = self.lane.stream, session.max_payload
-        if stream is not None and stream.max_msg_size >= 0:
-            most = min(most, stream.max_msg_size)
-        message = most - overhead(self._settings)
+        message = self.lane.largest(session) - overhead(self._settings)
         slow = session.step.largest
         return Fit(message, message if slow is None else min(slow, message), pace.batch(session.rate))
 
     def refusal(self, content: Content, session: Session) -> Refusal | None:
         """Why this session can send no message for the file, not even one that names an object; None where it can."""
-        size = encode(content, self._settings, self._settings.object_of(content.sha256)).size
-        if size <= session.max_payload:
-            return None
-        detail = f"{size} bytes of headers alone, the server takes {session.max_payload} (max_payload)"
-        return Refusal(content, "too_large", detail)
+        try:
+            message = encode(content, self._settings, self._settings.object_of(content.sha256))
+        except Unsendable as error:
+            return Refusal(content, "unsendable", str(error))
+        if message.size > session.max_payload:
+            detail = f"{message.size} bytes of headers alone, the server takes {session.max_payload} (max_payload)"
+            return None if self.lane.too_tight(session) else Refusal(content, "too_large", detail)
+        if len(message.headers) > MOST_HEADERS:
+            return Refusal(content, "headers_too_large", f"{len(message.headers)} bytes of headers")
+        return None
 
     async def publish(self, batch: Sequence[Content], session: Session) -> list[Outcome]:
         """Sends a batch and waits for the answers. Returns the receipts and refusals that are certain.
@@ -95,13 +101,14 @@ class Publisher:
         outcomes: list[Outcome] = []
         messages: list[Message] = []
         for content in batch:
-            elsewhere = self._settings.object_of(content.sha256) if content.data is None else ""
-            message = encode(content, self._settings, elsewhere)
-            if message.size > session.max_payload:
+            message = self._message(content)
+            if isinstance(message, Refusal):
+                outcomes.append(message)
+            elif message.size > session.max_payload or len(message.headers) > MOST_HEADERS:
                 if refusal := self.refusal(content, session):
                     outcomes.append(refusal)
-                continue  # else the limit shrank since it was read: it is read again, and becomes an object
-            if seen := self._doubt.found(message.msg_id):
+                # else the limit shrank since it was read: it is read again, and becomes an object
+            elif seen := self._doubt.found(message.msg_id):
                 outcomes.append(self._outcomes.found(message, seen))
             else:
                 messages.append(message)
@@ -113,6 +120,16 @@ class Publisher:
         for flight in self.batches.flights(fresh, rest, self._most):
             outcomes += await self._exchange(session, flight)
         return outcomes
+
+    def _message(self, content: Content) -> Message | Refusal:
+        """What is sent for a file; a refusal where no frame can carry it."""
+        elsewhere = self._settings.object_of(content.sha256) if content.data is None else ""
+        try:
+            message = encode(content, self._settings, elsewhere)
+            guard(message.subject.encode())
+        except Unsendable as error:
+            return Refusal(content, "unsendable", str(error))
+        return message
 
     async def _try(self, session: Session, trial: Trial) -> list[Outcome]:
         """Sends the trial while nothing else of ours is under way, so that we measure its own time."""

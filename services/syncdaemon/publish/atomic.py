@@ -27,15 +27,15 @@ class AtomicFlight(Flight):
     """The messages of a batch. `answers` are as if the server had answered each message by itself.
 
     `handed` is 0 until the commit may have left, because nothing is stored without it. `rejected`: certainly nothing
-    is stored. `unclear`: we do not understand the answer.
+    is stored. `unclear`: we do not understand the answer, or do not believe it.
     """
 
-    def __init__(self, messages: Sequence[Message], stream: str) -> None:
+    def __init__(self, messages: Sequence[Message], stream: str, domain: str | None = None) -> None:
         super().__init__(messages)
+        self._home = verdict.Home(stream, domain)
         self.rejected: verdict.BatchRejected | None = None
         self.unclear = False
         self.first_seq = 0
-        self._stream = stream
         self._id = uuid4().hex
         self._left: list[float] = []  # when each message did
 
@@ -75,14 +75,23 @@ class AtomicFlight(Flight):
     def _settle(self, committed: verdict.Committed, latency: float) -> None:
         """The messages of a batch have consecutive sequences; the answer names the last one."""
         count = len(self.messages)
-        if committed[:3] != (self._stream, self._id, count) or committed.last_seq < count:
+        if not self._home.answers_for(committed.stream, committed.domain):
+            self.unclear = True
+            self.answers = [verdict.other_stream(committed.stream, committed.domain, self._home)] * count
+            return
+        if (committed.batch, committed.messages) != (self._id, count) or committed.last_seq < count:
             self.unclear = True
             return
         self.first_seq = committed.last_seq - count + 1
         sequences = range(self.first_seq, committed.last_seq + 1)
-        self.answers = [verdict.Stored(self._stream, seq, False) for seq in sequences]
+        self.answers = [verdict.Stored(committed.stream, seq, False) for seq in sequences]
         answered_at = self._left[-1] + latency
         self.latencies = [answered_at - left for left in self._left]
+
+    @property
+    def whole(self) -> bool:
+        """Whether the batch is stored: it has its answer, and that can be believed."""
+        return super().whole and not self.unclear
 
     def doubt(self) -> None:
         """We do not believe the answer: all its messages are in doubt."""

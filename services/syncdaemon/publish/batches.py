@@ -32,11 +32,10 @@ class Batches:
     Whoever sends takes `trying` first. So nothing else begins while a trial is under way.
     """
 
-    def __init__(self, lane: Lane, stream: str, doubted: Callable[[Message], bool]) -> None:
+    def __init__(self, lane: Lane, doubted: Callable[[Message], bool]) -> None:
         self.choice = Choice()
         self.trying = asyncio.Lock()
         self._lane = lane
-        self._stream = stream
         self._doubted = doubted
         self._barred: StreamInfo | None = None
         self._checked: Session | None = None
@@ -75,15 +74,16 @@ class Batches:
         if not count:
             return None
         singles, end = 1 + count, 1 + 2 * count
-        batch = AtomicFlight(messages[singles:end], self._stream)
-        return Trial(self.choice, messages, Flight(messages[:1]), Flight(messages[1:singles]), batch)
+        home = self._lane.home
+        alone, one_by_one = Flight(messages[:1], home), Flight(messages[1:singles], home)
+        return Trial(self.choice, messages, alone, one_by_one, AtomicFlight(messages[singles:end], *home))
 
     def flights(self, fresh: Sequence[Message], rest: Sequence[Message], most: int) -> list[Flight]:
         """The better way for those that can be in a batch; the rest as singles. No flight has more than `most`."""
         if fresh and self.allowed and self.choice.way(len(fresh), _size(fresh)) is Way.BATCH:
-            batches = [AtomicFlight(part, self._stream) for part in _parts(fresh, min(MOST, most))]
-            return [*batches, *_singly(rest, most)]
-        return _singly([*fresh, *rest], most)
+            batches = [AtomicFlight(part, *self._lane.home) for part in _parts(fresh, min(MOST, most))]
+            return [*batches, *self._singly(rest, most)]
+        return self._singly([*fresh, *rest], most)
 
     def landed(self, flight: Flight) -> Flight | None:
         """A flight is over. Where it was a batch and nothing of it is stored: the same messages as singles."""
@@ -93,7 +93,7 @@ class Batches:
             self._bar()
         if flight.rejected:
             self.choice.refused()
-            return Flight(flight.messages)
+            return Flight(flight.messages, self._lane.home)
         if flight.whole:
             self.choice.stored()
         return None
@@ -106,8 +106,9 @@ class Batches:
         if not isinstance(flight, AtomicFlight) or not flight.whole or session is self._checked:
             return
         there: StoredMessage | ApiRefusal | None = None
+        home = self._lane.home
         try:
-            there = await Api(session).message(self._stream, flight.first_seq)
+            there = await Api(session).message(home.stream, flight.first_seq)
         except PermissionError:
             self._checked = session
             return
@@ -122,6 +123,10 @@ class Batches:
         log.error("batch_misnumbered", seq=flight.first_seq, effect="its files are in doubt, and go one by one")
         self._bar()
         flight.doubt()
+
+    def _singly(self, messages: Sequence[Message], most: int) -> list[Flight]:
+        """Flights of no more than `most` messages, each stored by itself."""
+        return [Flight(part, self._lane.home) for part in _parts(messages, most)]
 
     def _bar(self) -> None:
         """No more batches until the stream is prepared again."""
@@ -153,11 +158,6 @@ class Trial(NamedTuple):
         if all(flight.whole for flight in self.flights):
             self.choice.tried(len(self.group), size, Timing(*(flight.seconds for flight in self.flights)))
         self.choice.ended(len(self.group), size, began, time.monotonic())
-
-
-def _singly(messages: Sequence[Message], most: int) -> list[Flight]:
-    """Flights of no more than `most` messages, each stored by itself."""
-    return [Flight(part) for part in _parts(messages, most)]
 
 
 def _parts(messages: Sequence[Message], most: int) -> list[Sequence[Message]]:

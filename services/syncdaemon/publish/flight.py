@@ -16,11 +16,13 @@ class Flight:
     """The messages that go together, and their answers as they come; a sink of the session.
 
     `handed`: how many of them may have left, at least in part. `landed` is done when all are answered or lost.
-    `began`: when the first was to be sent; `ended`: when the flight landed.
+    `began`: when the first was to be sent; `ended`: when the flight landed. `home`: whose acknowledgements count; None:
+    those of any stream.
     """
 
-    def __init__(self, messages: Sequence[Message]) -> None:
+    def __init__(self, messages: Sequence[Message], home: verdict.Home | None = None) -> None:
         self.messages = messages
+        self.home = home
         self.answers: list[verdict.Verdict | None] = [None] * len(messages)
         self.latencies: list[float] = []
         self.began = self.ended = 0.0
@@ -57,7 +59,7 @@ class Flight:
 
     def answered(self, key: int, data: bytes, headers: bytes | None, latency: float) -> None:
         """The server's answer to the message `key`."""
-        self.answers[key] = verdict.judge(data, headers)
+        self.answers[key] = verdict.judge(data, headers, self.home)
         self.latencies.append(latency)
         self._missing -= 1
         if not self._missing:

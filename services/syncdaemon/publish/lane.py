@@ -13,7 +13,7 @@ from syncdaemon.base.model import Held
 from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.link import Link, Session
 from syncdaemon.publish.doubt import Doubt
-from syncdaemon.publish.message import Message, MessageSettings
+from syncdaemon.publish.message import Message, MessageSettings, least
 from syncdaemon.publish.recent import Recent
 from syncdaemon.publish.resolve import Journal, Resolver
 from syncdaemon.publish.trust import Trust
@@ -35,7 +35,8 @@ log = structlog.get_logger(__name__)
 class Lane:
     """Opens when the stream is prepared and nothing is in doubt; pauses, and opens again.
 
-    `stream`: what the server says of the stream; None before the first contact, and where we may not see it.
+    The class has more than 150 lines because everything that closes the lane, or opens it, is decided in this one
+    place. `stream`: what the server says of the stream; None before the first contact, and where we may not see it.
     `paused`: why nothing is sent now, in words; empty while the lane is open. `recent`: the newest receipts.
     """
 
@@ -47,6 +48,7 @@ class Lane:
         self._prepared: Session | None = None
         self._resolved: Session | None = None
         self._ever_prepared = False
+        self._least = least(settings)
         self._blind = False  # the stream's messages can't be read back
         self._resume_at = 0.0
         self._said = OnceAMinute()
@@ -63,6 +65,13 @@ class Lane:
             return Memory.SUBJECT if self._settings.per_digest else Memory.WINDOW
         memory = self.stream.memory(self._settings.per_digest)
         return Memory.WINDOW if memory is Memory.HISTORY and self._blind else memory
+
+    @property
+    def home(self) -> verdict.Home:
+        """Whose acknowledgements count; where the stream can't be seen, those of the domain that our server names."""
+        if self.stream is not None:
+            return verdict.Home(self.stream.name, self.stream.domain)
+        return verdict.Home(self._stream.name, None if self._session is None else self._session.domain)
 
     @property
     def horizon(self) -> float:
@@ -92,12 +101,18 @@ class Lane:
             session = await self._link.wait_up()
             if session is not self._session:  # a pause ends with its connection, and not before its time otherwise
                 self._session, self._resume_at = session, 0.0
-            if session is not self._prepared:
+            if session.max_payload < self._least:  # not even the stream can be asked for
+                self.pause("max_payload_too_small", self.too_tight(session), _CONFIG_RETRY)
+                await asyncio.wait((session.lost,), timeout=_CONFIG_RETRY)
+            elif session is not self._prepared:
                 await self._prepare(session)
             elif (wait := self._resume_at - time.monotonic()) > 0:
                 await asyncio.wait((session.lost,), timeout=wait)
             elif session is not self._resolved:
                 await self._resolve(session)
+            elif tight := self.too_tight(session):
+                self._prepared = None  # the stream may take more by the end of the pause
+                self.pause("max_payload_too_small", tight, _CONFIG_RETRY)
             else:
                 self.paused = ""
                 return session
@@ -121,6 +136,21 @@ class Lane:
             if self.stream is not None:
                 self.recent.forget_beyond(self.stream.last_seq)
             self._prepared = session
+
+    def too_tight(self, session: Session) -> str:
+        """Why no file's message fits into what the server, or the stream, takes now; empty where they do."""
+        most = self.largest(session)
+        if most >= self._least:
+            return ""
+        return (
+            f"messages of at most {most} bytes are taken, and the headers of a file alone can have {self._least}: "
+            "raise max_payload at the server, or max_msg_size of the stream"
+        )
+
+    def largest(self, session: Session) -> int:
+        """Bytes of the largest message that server and stream take now, headers counted."""
+        stream, most = self.stream, session.max_payload
+        return most if stream is None or stream.max_msg_size < 0 else min(most, stream.max_msg_size)
 
     def void(self, held: Held) -> None:
         """The receipt of this file counts no more. Its message may still be there, and only its object be lost."""
@@ -168,6 +198,8 @@ class Lane:
             if judged.reason == "no_stream_responds":  # it may have been restarted behind our server: a leaf, a cluster
                 self._prepared = None
                 self.trust.forget_server()
+            elif isinstance(judged, verdict.Doubtful):  # the stream may be another one by now
+                self._prepared = None
             self.pause(judged.reason, judged.detail, judged.wait)
 
     def read_denied(self, error: PermissionError) -> None:

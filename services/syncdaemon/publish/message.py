@@ -10,9 +10,13 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
 
-from syncdaemon.base import packing
 from syncdaemon.base.model import Content, Stamp
+from syncdaemon.link.frame import Field, header_block
 from syncdaemon.stream.object_format import BucketNames
+
+_ONCE: tuple[Field, ...] = (("Nats-Expected-Last-Subject-Sequence", 0),)
+_PACKED: tuple[Field, ...] = (("Content-Encoding", "zstd"),)
+_NAME = 255  # bytes of a file's name, as long as one can be
 
 
 @dataclass(frozen=True)
@@ -55,17 +59,22 @@ def encode(content: Content, settings: MessageSettings, object: str = "") -> Mes
 
     On a subject per digest it carries `Nats-Expected-Last-Subject-Sequence: 0`. The server then refuses it with 10071
     where the subject holds a message already, however old that is (nats-server 2.15).
+
+    Raises Unsendable where a header would be more than its own line.
     """
     msg_id = message_id(content, settings.site, settings.identity)
-    encoding = packing.HEADER if content.packed else ""
-    once = "Nats-Expected-Last-Subject-Sequence: 0\r\n" if settings.per_digest else ""
-    elsewhere = f"Edge-Object: {object}\r\n" if object else ""
-    headers = (
-        f"NATS/1.0\r\nNats-Msg-Id: {msg_id}\r\nNats-Expected-Stream: {settings.stream}\r\n{once}"
-        f"Edge-Site: {settings.site}\r\nEdge-Path: {content.name}\r\nEdge-Sha256: {content.sha256}\r\n"
-        f"Edge-Size: {content.stamp.size}\r\nEdge-Mtime-Ns: {content.stamp.mtime_ns}\r\n"
-        f"{encoding}{elsewhere}\r\n"
-    ).encode()
+    headers = header_block(
+        ("Nats-Msg-Id", msg_id),
+        ("Nats-Expected-Stream", settings.stream),
+        *_ONCE[: settings.per_digest],
+        ("Edge-Site", settings.site),
+        ("Edge-Path", content.name),
+        ("Edge-Sha256", content.sha256),
+        ("Edge-Size", content.stamp.size),
+        ("Edge-Mtime-Ns", content.stamp.mtime_ns),
+        *_PACKED[: content.packed],
+        *((("Edge-Object", object),) if object else ()),
+    )
     body = b"" if object else content.data or b""
     return Message(content, msg_id, settings.subject_for(msg_id), headers, body, len(headers) + len(body), object)
 
@@ -74,6 +83,14 @@ def overhead(settings: MessageSettings) -> int:
     """The most bytes that the headers of a file's message can have without its percent-encoded name."""
     largest = 10**18
     return len(encode(Content(b"", "", Stamp(0, 0, largest, largest, 0), b"", "0" * 64, 1), settings).headers)
+
+
+def least(settings: MessageSettings) -> int:
+    """Bytes that a message must be able to have: those of any file's headers, whose name needs no longer spelling.
+
+    Where a server takes less, it is the server that is wrong, and no file.
+    """
+    return overhead(settings) + len(f"Edge-Object: {settings.object_of('0' * 64)}\r\n") + _NAME
 
 
 def message_id(content: Content, site: str, identity: str) -> str:

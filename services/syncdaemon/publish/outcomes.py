@@ -36,6 +36,8 @@ class PublishWatcher(Protocol):
 class Outcomes:
     """Turns answers into outcomes.
 
+    The class has more than 150 lines because no other place makes an outcome.
+
     `in_doubt`: for each file whose message was sent and not answered, by its path, the id of that message.
     """
 
@@ -90,7 +92,10 @@ class Outcomes:
                 self._not_stored(message)
                 outcomes.append(Refusal(message.content, judged.reason, judged.detail))
             else:
-                self._not_stored(message)
+                if isinstance(judged, verdict.Doubtful):
+                    self.in_doubt[message.content.path] = message.msg_id
+                else:
+                    self._not_stored(message)
                 trouble[judged.reason] += 1
                 self.lane.heed(judged)
         for reason, count in trouble.items():

@@ -29,7 +29,8 @@ from syncdaemon.receive.pull.intake import Intake
 from syncdaemon.receive.worker import FINISH_SECONDS, Worker
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Settings
-from syncdaemon.web.server import Check, Views, Web
+from syncdaemon.web.server import Web
+from syncdaemon.web.views import Check, Views
 
 __all__ = ["ReceiveSettings", "Receiver"]
 
@@ -74,7 +75,14 @@ class Receiver:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Receives until `stop`. Raises SettingsError where it can't begin."""
-        web = Web(self._settings.http_host, self._settings.http_port, self._views())
+        settings = self._settings
+        web = Web(
+            settings.http_host,
+            settings.http_port,
+            self._views(),
+            hosts=settings.http_hosts,
+            token_file=settings.sync_http_token_file,
+        )
         self._home.open()
         try:
             await web.start()
@@ -108,12 +116,13 @@ class Receiver:
             return float("nan")
 
     def _views(self) -> Views:
-        return Views(self.meter.text, self._checks, frozenset({"directory"}), self._status)
+        return Views(self.meter.text, self._checks, frozenset({"directory", "steady"}), self._status)
 
     def _checks(self) -> dict[str, Check]:
-        disk, paused = self._worker.disk_problem, self._intake.paused
+        disk, paused, unsteady = self._worker.disk_problem, self._intake.paused, self._link.unsteady
         return {
             "link": Check(self._link.proved(), self._link.problem or "the server answers"),
+            "steady": Check(not unsteady, unsteady or "connections last"),
             "consumer": Check(not paused, paused or f"pulling from {self._own.consumer}"),
             "directory": Check(not disk, disk or "takes files"),
         }

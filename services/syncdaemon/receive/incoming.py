@@ -7,6 +7,7 @@ so is one that no file system can hold; neither is bent into something else.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -19,7 +20,14 @@ LONGEST_PATH = 4096  # bytes: PATH_MAX of Linux
 MOST_FOLDERS = 64  # each is a descriptor that is open at the same time
 OBJECT_TRIES = 500  # deliveries, over more than three days, until an object that does not come is given up
 
-DISK_FULL, WRITE_ERROR, OBJECT_MISSING, OBJECT_DENIED = "disk_full", "write_error", "object_missing", "object_denied"
+LARGEST_MESSAGE = 64 << 20  # bytes: the most that a nats-server may be told to take (2.15)
+MOST_UNPACKED = 128 << 10  # bytes that a block of zstd becomes, at most (RFC 8878, 3.1.1.2.4)
+LEAST_BLOCK = 4  # bytes of such a block: its header, and the one byte that is repeated
+
+DISK_FULL, WRITE_ERROR = "disk_full", "write_error"
+OBJECT_MISSING, OBJECT_DENIED, OBJECT_CUT = "object_missing", "object_denied", "object_cut"
+NO_ROOM = "no_room"
+NO_SITE = "?"  # stands for the site of messages that name none
 
 _SITE = re.compile(r"[a-z0-9-]{1,63}")
 _PATH = re.compile(r"(?:[!-$&-~]|%[0-9A-Fa-f]{2})+")
@@ -50,10 +58,11 @@ class Wanted(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """No file can be made of this message, however often it comes."""
+    """No file can be made of this message, however often it comes. `kept`: it was set aside; else it was left out."""
 
     reason: str
     detail: str
+    kept: bool = True
 
 
 class Item(NamedTuple):
@@ -118,6 +127,31 @@ def read(headers: bytes | None) -> Wanted | Rejected:
         return error.rejected
 
 
+def site_of(fields: Mapping[str, str]) -> str:
+    """The site that a message's headers name; NO_SITE where they name none, or what is no site label."""
+    site = fields.get("Edge-Site", "")
+    return site if _SITE.fullmatch(site) else NO_SITE
+
+
+def unfit(wanted: Wanted, stored: int, pieces: int = 1) -> Rejected | None:
+    """Why so many bytes, stored in so many messages, can't be the file that was announced; None where they can be.
+
+    This is known before anything is written, and before anybody asks whether the disk has room for the file.
+    """
+    if stored > pieces * LARGEST_MESSAGE or pieces > max(stored, 1):
+        return Rejected("object_wrong", f"{pieces} chunks can't be the {stored} bytes that its meta tells")
+    if wanted.zstd:
+        most = (stored // LEAST_BLOCK + 1) * MOST_UNPACKED
+        if wanted.size > most:
+            return Rejected("too_short", f"it becomes {most} bytes at most, and its Edge-Size is {wanted.size}")
+        return None
+    if stored > wanted.size:
+        return Rejected("too_long", f"it has {stored} bytes, and its Edge-Size is {wanted.size}")
+    if stored < wanted.size:
+        return Rejected("too_short", f"it has {stored} bytes, and its Edge-Size is {wanted.size}")
+    return None
+
+
 class _Bad(Exception):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -127,15 +161,15 @@ class _Bad(Exception):
 def _wanted(fields: dict[str, str]) -> Wanted:
     site, sha256 = fields["Edge-Site"], fields["Edge-Sha256"]
     if not _SITE.fullmatch(site):
-        raise _Bad("bad_header", f"Edge-Site is no site label: {site!r}")
+        raise _Bad("bad_header", f"Edge-Site is no site label: {site[:80]!r}")
     if not _SHA256.fullmatch(sha256):
-        raise _Bad("bad_header", f"Edge-Sha256 is no SHA-256 in small hexadecimal digits: {sha256!r}")
+        raise _Bad("bad_header", f"Edge-Sha256 is no SHA-256 in small hexadecimal digits: {sha256[:80]!r}")
     size = _number(fields, "Edge-Size")
     if size is None or size < 0:
-        raise _Bad("bad_header", f"Edge-Size is no size: {fields['Edge-Size']!r}")
+        raise _Bad("bad_header", f"Edge-Size is no size: {fields['Edge-Size'][:80]!r}")
     encoding = fields.get("Content-Encoding", "")
     if encoding not in ("", "zstd"):
-        raise _Bad("unknown_encoding", f"Content-Encoding is {encoding!r}; zstd is known here")
+        raise _Bad("unknown_encoding", f"Content-Encoding is {encoding[:80]!r}; zstd is known here")
     path = _path(fields["Edge-Path"])
     return Wanted(site, path, sha256, size, _number(fields, "Edge-Mtime-Ns"), encoding == "zstd", _object(fields))
 
@@ -145,7 +179,7 @@ def _number(fields: dict[str, str], name: str) -> int | None:
     if text is None:
         return None
     if not _NUMBER.fullmatch(text) or abs(int(text)) > _LARGEST:
-        raise _Bad("bad_header", f"{name} is no whole number of 64 bits: {text!r}")
+        raise _Bad("bad_header", f"{name} is no whole number of 64 bits: {text[:80]!r}")
     return int(text)
 
 
@@ -154,7 +188,7 @@ def _object(fields: dict[str, str]) -> ObjectPlace | None:
     if text is None:
         return None
     if (place := ObjectPlace.of(text)) is None:
-        raise _Bad("bad_header", f"Edge-Object is not <bucket>/<name>: {text!r}")
+        raise _Bad("bad_header", f"Edge-Object is not <bucket>/<name>: {text[:80]!r}")
     return place
 
 
@@ -184,6 +218,6 @@ def retry_seconds(outcome: Retry, times: int) -> float:
 
 def given_up(outcome: Outcome, times: int) -> Rejected | None:
     """The end of an object that has not come in so many deliveries of its message; None to go on waiting for it."""
-    if isinstance(outcome, Retry) and outcome.reason == OBJECT_MISSING and times >= OBJECT_TRIES:
+    if isinstance(outcome, Retry) and outcome.reason in (OBJECT_MISSING, OBJECT_CUT) and times >= OBJECT_TRIES:
         return Rejected(outcome.reason, f"{outcome.detail}; given up after {times} deliveries")
     return None

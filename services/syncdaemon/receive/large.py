@@ -10,9 +10,23 @@ from functools import partial
 from syncdaemon.base.tasks import in_thread
 from syncdaemon.link import Link
 from syncdaemon.receive import objects
+from syncdaemon.receive.blame import Cut, Harmful
 from syncdaemon.receive.files.draft import Draft, Unfit
 from syncdaemon.receive.files.store import Store, trouble
-from syncdaemon.receive.incoming import OBJECT_DENIED, OBJECT_MISSING, Item, Outcome, Retry, Wanted, given_up
+from syncdaemon.receive.incoming import (
+    OBJECT_CUT,
+    OBJECT_DENIED,
+    OBJECT_MISSING,
+    Item,
+    Outcome,
+    Rejected,
+    Retry,
+    Wanted,
+    given_up,
+    unfit,
+)
+from syncdaemon.receive.objects import Fetcher
+from syncdaemon.stream.fetch import Chunks
 
 AT_ONCE = 2  # files that are fetched at the same time
 
@@ -21,7 +35,7 @@ class LargeFiles:
     """Takes messages whose file lies in an object store."""
 
     def __init__(self, link: Link, store: Store, threads: Executor) -> None:
-        self._link, self._store, self._threads = link, store, threads
+        self._objects, self._store, self._threads = Fetcher(link), store, threads
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def take(self, item: Item) -> Outcome:
@@ -38,27 +52,46 @@ class LargeFiles:
         wanted = item.wanted
         assert isinstance(wanted, Wanted)
         assert wanted.object is not None
+        target = _Target(self._store, self._threads, wanted)
         try:
-            draft = await in_thread(self._threads, partial(self._store.draft, wanted))
-        except OSError as error:
-            return trouble(error)
-
-        async def write(chunks: list[bytes]) -> None:
-            await in_thread(self._threads, partial(_write, draft, chunks))
-
-        try:
-            await objects.fetch(self._link, wanted.object, write)
-            return await in_thread(self._threads, partial(self._store.keep, item, draft))
+            await self._objects.fetch(wanted.object, target)
+            assert target.draft is not None
+            return await in_thread(self._threads, partial(self._store.keep, item, target.draft))
         except objects.Missing as error:
             return Retry(OBJECT_MISSING, str(error))
         except objects.Denied as error:
             return Retry(OBJECT_DENIED, str(error))
+        except Cut as error:
+            return Retry(OBJECT_CUT, str(error))
+        except Harmful as error:
+            harmful = Rejected("object_harmful", str(error))
+            return await in_thread(self._threads, partial(self._store.reject, item, harmful))
         except Unfit as error:
-            return await in_thread(self._threads, partial(self._store.reject, item, error.rejected, draft))
+            return await in_thread(self._threads, partial(self._store.reject, item, error.rejected, target.draft))
         except OSError as error:
             return trouble(error)
         finally:
-            draft.close()
+            if target.draft is not None:
+                target.draft.close()
+
+
+class _Target:
+    """The draft of an object's file, which is made when the object is there and has the size that was announced."""
+
+    def __init__(self, store: Store, threads: Executor, wanted: Wanted) -> None:
+        self.draft: Draft | None = None
+        self._store, self._threads, self._wanted = store, threads, wanted
+
+    async def begin(self, chunks: Chunks) -> None:
+        """Raises Unfit, or OSError."""
+        if (wrong := unfit(self._wanted, chunks.size, chunks.number)) is not None:
+            raise Unfit(wrong.reason, wrong.detail)
+        self.draft = await in_thread(self._threads, partial(self._store.draft, self._wanted))
+
+    async def write(self, pieces: list[bytes]) -> None:
+        """Raises Unfit, or OSError."""
+        assert self.draft is not None
+        await in_thread(self._threads, partial(_write, self.draft, pieces))
 
 
 def _write(draft: Draft, chunks: Sequence[bytes]) -> None:

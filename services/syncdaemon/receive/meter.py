@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from syncdaemon import __version__
-from syncdaemon.receive.incoming import Outcome, Placed
+from syncdaemon.base.outlet import STDERR
+from syncdaemon.receive.incoming import Outcome, Placed, Rejected
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
 
@@ -19,6 +22,15 @@ class ReceiverGauges(NamedTuple):
     link_status: Callable[[], float]
     in_flight: Callable[[], float]
     free_bytes: Callable[[], float]
+
+
+class _LogLines(Collector):
+    """How many lines of the log are lost."""
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(
+            "nats_worker_log_lines_dropped", "Lines of the log that found no room", value=STDERR.lost
+        )
 
 
 class Meter:
@@ -35,6 +47,9 @@ class Meter:
         self._beside = self._counter("nats_worker_beside", "Files kept beside another content of the same name")
         self._redelivered = self._counter("nats_worker_redelivered", "Deliveries that were not a message's first")
         self._failed = self._counter("nats_worker_failed", "Messages rejected, or put back for later", "reason")
+        self._left_out = self._counter(
+            "nats_worker_rejected_left_out", "Messages rejected, and not kept for lack of room"
+        )
         self._reconnects = self._counter("nats_worker_link_reconnects", "Connections after the first one")
         self._seconds = Histogram(
             "nats_worker_processing_seconds",
@@ -42,6 +57,7 @@ class Meter:
             buckets=_BUCKETS,
             registry=self._registry,
         )
+        self._registry.register(_LogLines())
         info = Gauge("nats_worker_build_info", "The running version", ["version"], registry=self._registry)
         info.labels(__version__).set(1)
 
@@ -60,6 +76,7 @@ class Meter:
         """The server has confirmed what we said of a message, so long after it arrived."""
         if not isinstance(outcome, Placed):
             self._failed.labels(outcome.reason).inc()
+            self._left_out.inc(isinstance(outcome, Rejected) and not outcome.kept)
             return
         self._processed.inc()
         self._seconds.observe(seconds)

@@ -2,19 +2,22 @@
 
 The chunks (ADR-20) are read with a consumer of our own, which lives for one connection, and pulled as fast as they can
 be written. When a connection breaks, the chunks that were on their way are fetched again.
+An object that breaks every connection is given up (`blame`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Protocol
 
-from syncdaemon.base.errors import LanePaused, LinkDown
+from syncdaemon.base.errors import LanePaused, LinkDown, Unsendable
 from syncdaemon.link import Conversation, Heard, Link
+from syncdaemon.receive.blame import Attempts, Blame, Harmful
 from syncdaemon.receive.pull.consumer import pull
-from syncdaemon.receive.pull.demand import Demand
+from syncdaemon.receive.pull.demand import Ask, Demand
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.fetch import Chunks, chunks
@@ -23,7 +26,7 @@ from syncdaemon.stream.pulled import delivery
 from syncdaemon.stream.stored import header_fields
 
 _TRIES = 10  # in a row without a chunk, while the link is up
-_PAUSE = 1.0  # seconds between them
+_PAUSE = 1.0  # seconds between tries
 _IDLE = 30  # seconds after which the server forgets a consumer that was left behind
 _CHUNKS = 256  # at most in one pull
 
@@ -36,34 +39,54 @@ class Denied(Exception):
     """We may not read it."""
 
 
-Take = Callable[[list[bytes]], Awaitable[None]]
-"""Gets the next chunks, in order."""
+class Target(Protocol):
+    """What an object is fetched for."""
+
+    async def begin(self, chunks: Chunks) -> None:
+        """All chunks are there, and will be fetched now. Called once."""
+
+    async def write(self, pieces: list[bytes]) -> None:
+        """Gets the next chunks, in order."""
 
 
-async def fetch(link: Link, place: ObjectPlace, take: Take) -> None:
-    """Hands every chunk to `take`. Waits for the link as long as it takes.
+class Fetcher:
+    """Fetches objects over the link, any number at the same time."""
 
-    Raises Missing, Denied, and what `take` raises.
-    """
-    reader: _Reader | None = None
-    vain = 0
-    while vain < _TRIES:
-        session = await link.wait_up()
-        done = reader.done if reader else 0
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._blame = Blame()
+
+    async def fetch(self, place: ObjectPlace, target: Target) -> None:
+        """Hands every chunk to `target`. Waits for the link as long as it takes.
+
+        Raises Missing, Denied, Cut, Harmful, and what the target raises.
+        """
+        reader: _Reader | None = None
+        vain, why, cuts = 0, "", Attempts(str(place))
         try:
-            api = Api(session)
-            reader = reader or _Reader(await _chunks(api, place), take)
-            await reader.read(api)
-            return
-        except LinkDown:
-            continue
-        except PermissionError as error:
-            raise Denied(f"{place} may not be read: {error}") from None
-        except LanePaused as error:
-            vain = 0 if reader and reader.done > done else vain + 1
-            why = str(error)
-            await asyncio.sleep(_PAUSE)
-    raise Missing(f"{place}: {why}")
+            while vain < _TRIES:
+                async with self._blame.turn() as begun:
+                    session = await self._link.wait_up()
+                    done = reader.done if reader else 0
+                    try:
+                        api = Api(session)
+                        reader = reader or _Reader(await _chunks(api, place), target)
+                        await reader.read(api, begun)
+                        return
+                    except LinkDown:
+                        self._blame.ended(cuts, session, moved=reader is not None and reader.done > done)
+                        continue
+                    except PermissionError as error:
+                        raise Denied(f"{place} may not be read: {error}") from None
+                    except Unsendable as error:
+                        raise Harmful(f"{place} can't be asked for: {error}") from None
+                    except LanePaused as error:
+                        vain = 0 if reader and reader.done > done else vain + 1
+                        why = str(error)
+                await asyncio.sleep(_PAUSE)
+            raise Missing(f"{place}: {why}")
+        finally:
+            self._blame.forget(cuts)
 
 
 async def _chunks(api: Api, place: ObjectPlace) -> Chunks:
@@ -76,26 +99,45 @@ async def _chunks(api: Api, place: ObjectPlace) -> Chunks:
 class _Reader:
     """Reads the chunks of one object, over several sessions if need be: `done` of them are taken."""
 
-    def __init__(self, chunks: Chunks, take: Take) -> None:
+    def __init__(self, chunks: Chunks, target: Target) -> None:
         self.done = 0
         self._chunks = chunks
-        self._take = take
+        self._target = target
+        self._begun = False
         self._next_seq = 1
         self._arrived: list[Heard] = []
 
-    async def read(self, api: Api) -> None:
-        """Reads all that is left. Raises LanePaused where the server does not give it now, Missing, LinkDown."""
+    async def read(self, api: Api, begun: Callable[[], None]) -> None:
+        """Reads all that is left; `begun` is called when more of it is taken.
+
+        Raises LanePaused where the server does not give it now, Missing, LinkDown.
+        """
+        if not self._chunks.number:
+            await self._begin()
         if self.done >= self._chunks.number:
             return
         name = f"receive-{secrets.token_hex(8)}"
-        await self._make_consumer(api, name)
+        pending = await self._make_consumer(api, name)
+        self._look(self.done + pending)
+        await self._begin()
         self._arrived.clear()
         async with api.pulls(self._chunks.stream, name) as conversation:
-            await self._pull(conversation)
+            await self._pull(conversation, api.session.largest, begun)
         with suppress(PermissionError, LanePaused):  # then it is forgotten after a while
             await api.delete_consumer(self._chunks.stream, name)
 
-    async def _make_consumer(self, api: Api, name: str) -> None:
+    async def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            await self._target.begin(self._chunks)
+
+    def _look(self, there: int) -> None:
+        """Raises Missing where chunks are missing: then none is fetched, however many are there."""
+        if there < self._chunks.number:
+            raise Missing(f"{self._chunks.subject}: only {there} of {self._chunks.number} chunks are there")
+
+    async def _make_consumer(self, api: Api, name: str) -> int:
+        """How many messages it has to give."""
         stream, subject = self._chunks.stream, self._chunks.subject
         config = {
             "name": name,
@@ -110,20 +152,22 @@ class _Reader:
         answer = await api.create_consumer(stream, config, tail=subject)
         if isinstance(answer, ApiRefusal):
             raise answer.paused(stream)
+        return answer.pending
 
-    async def _pull(self, conversation: Conversation) -> None:
+    async def _pull(self, conversation: Conversation, largest: int, begun: Callable[[], None]) -> None:
         demand = Demand(_CHUNKS)
         while (left := self._chunks.number - self.done) > 0:
             ask = demand.next(0, 0, 0)
             assert ask is not None  # nothing is held
-            ask = ask._replace(messages=min(ask.messages, left))
+            ask = Ask(min(ask.messages, left), ask.size or largest)
             pulled = await pull(conversation, ask, 0, self._arrived.append)
             demand.ended(ask, pulled.messages, pulled.seconds, pulled.too_large)
             if self._arrived:
                 await self._hand_on()
+                begun()
             elif pulled.status is not None and pulled.status.no_messages:
-                raise Missing(f"{self._chunks.subject}: only {self.done} of {self._chunks.number} chunks are there")
-            elif not pulled.too_large:
+                self._look(self.done)
+            elif not pulled.too_large or pulled.blocked(ask, largest):
                 why = pulled.status.words if pulled.status else "no answer to a pull"
                 raise LanePaused(f"{self._chunks.subject}: {why}")
 
@@ -139,7 +183,7 @@ class _Reader:
             if number is None or number == self.done + len(pieces):
                 pieces.append(heard.data)
         if pieces:
-            await self._take(pieces)
+            await self._target.write(pieces)
         self.done += len(pieces)
         self._next_seq = last.seq + 1
 

@@ -60,6 +60,7 @@ class Worker:
         finally:
             await self._put_back()
             self._threads.shutdown()
+            self._store.close()
 
     async def _take_in(self, intake: Intake, stop: asyncio.Event) -> None:
         await intake.run(stop)
@@ -128,14 +129,19 @@ class Worker:
         if any(isinstance(outcome, Placed) and outcome.how != "unchanged" for outcome in outcomes):
             self._disk_trouble = "", 0.0
         later: Counter[Retry] = Counter()
+        left_out: dict[str, list[int]] = {}
         for held, outcome in zip(group, outcomes, strict=True):
             seq = held.item.seq
-            if isinstance(outcome, Rejected):
+            if isinstance(outcome, Rejected) and not outcome.kept:
+                left_out.setdefault(outcome.reason, []).append(seq)
+            elif isinstance(outcome, Rejected):
                 log.warning("message_rejected", stream_seq=seq, reason=outcome.reason, detail=outcome.detail)
             elif isinstance(outcome, Retry):
                 later[outcome] += 1
             elif outcome.how == "beside":
                 log.warning("kept_beside", stream_seq=seq, **_names(held.item.wanted))
+        for reason, seqs in left_out.items():
+            _say_left_out(reason, seqs)
         for retry, count in later.items():
             log.warning("messages_put_back", reason=retry.reason, detail=retry.detail, count=count)
             if retry.disk and count == len(group):
@@ -162,6 +168,13 @@ class Worker:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_PUT_BACK_SECONDS):
                     await answers.give(self._link, [Answer(held, answers.nak(0)) for held in left])
+
+
+def _say_left_out(reason: str, seqs: Sequence[int]) -> None:
+    """One line for many messages: a sender of these can send any number."""
+    effect = ".rejected has no room for more; only the stream has their bodies"
+    first, last = min(seqs), max(seqs)
+    log.warning("messages_left_out", reason=reason, count=len(seqs), first_seq=first, last_seq=last, effect=effect)
 
 
 def _body(held: Unanswered, outcome: Outcome) -> bytes:

@@ -43,6 +43,18 @@ def listen_address(text: str) -> str:
     return text
 
 
+def host_names(text: str) -> str:
+    """Names of hosts with commas between: in small letters, without ports, blanks and the root's dot."""
+    names = [name.strip().lower().removesuffix(".") for name in text.split(",")]
+    for name in names:
+        if not re.fullmatch(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*", name):
+            raise Wrong(
+                f"{name!r} is no host name",
+                "write names such as edge-1.example.net without scheme and port, with commas between",
+            )
+    return ",".join(names)
+
+
 def servers(text: str) -> str:
     """NATS server URLs with commas between: each with its port, no blanks."""
     urls = [url.strip() for url in text.split(",")]

@@ -122,6 +122,7 @@ def _is_stray(name: str, text: str) -> bool:
 
 
 def _stray(name: str) -> str:
-    near = get_close_matches(name.upper(), VARIABLES, n=1)
+    address = re.sub("_(PORT|HOST)$", "_ADDR", name.upper())  # one setting has both
+    near = [address] if address in VARIABLES else get_close_matches(name.upper(), VARIABLES, n=1)
     remedy = f"did you mean {near[0]}?" if near else "docs/CONFIGURATION.md has them all"
     return f"{name} is not a setting; {remedy}"

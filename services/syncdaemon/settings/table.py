@@ -178,8 +178,20 @@ SETTINGS = (
     Setting(
         "SYNC_HTTP_ADDR",
         Kind(addresses.listen_address),
-        "0.0.0.0:8080",
+        "127.0.0.1:8080",
         "host:port for metrics, health and status; port 0: any free one",
+    ),
+    Setting(
+        "SYNC_HTTP_TOKEN_FILE",
+        _KEY_FILE,
+        None,
+        "file with the token that clients on other machines need for status; unset: they get none",
+    ),
+    Setting(
+        "SYNC_HTTP_HOSTS",
+        Kind(addresses.host_names),
+        None,
+        "further names by which clients may address the port, with commas between",
     ),
     Setting(
         "SYNC_MIN_FREE_BYTES",

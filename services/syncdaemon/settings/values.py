@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     sync_bwlimit: Timetable
     sync_compress: Literal["none", "zstd"]
     sync_http_addr: str
+    sync_http_token_file: Path | None
+    sync_http_hosts: str | None
     sync_min_free_bytes: int
     sync_log_format: Literal["json", "console"] | None
     sync_log_level: Literal["debug", "info", "warning", "error"]
@@ -117,6 +119,11 @@ class Settings(BaseSettings):
     def http_port(self) -> int:
         """The port to listen on; 0: any free one."""
         return addresses.address(self.sync_http_addr)[1] or 0
+
+    @property
+    def http_hosts(self) -> frozenset[str]:
+        """Further names by which the port may be addressed, in small letters."""
+        return frozenset(self.sync_http_hosts.split(",")) if self.sync_http_hosts else frozenset()
 
     @property
     def subject_is_per_digest(self) -> bool:

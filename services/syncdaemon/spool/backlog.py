@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from heapq import heappop, heappush
 from typing import NamedTuple
 
+from syncdaemon.base.sizes import SIZE_CLASSES, size_class
 from syncdaemon.spool.line import Line
 
 WINDOW = 196_608  # files held by name: about 40 MB
@@ -65,8 +66,8 @@ class Backlog:
         self._ready = Line()
         self._due: list[tuple[float, bytes]] = []
         self._waiting: dict[bytes, Candidate] = {}
-        self._large = Line()
-        self._large_paths: set[bytes] = set()  # the paths of _large
+        self._large = [Line() for _ in SIZE_CLASSES]
+        self._large_paths: dict[bytes, int] = {}  # the paths of _large, each with its size class
         self._held: set[bytes] = set()  # the paths of _ready, _waiting and _large
         self._flying: set[bytes] = set()
         self._acknowledged: set[bytes] = set()  # of the flying ones: stored, not yet retired
@@ -122,15 +123,22 @@ class Backlog:
         """Whether there is a file for `take_large`."""
         return bool(self._large_paths)
 
+    def any_large_of(self, size_class: int) -> bool:
+        """Whether there is a file of this size class for `take_large`."""
+        self._forget_taken()
+        return bool(self._large[size_class])
+
     def _forget_taken(self) -> None:
-        for line, files in ((self._ready, self._held), (self._large, self._large_paths)):
-            while (first := line.first()) and first[1] not in files:
+        while (first := self._ready.first()) and first[1] not in self._held:
+            self._ready.pop()
+        for number, line in enumerate(self._large):
+            while (first := line.first()) and self._large_paths.get(first[1]) != number:
                 line.pop()
 
     def oldest(self) -> int | None:
         """The mtime of the oldest file that is ready and known by name, in ns."""
         self._forget_taken()
-        lines = (self._ready, self._large)
+        lines = (self._ready, *self._large)
         found = [line.first() if self._sign > 0 else line.last() for line in lines]
         return min((self._sign * file[0] for file in found if file), default=None)
 
@@ -154,7 +162,7 @@ class Backlog:
         """A look saw no file at `path` any more. (One in flight is found missing when it is read or moved.)"""
         self._held.discard(path)
         self._waiting.pop(path, None)
-        self._large_paths.discard(path)
+        self._large_paths.pop(path, None)
         self._newcomers.discard(path)
         if path in self._fresh:
             self._fresh.discard(path)
@@ -193,20 +201,22 @@ class Backlog:
         if self._scanning:
             self._touched.update(paths)
 
-    def put_large(self, path: bytes, mtime_ns: int) -> None:
-        """The file in flight is a large one: it waits for `take_large`."""
+    def put_large(self, path: bytes, mtime_ns: int, size: int) -> None:
+        """The file in flight is a large one, of `size` bytes: it waits for `take_large`."""
         self.landed([path])
         if path not in self._held:
+            number = size_class(size)
             self._held.add(path)
-            self._large_paths.add(path)
-            self._large.push((self.key(mtime_ns), path))
+            self._large_paths[path] = number
+            self._large[number].push((self.key(mtime_ns), path))
 
-    def take_large(self) -> Candidate | None:
-        """The next large file; it is in flight from here on. None where there is none."""
-        while self._large:
-            path = self._large.pop()[1]
-            if path in self._large_paths:
-                self._large_paths.discard(path)
+    def take_large(self, size_class: int) -> Candidate | None:
+        """The next large file of this size class; it is in flight from here on. None where there is none."""
+        line = self._large[size_class]
+        while line:
+            path = line.pop()[1]
+            if self._large_paths.get(path) == size_class:
+                del self._large_paths[path]
                 self._held.discard(path)
                 self._fly([path])
                 return Candidate(path)

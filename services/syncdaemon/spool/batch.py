@@ -10,7 +10,7 @@ from syncdaemon.base.model import Content, Fit, Refusal
 from syncdaemon.base.packing import Packer
 from syncdaemon.spool.backlog import Candidate
 from syncdaemon.spool.home import Away, ReplayDirectory
-from syncdaemon.spool.large import Hasher
+from syncdaemon.spool.large import Hasher, HashProgress
 from syncdaemon.spool.lookout import SCAN_RETRY, Lookout
 from syncdaemon.spool.queue import Queue
 from syncdaemon.spool.read import Gone, Hashing, NotYet, Reader, Reading, TooLarge
@@ -89,7 +89,7 @@ class BatchReader:
     def _placed(self, reading: Refusal | NotYet | Gone | TooLarge) -> Refusal | None:
         """The refusal of a file that can't be read; every other file goes to its place in the queue."""
         if isinstance(reading, TooLarge):
-            self._queue.put_large(reading.path, reading.mtime_ns)
+            self._queue.put_large(reading.path, reading.mtime_ns, reading.size)
         elif isinstance(reading, NotYet):
             self._queue.wait_for(reading.candidate, reading.wait)
         elif isinstance(reading, Gone):
@@ -98,12 +98,17 @@ class BatchReader:
             return reading
         return None
 
-    async def read_large(self) -> Content | Refusal | None:
-        """The next of them, with its digest and without its data; None where it is not to be delivered now.
+    @property
+    def hashing(self) -> list[HashProgress]:
+        """The large files whose digest is being computed now."""
+        return self._hasher.progress
 
-        It takes as long as the file is large. Nothing else waits for it.
+    async def read_large(self, size_class: int) -> Content | Refusal | None:
+        """The next of this class, with its digest and without its data; None where it is not to be delivered now.
+
+        It takes as long as the file is large. No file of another size class waits for it.
         """
-        if (candidate := self._queue.take_large()) is None:
+        if (candidate := self._queue.take_large(size_class)) is None:
             return None
         try:
             reading = await self._hasher.read(candidate.path, partial(self._begin, candidate))
@@ -127,7 +132,7 @@ class BatchReader:
     def put_back_large(self, contents: Sequence[Content]) -> None:
         """These were not stored as objects: they are to be read as large files again."""
         for content in contents:
-            self._queue.put_large(content.path, content.stamp.mtime_ns)
+            self._queue.put_large(content.path, content.stamp.mtime_ns, content.stamp.size)
         self._hasher.remember(contents)
 
 

@@ -1,10 +1,11 @@
-"""The digests of large files: one file after another, in a thread of their own, so that nothing else waits for them."""
+"""The digests of large files: by turns, in a thread of their own, so that no other file waits until one is read."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 from syncdaemon.base.model import Content
 from syncdaemon.spool.read import Hashing, Reading
@@ -12,12 +13,30 @@ from syncdaemon.spool.read import Hashing, Reading
 _MOST = 16  # files whose digest is remembered
 
 
+class HashProgress(NamedTuple):
+    """A file whose digest is being computed, and how many of its bytes were read."""
+
+    name: str
+    hashed: int
+    size: int
+
+
 class Hasher:
-    """Reads large files through, and remembers the digests of those that come again unchanged."""
+    """Reads large files through, and remembers the digests of those that come again unchanged.
+
+    The thread does one step of each file that is under way, and then the next step of each: whoever asks for few files
+    at a time, such as one of each size class, has each of them read at the same speed and few descriptors open.
+    """
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "large")
         self._known: dict[bytes, Content] = {}
+        self._under_way: list[Hashing] = []
+
+    @property
+    def progress(self) -> list[HashProgress]:
+        """The files that are under way now; the one that began first stands first."""
+        return [HashProgress(hashing.name, hashing.done, hashing.stamp.size) for hashing in self._under_way]
 
     async def read(self, path: bytes, begin: Callable[[], Hashing | Reading]) -> Reading:
         """How the file at `path` was found, which `begin` opens. It takes as long as the file is large, and can be
@@ -28,6 +47,7 @@ class Hasher:
         known = self._known.pop(path, None)
         if not isinstance(hashing, Hashing):
             return hashing
+        self._under_way.append(hashing)
         try:
             if known is not None and known.stamp == hashing.stamp:
                 return known
@@ -35,6 +55,7 @@ class Hasher:
                 pass
             return reading
         finally:
+            self._under_way.remove(hashing)
             self._thread.submit(hashing.close)  # behind a step that is still under way
 
     def remember(self, contents: Iterable[Content]) -> None:

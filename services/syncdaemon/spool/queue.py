@@ -53,9 +53,9 @@ class Queue(Backlog):
             except TimeoutError:
                 pass
 
-    async def any_large_to_read(self) -> None:
-        """Waits until there is a large file to read."""
-        while not self.any_large:
+    async def any_large_to_read(self, size_class: int) -> None:
+        """Waits until there is a large file of this size class to read."""
+        while not self.any_large_of(size_class):
             self._large_came.clear()
             await self._large_came.wait()
 
@@ -79,9 +79,9 @@ class Queue(Backlog):
         super().put_back(path, mtime_ns)
         self._changed.set()
 
-    def put_large(self, path: bytes, mtime_ns: int) -> None:
+    def put_large(self, path: bytes, mtime_ns: int, size: int) -> None:
         """As in the backlog; wakes whoever waits for a large file."""
-        super().put_large(path, mtime_ns)
+        super().put_large(path, mtime_ns, size)
         self._large_came.set()
 
     def merge(self, listing: Listing) -> Sequence[bytes]:
@@ -90,9 +90,9 @@ class Queue(Backlog):
         self._changed.set()
         return looks
 
-    def take_large(self) -> Candidate | None:
+    def take_large(self, size_class: int) -> Candidate | None:
         """As in the backlog; wakes the waiter: with one large file less there may be room that calls for a scan."""
-        taken = super().take_large()
+        taken = super().take_large(size_class)
         self._changed.set()
         return taken
 

@@ -14,12 +14,19 @@ from syncdaemon.base import disk
 from syncdaemon.base.model import Content, Fit, Refusal, Stamp
 from syncdaemon.spool import settle
 from syncdaemon.spool.backlog import Candidate
+from syncdaemon.spool.holes import Holes
 
 _PIECE = 1 << 20
 _SMALL = 64 << 10  # bytes: a writer that is kept out while so little is read waits for an instant
 _STEP = 32  # pieces: a tenth of a second or so
+_ZEROS = bytes(_PIECE)
 _NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 _OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)  # says nothing about the file
+_IN_USE = (  # a program keeps others from reading the file, and will let go of it
+    errno.EAGAIN,  # a write lease, or a mandatory lock
+    errno.EBUSY,
+    errno.ETXTBSY,  # the last two: a Windows share on which it is open for that program alone
+)
 _ITS_SERVER_AWAY = (  # nor does this: a network file system whose server is not there now
     errno.ESTALE,
     errno.ETIMEDOUT,
@@ -54,6 +61,7 @@ class TooLarge(NamedTuple):
 
     path: bytes
     mtime_ns: int
+    size: int
 
 
 Reading = Content | Refusal | NotYet | Gone | TooLarge
@@ -89,13 +97,13 @@ class Reader(NamedTuple):
         fd, name, stamp = opened
         try:
             if stamp.size + len(name) > (self.fit.message if self.pack else self.fit.link):
-                return TooLarge(candidate.path, stamp.mtime_ns)
+                return TooLarge(candidate.path, stamp.mtime_ns, stamp.size)
             data = _whole(fd, stamp.size)
             if not _is_still(fd, stamp):
                 return self.not_yet(candidate, 0)
             packed = self.pack(data) if self.pack and data else None
             if len(packed or data) + len(name) > self.fit.link:
-                return TooLarge(candidate.path, stamp.mtime_ns)
+                return TooLarge(candidate.path, stamp.mtime_ns, stamp.size)
             digest = sha256(data).hexdigest()
             return Content(candidate.path, name, stamp, packed or data, digest, 1, packed is not None)
         except OSError as error:
@@ -147,7 +155,7 @@ class Reader(NamedTuple):
         """It could not be read."""
         if error.errno in _NO_FILE:
             return Gone(candidate.path)
-        if error.errno in _OURS + _ITS_SERVER_AWAY:
+        if error.errno in _OURS + _IN_USE + _ITS_SERVER_AWAY:
             return self.not_yet(candidate, 0)
         if candidate.failures + 1 < _TRIES_TO_READ:
             return self.not_yet(candidate._replace(failures=candidate.failures + 1), 0)
@@ -156,23 +164,30 @@ class Reader(NamedTuple):
 
 
 class Hashing:
-    """A large file that is being read, a piece at a time, and the caller can stop between two. `close` it."""
+    """A large file that is being read, a piece at a time, and the caller can stop between two. `close` it.
+
+    `done`: how many of its bytes are in the digest.
+
+    What the file system calls a hole is not read: its zeros come from memory. A file system that calls data a hole
+    costs time and no evidence: the upload reads every byte, and begins again where its digest is another one.
+    """
 
     def __init__(self, reader: Reader, candidate: Candidate, opened: _Opened) -> None:
         self._reader = reader
         self._candidate = candidate
-        self._fd, self._name, self.stamp = opened
+        self._fd, self.name, self.stamp = opened
         self._digest = sha256()
-        self._left = self.stamp.size
+        self._holes = Holes(self._fd, self.stamp.size)
+        self.done = 0
 
     def step(self) -> Reading | None:
         """Reads on for a moment; how the file was found, where that was the end of it."""
         try:
             for _ in range(_STEP):
-                piece = os.read(self._fd, _PIECE)
+                piece = _ZEROS if self._holes.covers(self.done, _PIECE) else os.read(self._fd, _PIECE)
                 self._digest.update(piece)
-                self._left -= len(piece)
-                if not piece or self._left < 0:  # a file that grows has no end
+                self.done += len(piece)
+                if not piece or self.done > self.stamp.size:  # a file that grows has no end
                     return self._end()
         except OSError as error:
             return self._reader.failed(self._candidate, error)
@@ -181,7 +196,7 @@ class Hashing:
     def _end(self) -> Reading:
         if not _is_still(self._fd, self.stamp):
             return self._reader.not_yet(self._candidate, 0)
-        return Content(self._candidate.path, self._name, self.stamp, None, self._digest.hexdigest(), 1)
+        return Content(self._candidate.path, self.name, self.stamp, None, self._digest.hexdigest(), 1)
 
     def close(self) -> None:
         """Gives the file back."""

@@ -12,6 +12,7 @@ from syncdaemon.spool.backlog import WINDOW
 from syncdaemon.spool.batch import BatchReader
 from syncdaemon.spool.hold import Hold
 from syncdaemon.spool.home import ReplayDirectory
+from syncdaemon.spool.large import HashProgress
 from syncdaemon.spool.lookout import Lookout
 from syncdaemon.spool.orders import Orders
 from syncdaemon.spool.quarantine import Quarantine
@@ -120,13 +121,18 @@ class Spool:
         """The next batch, which may be empty. Files that are too large are left to `read_large`."""
         return await self._reader.read(fit)
 
-    async def large_waits(self) -> None:
-        """Waits until there is a file that `read` found too large."""
-        await self.queue.any_large_to_read()
+    async def large_waits(self, size_class: int) -> None:
+        """Waits until there is a file of this size class that `read` found too large."""
+        await self.queue.any_large_to_read(size_class)
 
-    async def read_large(self) -> Content | Refusal | None:
-        """The next large file, with its digest and without its data; None where it is not to be delivered now."""
-        return await self._reader.read_large()
+    async def read_large(self, size_class: int) -> Content | Refusal | None:
+        """The next large file of a class, with its digest and without its data; None: it can't be delivered now."""
+        return await self._reader.read_large(size_class)
+
+    @property
+    def hashing(self) -> list[HashProgress]:
+        """The large files whose digest is being computed now."""
+        return self._reader.hashing
 
     def put_back(self, contents: Iterable[Content]) -> None:
         """These files were not delivered: they are ready again, for `read`."""

@@ -17,6 +17,7 @@ from syncdaemon.stream.verdict import NO_CONSUMER, NO_MESSAGE, NO_RESPONDERS, NO
 _JETSTREAM_OFF = (10039, 10076)
 _OTHER_STREAM = 10060  # "expected stream does not match"
 _SHOWN = 120  # bytes of an answer that can't be read
+_MOST_WORDS = 300  # characters of what a server says
 
 Value = TypeVar("Value")
 
@@ -119,7 +120,7 @@ def read_answer(
 def _refusal(error: object) -> ApiRefusal:
     found = fields.checked(error, {"code": fields.whole, "err_code": fields.whole, "description": fields.text})
     code, err_code = found.get("code", 0), found.get("err_code", 0)
-    return ApiRefusal(code, err_code, found.get("description", f"refused with code {code}"))
+    return ApiRefusal(code, err_code, found.get("description", f"refused with code {code}")[:_MOST_WORDS])
 
 
 def account_of(answer: dict[str, Any]) -> AccountAnswer:
@@ -134,6 +135,11 @@ def stream_of(answer: dict[str, Any], name: str) -> StreamAnswer:
     if found.config["name"] != name:
         raise ValueError("it is about another stream")
     return found
+
+
+def described(answer: dict[str, Any], name: str) -> StreamAnswer:
+    """The same, as STREAM.INFO answers it: a domain that it does not name is none."""
+    return stream_of({"domain": "", **answer}, name)
 
 
 def message_of(answer: dict[str, Any], is_it: Callable[[StoredMessage], bool]) -> StoredMessage:

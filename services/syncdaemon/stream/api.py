@@ -7,6 +7,9 @@ Whatever comes back, each call returns a value of its type, or raises one of thr
 - LanePaused: not now, in words. The answer can't be read: it is no JSON, a field is missing or of a wrong kind, or
   it is about something that was not asked for.
 
+A name that no subject can have raises Unsendable, and nothing is asked. Names of settings and of messages are checked
+where they are read, so that they never come to this.
+
 What the server itself refuses is a value, an `ApiRefusal`: what that means depends on what was wanted.
 
 A message is read by its sequence (`message`) or as the last one of its subject (`last`). Both are the same call at the
@@ -25,6 +28,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from syncdaemon.link import Conversation, Session
+from syncdaemon.link.frame import header_block
 from syncdaemon.stream import answers
 from syncdaemon.stream.answers import AccountAnswer, ApiRefusal, ConsumerAnswer
 from syncdaemon.stream.calls import JETSTREAM, Calls
@@ -50,7 +54,7 @@ class Api:
     async def stream(self, stream: str, subjects: str = "") -> StreamAnswer | ApiRefusal:
         """The stream as it is now; with the number of messages on each of these `subjects`, a wildcard."""
         ask = {"subjects_filter": subjects} if subjects else {}
-        return await self._ask(self.calls.stream("INFO", stream), ask, partial(answers.stream_of, name=stream))
+        return await self._ask(self.calls.stream("INFO", stream), ask, partial(answers.described, name=stream))
 
     async def create_stream(self, config: Mapping[str, Any]) -> StreamAnswer | ApiRefusal:
         """Makes a stream. One that is there already with this very configuration is as good."""
@@ -120,7 +124,7 @@ class Api:
         may publish there, that a stream captures the subject, and that its acknowledgement reaches us.
         A `body` counts as in flight, and so in what is known of the link.
         """
-        headers = f"NATS/1.0\r\nNats-Expected-Stream: {_IMPOSSIBLE}\r\n\r\n".encode()
+        headers = header_block(("Nats-Expected-Stream", _IMPOSSIBLE))
         answer = await self.session.request(subject, body, headers, counted=bool(body))
         found = answers.read_answer(subject, *answer, answers.rehearsed)
         return None if isinstance(found, ApiRefusal) and found.other_stream else found

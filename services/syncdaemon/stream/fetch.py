@@ -62,11 +62,15 @@ async def _object_digest(api: Api, place: ObjectPlace) -> str | None:
 
 
 class Chunks(NamedTuple):
-    """Where the content of an object lies: on one subject of a stream, in `number` messages, in order."""
+    """Where the content of an object lies: on one subject of a stream, in `number` messages, in order.
+
+    `size`: how many bytes it has, as its meta tells.
+    """
 
     stream: str
     subject: str
     number: int
+    size: int
 
 
 async def chunks(api: Api, place: ObjectPlace) -> Chunks | None:
@@ -79,4 +83,4 @@ async def chunks(api: Api, place: ObjectPlace) -> Chunks | None:
     if found is None:
         return None
     meta = Meta.decode(found.data, found.seq)
-    return Chunks(names.stream, names.chunk_subject(meta.nuid), meta.chunks) if meta.nuid else None
+    return Chunks(names.stream, names.chunk_subject(meta.nuid), meta.chunks, meta.size) if meta.nuid else None

@@ -32,7 +32,8 @@ class StreamAnswer(NamedTuple):
 
     `config` has a name, and `state` the first and the last sequence; every other field of the two may be missing.
     `leader` is empty outside a cluster; `lagging`: the replicas that are not up to date. `at`: the server's time,
-    which nats-server tells since 2.10; `newest_at`: that of the newest message.
+    which nats-server tells since 2.10; `newest_at`: that of the newest message. `domain`: of the JetStream that has the
+    stream, empty for none; None where the answer does not say it.
     """
 
     config: dict[str, Any]
@@ -42,6 +43,7 @@ class StreamAnswer(NamedTuple):
     lagging: tuple[str, ...]
     at: datetime | None
     newest_at: datetime | None
+    domain: str | None = None
 
     @classmethod
     def from_api(cls, answer: Mapping[str, Any]) -> StreamAnswer:
@@ -53,7 +55,7 @@ class StreamAnswer(NamedTuple):
         cluster = fields.checked(answer.get("cluster") or {}, _CLUSTER)
         replicas = [fields.checked(one, _REPLICA) for one in cluster.get("replicas", ())]
         lagging = tuple(one.get("name", "") for one in replicas if one.get("offline") or not one.get("current"))
-        created, at = answer.get("created"), answer.get("ts")
+        created, at, domain = answer.get("created"), answer.get("ts"), answer.get("domain")
         return cls(
             config,
             state,
@@ -62,6 +64,7 @@ class StreamAnswer(NamedTuple):
             lagging,
             None if at is None else fields.moment(at),
             state.get("last_ts"),
+            None if domain is None else fields.text(domain),
         )
 
 
@@ -79,6 +82,7 @@ class StreamInfo:
 
     `forgets`: messages leave it by its own rules; `allow_atomic`: it takes atomic batches (nats-server 2.12);
     `leader` is empty outside a cluster. `max_msg_size` in bytes, headers counted; below 0: no limit of its own.
+    `domain`: of its JetStream, empty for none; None where that is not known.
     """
 
     name: str
@@ -96,6 +100,7 @@ class StreamInfo:
     created: str
     leader: str
     max_msg_size: int = -1
+    domain: str | None = None
 
     def memory(self, per_digest: bool) -> Memory:
         """What the stream can tell of a message that was sent to it and not acknowledged."""
@@ -129,6 +134,7 @@ def read_info(answer: StreamAnswer) -> StreamInfo:
         created=answer.created,
         leader=answer.leader,
         max_msg_size=config.get("max_msg_size", -1),
+        domain=answer.domain,
     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import NamedTuple
 
+from syncdaemon.link.frame import header_block
 from syncdaemon.stream import fields
 
 STEM = 16  # characters of a nuid that tell what is uploaded
@@ -22,6 +23,7 @@ _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ID = re.compile(r"([0-9A-Za-z]{22})\.(\d{1,12})\.(\d{1,6})\.([0-9a-f]{32})")
 _PLACE = re.compile(r"([A-Za-z0-9_-]{1,251})/(.+)")  # with OBJ_, a stream's name has at most 255 characters
 _NUID = re.compile(r"[0-9A-Za-z]{1,64}")
+_MOST_NAME = 4_096  # characters of an object's name: as many as the longest path has bytes
 _META: Mapping[str, fields.Kind] = {
     **dict.fromkeys(("name", "nuid", "digest"), fields.text),
     **dict.fromkeys(("size", "chunks"), fields.whole),
@@ -78,7 +80,7 @@ class ObjectPlace(NamedTuple):
     def of(cls, text: str) -> ObjectPlace | None:
         """What an `Edge-Object` header names; None where it names no bucket as ADR-20 has them, or no object."""
         found = _PLACE.fullmatch(text)
-        return cls(found[1], found[2]) if found else None
+        return cls(found[1], found[2]) if found and len(found[2]) <= _MOST_NAME else None
 
     def __str__(self) -> str:
         return f"{self.bucket}/{self.name}"
@@ -140,11 +142,13 @@ class Chunk(NamedTuple):
 
     def headers(self, names: BucketNames, digest: str, after: int | None) -> bytes:
         """Its header block. `after`: the sequence that the subject's last chunk must have, 0 for none."""
-        expected = "" if after is None else f"Nats-Expected-Last-Subject-Sequence: {after}\r\n"
-        return (
-            f"NATS/1.0\r\nNats-Msg-Id: {self.id}\r\nNats-Expected-Stream: {names.stream}\r\n{expected}"
-            f"Edge-Object: {names.object_of(digest)}\r\n\r\n"
-        ).encode()
+        expected = () if after is None else (("Nats-Expected-Last-Subject-Sequence", str(after)),)
+        return header_block(
+            ("Nats-Msg-Id", self.id),
+            ("Nats-Expected-Stream", names.stream),
+            *expected,
+            ("Edge-Object", names.object_of(digest)),
+        )
 
 
 class Meta(NamedTuple):
@@ -181,7 +185,8 @@ class Meta(NamedTuple):
         """From a message on a meta's subject, whoever wrote it; without a nuid where no chunks are its own.
 
         Those of a deleted object are gone, and a link has none. A nuid becomes part of a subject, so it has nothing
-        in it but letters and digits. Size and count are whole numbers of 64 bits; a digest may be missing.
+        in it but letters and digits. Size and count are whole numbers of 64 bits that fit each other; a digest may be
+        missing.
         """
         none = cls("", "", 0, 0, "", seq)
         try:
@@ -190,13 +195,18 @@ class Meta(NamedTuple):
             return none
         if found.get("deleted") or "link" in found.get("options", {}) or not _NUID.fullmatch(found.get("nuid", "")):
             return none
-        if not {"name", "size", "chunks"} <= found.keys():
+        if not {"name", "size", "chunks"} <= found.keys() or not _can_be(found["size"], found["chunks"]):
             return none
         return cls(found["name"], found["nuid"], found["size"], found["chunks"], found.get("digest", ""), seq)
 
     def is_of(self, other: Meta) -> bool:
         """Whether it stands for the same content, though perhaps cut and uploaded by another program."""
         return bool(self.nuid) and (self.size, self.digest) == (other.size, other.digest)
+
+
+def _can_be(size: int, chunks: int) -> bool:
+    """Whether an object of `size` bytes can have so many chunks: none of them is empty, and no bytes have no place."""
+    return chunks <= size and (chunks > 0 or size == 0)
 
 
 def nuids_of(subjects: Iterable[str]) -> list[str]:

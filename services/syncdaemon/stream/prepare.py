@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,11 @@ import structlog
 from syncdaemon.base.errors import LanePaused, SettingsError
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
-from syncdaemon.stream.info import StreamAnswer, StreamInfo, captured, read_info
+from syncdaemon.stream.info import StreamInfo, captured, read_info
 
 _SOUNDINGS = (4 << 10, 16 << 10, 64 << 10)  # bytes: over 32 kbit/s the first take a second, or the next some seconds
+
+_NUMBER = re.compile(r"[0-9]{1,9}")
 
 log = structlog.get_logger(__name__)
 
@@ -103,10 +106,14 @@ async def _ensure(api: Api, settings: StreamSettings) -> StreamInfo | None:
         raise SettingsError(
             f"SYNC_STREAM: there is no stream {settings.name} at the server, and SYNC_STREAM_CREATE=false"
         )
-    return read_info(await _create(api, settings))
+    await _create(api, settings)
+    answer = await api.stream(settings.name)  # which tells the domain, as the answer to the creation does not
+    if isinstance(answer, ApiRefusal):
+        raise answer.paused(f"stream {settings.name}")
+    return read_info(answer)
 
 
-async def _create(api: Api, settings: StreamSettings) -> StreamAnswer:
+async def _create(api: Api, settings: StreamSettings) -> None:
     try:
         answer = await api.create_stream(settings.config(api.session.server["version"]))
     except PermissionError as error:
@@ -117,7 +124,6 @@ async def _create(api: Api, settings: StreamSettings) -> StreamAnswer:
         what = f"{settings.name} can't be created for {settings.wildcard}"
         raise SettingsError(f"SYNC_STREAM: {what}: {answer.words}")
     log.info("stream_created", stream=settings.name, subjects=settings.wildcard)
-    return answer
 
 
 async def rehearse(api: Api, settings: StreamSettings, subject: str, seen: bool = False, body: bytes = b"") -> None:
@@ -144,4 +150,6 @@ async def rehearse(api: Api, settings: StreamSettings, subject: str, seen: bool 
 
 
 def _version(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split("-")[0].split(".")[:2] if part.isdigit())
+    """The first two numbers of a version; what a server says in their place counts as 0."""
+    parts = text.split("-")[0].split(".")[:2]
+    return tuple(int(part) if _NUMBER.fullmatch(part) else 0 for part in parts)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from syncdaemon.base.errors import Unsendable
+from syncdaemon.link.frame import guard
 from syncdaemon.stream import fields
 
 
@@ -29,8 +31,12 @@ def delivery(reply: bytes) -> DeliveryInfo:
     """What an acknowledgement subject tells.
 
     `$JS.ACK.<stream>.<consumer>.<count>.<seq>.<consumer seq>.<ns>.<pending>`, and in the newer form a domain and an
-    account's hash before the stream (ADR-15). Raises ValueError where it is none.
+    account's hash before the stream (ADR-15). Raises ValueError where it is none, or none that can be answered at.
     """
+    try:
+        guard(reply)
+    except Unsendable as error:
+        raise ValueError(str(error)) from None
     tokens = reply.decode().split(".")
     if len(tokens) >= 11:
         del tokens[2:4]
@@ -38,6 +44,13 @@ def delivery(reply: bytes) -> DeliveryInfo:
         raise ValueError(f"not a subject to acknowledge a message: {reply!r}")
     times, seq, _, stored_ns = map(fields.number, tokens[4:8])
     return DeliveryInfo(tokens[2], fields.sequence(seq), stored_ns, times)
+
+
+def is_from(reply: bytes, stream: str, consumer: str) -> bool:
+    """Whether this subject acknowledges a message of that consumer, and so of no other one's."""
+    tokens = reply.split(b".", 6)
+    wanted = [stream.encode(), consumer.encode()]
+    return tokens[:2] == [b"$JS", b"ACK"] and wanted in (tokens[2:4], tokens[4:6])
 
 
 class Status(NamedTuple):

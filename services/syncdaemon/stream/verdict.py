@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from syncdaemon.stream import fields
 
 NO_MESSAGE, NO_STREAM, NO_CONSUMER = 10037, 10059, 10014
 """That something asked for is not there; as an answer to a message the second is in the table."""
@@ -39,6 +42,12 @@ class Again(NamedTuple):
     wait: float
 
 
+class Doubtful(Again):
+    """The answer proves nothing: the message may be stored, or not. It is in doubt, and tried again after `wait`."""
+
+    __slots__ = ()
+
+
 class Stop(NamedTuple):
     """Not stored, and only an operator can change that."""
 
@@ -63,6 +72,7 @@ class Committed(NamedTuple):
     batch: str
     messages: int
     last_seq: int
+    domain: str = ""
 
 
 class BatchRejected(NamedTuple):
@@ -72,10 +82,28 @@ class BatchRejected(NamedTuple):
     barred: bool
 
 
+class Home(NamedTuple):
+    """The stream whose acknowledgements count. `domain`: of its JetStream, empty for none; None: it is not known."""
+
+    stream: str
+    domain: str | None = None
+
+    def answers_for(self, stream: str, domain: str) -> bool:
+        """Whether an acknowledgement of that stream is one of ours."""
+        return stream == self.stream and (self.domain is None or domain == self.domain)
+
+    def __str__(self) -> str:
+        return _in_words(self.stream, self.domain or "")
+
+
 NO_RESPONDERS = b"NATS/1.0 503"
-_PLAIN = re.compile(rb'\{"stream":"([^"\\]+)", ?"seq":([1-9]\d*)\}')  # what nearly every answer is
-_SOON, _LATER = 0.1, 5.0
-_WRONG_SEQUENCE = re.compile(r"wrong last sequence: (\d+)")
+_PLAIN = re.compile(  # what nearly every answer is
+    rb'\{"stream":"([^"\\]{1,255})",(?: ?"domain":"([^"\\]{1,255})",)? ?"seq":([1-9][0-9]{0,17})\}'
+)
+_SOON, _LATER, _MUCH_LATER = 0.1, 5.0, 30.0
+_WRONG_SEQUENCE = re.compile(r"wrong last sequence: ([0-9]{1,19})(?![0-9])", re.ASCII)
+_SHOWN = 80  # characters of a name that a server tells
+_MOST_WORDS = 300  # and of what it says
 
 _AGAIN_SOON = {
     10158: "twin_in_process",  # 409, replicated streams: the same id is just being stored
@@ -105,42 +133,80 @@ _REFUSE = {
 }
 
 
-def judge(data: bytes, headers: bytes | None) -> Verdict:
-    """The class of one answer: its body, and its raw header block if it has one."""
+def judge(data: bytes, headers: bytes | None, home: Home | None = None) -> Verdict:
+    """The class of one answer: its body, and its raw header block if it has one.
+
+    `home`: the stream that the message was for. What another one acknowledges proves nothing. None: any stream counts.
+    """
     if headers is None and (plain := _PLAIN.fullmatch(data)):
-        return Stored(plain[1].decode(), int(plain[2]), False)
+        stream, domain = (part.decode(errors="replace") for part in (plain[1], plain[2] or b""))
+        return _stored(stream, domain, int(plain[3]), home)
     if headers is not None and headers.startswith(NO_RESPONDERS):
         return Again("no_stream_responds", "no stream takes this subject now, or JetStream is not available", 1.0)
-    try:
-        answer = json.loads(data)
-    except (ValueError, RecursionError):
-        answer = None
+    answer = _document(data)
     match answer:
         case {"error": {"code": int(code), "err_code": int(err_code), "description": str(text)}}:
             return _judge_error(code, err_code, text)
-        case {"stream": str(stream), "seq": int(seq)} if seq > 0 and seq is not True and "error" not in answer:
-            return Stored(stream, seq, answer.get("duplicate") is True)
-    return Again("unreadable_answer", f"the server answered {data[:80]!r}", _LATER)
+        case {"stream": str(stream), "seq": seq} if _is_sequence(seq) and "error" not in answer:
+            return _stored(stream, _domain(answer), seq, home, answer.get("duplicate") is True)
+    return Doubtful("unreadable_answer", f"the server answered {data[:_SHOWN]!r}", _LATER)
 
 
 def judge_batch(data: bytes, headers: bytes | None) -> Committed | BatchRejected | None:
     """What the answer to a batch's commit (ADR-50) says; None where that is not certain."""
     if headers is not None and headers.startswith(NO_RESPONDERS):
         return BatchRejected("no stream takes this subject now", False)
-    try:
-        answer = json.loads(data)
-    except (ValueError, RecursionError):
-        return None
+    answer = _document(data)
     match answer:
         case {"error": {"err_code": int(err_code), "description": str(text)}}:
-            return BatchRejected(f"{text} ({err_code})", err_code == _BATCHES_DISABLED)
-        case {"stream": str(stream), "seq": int(seq), "batch": str(batch), "count": int(count)}:
-            return Committed(stream, batch, count, seq)
+            return BatchRejected(f"{text[:_MOST_WORDS]} ({err_code})", err_code == _BATCHES_DISABLED)
+        case {"stream": str(stream), "seq": seq, "batch": str(batch), "count": count} if _is_sequence(seq):
+            if "error" not in answer and _is_sequence(count):
+                return Committed(stream, batch, count, seq, _domain(answer))
     return None
 
 
+def other_stream(stream: str, domain: str, home: Home) -> Doubtful:
+    """What it means that this stream acknowledges a message for `home`: nothing for the message, much for us."""
+    detail = (
+        f"the server acknowledges for {_in_words(stream, domain)}, and the message was for {home}; what answers there "
+        "is not that stream, so nothing counts as stored (see `syncdaemon doctor`)"
+    )
+    return Doubtful("other_stream_acknowledged", detail, _MUCH_LATER)
+
+
+def _stored(stream: str, domain: str, seq: int, home: Home | None, duplicate: bool = False) -> Stored | Doubtful:
+    if home is None or home.answers_for(stream, domain):
+        return Stored(stream, seq, duplicate)
+    return other_stream(stream, domain, home)
+
+
+def _document(data: bytes) -> Any:
+    """What the answer says; None where it is no JSON."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _domain(answer: Mapping[str, Any]) -> str:
+    """The domain that an acknowledgement names; empty for none. A name of another kind is the name of no domain."""
+    found = answer.get("domain", "")
+    return found if isinstance(found, str) else f"({type(found).__name__})"
+
+
+def _is_sequence(value: object) -> bool:
+    """Whether a stream can have a message there, or a batch so many: a whole number of 63 bits, and not 0."""
+    return type(value) is int and 1 <= value <= fields.MOST
+
+
+def _in_words(stream: str, domain: str) -> str:
+    name = f"the stream {stream[:_SHOWN]!r}"
+    return f"{name} in the domain {domain[:_SHOWN]!r}" if domain else name
+
+
 def _judge_error(code: int, err_code: int, text: str) -> Verdict:
-    words = f"{text} ({code}/{err_code})"
+    words = f"{text[:_MOST_WORDS]} ({code}/{err_code})"
     if err_code == 10071:
         match = _WRONG_SEQUENCE.search(text)
         return Known(int(match[1])) if match else Again("twin_in_process", words, _SOON)

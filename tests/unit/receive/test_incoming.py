@@ -6,6 +6,7 @@ from hashlib import sha256
 from urllib.parse import quote_from_bytes
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +27,7 @@ from syncdaemon.receive.incoming import (
     given_up,
     read,
     retry_seconds,
+    unfit,
 )
 from syncdaemon.stream.object_format import BucketNames
 from syncdaemon.stream.pulled import delivery
@@ -179,6 +181,48 @@ def test_what_could_not_be_taken_comes_back_ever_later() -> None:
         waits = [retry_seconds(Retry(reason_, ""), times) for times in (1, 2, 3, 50, 10**6)]
         assert waits[:3] == [5, 10, 20]
         assert waits[3:] == [ceiling, ceiling]
+
+
+@pytest.mark.parametrize(
+    ("size", "zstd", "stored", "pieces", "reason_"),
+    [
+        (3, False, 3, 1, None),
+        (0, False, 0, 0, None),
+        (0, False, 0, 1, None),
+        (10 << 40, False, 10 << 40, 1 << 20, None),
+        (2**63 - 1, False, 2**63 - 1, 2**36, "object_wrong"),
+        (5, False, 5, 6, "object_wrong"),
+        (65 << 20, False, 65 << 20, 1, "object_wrong"),
+        (2**63 - 1, False, 1 << 20, 8, "too_short"),
+        (1, False, 1 << 20, 8, "too_long"),
+        (1 << 35, True, 1 << 20, 8, None),
+        (1 << 36, True, 1 << 20, 8, "too_short"),
+        (3, True, 12, 1, None),
+    ],
+)
+def test_what_is_stored_has_to_have_room_for_what_is_announced(
+    size: int, zstd: bool, stored: int, pieces: int, reason_: str | None
+) -> None:
+    """By the number of its chunks, too; zstd makes of four bytes at most 128 KiB."""
+    found = unfit(wanted(Edge_Size=str(size))._replace(zstd=zstd), stored, pieces)
+    assert (found.reason if found else None) == reason_
+
+
+def test_the_densest_frame_of_zstd_is_taken() -> None:
+    """Nothing but zeros, at every level."""
+    for level in (1, 3, 19):
+        packed = zstandard.compress(bytes(64 << 20), level)
+        assert unfit(wanted(Edge_Size=str(64 << 20))._replace(zstd=True), len(packed)) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["Edge_Site", "Edge_Sha256", "Edge_Size", "Edge_Path", "Edge_Object", "Content_Encoding"]
+)
+def test_what_is_said_of_a_bad_header_is_short(name: str) -> None:
+    """It goes to the log, to the sidecar and to the server."""
+    found = read(block(**{name: "?" * 1_000_000}))
+    assert isinstance(found, Rejected)
+    assert len(found.detail) < 250
 
 
 def test_only_a_missing_object_is_given_up_in_the_end() -> None:

@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.receive import incoming
+from syncdaemon.receive.files import room
 from syncdaemon.receive.files.home import ReceiveDirectory
-from syncdaemon.receive.files.store import Store
-from syncdaemon.receive.incoming import Arrival, Item, Placed, Rejected, Retry, Wanted, beside
+from syncdaemon.receive.files.store import Store, trouble
+from syncdaemon.receive.incoming import Arrival, Item, Placed, Rejected, Retry, Wanted, beside, retry_seconds
 from syncdaemon.stream.pulled import DeliveryInfo
 
 MTIME = 1_700_000_000_123_456_789
@@ -53,7 +54,8 @@ class Folder:
 
     def files(self) -> dict[str, bytes]:
         """All that lies there but for what is the worker's own."""
-        found = (path for path in self.root.rglob("*") if path.is_file() and ".incoming" not in path.parts)
+        own = (".incoming", ".index")
+        found = (path for path in self.root.rglob("*") if path.is_file() and not {*own} & {*path.parts})
         return {str(path.relative_to(self.root)): path.read_bytes() for path in found}
 
     def drafts(self) -> list[Path]:
@@ -210,9 +212,9 @@ def test_a_bad_message_is_kept_aside_with_the_reason(folder: Folder, changes: di
 
 
 def test_a_bomb_costs_neither_memory_nor_disk(folder: Folder) -> None:
-    """A kibibyte that says it is 4 GiB, and is: the disk has no room for it, so it is not even begun."""
+    """A few bytes that say that they are an exbibyte: they can't be, so nothing is begun."""
     bomb = item("bomb", body=zstandard.compress(b"\0" * (1 << 20)), zstd=True, size=1 << 60)
-    assert folder.take(bomb) == [Retry("disk_full", ANY)]
+    assert folder.take(bomb) == [Rejected("too_short", ANY)]
     assert folder.drafts() == []
 
 
@@ -234,6 +236,173 @@ def test_headers_that_are_wrong_set_the_message_aside(folder: Folder) -> None:
     bad = item("a")._replace(wanted=Rejected("header_missing", "no Edge-Site"))
     assert folder.take(bad) == [Rejected("header_missing", "no Edge-Site")]
     assert folder.files()[".rejected/1-99"] == b"abc"
+
+
+# A sender of messages that are no files can send any number of them.
+
+
+def bad(seq: int, site: str | None = "edge-1", size: int = 3) -> Item:
+    """A message with a wrong digest, of so many bytes."""
+    data = b"x" * size
+    headers = b"NATS/1.0\r\n" + (f"Edge-Site: {site}\r\n".encode() if site is not None else b"") + b"\r\n"
+    one = item("a", data, seq, sha256="0" * 64)
+    return one._replace(arrival=one.arrival._replace(headers=headers))
+
+
+def kept(folder: Folder) -> list[int]:
+    """The sequences of the messages that were set aside."""
+    names = [path.name for path in (folder.root / ".rejected").glob("[0-9]*") if path.suffix != ".json"]
+    return sorted(int(name.partition("-")[0]) for name in names)
+
+
+@pytest.fixture
+def _little_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "SITE_MESSAGES", 5)
+    monkeypatch.setattr(room, "SITE_BYTES", 20_000)
+    monkeypatch.setattr(room, "ALL_MESSAGES", 12)
+
+
+@pytest.mark.usefixtures("_little_room")
+def test_rejected_messages_of_a_site_are_kept_up_to_a_number(folder: Folder) -> None:
+    """Beyond it they are rejected all the same, and not kept. Other sites have room of their own, but for the sum."""
+    outcomes = folder.take(*(bad(seq) for seq in range(1, 9)))
+    assert [outcome.kept for outcome in outcomes if isinstance(outcome, Rejected)] == [True] * 5 + [False] * 3
+    assert kept(folder) == [1, 2, 3, 4, 5]
+    assert folder.take(bad(2)) == [Rejected("digest_wrong", ANY, kept=True)], "what is kept may come again"
+    folder.take(*(bad(seq, "edge-2") for seq in range(11, 20)))
+    assert kept(folder) == [1, 2, 3, 4, 5, 11, 12, 13, 14, 15]
+    folder.take(*(bad(seq, f"made-up-{seq}") for seq in range(21, 40)))
+    assert kept(folder) == [1, 2, 3, 4, 5, 11, 12, 13, 14, 15, 21, 22], "a name for each message is of no use"
+    assert folder.drafts() == []
+
+
+@pytest.mark.usefixtures("_little_room")
+@pytest.mark.parametrize("site", [None, "", "UPPER", "a b", "../..", "x" * 64, "a\x1b[2J"])
+def test_messages_of_no_site_have_one_place_together(folder: Folder, site: str | None) -> None:
+    """Whatever stands in the header."""
+    folder.take(*(bad(seq, None) for seq in range(1, 4)), *(bad(seq, site) for seq in range(4, 9)))
+    assert kept(folder) == [1, 2, 3, 4, 5]
+    assert {line.split()[0] for line in (folder.root / ".rejected/.index").read_text().splitlines()} == {"?"}
+
+
+@pytest.mark.usefixtures("_little_room")
+def test_rejected_messages_of_a_site_are_kept_up_to_a_size(folder: Folder) -> None:
+    """The bodies count, and the sidecars."""
+    folder.take(bad(1, size=25_000), bad(2, size=15_000), bad(3, size=4_600), bad(4, size=10))
+    assert kept(folder) == [2, 4]
+
+
+@pytest.mark.usefixtures("_little_room")
+def test_restarts_and_other_workers_count_on(folder: Folder) -> None:
+    """However often they look, each message is read from the index once."""
+    other = Folder(folder.root)
+    folder.take(bad(1), bad(2))
+    other.take(bad(3), bad(4))
+    folder.take(bad(5), bad(6))
+    other.take(bad(7))
+    assert kept(folder) == [1, 2, 3, 4, 5]
+    other.home.close()
+    again = Folder(folder.root)
+    again.take(bad(8))
+    assert kept(folder) == [1, 2, 3, 4, 5]
+    folder.take(bad(9))
+    assert kept(folder) == [1, 2, 3, 4, 5]
+    again.home.close()
+
+
+@pytest.mark.usefixtures("_little_room")
+def test_what_an_operator_takes_away_makes_room_within_a_minute(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no file is counted for every message: that would cost more with each one."""
+    folder.take(*(bad(seq) for seq in range(1, 6)))
+    for path in (folder.root / ".rejected").glob("1-*"):
+        path.unlink()
+    counted = []
+    real = os.scandir
+
+    def scandir(path: Any) -> Any:
+        counted.append(path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert folder.take(bad(6)) == [Rejected("digest_wrong", ANY, kept=False)]
+    assert counted == []
+    monkeypatch.setattr(room, "_COUNT_SECONDS", 0.0)
+    assert folder.take(bad(7)) == [Rejected("digest_wrong", ANY, kept=True)]
+    assert len(counted) == 1
+    assert kept(folder) == [2, 3, 4, 5, 7]
+
+
+@pytest.mark.usefixtures("_little_room")
+def test_messages_that_an_earlier_version_kept_count_too(folder: Folder) -> None:
+    """There is no index of them; the sidecars say whose they are. So it is after an index was taken away."""
+    for seq in range(1, 5):
+        (folder.root / f".rejected/{seq}-99").write_bytes(b"abc")
+        (folder.root / f".rejected/{seq}-99.reason.json").write_text('{"headers": {"Edge-Site": "edge-1"}}')
+    (folder.root / ".rejected/odd name").write_bytes(b"by hand")
+    folder.take(bad(5), bad(6))
+    assert kept(folder) == [1, 2, 3, 4, 5]
+    (folder.root / ".rejected/.index").unlink()
+    folder.take(bad(7))
+    assert kept(folder) == [1, 2, 3, 4, 5]
+
+
+def test_a_line_that_was_left_half_written_harms_nothing(folder: Folder) -> None:
+    """A worker died, or the disk was full."""
+    folder.take(bad(1))
+    with (folder.root / ".rejected/.index").open("ab") as index:
+        index.write(b"edge-1 2-99 \xff")
+    assert folder.take(bad(3), bad(4)) == [Rejected("digest_wrong", ANY)] * 2
+    assert kept(folder) == [1, 3, 4]
+
+
+def test_a_flood_of_headers_is_no_flood_in_the_sidecar(folder: Folder) -> None:
+    """Nor in the log."""
+    headers = b"NATS/1.0\r\n" + b"".join(b"H%d: \x01\x01\x01\r\n" % at for at in range(80_000)) + b"\r\n"
+    one = bad(1)
+    folder.take(one._replace(arrival=one.arrival._replace(headers=headers)))
+    sidecar = (folder.root / ".rejected/1-99.reason.json").read_bytes()
+    assert len(sidecar) < 1 << 19
+    assert json.loads(sidecar)["headers_size"] == len(headers)
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [
+        ({"size": 2**63 - 1}, Rejected("too_short", ANY)),
+        ({"size": 2**63 - 1, "body": b""}, Rejected("too_short", ANY)),
+        ({"size": 2**63 - 1, "zstd": True, "body": b""}, Rejected("too_short", ANY)),
+        ({"size": 2**63 - 1, "zstd": True, "body": bytes(1 << 20)}, Rejected("too_short", ANY)),
+        ({"size": 0}, Rejected("too_long", ANY)),
+        ({"size": 2}, Rejected("too_long", ANY)),
+        ({"size": 4}, Rejected("too_short", ANY)),
+        ({"mtime_ns": 2**63 - 1}, Placed("written", 3)),
+        ({"mtime_ns": -(2**63) + 1}, Placed("written", 3)),
+    ],
+)
+def test_a_size_that_can_not_be_is_never_a_full_disk(
+    folder: Folder, changes: dict[str, Any], outcome: incoming.Outcome
+) -> None:
+    """The message is rejected before the disk is looked at: a full disk would keep all others waiting."""
+    assert folder.take(item("a", **changes), item("b", seq=2)) == [outcome, Placed("written", 3)]
+    assert folder.drafts() == []
+
+
+def test_a_file_that_is_larger_than_the_disk_keeps_no_other_waiting(folder: Folder) -> None:
+    """It can be: its object says so. It is tried again; `disk` would stop the pulling."""
+    wanted = item("a", size=1 << 60).wanted
+    assert isinstance(wanted, Wanted)
+    with pytest.raises(OSError, match="no room") as raised:
+        folder.store.draft(wanted)
+    outcome = trouble(raised.value)
+    assert (outcome.reason, outcome.disk) == ("no_room", False)
+    assert retry_seconds(outcome, 50) == 600
+
+    full = Store(folder.home, folder.home.free_bytes() + (1 << 30))
+    with pytest.raises(OSError, match="no room") as raised:
+        full.draft(wanted)
+    assert trouble(raised.value).disk, "nothing fits"
 
 
 # Several workers.

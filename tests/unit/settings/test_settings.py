@@ -564,6 +564,26 @@ def test_no_http_address(text: str, what: str) -> None:
     assert complaint(SYNC_HTTP_ADDR=text).startswith(f"SYNC_HTTP_ADDR: {what}")
 
 
+def test_further_names_of_the_http_side() -> None:
+    """In small letters, as they are compared."""
+    assert load().http_hosts == frozenset()
+    names = load(SYNC_HTTP_HOSTS="Edge-1.Example.net, edge-1,10.0.0.1.").http_hosts
+    assert names == {"edge-1.example.net", "edge-1", "10.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    "text", ["*", "*.example.net", "a:8080", "http://a", "a/b", "a b", "a,,b", ",", "a..b", "[::1]"]
+)
+def test_no_name_of_the_http_side(text: str) -> None:
+    assert "is no host name" in complaint(SYNC_HTTP_HOSTS=text)
+
+
+def test_the_http_side_is_for_this_machine_where_nothing_is_set() -> None:
+    settings = load()
+    assert (settings.http_host, settings.http_port) == ("127.0.0.1", 8080)
+    assert settings.sync_http_token_file is None
+
+
 # --- files
 
 

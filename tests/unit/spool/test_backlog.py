@@ -17,12 +17,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from syncdaemon.base.sizes import SIZE_CLASSES
 from syncdaemon.spool import backlog as module
 from syncdaemon.spool.backlog import Backlog, Candidate, Listing
 
 WINDOW = 8
 SMALL = 4  # a window so small that it is full nearly all the time
 FOREVER = 1e18
+LARGE = 1 << 20
 
 
 def paths(taken: Iterable[Candidate]) -> list[bytes]:
@@ -366,14 +368,43 @@ def test_large_files_are_taken_by_themselves_and_in_order() -> None:
         scan(backlog, {b"a": 1, b"b": 2, b"c": 3})
         backlog.take(3, 0)
         for path, mtime in ((b"b", 2), (b"c", 3), (b"a", 1)):
-            backlog.put_large(path, mtime)
+            backlog.put_large(path, mtime, LARGE)
 
         assert (backlog.depth, backlog.any_large, backlog.any_due(0.0), backlog.oldest()) == (3, True, False, 1)
         assert backlog.take(3, 0) == []
-        taken = [backlog.take_large() for _ in range(4)]
+        taken = [backlog.take_large(0) for _ in range(4)]
         order = [b"c", b"b", b"a"] if newest_first else [b"a", b"b", b"c"]
         assert taken == [*map(Candidate, order), None]
         assert (backlog.depth, backlog.any_large, backlog.idle) == (3, False, False)
+
+
+def test_large_files_of_one_size_class_do_not_stand_before_those_of_another() -> None:
+    """However many there are, and however old. Each class keeps the order."""
+    backlog = Backlog()
+    scan(backlog, {b"huge": 1, b"huger": 2, b"late": 3})
+    backlog.take(3, 0)
+    for path, mtime, size in ((b"huger", 2, 1 << 44), (b"huge", 1, 1 << 43), (b"late", 3, 20 << 20)):
+        backlog.put_large(path, mtime, size)
+
+    assert [backlog.any_large_of(number) for number in SIZE_CLASSES] == [True, False, False, True]
+    assert backlog.oldest() == 1
+    assert backlog.take_large(0) == Candidate(b"late")
+    assert [backlog.take_large(3) for _ in range(3)] == [Candidate(b"huge"), Candidate(b"huger"), None]
+    assert not backlog.any_large
+
+
+def test_a_large_file_that_comes_back_larger_is_in_its_new_class_only() -> None:
+    """What its old class knows of it counts no more."""
+    backlog = Backlog()
+    scan(backlog, {b"a": 1})
+    backlog.take(1, 0)
+    backlog.put_large(b"a", 1, LARGE)
+    backlog.gone(b"a")
+    backlog.seen(b"a", 2, 0.0, 5)
+    backlog.take(1, 0)
+    backlog.put_large(b"a", 2, 1 << 44)
+    assert [backlog.any_large_of(number) for number in SIZE_CLASSES] == [False, False, False, True]
+    assert [backlog.take_large(number) for number in SIZE_CLASSES] == [None, None, None, Candidate(b"a")]
 
 
 def test_a_large_file_that_is_gone_is_not_taken() -> None:
@@ -381,9 +412,9 @@ def test_a_large_file_that_is_gone_is_not_taken() -> None:
     backlog = Backlog()
     scan(backlog, {b"a": 1})
     backlog.take(1, 0)
-    backlog.put_large(b"a", 1)
+    backlog.put_large(b"a", 1, LARGE)
     backlog.gone(b"a")
-    assert (backlog.take_large(), backlog.depth, backlog.idle) == (None, 0, True)
+    assert (backlog.take_large(0), backlog.depth, backlog.idle) == (None, 0, True)
 
     backlog.seen(b"a", 1, 0.0, 5)
     assert paths(backlog.take(1, 0)) == [b"a"]
@@ -396,7 +427,7 @@ def test_small_files_behind_many_large_ones_are_looked_for(large: int, wanted: b
     scan(backlog, directory)
     for candidate in backlog.take(100, 0):
         if large:
-            backlog.put_large(candidate.path, directory[candidate.path])
+            backlog.put_large(candidate.path, directory[candidate.path], LARGE)
             large -= 1
         else:
             backlog.acknowledged([candidate.path])
@@ -745,12 +776,12 @@ class ReplayDirectory(RuleBasedStateMachine):
     def a_file_is_found_to_be_large(self, data: st.DataObject) -> None:
         path = self._pick(data, acknowledged=False)
         file = self.flying.pop(path)
-        self.backlog.put_large(path, file.mtime if file else 0)
+        self.backlog.put_large(path, file.mtime if file else 0, LARGE)
 
     @precondition(lambda self: self.backlog.any_large and len(self.flying) < SMALL)
     @rule()
     def a_large_file_is_taken(self) -> None:
-        candidate = self.backlog.take_large()
+        candidate = self.backlog.take_large(0)
         assert candidate is not None
         assert candidate.path not in self.flying, "twice at the same time"
         self.flying[candidate.path] = self.disk.get(candidate.path)
@@ -814,7 +845,7 @@ class ReplayDirectory(RuleBasedStateMachine):
 
     def _take_all(self) -> list[bytes]:
         taken = paths(self.backlog.take(4, self.clock))
-        large = self.backlog.take_large()
+        large = self.backlog.take_large(0)
         return [*taken, large.path] if large else taken
 
     def _finish(self, path: bytes) -> None:

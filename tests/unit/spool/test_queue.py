@@ -74,12 +74,12 @@ def test_a_large_file_wakes_its_own_waiter() -> None:
     """The other one has nothing to do with it."""
     machine = Machine()
     queue = machine.queue
-    machine.run(woken_by(queue.any_large_to_read(), lambda: queue.put_large(b"a", 1)))
+    machine.run(woken_by(queue.any_large_to_read(0), lambda: queue.put_large(b"a", 1, 1 << 20)))
 
     machine = Machine()
     queue = machine.queue
     with pytest.raises(Stuck):
-        machine.run(woken_by(queue.any_to_read(), lambda: queue.put_large(b"a", 1)))
+        machine.run(woken_by(queue.any_to_read(), lambda: queue.put_large(b"a", 1, 1 << 20)))
 
 
 @pytest.mark.parametrize("seconds", [0.5, 60.0])
@@ -127,14 +127,14 @@ def test_a_large_file_that_is_taken_may_call_for_a_scan() -> None:
         await asyncio.sleep(0)
         for _ in range(window // 8):
             assert not queue.scan_is_due
-            queue.take_large()
+            queue.take_large(0)
         await queue.scan_is_wanted()
         waiter.cancel()
 
     machine = Machine(window)
     machine.queue.merge(listing(*(b"%d" % number for number in range(window)), beyond=5))
     for candidate in machine.queue.take(window, machine.queue.clock()):
-        machine.queue.put_large(candidate.path, 1)
+        machine.queue.put_large(candidate.path, 1, 1 << 20)
     machine.run(asked(machine.queue))
 
 
@@ -144,10 +144,10 @@ CHANGES: st.SearchStrategy[tuple[Any, ...]] = st.one_of(
     st.tuples(st.just("gone"), PATHS),
     st.tuples(st.just("wait_for"), PATHS, st.integers(0, 3)),
     st.tuples(st.just("put_back"), PATHS, st.integers(0, 3)),
-    st.tuples(st.just("put_large"), PATHS, st.integers(0, 3)),
+    st.tuples(st.just("put_large"), PATHS, st.integers(0, 3), st.just(1 << 20)),
     st.tuples(st.just("landed"), PATHS),
     st.tuples(st.just("take"), st.integers(1, 3)),
-    st.tuples(st.just("take_large")),
+    st.tuples(st.just("take_large"), st.just(0)),
     st.tuples(st.just("scan"), st.lists(PATHS, unique=True, max_size=WINDOW), st.integers(0, 3)),
 )
 
@@ -180,7 +180,7 @@ def test_a_waiter_never_sleeps_beside_a_file_that_is_due(changes: list[tuple[Any
     async def all_of_it() -> None:
         for one in changes:
             small = asyncio.create_task(queue.any_to_read())
-            large = asyncio.create_task(queue.any_large_to_read())
+            large = asyncio.create_task(queue.any_large_to_read(0))
             await asyncio.sleep(0)
             queue.begin_scan()
             change(queue, *one)

@@ -25,7 +25,7 @@ from syncdaemon.publish.objects.source import Changed, Source
 from syncdaemon.spool.backlog import Candidate
 from syncdaemon.spool.moves import stamp_of
 from syncdaemon.spool.read import Gone, Hashing, NotYet, Reader, Reading, TooLarge
-from syncdaemon.spool.settle import next_wait
+from syncdaemon.spool.settle import LONGEST_WAIT, next_wait
 
 QUIET = 0.25
 LARGEST = 1 << 20
@@ -214,7 +214,7 @@ def test_a_large_file_is_not_read_by_the_first_look(tmp_path: Path, monkeypatch:
     reader = Reader(os.fsencode(tmp_path), QUIET, fit(10 + len("%C3%BC") - 1))
 
     mtime_ns = (tmp_path / "ü").stat().st_mtime_ns
-    assert list(reader.read([Candidate("ü".encode())], later())) == [TooLarge("ü".encode(), mtime_ns)]
+    assert list(reader.read([Candidate("ü".encode())], later())) == [TooLarge("ü".encode(), mtime_ns, 10)]
 
 
 def test_a_large_file_is_read_a_piece_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -512,6 +512,127 @@ def test_our_own_want_is_never_the_files_fault(
         found = look(tmp_path, tries=1000)
 
     assert isinstance(found, NotYet)
+
+
+@pytest.mark.parametrize("function", ["open", "read"])
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EBUSY, errno.ETXTBSY])
+def test_a_file_that_a_program_keeps_to_itself_waits(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch, function: str, number: int
+) -> None:
+    """A lease, a mandatory lock, a Windows share: the file is in use, for however long."""
+    candidate = Candidate(b"file")
+    with monkeypatch.context() as patch:
+        unreadable(patch, function, number)
+        for _ in range(50):
+            found = look_as(tmp_path, candidate)
+            assert isinstance(found, NotYet)
+            assert found.wait <= LONGEST_WAIT
+            candidate = found.candidate
+
+    assert content(look_as(tmp_path, candidate)).data == b"evidence"
+
+
+@pytest.mark.usefixtures("_lease_signal_ignored")
+def test_the_holder_of_a_write_lease_is_waited_for(tmp_path: Path, leased: Path) -> None:
+    """As long as it takes; then its file is read."""
+    with leased.open("ab") as holder:
+        fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        found = look(tmp_path, failures=100, tries=100)
+        assert isinstance(found, NotYet)
+        fcntl.fcntl(holder, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    assert content(look_as(tmp_path, found.candidate)).data == b"evidence"
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        *((number, Gone) for number in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)),
+        *((number, Refusal) for number in (errno.EACCES, errno.EPERM, errno.EIO, errno.EOVERFLOW, errno.ENAMETOOLONG)),
+        *((number, Refusal) for number in (errno.ENODEV, errno.EDQUOT, errno.EBADMSG, errno.EUCLEAN)),
+    ],
+)
+def test_what_each_error_leads_to(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type
+) -> None:
+    """Nothing there is no file's end; what a producer or a disk does to its own file refuses that file alone."""
+    with monkeypatch.context() as patch:
+        unreadable(patch, "open", number)
+        assert isinstance(look(tmp_path, failures=5), kind)
+
+
+def sparse(path: Path, size: int, *data: tuple[int, bytes]) -> bytes:
+    """A file of this size, with data at these offsets and holes between; what it reads as."""
+    whole = bytearray(size)
+    with path.open("wb") as file:
+        file.truncate(size)
+        for offset, piece in data:
+            file.seek(offset)
+            file.write(piece)
+            whole[offset : offset + len(piece)] = piece
+    return bytes(whole)
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        (),
+        ((0, b"begin"),),
+        ((9 * MIB - 3, b"end"),),
+        ((4 * MIB, b"middle"), (7 * MIB + 5, b"more" * MIB)),
+        ((MIB - 1, b"over the edge"), (6 * MIB, b"x")),
+    ],
+    ids=["nothing", "begin", "end", "middle", "edge"],
+)
+@pytest.mark.parametrize("tells", [True, False], ids=["seeks", "does not seek"])
+def test_holes_are_hashed_as_zeros(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: tuple[tuple[int, bytes], ...], tells: bool
+) -> None:
+    """Wherever they are, and where the file system can't say so."""
+    whole = sparse(tmp_path / "file", 9 * MIB, *data)
+    if not tells:
+        real = os.lseek
+
+        def lseek(fd: int, offset: int, whence: int) -> int:
+            if whence == os.SEEK_DATA:
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            return real(fd, offset, whence)
+
+        monkeypatch.setattr(os, "lseek", lseek)
+    assert content(look(tmp_path, largest=0)).sha256 == sha256(whole).hexdigest()
+
+
+def test_holes_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a file does not have costs no reading."""
+    sparse(tmp_path / "file", 64 * MIB, (32 * MIB, b"data"))
+    real, read = os.read, 0
+
+    def counted(fd: int, size: int) -> bytes:
+        nonlocal read
+        read += len(found := real(fd, size))
+        return found
+
+    monkeypatch.setattr(os, "read", counted)
+    begun = Reader(os.fsencode(tmp_path), QUIET).begin(Candidate(b"file"), later())
+    assert isinstance(begun, Hashing)
+    assert begun.step() is None
+    assert begun.done == 32 * MIB
+    content(hashed(begun))
+    assert read <= 2 * MIB
+
+
+def test_a_hole_that_is_filled_while_it_is_hashed_makes_it_incomplete(tmp_path: Path) -> None:
+    """Its zeros were not read, so the change must show in its times."""
+    sparse(tmp_path / "file", 64 * MIB)
+    begun = Reader(os.fsencode(tmp_path), QUIET).begin(Candidate(b"file"), later())
+    assert isinstance(begun, Hashing)
+    assert begun.step() is None
+    time.sleep(0.02)  # the file system's clock moves in steps
+    with (tmp_path / "file").open("r+b") as file:
+        file.write(b"EVIDENCE")
+    assert isinstance(hashed(begun), NotYet)
 
 
 def test_files_are_opened_one_after_the_other_as_they_are_asked_for(tmp_path: Path) -> None:

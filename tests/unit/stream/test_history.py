@@ -172,7 +172,7 @@ META = "$O.b.M.bmFtZQ=="
 async def test_the_chunks_of_an_object(answer: dict[str, Any], found: int | None) -> None:
     """As its meta tells, if that is one."""
     wire = Wire(answer)
-    assert await chunks(wire.api, PLACE) == (Chunks("OBJ_b", f"$O.b.C.{NUID}", found) if found else None)
+    assert await chunks(wire.api, PLACE) == (Chunks("OBJ_b", f"$O.b.C.{NUID}", found, 5) if found else None)
     assert wire.asked == [("$JS.API.STREAM.MSG.GET.OBJ_b", {"last_by_subj": META})]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-import urllib.request
 from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -17,6 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from syncdaemon.base.errors import ConnectTimeout, LanePaused, LinkDown, SettingsError
+from syncdaemon.base.pages import open_page
 from syncdaemon.check.diagnosis import BucketFacts, LinkFacts, Rights, ServerFacts, StreamFacts, SyncFacts
 from syncdaemon.link import Session, visit
 from syncdaemon.link.words import bare
@@ -214,7 +214,7 @@ def _fetch(url: str) -> _Answer[dict[str, Any]]:
         return _Answer(None)
     asked = time.time_ns()
     try:
-        with urllib.request.urlopen(url, timeout=_SECONDS) as page:
+        with open_page(url, _SECONDS) as page:
             body = fields.document(page.read())
     except (OSError, ValueError) as error:
         return _Answer(None, f"{url} can't be read: {getattr(error, 'reason', error)}")

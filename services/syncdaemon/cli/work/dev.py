@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 
-import typer
-
-from syncdaemon.daemon.process import install_signals
+from syncdaemon.base.outlet import Outlet, plain_notice
+from syncdaemon.daemon.process import Signals
 from syncdaemon.dev.site import Dev
 from syncdaemon.settings.values import Loaded
 
+_END_SECONDS = 1.0
+
 
 def dev(loaded: Loaded, folder: Path) -> None:
-    """Runs server and daemon until SIGTERM. Raises SettingsError where there is no nats-server."""
+    """Runs server and daemon until SIGTERM, Ctrl-C or the end of the terminal.
+
+    Raises SettingsError where there is no nats-server, or the folder can't be written.
+    """
+    signals = Signals(hangup_ends=True)
+    outlet = Outlet(sys.stdout.fileno(), plain_notice)  # a reader of it that stands still must not stop the delivery
+
+    def say(text: str) -> None:
+        outlet.add(f"{text}\n", sys.stdout.encoding)
 
     async def live() -> None:
         stop = asyncio.Event()
-        install_signals(stop)
-        await Dev(folder, loaded, typer.echo).run(stop)
+        signals.install(stop)
+        await Dev(folder, loaded, say).run(stop)
 
-    asyncio.run(live())
+    try:
+        asyncio.run(live())
+    finally:
+        outlet.flush(_END_SECONDS)
+    signals.die()

@@ -6,17 +6,19 @@ import asyncio
 import time
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
+from syncdaemon.base.errors import ConnectTimeout
+from syncdaemon.cli.work.bar import bar
 from syncdaemon.daemon import Daemon
-from syncdaemon.daemon.drain import deliver_all
-from syncdaemon.daemon.process import install_signals
+from syncdaemon.daemon.drain import Progress, deliver_all
+from syncdaemon.daemon.process import Signals
 from syncdaemon.settings.values import Loaded
 
 _COLUMNS = (
-    BarColumn(),
+    BarColumn(None),
     MofNCompleteColumn(),
     TextColumn("files"),
     TextColumn("{task.fields[size]}, {task.fields[rate]}/s"),
@@ -25,30 +27,47 @@ _COLUMNS = (
 
 
 def drain(loaded: Loaded, timeout: float | None) -> int:
-    """How many files were refused. Raises SyncError where something is left after `timeout` seconds."""
-    console, began = Console(stderr=True), time.monotonic()
-    with Progress(*_COLUMNS, console=console, disable=not console.is_terminal) as bar:
-        files = bar.add_task("", total=None, size=decimal(0), rate=decimal(0))
+    """How many files were refused.
 
-        def progress(daemon: Daemon) -> None:
-            tally, spool = daemon.tally, daemon.spool
-            done, size = tally.delivered + tally.refused, tally.delivered_bytes
-            if (upload := daemon.objects.progress) is not None:
-                size += upload.stored
-            rate = decimal(int(size / max(0.1, time.monotonic() - began)))
-            bar.update(files, completed=done, total=done + spool.depth, size=decimal(size), rate=rate)
+    Raises SyncError or TimeoutError where something is left after `timeout` seconds, KeyboardInterrupt after Ctrl-C.
+    """
+    began = time.monotonic()
+    loaded.settings.check_files()
+    daemon = Daemon(loaded.settings)
+    signals = Signals(hangup_ends=True)
 
-        loaded.settings.check_files()
+    async def live() -> None:
+        stop = asyncio.Event()
+        signals.install(stop)
+        with bar(*_COLUMNS) as shown:
+            files = shown.add_task("", total=None, size=decimal(0), rate=decimal(0))
+            await deliver_all(daemon, timeout, _progress(shown, files, began), stop)
 
-        async def live() -> None:
-            stop = asyncio.Event()
-            install_signals(stop)
-            await deliver_all(daemon, timeout, progress, stop)
-
-        daemon = Daemon(loaded.settings)
+    try:
         asyncio.run(live())
+    except (ConnectTimeout, TimeoutError) as error:
+        if not signals.interrupted:
+            raise
+        typer.echo(f"syncdaemon: {error}", err=True)
+        raise KeyboardInterrupt from None
+    finally:
+        signals.die()
     tally, seconds = daemon.tally, time.monotonic() - began
     typer.echo(f"{tally.delivered} files delivered ({tally.delivered_bytes} bytes) in {seconds:.1f} s", err=True)
     if tally.refused:
         typer.echo(f"syncdaemon: {tally.refused} files refused: `syncdaemon quarantine list` tells why", err=True)
     return tally.refused
+
+
+def _progress(shown: Bar, files: TaskID, began: float) -> Progress:
+    """What the bar shows, many times a second."""
+
+    def progress(daemon: Daemon) -> None:
+        tally, spool = daemon.tally, daemon.spool
+        done, size = tally.delivered + tally.refused, tally.delivered_bytes
+        if (upload := daemon.objects.progress) is not None:
+            size += upload.stored
+        rate = decimal(int(size / max(0.1, time.monotonic() - began)))
+        shown.update(files, completed=done, total=done + spool.depth, size=decimal(size), rate=rate)
+
+    return progress

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from syncdaemon.daemon.process import install_signals
+from syncdaemon.daemon.process import Signals
 from syncdaemon.receive import Receiver, ReceiveSettings
 from syncdaemon.settings.values import Loaded
 
@@ -12,10 +12,13 @@ from syncdaemon.settings.values import Loaded
 def receive(loaded: Loaded, own: ReceiveSettings) -> None:
     """Receives until SIGTERM. Raises SyncError where it can't begin."""
 
+    signals = Signals()
+
     async def live() -> None:
         stop = asyncio.Event()
-        install_signals(stop)
+        signals.install(stop)
         loaded.settings.check_files()
         await Receiver(loaded.settings, own).run(stop)
 
     asyncio.run(live())
+    signals.die()

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.check.compare import Problem
 from syncdaemon.check.ledger import audit
 from syncdaemon.check.stream import Books, Stock, Stocktake
+from syncdaemon.cli import interrupt
+from syncdaemon.cli.work.bar import bar
 from syncdaemon.ledger import sites
 from syncdaemon.link import visit
 from syncdaemon.settings import parts
@@ -38,6 +39,7 @@ def verify(loaded: Loaded, depth: Depth) -> int:
 
     Raises LedgerDamaged at the first damage, SettingsError where there is no ledger.
     """
+    interrupt.clean_up()
     settings = loaded.settings
     folder = settings.sync_ledger_dir
     wanted = [settings.site] if loaded.sources["SITE"] != "default" else sites(folder)
@@ -71,21 +73,17 @@ def _audit(folder: Path, site: str, allow_missing_start: bool, seen: Callable[[d
 
 async def _take_stock(settings: Settings, books: Books, content: bool) -> int:
     """How many problems there are, each said in a line."""
-    console = Console(stderr=True)
     problems = 0
     async with visit(parts.link(settings)) as session:
         for stream in books.receipts:
             began = time.perf_counter()
-            bar = Progress(
-                *_COLUMNS, console=console, disable=not console.is_terminal, transient=True, redirect_stdout=False
-            )
-            with bar:
-                task = bar.add_task(stream, total=None)
+            with bar(*_COLUMNS, transient=True) as shown:
+                task = shown.add_task(stream, total=None)
 
-                def progress(done: int, total: int, bar: Progress = bar, task: TaskID = task) -> None:
-                    bar.update(task, completed=done, total=total)
+                def progress(done: int, total: int, shown: Progress = shown, task: TaskID = task) -> None:
+                    shown.update(task, completed=done, total=total)
                     if done == total:  # what comes now is said in lines
-                        bar.stop()
+                        shown.stop()
 
                 stocktake = Stocktake(Api(session), books, stream, content=content, tell=_say, progress=progress)
                 stock = await stocktake.run()

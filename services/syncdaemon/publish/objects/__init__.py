@@ -1,8 +1,8 @@
 """Files too large for a message, as objects of a bucket.
 
-One file at a time, beside the batches: its chunks, in order, and then its meta, in the wire format of the Object
-Store (ADR-20), so that any NATS client can read it. Whatever interrupts it, the next attempt resumes after the last
-stored chunk. The publisher sends the message that names the object, when the object is whole.
+One file at a time, by turns, beside the batches: its chunks, in order, and then its meta, in the wire format of the
+Object Store (ADR-20), so that any NATS client can read it. Whatever interrupts it, the next attempt resumes after the
+last stored chunk. The publisher sends the message that names the object, when the object is whole.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import structlog
 from syncdaemon.base.errors import LanePaused, LinkDown
 from syncdaemon.base.model import Content, Refusal
 from syncdaemon.base.pause import OnceAMinute
+from syncdaemon.base.sizes import SIZE_CLASSES
 from syncdaemon.link import Session
 from syncdaemon.publish.objects import resume
 from syncdaemon.publish.objects.bucket import Bucket
@@ -28,7 +29,8 @@ from syncdaemon.publish.objects.halt import Halt
 from syncdaemon.publish.objects.janitor import tidy
 from syncdaemon.publish.objects.opening import open_bucket
 from syncdaemon.publish.objects.source import Changed, Source
-from syncdaemon.publish.objects.upload import Upload, UploadState
+from syncdaemon.publish.objects.turns import TurnOver, Turns
+from syncdaemon.publish.objects.upload import Upload, UploadStates
 from syncdaemon.stream import object_format
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.object_format import BucketNames, Meta
@@ -76,7 +78,8 @@ class Objects:
         self._watcher = watcher
         self._thread = ThreadPoolExecutor(1, "objects")
         self._bucket: Bucket | None = None
-        self._kept: UploadState | None = None
+        self._turns = Turns()
+        self._kept = UploadStates(len(SIZE_CLASSES))
         self._under_way: tuple[Content, Upload] | None = None
         self._tidied_at: float | None = None
         self._resume_at = 0.0
@@ -99,7 +102,18 @@ class Objects:
             await asyncio.wait((session.lost,), timeout=wait)
 
     async def store(self, content: Content, session: Session) -> bool | Refusal:
-        """Makes an object of a file. True: the object is whole. False: not yet, or the file changed; the file stays."""
+        """Makes an object of a file. True: the object is whole. False: not yet, or the file changed; the file stays.
+
+        Where several files are to be stored, each is stored for some seconds, and then goes on after the others.
+        """
+        while True:
+            try:
+                async with self._turns.turn():
+                    return await self._turn(content, session)
+            except TurnOver:
+                continue
+
+    async def _turn(self, content: Content, session: Session) -> bool | Refusal:
         try:
             stored = await self._store(content, session)
         except Halt as halt:
@@ -140,10 +154,11 @@ class Objects:
         size = await self._begun(bucket, content, size)
         meta = Meta.of(content.sha256, content.stamp.size, size, self._settings.site)
         path = os.path.join(self._settings.root, content.path)
-        kept = self._keep(meta.nuid, size, content)
+        kept = self._kept.take(meta.nuid, size, content.stamp)
         source = await self._in_thread(Source, path, content.stamp, kept.marks)
         try:
-            upload = Upload(bucket, UploadFile(source, size, self._in_thread), meta, kept, self._stored)
+            file = UploadFile(source, size, self._in_thread)
+            upload = Upload(bucket, file, meta, kept, turns=self._turns, stored=self._stored)
             self._under_way = content, upload
             await upload.run()
         finally:
@@ -166,25 +181,17 @@ class Objects:
         The upload can only resume with the chunk size that it began with, however fast the link is by now. This
         process remembers the size; another process asks the server, which takes a few kilobytes.
         """
-        kept, site = self._kept, self._settings.site
-        known = kept is not None and kept.nuid == object_format.nuid_of(content.sha256, kept.size, site)
-        if kept is not None and known and kept.size + resume.HEADERS <= bucket.room:
-            return kept.size
+        site = self._settings.site
+        for kept in self._kept:
+            known = kept.nuid == object_format.nuid_of(content.sha256, kept.size, site)
+            if known and kept.size + resume.HEADERS <= bucket.room:
+                return kept.size
         if content.stamp.size < _WORTH_LOOKING:
             return wanted
         sizes = [wanted, *(size for size in resume.SIZES if size != wanted and size + resume.HEADERS <= bucket.room)]
         nuids = (object_format.nuid_of(content.sha256, size, site) for size in sizes)
         counts = await asyncio.gather(*map(bucket.count, nuids))
         return max(zip(sizes, counts, strict=True), key=lambda begun: begun[0] * begun[1])[0]
-
-    def _keep(self, nuid: str, size: int, content: Content) -> UploadState:
-        """What we remember of this upload, as far as it belongs to this version of the file."""
-        if self._kept is None or self._kept.nuid != nuid:
-            self._kept = UploadState(nuid, size, content.stamp)
-        elif self._kept.stamp != content.stamp:
-            self._kept.stamp = content.stamp
-            self._kept.marks = {}  # an abandoned read may still write to the old ones
-        return self._kept
 
     def _in_thread(self, call: Any, *arguments: Any) -> asyncio.Future[Any]:
         """Begins at once, whether or not the result is awaited."""

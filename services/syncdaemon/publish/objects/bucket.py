@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import structlog
 
+from syncdaemon.link.frame import header_block
 from syncdaemon.publish.objects import resume
 from syncdaemon.publish.objects.halt import SOON, Halt, asked, done, halt
 from syncdaemon.publish.objects.resume import Found
@@ -38,8 +39,12 @@ class Last(NamedTuple):
 class Bucket:
     """The bucket, over a session. Every call raises LinkDown, or Halt where the server does not do it."""
 
-    def __init__(self, api: Api, names: BucketNames, most: int = -1) -> None:
-        """`most`: bytes of the largest message that it takes; below 0: no limit of its own."""
+    def __init__(self, api: Api, names: BucketNames, most: int = -1, domain: str | None = None) -> None:
+        """`most`: bytes of the largest message that it takes; below 0: no limit of its own.
+
+        `domain`: of its JetStream, empty for none; None where that is not known.
+        """
+        self.domain = domain
         self.session = api.session
         self.names = names
         self._api = api
@@ -104,12 +109,14 @@ class Bucket:
         Nothing tells a second writer of the same name apart but that sequence, so no id: that of a meta
         which was deleted would be known for a while, and the new one not stored.
         """
-        headers = (
-            f"NATS/1.0\r\nNats-Rollup: sub\r\nNats-Expected-Stream: {self.names.stream}\r\n"
-            f"Nats-Expected-Last-Subject-Sequence: {after}\r\n\r\n"
-        ).encode()
+        headers = header_block(
+            ("Nats-Rollup", "sub"),
+            ("Nats-Expected-Stream", self.names.stream),
+            ("Nats-Expected-Last-Subject-Sequence", str(after)),
+        )
         subject = self.names.meta_subject(meta.name)
-        judged = verdict.judge(*await self.session.request(subject, meta.encode(self.names, size), headers))
+        answer = await self.session.request(subject, meta.encode(self.names, size), headers)
+        judged = verdict.judge(*answer, verdict.Home(self.names.stream, self.domain))
         if not isinstance(judged, verdict.Stored | verdict.Known):
             raise halt(self.names.bucket, judged)
         return isinstance(judged, verdict.Stored)

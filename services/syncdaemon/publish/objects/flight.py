@@ -19,12 +19,20 @@ class ChunkFlight:
     """Sends chunks from `number` on, after the one at sequence `after`, and collects their answers.
 
     `next`: every chunk before it is stored, the last one at `seq`. `trouble`: the first answer that does not say that
-    the chunk was just stored; then nothing more may be sent. `cut`: why the connection is gone; what became of the
+    the chunk was just stored; then nothing more may be sent. `domain`: of the bucket's JetStream, None where it is not
+    known. `cut`: why the connection is gone; what became of the
     chunks in flight is not known then.
     """
 
     def __init__(
-        self, session: Session, names: BucketNames, number: int, after: int, stored: Callable[[int], None]
+        self,
+        session: Session,
+        names: BucketNames,
+        number: int,
+        after: int,
+        stored: Callable[[int], None],
+        *,
+        domain: str | None = None,
     ) -> None:
         self.next = number
         self.seq = after
@@ -32,6 +40,7 @@ class ChunkFlight:
         self.cut = ""
         self._session = session
         self._names = names
+        self._home = verdict.Home(names.stream, domain)
         self._stored = stored
         self._beyond: dict[
             int, int
@@ -124,7 +133,7 @@ class ChunkFlight:
         if size is None:
             return
         self._bytes -= size
-        judged = verdict.judge(data, headers)
+        judged = verdict.judge(data, headers, self._home)
         if isinstance(judged, verdict.Stored) and not judged.duplicate:
             self._stored(size)
             self._beyond[key] = judged.seq

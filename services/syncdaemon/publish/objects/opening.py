@@ -22,14 +22,15 @@ async def open_bucket(api: Api, names: BucketNames, create: bool, replicas: int)
 
     `create`: a missing bucket may be made, with so many `replicas`.
     """
-    config = (await _made(api, names, create, replicas)).config
+    made = await _made(api, names, create, replicas)
+    config = made.config
     if flaw := _flaw(config):
         raise Halt("bucket_misconfigured", f"the bucket {names.bucket} {flaw}", LATER)
     if max_age := config.get("max_age"):
         log.warning("objects_expire", bucket=names.bucket, seconds=max_age / 1e9, meaning="so do files")
     for subject in (names.chunk_subject("0"), names.meta_subject("0")):
         await _rehearse(api, names, subject)
-    return Bucket(api, names, config.get("max_msg_size", -1))
+    return Bucket(api, names, config.get("max_msg_size", -1), made.domain)
 
 
 async def _made(api: Api, names: BucketNames, create: bool, replicas: int) -> StreamAnswer:
@@ -41,9 +42,9 @@ async def _made(api: Api, names: BucketNames, create: bool, replicas: int) -> St
     if not create:
         detail = f"there is no bucket {names.bucket} at the server, and SYNC_STREAM_CREATE=false"
         raise Halt("bucket_missing", detail, LATER)
-    made = await done(names.bucket, api.create_stream(_config(names, replicas)))
+    await done(names.bucket, api.create_stream(_config(names, replicas)))
     log.info("bucket_created", bucket=names.bucket)
-    return made
+    return await done(names.bucket, api.stream(names.stream))  # which tells the domain, too
 
 
 async def _rehearse(api: Api, names: BucketNames, subject: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
@@ -16,6 +16,7 @@ from syncdaemon.publish.objects.flight import ChunkFlight
 from syncdaemon.publish.objects.halt import Halt, halt
 from syncdaemon.publish.objects.resume import GoOn, decide
 from syncdaemon.publish.objects.source import Changed, Marks
+from syncdaemon.publish.objects.turns import Turns
 from syncdaemon.stream import verdict
 from syncdaemon.stream.object_format import Chunk, Meta
 
@@ -36,14 +37,44 @@ class UploadState:
     strays: list[int] = field(default_factory=list)  # sequences of chunks after a gap, to be taken out
 
 
+class UploadStates:
+    """The states of the uploads that go on by turns: of the newest `most`."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: dict[str, UploadState] = {}  # by nuid, the newest last
+
+    def __iter__(self) -> Iterator[UploadState]:
+        return iter(self._kept.values())
+
+    def take(self, nuid: str, size: int, stamp: Stamp) -> UploadState:
+        """What we remember of this upload, as far as it belongs to this version of the file."""
+        kept = self._kept.pop(nuid, None) or UploadState(nuid, size, stamp)
+        self._kept[nuid] = kept
+        while len(self._kept) > self._most:
+            del self._kept[next(iter(self._kept))]
+        if kept.stamp != stamp:
+            kept.stamp = stamp
+            kept.marks = {}  # an abandoned read may still write to the old ones
+        return kept
+
+
 class Upload:
     """A file on its way. `at`: how many of its bytes the bucket has.
 
-    `stored` is called for each chunk that the bucket takes, with its bytes.
+    `stored` is called for each chunk that the bucket takes, with its bytes. `turns` says when another upload should go
+    on instead.
     """
 
     def __init__(
-        self, bucket: Bucket, file: UploadFile, meta: Meta, kept: UploadState, stored: Callable[[int], None]
+        self,
+        bucket: Bucket,
+        file: UploadFile,
+        meta: Meta,
+        kept: UploadState,
+        *,
+        turns: Turns,
+        stored: Callable[[int], None],
     ) -> None:
         self._bucket = bucket
         self._file = file
@@ -51,13 +82,14 @@ class Upload:
         self._size = kept.size
         self._kept = kept
         self._stored = stored
+        self._turns = turns
         self.at = 0
 
     async def run(self) -> None:
         """Returns when the object is whole.
 
         Raises Changed where the file is not what it was, OSError where it can't be read, LinkDown, and Halt where the
-        bucket takes no more for now. Whatever this raises, the next attempt resumes after what is stored.
+        bucket takes no more for now, TurnOver. Whatever this raises, the next attempt resumes after what is stored.
         """
         for _ in range(_ATTEMPTS):
             there = await self._bucket.meta(self._meta.name)
@@ -66,6 +98,7 @@ class Upload:
             await self._take_out_strays()
             plan = await self._plan()
             if plan is None or not await self._send(plan):
+                self._turns.check()
                 continue
             await self._check()
             if await self._bucket.count(self._meta.nuid) != self._meta.chunks:
@@ -93,6 +126,7 @@ class Upload:
             while not await self._file.go_to(offset):
                 if lost.done():
                     raise LinkDown(lost.result())
+                self._turns.check()
             if not plan.number or self._file.so_far == plan.so_far:
                 return plan
             plan = "the chunks that are there are of other bytes"
@@ -124,7 +158,8 @@ class Upload:
         """Sends what is missing. False: we have to look at the bucket again."""
         self._kept.generation = max(self._kept.generation, plan.generation)
         self.at = plan.number * self._size
-        flight = ChunkFlight(self._bucket.session, self._bucket.names, plan.number, plan.seq, self._arrived)
+        bucket = self._bucket
+        flight = ChunkFlight(bucket.session, bucket.names, plan.number, plan.seq, self._arrived, domain=bucket.domain)
         try:
             await self._fly(flight)
         except (Changed, OSError) as error:
@@ -148,7 +183,7 @@ class Upload:
                         await flight.landed()
                     number += 1
                 await flight.flush()
-                if flight.over:
+                if flight.over or self._turns.over:
                     break
         await flight.landed()
 

@@ -25,7 +25,9 @@ class Unfit(Exception):
 
 
 class Draft:
-    """Takes the bytes of one message's file. `path` is its name for now; `close` removes that, whatever became of it.
+    """Takes the bytes of one message's file, `size` of them until now.
+
+    `path` is its name for now; `close` removes that, whatever became of it.
 
     Never longer than announced, so a small message that decodes to an endless file ends at that.
     """
@@ -34,7 +36,7 @@ class Draft:
         self.path = path
         self._wanted = wanted
         self._digest = sha256()
-        self._size = 0
+        self.size = 0
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
         self._decoder = _decoder(self) if wanted.zstd else None
 
@@ -50,8 +52,8 @@ class Draft:
 
     def store(self, data: bytes | memoryview) -> None:
         """Takes the next bytes of the file itself."""
-        self._size += len(data)
-        if self._size > self._wanted.size:
+        self.size += len(data)
+        if self.size > self._wanted.size:
             raise Unfit("too_long", f"it has more than the {self._wanted.size} bytes of its Edge-Size")
         self._digest.update(data)
         write_all(self._fd, data)
@@ -61,8 +63,8 @@ class Draft:
 
         Tells the kernel to begin: many files that are on their way to the disk take little longer than one.
         """
-        if self._size != self._wanted.size:
-            raise Unfit("too_short", f"it has {self._size} bytes, and its Edge-Size is {self._wanted.size}")
+        if self.size != self._wanted.size:
+            raise Unfit("too_short", f"it has {self.size} bytes, and its Edge-Size is {self._wanted.size}")
         if (found := self._digest.hexdigest()) != self._wanted.sha256:
             raise Unfit("digest_wrong", f"its SHA-256 is {found}, and its Edge-Sha256 is {self._wanted.sha256}")
         if self._wanted.mtime_ns is not None:

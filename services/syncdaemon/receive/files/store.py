@@ -12,11 +12,27 @@ from syncdaemon.receive.files.draft import Draft, Unfit
 from syncdaemon.receive.files.folders import Folders, NotDurable
 from syncdaemon.receive.files.home import ReceiveDirectory
 from syncdaemon.receive.files.places import Taken
-from syncdaemon.receive.files.rejects import set_aside
-from syncdaemon.receive.incoming import DISK_FULL, WRITE_ERROR, Item, Outcome, Placed, Rejected, Retry, Wanted
+from syncdaemon.receive.files.rejects import Rejects
+from syncdaemon.receive.incoming import (
+    DISK_FULL,
+    LARGEST_MESSAGE,
+    NO_ROOM,
+    WRITE_ERROR,
+    Item,
+    Outcome,
+    Placed,
+    Rejected,
+    Retry,
+    Wanted,
+    unfit,
+)
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)  # the file system does not take such a name
+
+
+class NoRoom(OSError):
+    """This file is larger than what is free. Smaller ones may be taken meanwhile."""
 
 
 class _Job:
@@ -40,6 +56,7 @@ class Store:
     def __init__(self, home: ReceiveDirectory, min_free: int) -> None:
         self._home = home
         self._min_free = min_free
+        self._rejects = Rejects(home)
 
     def take(self, items: Sequence[Item]) -> list[Outcome]:
         """Makes files of whole messages. What is said to be kept is durable when this returns."""
@@ -58,9 +75,14 @@ class Store:
         return job.outcome
 
     def draft(self, wanted: Wanted) -> Draft:
-        """A file to write to. Raises OSError; also where there is no room for what is announced."""
-        if wanted.size > self._home.free_bytes() - self._min_free:
-            raise OSError(errno.ENOSPC, f"no room for a file of {wanted.size} bytes")
+        """A file to write to. Raises OSError; also where there is no room for what is announced.
+
+        A size is only announced: where it is larger than a message can be, that is no sign that the disk is full.
+        """
+        room = self._home.free_bytes() - self._min_free
+        if wanted.size > room:
+            error = NoRoom if wanted.size > LARGEST_MESSAGE and room > 0 else OSError
+            raise error(errno.ENOSPC, f"no room for a file of {wanted.size} bytes")
         return Draft(self._home.draft_name(), wanted)
 
     def keep(self, item: Item, draft: Draft) -> Outcome:
@@ -75,10 +97,13 @@ class Store:
     def reject(self, item: Item, rejected: Rejected, draft: Draft | None = None) -> Outcome:
         """Sets a message aside, and with it what was written of its file elsewhere."""
         try:
-            set_aside(self._home, item, rejected, draft)
+            return rejected._replace(kept=self._rejects.keep(item, rejected, draft))
         except OSError as error:
             return trouble(error)
-        return rejected
+
+    def close(self) -> None:
+        """Closes what is open between two calls."""
+        self._rejects.close()
 
     @contextmanager
     def _together(self, jobs: Sequence[_Job]) -> Iterator[Folders]:
@@ -119,6 +144,8 @@ class Store:
         return self.reject(item, rejected, job.draft if item.is_object else None)
 
     def _write(self, folders: Folders, job: _Job, wanted: Wanted) -> Outcome | None:
+        if (wrong := unfit(wanted, len(job.item.data))) is not None:
+            return self.reject(job.item, wrong)
         if (kept := _look(folders, job, wanted)) is not None:
             return kept
         job.draft = self.draft(wanted)
@@ -154,4 +181,6 @@ def _place(folders: Folders, job: _Job, wanted: Wanted) -> Outcome:
 
 def trouble(error: OSError) -> Retry:
     """What failed at our own disk is tried again."""
+    if isinstance(error, NoRoom):
+        return Retry(NO_ROOM, error.strerror or str(error))
     return Retry(DISK_FULL if error.errno in _FULL else WRITE_ERROR, error.strerror or str(error))

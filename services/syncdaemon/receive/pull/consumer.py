@@ -16,6 +16,7 @@ from syncdaemon.stream.answers import ApiRefusal, ConsumerAnswer
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.pulled import Status, status
 
+_LEAST_WAIT = 0.1  # seconds: with a shorter one, the reports of what is in work would have no pause between them
 ACK_WAIT = 60.0  # seconds that a created consumer gives us until it delivers again
 MAX_ACK_PENDING = 4096  # messages of a created consumer that may be in work, at all workers together
 
@@ -51,9 +52,13 @@ class ConsumerInfo(NamedTuple):
     max_bytes: int = sys.maxsize
     max_expires: float = EXPIRES
 
-    def within(self, ask: Ask) -> Ask:
-        """As much of `ask` as the consumer permits."""
-        return Ask(min(ask.messages, self.max_batch), min(ask.size, self.max_bytes))
+    def within(self, ask: Ask, largest: int) -> Ask:
+        """As much of `ask` as the consumer permits. `largest`: bytes of a message that the connection can bear.
+
+        A larger one then ends the pull, and not the connection. A consumer with a limit of its own could refuse this.
+        """
+        size = largest if not ask.size and self.max_bytes == sys.maxsize else ask.size
+        return Ask(min(ask.messages, self.max_batch), min(size, self.max_bytes))
 
 
 async def prepare(api: Api, settings: ConsumerSettings) -> ConsumerInfo:
@@ -112,7 +117,7 @@ def _accept(config: Mapping[str, Any], settings: ConsumerSettings) -> ConsumerIn
         )
     waits = [config.get("ack_wait") or ACK_WAIT * 1e9, *(config.get("backoff") or ())]
     return ConsumerInfo(
-        ack_wait=min(waits) / 1e9,
+        ack_wait=max(min(waits) / 1e9, _LEAST_WAIT),
         max_batch=_limit(config, "max_batch"),
         max_bytes=_limit(config, "max_bytes"),
         max_expires=min(EXPIRES, (config.get("max_expires") or EXPIRES * 1e9) / 1e9),
@@ -138,6 +143,12 @@ class Pulled(NamedTuple):
     def too_large(self) -> bool:
         """Whether it ended since the next message weighs more than what was left of its bytes."""
         return self.status is not None and self.status.too_large
+
+    def blocked(self, ask: Ask, largest: int) -> str:
+        """Why not even a pull for a message of the `largest` size brought one; empty where it did."""
+        if ask.size < largest or self.messages or not self.too_large:
+            return ""
+        return f"the next message has over {largest} bytes, which the server's max_payload does not let one have"
 
 
 async def pull(conversation: Conversation, ask: Ask, wait: float, arrived: Callable[[Heard], None]) -> Pulled:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.receive import incoming
 from syncdaemon.receive.incoming import Arrival, Item
 from syncdaemon.stream.pulled import delivery
@@ -37,6 +38,7 @@ class Hands:
         self._delivered = delivered
         self._held: dict[tuple[int, int], Unanswered] = {}
         self._waiting: deque[Unanswered] = deque()
+        self._said = OnceAMinute()
         self._some = asyncio.Event()
         self._fewer = asyncio.Event()
         self.bytes = 0
@@ -50,7 +52,8 @@ class Hands:
         try:
             known = delivery(arrival.reply)
         except ValueError as error:
-            log.error("unreadable_delivery", error=str(error), effect="the message is not taken")
+            if self._said.due(time.monotonic()):
+                log.error("unreadable_delivery", error=str(error), effect="the message is not taken")
             return
         self._delivered(known.times)
         key = known.seq, known.stored_ns

@@ -18,9 +18,11 @@ from syncdaemon.receive.pull.consumer import ConsumerInfo, ConsumerSettings, pre
 from syncdaemon.receive.pull.demand import Demand
 from syncdaemon.receive.pull.hands import Hands
 from syncdaemon.stream.api import Api
+from syncdaemon.stream.pulled import is_from
 
 _RETRY = 1.0  # seconds until a stream or consumer that is not available is asked again
 _CONFIG_RETRY = 30.0  # the same where only an operator can help
+_SHOWN = 200  # bytes of a subject
 _DISK_RETRY = 5.0  # seconds between two looks at a disk that takes nothing
 
 log = structlog.get_logger(__name__)
@@ -40,7 +42,7 @@ class Intake:
         self._session: Session | None = None
         self._conversation: Conversation | None = None
         self._ever_pulled = False
-        self._said = OnceAMinute()
+        self._said, self._strange = OnceAMinute(), OnceAMinute()
         self._said_reason = ""
         self.info = ConsumerInfo()
         self.paused = "not connected yet"
@@ -91,7 +93,7 @@ class Intake:
             try:
                 while True:
                     await self._disk_ready(session)
-                    await self._pull_some(conversation)
+                    await self._pull_some(conversation, session)
             except PermissionError as error:
                 raise SettingsError(f"--consumer: these credentials may not pull from it: {error}") from None
             finally:
@@ -99,19 +101,26 @@ class Intake:
                 for heard in conversation.rest():
                     self._take(heard)
 
-    async def _pull_some(self, conversation: Conversation) -> None:
+    async def _pull_some(self, conversation: Conversation, session: Session) -> None:
         while (ask := self._demand.next(len(self._hands), self._hands.bytes, self._hands.objects)) is None:
             await self._hands.fewer()
-        ask = self.info.within(ask)
+        largest = session.largest
+        ask = self.info.within(ask, largest)
         pulled = await pull(conversation, ask, self.info.max_expires, self._take)
         self._ever_pulled = True
         self._demand.ended(ask, pulled.messages, pulled.seconds, pulled.too_large)
+        if blocked := pulled.blocked(ask, largest):
+            raise LanePaused(f"consumer {self._settings.name}: {blocked}")
         if pulled.status is not None and not pulled.status.usual:
             raise LanePaused(f"consumer {self._settings.name}: {pulled.status.words}")
 
     def _take(self, heard: Heard) -> None:
-        if heard.reply:
+        if not heard.reply:
+            return
+        if is_from(heard.reply, self._settings.stream, self._settings.name):
             self._hands.take(Arrival(*heard))
+        elif self._strange.due(time.monotonic()):
+            log.error("strange_delivery", reply=str(heard.reply[:_SHOWN]), effect="the message is not taken")
 
     async def _disk_ready(self, session: Session) -> None:
         before = ""

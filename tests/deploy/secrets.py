@@ -1,0 +1,70 @@
+"""The Secrets of a hub and a site, made by the very commands of docs/DEPLOYMENT.md."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from tests.deploy.manifests import ROOT, kubectl
+from tests.support import needs
+
+Secrets = dict[str, dict[str, bytes]]
+
+
+def commands(title: str) -> str:
+    """The commands of the section with this title."""
+    page = (ROOT / "docs/DEPLOYMENT.md").read_text(encoding="utf-8")
+    section = page.split(f"\n### {title}\n", 1)[1].split("\n#", 1)[0]
+    (block,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    return str(block)
+
+
+def make(folder: Path, title: str) -> Secrets:
+    """Runs a section's commands in a folder; what they would create, by the name of the Secret. No cluster is asked."""
+    needs.program("openssl")
+    (folder / "bin").mkdir(exist_ok=True)
+    asked = folder / "bin/kubectl"
+    asked.write_text(f'#!/bin/sh\necho ---\nexec {kubectl()} "$@" --dry-run=client -o yaml\n')
+    asked.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{asked.parent}:{os.environ['PATH']}"}
+    command = ["bash", "-eu", "-c", commands(title)]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    made = [it for it in yaml.safe_load_all(done.stdout) if it]
+    return {it["metadata"]["name"]: {key: base64.b64decode(text) for key, text in it["data"].items()} for it in made}
+
+
+@cache
+def of_everybody() -> tuple[Secrets, Secrets]:
+    """Those of the hub, and of the site `edge-1`; the same for every test of this process."""
+    folder = Path(tempfile.mkdtemp(prefix="secrets-"))
+    try:
+        for name in ("hub", "site"):
+            (folder / name).mkdir()
+        hub = make(folder / "hub", "At the hub")
+        shutil.copy(folder / "hub/edge-1.url", folder / "site/edge-1.url")
+        shutil.copy(folder / "hub/ca.crt", folder / "site/hub-ca.crt")
+        return hub, make(folder / "site", "At a site")
+    finally:
+        shutil.rmtree(folder)
+
+
+def of(profile: str) -> Secrets:
+    """Those that a profile's namespace has."""
+    hub, site = of_everybody()
+    return site if profile.startswith("edge") else hub
+
+
+def password(secrets: Secrets, user: str) -> str:
+    """Of a client of NATS: `client` or `admin`."""
+    found = re.search(rf'{user.upper()}_PASSWORD: "(\w+)"', secrets["nats-auth"]["auth.conf"].decode())
+    assert found
+    return found[1]
