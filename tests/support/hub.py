@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -62,9 +62,12 @@ class Hub:
         """Starts the hub, makes its streams, and starts the leaf nodes."""
         self.server.start()
         self.init()
-        for line in self.sites.read_text().splitlines():
-            name, *leaf = line.split()
-            if leaf and name not in self.leaves:
+        self.start_leaves([line.split()[0] for line in self.sites.read_text().splitlines() if line.endswith(" leaf")])
+
+    def start_leaves(self, names: Iterable[str]) -> None:
+        """Starts the leaf nodes of these sites that are not there yet."""
+        for name in names:
+            if name not in self.leaves:
                 self.leaves[name] = self._leaf(name)
                 self.leaves[name].start()
 

@@ -28,7 +28,7 @@ def permissions(
     sites: Annotated[str, typer.Option("--sites", metavar="FILE", help=_SITES)] = "",
 ) -> int:
     """Print what a nats-server has to permit, and nothing more, as its own configuration."""
-    from syncdaemon.hub.conf import hub_conf
+    from syncdaemon.hub.conf import LIMITS, hub_conf
     from syncdaemon.hub.roles import ROLES, role_conf
 
     if role not in ("hub", *ROLES):
@@ -40,7 +40,8 @@ def permissions(
             "set it to false, and let the hub make the stream (syncdaemon hub init)"
         )
     if role == "hub":
-        text = hub_conf(_read(sites), layout)
+        limits = LIMITS._replace(disk=given.values["SYNC_STREAM_MAX_BYTES"] or LIMITS.disk)
+        text = hub_conf(_read(sites), layout, limits)
     else:
         text = role_conf(role, site, layout, _read(sites) if role in ("worker", "auditor") else ())
     typer.echo(text, nl=False)

@@ -4,8 +4,10 @@ Each site has a NATS account of its own. A user permission inside one account se
 neither the reply subject of a request nor its headers (nats-server 2.15.1). Between accounts passes only what one of
 them exports and the other imports.
 
-A site behind a leaf node has a second account, its *landing account*. Only that one takes messages from the leaf,
-because whoever answers a source can make the account that sources publish to any subject.
+A site behind a leaf node has a second account, its *landing account*. Only that one takes messages from the leaf, for
+two reasons (nats-server 2.15.1). Whoever answers a source can make the account that sources publish to any subject. And
+a leaf may set the reply `$JS.ACK.<7 tokens>@<subject>`: the stream that takes its message stores it on that subject.
+The hub's other accounts source from there what is on the site's own subjects; their own server applies this filter.
 """
 
 from __future__ import annotations
@@ -15,10 +17,11 @@ from typing import NamedTuple
 
 from syncdaemon.base.units import Wrong
 from syncdaemon.hub.sites import HubSite
+from syncdaemon.stream.calls import JETSTREAM
 
 HUB, RECORDS, WORKER, AUDITOR, NOBODY = "HUB", "RECORDS", "WORKER", "AUDITOR", "NOBODY"
 CONSUMER = "worker-staging"
-CHECKPOINTS, COSIGNED, LEDGER = "edge_checkpoints", "edge_cosigned", "edge_ledger"
+CHECKPOINTS, COSIGNED, LEDGER, FLEET = "edge_checkpoints", "edge_cosigned", "edge_ledger", "edge_fleet"
 
 
 class Share(NamedTuple):
@@ -96,7 +99,8 @@ def shares(sites: Sequence[HubSite], layout: Layout) -> list[Share]:
     found = [*_worker(layout), *_auditor(layout)]
     for site in sites:
         account = site_account(site.name)
-        found += [_no_jetstream(account), *_records(site.name, account)]
+        first = landing_account(site.name) if site.leaf else RECORDS
+        found += [_no_jetstream(account), *_records(site.name, account, first)]
         found += _behind_leaf(site.name, layout) if site.leaf else _direct(site.name, layout)
     return found
 
@@ -106,31 +110,38 @@ def _no_jetstream(account: str) -> Share:
 
     The first answer is 503/10039, while the call itself is executed (nats-server 2.15.1).
     """
-    return Share(NOBODY, account, "$JS.API.INFO")
+    return Share(NOBODY, account, JETSTREAM.account)
 
 
-def _records(site: str, account: str) -> Iterator[Share]:
-    """What a site tells of itself, and reads back."""
-    for subject in (f"edge.checkpoint.{site}", f"edge.status.{site}", f"edge.ledger.{site}.>"):
-        yield Share(RECORDS, account, subject)
-    for stream, subject in (
-        (CHECKPOINTS, f"edge.checkpoint.{site}"),
-        (LEDGER, f"edge.ledger.{site}.>"),
-        (COSIGNED, f"edge.cosigned.{site}.*"),
-    ):
-        yield Share(RECORDS, account, f"{_direct_get(stream)}.{subject}")
+def records_of(site: str) -> dict[str, str]:
+    """What a site tells of itself: by stream, the subjects of this site in it."""
+    return {
+        CHECKPOINTS: f"edge.checkpoint.{site}",
+        LEDGER: f"edge.ledger.{site}.>",
+        FLEET: f"edge.status.{site}",
+    }
+
+
+def _records(site: str, account: str, exporter: str) -> Iterator[Share]:
+    """What a site tells of itself, and reads back; `exporter` is the account in which it is stored first."""
+    kept = records_of(site)
+    for subject in kept.values():
+        yield Share(exporter, account, subject)
+    for stream in (CHECKPOINTS, LEDGER):
+        yield Share(exporter, account, JETSTREAM.direct_get(stream, kept[stream]))
+    yield Share(RECORDS, account, JETSTREAM.direct_get(COSIGNED, f"edge.cosigned.{site}.*"))
 
 
 def _direct(site: str, layout: Layout) -> Iterator[Share]:
     """A site that connects to the hub itself: its own messages and its own bucket."""
     account, bucket = site_account(site), layout.bucket_stream(site)
     yield Share(HUB, account, layout.own(site))
-    yield Share(HUB, account, f"{_direct_get(layout.stream)}.{layout.own(site)}")
+    yield Share(HUB, account, JETSTREAM.direct_get(layout.stream, layout.own(site)))
     yield Share(HUB, account, f"$O.{layout.bucket_of(site)}.>")
     for call in ("INFO", "MSG.GET", "PURGE", "MSG.DELETE"):
-        yield Share(HUB, account, f"$JS.API.STREAM.{call}.{bucket}")
-    yield Share(HUB, account, _direct_get(bucket), many=True)
-    yield Share(HUB, WORKER, _direct_get(bucket), many=True)
+        yield Share(HUB, account, JETSTREAM.stream(call, bucket))
+    yield Share(HUB, account, JETSTREAM.direct_get(bucket), many=True)
+    yield Share(HUB, WORKER, JETSTREAM.direct_get(bucket), many=True)
 
 
 def _behind_leaf(site: str, layout: Layout) -> Iterator[Share]:
@@ -140,20 +151,26 @@ def _behind_leaf(site: str, layout: Layout) -> Iterator[Share]:
     after some hundred kB (10228, nats-server 2.15.1).
     """
     account, landing = site_account(site), landing_account(site)
-    streams = (layout.stream, layout.bucket_stream(site))
     created = f"$JS.{site}.API.CONSUMER.CREATE.>"
     yield Share(account, landing, created, to=f"{api_of_leaf(site)}.CONSUMER.CREATE.>")
-    for stream in streams:
+    for stream in (layout.stream, layout.bucket_stream(site)):
         yield Share(account, landing, f"$JS.FC.{stream}.>")
     yield Share(account, landing, f"{deliveries_of_leaf(site)}.>", stream=True)
 
-    created = f"$JS.API.CONSUMER.CREATE.{layout.stream}.>"
-    yield Share(landing, HUB, created, to=f"{api_of_landing(site)}.CONSUMER.CREATE.{layout.stream}.>")
-    yield Share(landing, HUB, f"$JS.FC.{layout.stream}.>")
-    yield Share(landing, HUB, f"{deliveries_of_landing(site)}.>", stream=True)
+    yield from _sourced(landing, HUB, (layout.stream,), api_of_landing(site), deliveries_of_landing(site))
+    yield from _sourced(landing, RECORDS, tuple(records_of(site)), api_of_records(site), deliveries_of_records(site))
 
-    yield Share(landing, account, f"{_direct_get(layout.stream)}.{layout.own(site)}")
-    yield Share(landing, WORKER, _direct_get(layout.bucket_stream(site)), many=True)
+    yield Share(landing, account, JETSTREAM.direct_get(layout.stream, layout.own(site)))
+    yield Share(landing, WORKER, JETSTREAM.direct_get(layout.bucket_stream(site)), many=True)
+
+
+def _sourced(landing: str, importer: str, names: tuple[str, ...], api: str, deliveries: str) -> Iterator[Share]:
+    """The importer sources these streams of the landing account."""
+    for stream in names:
+        created = JETSTREAM.consumer("CREATE", stream, ">")
+        yield Share(landing, importer, created, to=f"{api}.CONSUMER.CREATE.{stream}.>")
+        yield Share(landing, importer, f"$JS.FC.{stream}.>")
+    yield Share(landing, importer, f"{deliveries}.>", stream=True)
 
 
 def api_of_leaf(site: str) -> str:
@@ -176,11 +193,21 @@ def deliveries_of_landing(site: str) -> str:
     return f"JSI.{site}"
 
 
+def api_of_records(site: str) -> str:
+    """Where `RECORDS` finds the API of the landing account's JetStream."""
+    return f"JSRA.{site}"
+
+
+def deliveries_of_records(site: str) -> str:
+    """Below which the landing account sends what `RECORDS` sources."""
+    return f"JSR.{site}"
+
+
 def _worker(layout: Layout) -> Iterator[Share]:
     """The workers at the other end share one consumer."""
     yield _no_jetstream(WORKER)
-    yield Share(HUB, WORKER, f"$JS.API.CONSUMER.MSG.NEXT.{layout.stream}.{CONSUMER}", many=True)
-    yield Share(HUB, WORKER, f"$JS.API.CONSUMER.INFO.{layout.stream}.{CONSUMER}")
+    yield Share(HUB, WORKER, JETSTREAM.consumer("MSG.NEXT", layout.stream, CONSUMER), many=True)
+    yield Share(HUB, WORKER, JETSTREAM.consumer("INFO", layout.stream, CONSUMER))
     yield Share(HUB, WORKER, f"$JS.ACK.{layout.stream}.{CONSUMER}.>")
 
 
@@ -189,9 +216,5 @@ def _auditor(layout: Layout) -> Iterator[Share]:
     yield _no_jetstream(AUDITOR)
     yield Share(RECORDS, AUDITOR, "edge.cosigned.>")
     for stream in (CHECKPOINTS, LEDGER):
-        yield Share(RECORDS, AUDITOR, _direct_get(stream), many=True)
-    yield Share(HUB, AUDITOR, _direct_get(layout.stream), many=True)
-
-
-def _direct_get(stream: str) -> str:
-    return f"$JS.API.DIRECT.GET.{stream}"
+        yield Share(RECORDS, AUDITOR, JETSTREAM.direct_get(stream), many=True)
+    yield Share(HUB, AUDITOR, JETSTREAM.direct_get(layout.stream), many=True)

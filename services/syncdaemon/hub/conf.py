@@ -25,18 +25,22 @@ from syncdaemon.hub.accounts import (
     site_account,
 )
 from syncdaemon.hub.sites import HubSite
+from syncdaemon.stream.calls import JETSTREAM
 
 _OPEN_BATCHES = 50  # atomic batches that a server keeps open in one stream by default (nats-server 2.15), and
 _OPEN_BATCHES_IN_ALL = 1_000  # in all streams
 
 
 class Limits(NamedTuple):
-    """What one account may take of the server. `disk` in bytes, of a landing account."""
+    """What one account may take of the server. `disk` in bytes, of a landing account: its stream, bucket and records.
+
+    The server's own `max_file_store` has to be as large as the disk of all landing accounts together.
+    """
 
     connections: int = 16
     subscriptions: int = 1_000
     payload: int = 8 << 20
-    disk: int = 10 << 30
+    disk: int = 1 << 30
 
 
 LIMITS = Limits()
@@ -68,11 +72,11 @@ def hub_conf(sites: Sequence[HubSite], layout: Layout, limits: Limits = LIMITS) 
 def _heads(sites: Sequence[HubSite], limits: Limits) -> dict[str, list[str]]:
     """What is said of each account before its exports: its users, its JetStream and its limits."""
     heads = {
-        HUB: ["jetstream: enabled", _own_user("hub")],
-        RECORDS: ["jetstream: enabled", _own_user("records")],
+        HUB: ["jetstream: enabled", _own_user("hub"), _NO_LEAF],
+        RECORDS: ["jetstream: enabled", _own_user("records"), _NO_LEAF],
         WORKER: [_users("worker"), _no_leaf(limits)],
         AUDITOR: [_users("auditor"), _no_leaf(limits)],
-        NOBODY: ['exports: [{service: "$JS.API.INFO"}]'],
+        NOBODY: [f"exports: [{{service: {_quoted(JETSTREAM.account)}}}]"],
     }
     for site in sites:
         users = _users(f"site-{site.name}")
@@ -84,6 +88,9 @@ def _heads(sites: Sequence[HubSite], limits: Limits) -> dict[str, list[str]]:
             # A leaf node may set a reply subject that acknowledges messages of the workers.
             heads[site_account(site.name)] = [users, _no_leaf(limits)]
     return heads
+
+
+_NO_LEAF = "limits {max_leafnodes: 0}"
 
 
 def _users(name: str) -> str:

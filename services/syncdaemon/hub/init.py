@@ -10,12 +10,13 @@ from syncdaemon.base.errors import SettingsError
 from syncdaemon.hub import streams
 from syncdaemon.hub.accounts import Layout
 from syncdaemon.hub.sites import HubSite
-from syncdaemon.hub.streams import Login
+from syncdaemon.hub.streams import Life, Login
 from syncdaemon.link import LinkSettings, visit
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
 
-_BY_SITE = ("subjects", "sources")  # what a new site adds to a stream that is there already
+# What a new site changes in a stream that is there already: its first leaf node the last two too.
+_BY_SITE = ("subjects", "sources", "discard_new_per_subject", "duplicate_window")
 
 
 async def make(
@@ -23,7 +24,7 @@ async def make(
     sites: Sequence[HubSite],
     layout: Layout,
     *,
-    replicas: int,
+    life: Life,
     tell: Callable[[str], None],
 ) -> None:
     """Makes what is missing, each in its account. A second call changes nothing.
@@ -31,7 +32,7 @@ async def make(
     `link_of` says how to log in to an account; `tell` gets a line for each stream and consumer.
     Raises SettingsError where the server refuses something, ConnectTimeout, LinkDown, LanePaused, PermissionError.
     """
-    by_login = groupby(streams.streams(sites, layout, replicas), lambda entry: entry[0])
+    by_login = groupby(streams.streams(sites, layout, life), lambda entry: entry[0])
     for login, entries in by_login:
         async with visit(link_of(login)) as session:
             api = Api(session)
@@ -60,13 +61,15 @@ async def _stream(api: Api, config: Mapping[str, Any]) -> str:
 def _changes(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The fields that depend on the sites, where they are not what is wanted."""
     for field in _BY_SITE:
-        if _unordered(found.get(field)) != _unordered(wanted.get(field)):
-            yield field, wanted.get(field)
+        if field in wanted and _plain(found.get(field)) != _plain(wanted[field]):
+            yield field, wanted[field]
 
 
-def _unordered(entries: Any) -> list[str]:
-    """The entries of a list without an order, and without what the server adds to an entry."""
-    return sorted(_told(entry) if isinstance(entry, dict) else str(entry) for entry in entries or ())
+def _plain(value: Any) -> Any:
+    """A list without an order, and without what the server adds to its entries; a field that is not there is 0."""
+    if isinstance(value, list):
+        value = sorted(_told(entry) if isinstance(entry, dict) else str(entry) for entry in value)
+    return value or 0
 
 
 def _told(source: Mapping[str, Any]) -> str:

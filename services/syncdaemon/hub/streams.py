@@ -1,7 +1,8 @@
 """The streams and the consumer of a hub, as configurations. Pure.
 
-A stream that is filled by sources has no subjects of its own. Each of its sources writes the site's token itself, by a
-transform: the filter of a source is applied by the server of the site alone (nats-server 2.15.1).
+A landing account's stream that is filled by a source has no subjects of its own. Its source writes the site's token
+itself, by a transform: the filter of a source is applied by the server of the site alone (nats-server 2.15.1). The
+hub's own accounts source from landing accounts, and there the hub's own server applies the filter.
 """
 
 from __future__ import annotations
@@ -13,16 +14,23 @@ from syncdaemon.hub.accounts import (
     CHECKPOINTS,
     CONSUMER,
     COSIGNED,
+    FLEET,
     LEDGER,
     Layout,
     api_of_landing,
     api_of_leaf,
+    api_of_records,
     deliveries_of_landing,
     deliveries_of_leaf,
+    deliveries_of_records,
+    records_of,
 )
 from syncdaemon.hub.sites import HubSite
 
-FLEET = "edge_fleet"
+_NO_WINDOW = 0  # no message id is remembered: the server's default of a stream with sources
+_SHORTEST_WINDOW = 100_000_000  # in nanoseconds: 0 means the server's default of 2 minutes in a stream without sources
+_DEFAULT_WINDOW = 120_000_000_000
+_FOR_GOOD: dict[str, Any] = {"deny_delete": True, "deny_purge": True, "max_msgs_per_subject": 1}
 
 
 class Login(NamedTuple):
@@ -39,18 +47,38 @@ def landing_login(site: str) -> Login:
     return Login(f"in-{site}")
 
 
-def streams(sites: Sequence[HubSite], layout: Layout, replicas: int = 1) -> Iterator[tuple[Login, dict[str, Any]]]:
+class Life(NamedTuple):
+    """How the streams are kept. `max_age` of the messages, in seconds; 0: for ever."""
+
+    replicas: int = 1
+    max_age: float = 0
+
+
+FOR_EVER = Life()
+
+
+def streams(sites: Sequence[HubSite], layout: Layout, life: Life = FOR_EVER) -> Iterator[tuple[Login, dict[str, Any]]]:
     """Every stream, with the login of the account that it lies in; what is sourced comes before what sources it."""
+    for login, config in _streams(sites, layout, life):
+        yield login, config | {"num_replicas": life.replicas}
+
+
+def _streams(sites: Sequence[HubSite], layout: Layout, life: Life) -> Iterator[tuple[Login, dict[str, Any]]]:
+    max_age = {"max_age": int(life.max_age * 1e9)}
     for site in sites:
         if site.leaf:
-            yield landing_login(site.name), _landed(site.name, layout)
-            yield landing_login(site.name), _landed_bucket(site.name, layout)
-    yield OWN, _hub_stream(sites, layout) | {"num_replicas": replicas}
+            landing = landing_login(site.name)
+            yield landing, _landed(site.name, layout) | max_age
+            yield landing, _landed_bucket(site.name, layout)
+            for name, subject in records_of(site.name).items():
+                yield landing, _record(name) | {"subjects": [subject], "duplicate_window": _SHORTEST_WINDOW}
+    yield OWN, _hub_stream(sites, layout) | max_age
     for site in sites:
         if not site.leaf:
-            yield OWN, _bucket(site.name, layout) | {"num_replicas": replicas}
-    for config in _records():
-        yield RECORDS_LOGIN, config | {"num_replicas": replicas}
+            yield OWN, _bucket(site.name, layout)
+    for name in (CHECKPOINTS, LEDGER, FLEET):
+        yield RECORDS_LOGIN, _records(name, sites)
+    yield RECORDS_LOGIN, _cosigned()
 
 
 def consumer(layout: Layout) -> dict[str, Any]:
@@ -83,14 +111,17 @@ def _kept(name: str) -> dict[str, Any]:
 
 
 def _hub_stream(sites: Sequence[HubSite], layout: Layout) -> dict[str, Any]:
-    """The stream of all sites: the subjects of those that connect directly, and sources for those behind leaves."""
-    config = _kept(layout.stream) | {"deny_delete": True, "max_msgs_per_subject": 1}
-    if direct := [layout.own(site.name) for site in sites if not site.leaf]:
-        config |= {"subjects": direct, "allow_atomic": True}
+    """The stream of all sites: the subjects of those that connect directly, and sources for those behind leaves.
+
+    A message id counts for the whole stream. Where there are sources, no window remembers any: a message that is
+    sourced under an id that somebody else used before would be left out for good (nats-server 2.15.1).
+    """
+    config = _kept(layout.stream) | {"deny_delete": True, "max_msgs_per_subject": 1, "allow_atomic": True}
+    config |= {"subjects": [layout.own(site.name) for site in sites if not site.leaf]}
     if sources := [_source_of_landing(site.name, layout) for site in sites if site.leaf]:
         # With discard_new_per_subject, a source that brings a second message of a subject stalls for good.
-        return config | {"sources": sources}
-    return config | {"discard_new_per_subject": True}
+        return config | {"sources": sources, "discard_new_per_subject": False, "duplicate_window": _NO_WINDOW}
+    return config | {"sources": [], "discard_new_per_subject": True, "duplicate_window": _DEFAULT_WINDOW}
 
 
 def _source_of_landing(site: str, layout: Layout) -> dict[str, Any]:
@@ -138,12 +169,35 @@ def _bucket(site: str, layout: Layout) -> dict[str, Any]:
     return _kept(layout.bucket_stream(site)) | {"subjects": subjects, "allow_rollup_hdrs": True}
 
 
-def _records() -> Iterator[dict[str, Any]]:
-    """What sites tell of themselves: a mailbox of checkpoints, the anchor, the ledger's days, the newest status."""
-    kept = {"deny_delete": True, "deny_purge": True, "max_msgs_per_subject": 1}
-    mailbox = {"discard": "old", "max_msgs_per_subject": 10_000}
-    yield _kept(CHECKPOINTS) | mailbox | {"subjects": ["edge.checkpoint.*"]}
-    # The last note of a day replaces the earlier ones, so this one can't refuse a second message of a subject.
-    yield _kept(COSIGNED) | kept | {"discard": "old", "subjects": ["edge.cosigned.*.*"]}
-    yield _kept(LEDGER) | kept | {"discard_new_per_subject": True, "subjects": ["edge.ledger.>"]}
-    yield _kept(FLEET) | {"discard": "old", "max_msgs_per_subject": 1, "subjects": ["edge.status.*"]}
+def _record(name: str) -> dict[str, Any]:
+    """A stream of what sites tell of themselves: a mailbox of checkpoints, the ledger's days, the newest status."""
+    kept: dict[str, dict[str, Any]] = {
+        CHECKPOINTS: {"discard": "old", "max_msgs_per_subject": 10_000},
+        LEDGER: _FOR_GOOD | {"discard_new_per_subject": True},
+        FLEET: {"discard": "old", "max_msgs_per_subject": 1},
+    }
+    return _kept(name) | kept[name]
+
+
+def _records(name: str, sites: Sequence[HubSite]) -> dict[str, Any]:
+    """The same for all sites: from those that connect directly by subject, from the landing accounts by sources.
+
+    Nothing of these streams needs a message id, and a neighbour may use any: so none is remembered for long.
+    """
+    config = _record(name) | {"subjects": [records_of(site.name)[name] for site in sites if not site.leaf]}
+    sources = [_source_of_records(name, site.name) for site in sites if site.leaf]
+    return config | {"sources": sources, "duplicate_window": _NO_WINDOW if sources else _SHORTEST_WINDOW}
+
+
+def _source_of_records(name: str, site: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "filter_subject": records_of(site)[name],
+        "external": {"api": api_of_records(site), "deliver": deliveries_of_records(site)},
+    }
+
+
+def _cosigned() -> dict[str, Any]:
+    """The anchor. The last note of a day replaces the earlier ones, so it can't refuse a second one of a subject."""
+    anchor = {"discard": "old", "subjects": ["edge.cosigned.*.*"], "duplicate_window": _SHORTEST_WINDOW}
+    return _kept(COSIGNED) | _FOR_GOOD | anchor

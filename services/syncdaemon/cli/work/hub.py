@@ -11,7 +11,7 @@ import typer
 from syncdaemon.hub.accounts import Layout
 from syncdaemon.hub.init import make
 from syncdaemon.hub.sites import HubSite
-from syncdaemon.hub.streams import Login
+from syncdaemon.hub.streams import Life, Login
 from syncdaemon.link import LinkSettings
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Loaded
@@ -27,5 +27,6 @@ def init(loaded: Loaded, sites: Sequence[HubSite], layout: Layout) -> int:
             return replace(link, creds=link.creds.with_name(f"{login.user}.creds"))
         return replace(link, user=login.user)
 
-    asyncio.run(make(link_of, sites, layout, replicas=settings.sync_stream_replicas, tell=typer.echo))
+    life = Life(settings.sync_stream_replicas, settings.sync_stream_max_age)
+    asyncio.run(make(link_of, sites, layout, life=life, tell=typer.echo))
     return 0
