@@ -54,21 +54,9 @@ def test_what_each_site_publishes_reaches_the_hub(hub: Hub) -> None:
     for site in "ab":
         asyncio.run(publish(hub.url(f"site-{site}"), f"edge.replay.{site}.1"))
     for site in "cd":
-        asyncio.run(make_stream(hub.leaves[site].url))
         asyncio.run(publish(hub.leaves[site].url, f"edge.replay.{site}.1"))
     wanted = {f"edge.replay.{site}.1": 1 for site in "abcd"}
     eventually(lambda: asyncio.run(stored(hub)) == wanted, 90, "the hub has all four")
-
-
-async def make_stream(url: str) -> None:
-    """The stream of a site, as the daemon makes it."""
-    client = await nats.connect(url, allow_reconnect=False)
-    await ask(
-        client,
-        "$JS.API.STREAM.CREATE.swarm_jobs",
-        {"name": "swarm_jobs", "subjects": ["edge.replay.*.*"], "storage": "file"},
-    )
-    await client.close()
 
 
 def test_a_site_reads_nothing_of_another(hub: Hub) -> None:
@@ -102,3 +90,29 @@ def test_init_a_second_time_changes_nothing_and_a_new_site_is_added(hub: Hub) ->
     hub.list(SITES + "e\n")
     hub.server.reload()
     assert "hub: stream swarm_jobs: has other subjects now" in hub.init().splitlines()
+
+
+def test_the_first_leaf_node_ends_what_a_stream_with_sources_must_not_have(make_hub: MakeHub) -> None:
+    """A window of message ids, with which one site holds up another; and a refusal at which a source stalls."""
+    hub = make_hub("a\nb\n")
+    hub.start()
+    first = config(hub)
+    assert (first["discard_new_per_subject"], first["duplicate_window"]) == (True, 120_000_000_000)
+    hub.list("a\nb\nc leaf\n")
+    hub.server.reload()
+    hub.init()
+    later = config(hub)
+    assert (later.get("discard_new_per_subject", False), later.get("duplicate_window", 0)) == (False, 0)
+    assert {line.rpartition(": ")[2] for line in hub.init().splitlines()} == {"is there"}
+
+
+def config(hub: Hub) -> dict[str, Any]:
+    """Of the hub's stream."""
+
+    async def look() -> dict[str, Any]:
+        client = await nats.connect(hub.url("hub", PASSWORD), allow_reconnect=False)
+        found = await ask(client, "$JS.API.STREAM.INFO.swarm_jobs")
+        await client.close()
+        return found["config"]
+
+    return asyncio.run(look())

@@ -11,9 +11,22 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from nats.aio.client import Client
 
-from tests.support.attacks import OF_A_SOURCE, Attack, Marks, OfTheHub, Scene, Shared, of_a_client, of_a_leaf, scene
-from tests.support.hub import Hub
+from tests.support.attacks import (
+    OF_A_SOURCE,
+    Attack,
+    Marks,
+    OfTheHub,
+    Scene,
+    Shared,
+    of_a_client,
+    of_a_leaf,
+    scene,
+    until,
+)
+from tests.support.hub import PASSWORD, Hub
+from tests.support.leaf import fake_leaf
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -82,6 +95,79 @@ def test_no_attack_has_an_effect_on_others(hub: OfTheHub, attacker: str) -> None
             return {name: await change(at, attacker, attack) for name, attack in ATTACKS[attacker].items()}
 
     assert asyncio.run(attack_one_after_another()) == {name: [] for name in ATTACKS[attacker]}
+
+
+def test_delivery_of_the_others_goes_on_after_all_attacks(hub: OfTheHub) -> None:
+    """From a site that connects directly, and from those behind real leaf nodes."""
+
+    async def attack_and_deliver() -> None:
+        async with scene(hub) as at:
+            for attacks in ATTACKS.values():
+                for attack in attacks.values():
+                    await attack(at)
+            for site, url in {"b": hub.url("site-b"), **hub.leaves()}.items():
+                await (await at.client(url)).request(f"edge.replay.{site}.after", b"after", 10)
+            admin = await at.client(hub.admins()["hub"])
+            for site in "bcd":
+                await arrived(admin, f"edge.replay.{site}.after", b"after")
+
+    asyncio.run(attack_and_deliver())
+
+
+def test_a_leaf_node_that_calls_itself_the_hub_commands_nothing(hub: OfTheHub) -> None:
+    """What it says of itself gives it no right."""
+    attacks = {name: of_e(name) for name in of_a_leaf(Marks())}
+
+    async def attack() -> dict[str, list[str]]:
+        async with scene(hub, is_hub=True, remote_account="HUB", domain="hub") as at:
+            return {name: await change(at, "e", attack) for name, attack in attacks.items()}
+
+    assert asyncio.run(attack()) == {name: [] for name in attacks}
+
+
+@pytest.mark.parametrize("user", ["site-a", "worker", "auditor", "hub", "records", "in-c", ""])
+def test_a_leaf_node_gets_in_nowhere_but_where_its_site_is(hub: OfTheHub, user: str) -> None:
+    """A leaf could acknowledge the workers' messages by a reply, which no client can."""
+    password = user if user.startswith(("site", "w", "a")) else PASSWORD
+
+    async def log_in() -> None:
+        async with fake_leaf(hub.leaf_port) as leaf:
+            leaf.login(user, password)
+            leaf.want("edge.replay.>")
+            await until(leaf.hung_up.is_set)
+            assert leaf.refused
+            assert leaf.asked == []
+
+    asyncio.run(log_in())
+
+
+def test_a_message_id_that_a_hostile_site_used_before_holds_nothing_up(hub: OfTheHub) -> None:
+    """Of a direct neighbour, and of one whose messages are sourced: there is none to whom a `duplicate` is said."""
+
+    async def take_ids() -> None:
+        async with scene(hub) as at:
+            admin = await at.client(hub.admins()["hub"])
+            for number, site in enumerate("bcd"):
+                taken = f"NATS/1.0\r\nNats-Msg-Id: of-{site}\r\n\r\n".encode()
+                at.source.deliver(f"edge.replay.e.{number}", b"garbage", taken)
+                await arrived(admin, f"edge.replay.e.{number}", b"garbage")
+            for site, url in {"b": hub.url("site-b"), **hub.leaves()}.items():
+                client = await at.client(url)
+                await client.request(f"edge.replay.{site}.1", b"good", 10, headers={"Nats-Msg-Id": f"of-{site}"})
+            for site in "bcd":
+                await arrived(admin, f"edge.replay.{site}.1", b"good")
+
+    asyncio.run(take_ids())
+
+
+async def arrived(admin: Client, subject: str, body: bytes) -> None:
+    """The hub's stream has it, within the time that a source may take to start."""
+    for _ in range(450):
+        answer = await admin.request(f"$JS.API.DIRECT.GET.swarm_jobs.{subject}", b"", 10)
+        if answer.data == body:
+            return
+        await asyncio.sleep(0.2)
+    raise AssertionError(f"{subject} never came")
 
 
 @pytest.mark.parametrize("attacker", ATTACKS)

@@ -60,6 +60,10 @@ class OfTheHub:
     def admins(self) -> dict[str, str]:
         return {name: self.url(name, PASSWORD) for name in ("hub", "records", "in-c", "in-d")}
 
+    def leaves(self) -> dict[str, str]:
+        """The addresses of the real leaf nodes, by site."""
+        return {site: server.url for site, server in self._hub.leaves.items()}
+
     def bucket(self, site: str) -> str:
         return f"edge_replay_{site}"
 
@@ -87,7 +91,7 @@ accounts {{ ALL {{ jetstream: enabled, users: [
     def _user(site: str) -> str:
         may = [
             f"edge.replay.{site}.>",
-            f"$JS.API.DIRECT.GET.{STREAM}.edge.replay.{site}.>",
+            *(f"$JS.{api}.DIRECT.GET.{STREAM}.edge.replay.{site}.>" for api in ("API", "hub.API")),
             "$O.edge_replay.>",
             *(f"$JS.API.STREAM.{call}.OBJ_edge_replay" for call in ("INFO", "MSG.GET", "PURGE", "MSG.DELETE")),
             f"$JS.API.STREAM.CREATE.OBJ_edge_replay_{site}",
@@ -154,10 +158,10 @@ class Shot(NamedTuple):
 class Scene:
     """A ground on which b has stored what it has, and a worker holds two messages of it that are not acknowledged."""
 
-    def __init__(self, ground: Ground, leaf: FakeLeaf) -> None:
+    def __init__(self, ground: Ground, leaf: FakeLeaf, said: dict[str, Any]) -> None:
         self.ground = ground
         self.leaf = leaf
-        leaf.login("site-e", "site-e")
+        leaf.login("site-e", "site-e", **said)
         self.source = FakeSource(leaf, "e")
         self.acks: list[str] = []  # the subjects on which the worker would acknowledge
         self.heard_by_b: list[tuple[str, bytes]] = []
@@ -274,10 +278,10 @@ async def until(found: Callable[[], bool], seconds: float = 30) -> None:
 
 
 @asynccontextmanager
-async def scene(ground: Ground) -> AsyncIterator[Scene]:
-    """Set up, and ended with the block."""
+async def scene(ground: Ground, **said: Any) -> AsyncIterator[Scene]:
+    """Set up, and ended with the block; `said`: what the fake leaf node says of itself beside its login."""
     async with fake_leaf(ground.leaf_port) as leaf:
-        found = Scene(ground, leaf)
+        found = Scene(ground, leaf, said)
         try:
             await found.set_up()
             yield found
@@ -301,14 +305,15 @@ def _call(call: str, name: str = STREAM) -> str:
 
 
 def _get_own(site: str, body: bytes, reply: str) -> list[Shot]:
-    """Stores these bytes, and has them sent where the reply says."""
+    """Stores these bytes, and has them sent where the reply says; from a leaf node this needs the hub's domain."""
     subject = f"edge.replay.{site}.{abs(hash(reply))}"
-    return [Shot(subject, body=body), Shot(f"$JS.API.DIRECT.GET.{STREAM}.{subject}", reply)]
+    gets = [Shot(f"$JS.{api}.DIRECT.GET.{STREAM}.{subject}", reply) for api in ("API", "hub.API")]
+    return [Shot(subject, body=body), *gets]
 
 
 def _by_reply(site: str, marks: Marks) -> dict[str, list[Shot]]:
     """Attacks by the reply subject of a request that everybody may make."""
-    fewer = json.dumps({"name": STREAM, "subjects": ["edge.replay.*.*"], "max_msgs": 1}).encode()
+    fewer = json.dumps({"name": STREAM, "subjects": ["edge.replay.*.*"], "deny_delete": True, "max_msgs": 1}).encode()
     copy = json.dumps({"name": "copy", "sources": [{"name": STREAM}]}).encode()
     bodies_and_replies = {
         "a reply deletes the stream": (b"{}", _call("DELETE")),
@@ -385,6 +390,8 @@ _COMMANDED = {
 
 OF_A_SOURCE: dict[str, Attack] = {
     "a neighbour's subject is delivered": _deliver("edge.replay.b.squat"),
+    "a neighbour's subject, longer than usual": _deliver("edge.replay.b.squat.squat"),
+    "a neighbour's checkpoint is delivered": _deliver("edge.checkpoint.b"),
     "a neighbour's message is replaced": _deliver("edge.replay.b.0"),
     "a neighbour's message is replaced by a roll-up": _deliver("edge.replay.b.0", "Nats-Rollup: all"),
     **{f"flow control: {what}": _control("FlowControl Request", to) for what, to in _COMMANDED.items()},

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import nats
 import pytest
 
 from syncdaemon.dev.server import HOST, NatsServer
@@ -59,17 +62,18 @@ class Hub:
         return done.stdout
 
     def start(self) -> None:
-        """Starts the hub, makes its streams, and starts the leaf nodes."""
+        """Starts the hub and the leaf nodes, and makes the hub's streams."""
         self.server.start()
-        self.init()
         self.start_leaves([line.split()[0] for line in self.sites.read_text().splitlines() if line.endswith(" leaf")])
+        self.init()
 
     def start_leaves(self, names: Iterable[str]) -> None:
-        """Starts the leaf nodes of these sites that are not there yet."""
+        """Starts the leaf nodes of these sites that are not there yet, each with the stream that its daemon makes."""
         for name in names:
             if name not in self.leaves:
                 self.leaves[name] = self._leaf(name)
                 self.leaves[name].start()
+                asyncio.run(_make_stream(self.leaves[name].url))
 
     def init(self) -> str:
         """Makes the streams of all sites; what the command says."""
@@ -95,6 +99,13 @@ class Hub:
         """Ends all servers."""
         for server in (*self.leaves.values(), self.server):
             server.stop()
+
+
+async def _make_stream(url: str) -> None:
+    config = {"name": "swarm_jobs", "subjects": ["edge.replay.*.*"], "storage": "file", "max_msgs_per_subject": 1}
+    client = await nats.connect(url, allow_reconnect=False)
+    await client.request("$JS.API.STREAM.CREATE.swarm_jobs", json.dumps(config).encode(), 10)
+    await client.close()
 
 
 MakeHub = Callable[[str], Hub]

@@ -32,6 +32,7 @@ class FakeLeaf:
         self.heard: list[LeafMessage] = []
         self.asked: list[str] = []  # what the hub wants to hear
         self.refused = ""
+        self.hung_up = asyncio.Event()
         self.answer: Callable[[LeafMessage], None] = lambda message: None
 
     def login(self, user: str, password: str, **more: Any) -> None:
@@ -64,6 +65,7 @@ class FakeLeaf:
                 self.refused = rest
             elif verb in ("LMSG", "HMSG"):
                 await self._take(verb, rest.split())
+        self.hung_up.set()
 
     async def _take(self, verb: str, words: list[str]) -> None:
         size = int(words.pop())
