@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable
 from typing import Any
 
 import nats
@@ -12,17 +13,17 @@ from nats.aio.client import Client
 from nats.errors import NoRespondersError
 
 from tests.support.daemon import eventually
-from tests.support.hub import PASSWORD, Hub, MakeHub
+from tests.support.hub import Hub, MakeHub
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 SITES = "a\nb\nc leaf\nd leaf\n"
 
 
-@pytest.fixture
-def hub(make_hub: MakeHub) -> Hub:
+@pytest.fixture(params=["accounts in a file", "JWTs"])
+def hub(make_hub: MakeHub, request: pytest.FixtureRequest) -> Hub:
     """Two sites that connect directly, and two behind leaf nodes of their own."""
-    hub = make_hub(SITES)
+    hub = make_hub(SITES, jwt=request.param == "JWTs")
     hub.start()
     return hub
 
@@ -35,7 +36,7 @@ async def ask(client: Client, subject: str, payload: dict[str, Any] | None = Non
 
 async def stored(hub: Hub) -> dict[str, int]:
     """How many messages the hub's stream has on each subject."""
-    client = await nats.connect(hub.url("hub", PASSWORD), allow_reconnect=False)
+    client = await hub.connect("hub")
     try:
         found = await ask(client, "$JS.API.STREAM.INFO.swarm_jobs", {"subjects_filter": ">"})
     finally:
@@ -46,15 +47,15 @@ async def stored(hub: Hub) -> dict[str, int]:
 def test_what_each_site_publishes_reaches_the_hub(hub: Hub) -> None:
     """Over imports from the sites that connect directly, and by way of the landing accounts from the leaf nodes."""
 
-    async def publish(url: str, subject: str) -> None:
-        client = await nats.connect(url, allow_reconnect=False)
+    async def publish(login: Awaitable[Client], subject: str) -> None:
+        client = await login
         await client.jetstream().publish(subject, b"evidence")
         await client.close()
 
     for site in "ab":
-        asyncio.run(publish(hub.url(f"site-{site}"), f"edge.replay.{site}.1"))
+        asyncio.run(publish(hub.connect(f"site-{site}"), f"edge.replay.{site}.1"))
     for site in "cd":
-        asyncio.run(publish(hub.leaves[site].url, f"edge.replay.{site}.1"))
+        asyncio.run(publish(nats.connect(hub.leaves[site].url, allow_reconnect=False), f"edge.replay.{site}.1"))
     wanted = {f"edge.replay.{site}.1": 1 for site in "abcd"}
     eventually(lambda: asyncio.run(stored(hub)) == wanted, 90, "the hub has all four")
 
@@ -63,7 +64,7 @@ def test_a_site_reads_nothing_of_another(hub: Hub) -> None:
     """What it has no import for, no server takes."""
 
     async def look() -> None:
-        client = await nats.connect(hub.url("site-b"), allow_reconnect=False)
+        client = await hub.connect("site-b")
         for subject in (
             "edge.replay.a.1",
             "$JS.API.STREAM.INFO.swarm_jobs",
@@ -110,9 +111,10 @@ def config(hub: Hub) -> dict[str, Any]:
     """Of the hub's stream."""
 
     async def look() -> dict[str, Any]:
-        client = await nats.connect(hub.url("hub", PASSWORD), allow_reconnect=False)
+        client = await hub.connect("hub")
         found = await ask(client, "$JS.API.STREAM.INFO.swarm_jobs")
         await client.close()
-        return found["config"]
+        made: dict[str, Any] = found["config"]
+        return made
 
     return asyncio.run(look())

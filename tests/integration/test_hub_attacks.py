@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import nats
 import pytest
 from nats.aio.client import Client
 
@@ -25,7 +26,7 @@ from tests.support.attacks import (
     scene,
     until,
 )
-from tests.support.hub import PASSWORD, Hub
+from tests.support.hub import Hub
 from tests.support.leaf import fake_leaf
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -34,11 +35,11 @@ SITES = "a\nb\nc leaf\nd leaf\ne leaf\n"
 QUIET = 1.0  # in seconds: after so long an attack has had its effect
 
 
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[OfTheHub]:
+@pytest.fixture(params=["accounts in a file", "JWTs"])
+def hub(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[OfTheHub]:
     """Two sites that connect directly, two behind real leaf nodes, and e, whose leaf node is a fake one."""
     with ExitStack() as ending:
-        found = Hub(tmp_path, SITES)
+        found = Hub(tmp_path, SITES, jwt=request.param == "JWTs")
         ending.callback(found.stop)
         found.server.start()
         found.start_leaves("cd")
@@ -105,9 +106,9 @@ def test_delivery_of_the_others_goes_on_after_all_attacks(hub: OfTheHub) -> None
             for attacks in ATTACKS.values():
                 for attack in attacks.values():
                     await attack(at)
-            for site, url in {"b": hub.url("site-b"), **hub.leaves()}.items():
-                await (await at.client(url)).request(f"edge.replay.{site}.after", b"after", 10)
-            admin = await at.client(hub.admins()["hub"])
+            for site in "bcd":
+                await publish(hub.hub, site, f"edge.replay.{site}.after", b"after")
+            admin = await at.client("hub")
             for site in "bcd":
                 await arrived(admin, f"edge.replay.{site}.after", b"after")
 
@@ -128,11 +129,10 @@ def test_a_leaf_node_that_calls_itself_the_hub_commands_nothing(hub: OfTheHub) -
 @pytest.mark.parametrize("user", ["site-a", "worker", "auditor", "hub", "records", "in-c", ""])
 def test_a_leaf_node_gets_in_nowhere_but_where_its_site_is(hub: OfTheHub, user: str) -> None:
     """A leaf could acknowledge the workers' messages by a reply, which no client can."""
-    password = user if user.startswith(("site", "w", "a")) else PASSWORD
 
     async def log_in() -> None:
         async with fake_leaf(hub.leaf_port) as leaf:
-            leaf.login(user, password)
+            leaf.login(**(hub.leaf_login(user, leaf.nonce) if user else {}))
             leaf.want("edge.replay.>")
             await until(leaf.hung_up.is_set)
             assert leaf.refused
@@ -146,18 +146,25 @@ def test_a_message_id_that_a_hostile_site_used_before_holds_nothing_up(hub: OfTh
 
     async def take_ids() -> None:
         async with scene(hub) as at:
-            admin = await at.client(hub.admins()["hub"])
+            admin = await at.client("hub")
             for number, site in enumerate("bcd"):
                 taken = f"NATS/1.0\r\nNats-Msg-Id: of-{site}\r\n\r\n".encode()
                 at.source.deliver(f"edge.replay.e.{number}", b"garbage", taken)
                 await arrived(admin, f"edge.replay.e.{number}", b"garbage")
-            for site, url in {"b": hub.url("site-b"), **hub.leaves()}.items():
-                client = await at.client(url)
-                await client.request(f"edge.replay.{site}.1", b"good", 10, headers={"Nats-Msg-Id": f"of-{site}"})
+            for site in "bcd":
+                await publish(hub.hub, site, f"edge.replay.{site}.1", b"good", {"Nats-Msg-Id": f"of-{site}"})
             for site in "bcd":
                 await arrived(admin, f"edge.replay.{site}.1", b"good")
 
     asyncio.run(take_ids())
+
+
+async def publish(hub: Hub, site: str, subject: str, body: bytes, headers: dict[str, str] | None = None) -> None:
+    """At the hub, or at the leaf node of the site."""
+    leaf = hub.leaves.get(site)
+    client = await (nats.connect(leaf.url, allow_reconnect=False) if leaf else hub.connect(f"site-{site}"))
+    await client.request(subject, body, 10, headers=headers)
+    await client.close()
 
 
 async def arrived(admin: Client, subject: str, body: bytes) -> None:

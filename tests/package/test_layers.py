@@ -51,6 +51,7 @@ PURE = {
     *{"receive.incoming", "receive.pull.demand"},
     *{"check.compare", "check.diagnosis"},
     *{"hub.sites", "hub.accounts", "hub.conf", "hub.roles", "hub.streams"},
+    *{"hub.jwt", "hub.limits"},
     *{"settings.table", "settings.given", "settings.values", "settings.addresses"},
     *{"web.access", "web.pages", "web.views"},
 }
@@ -60,6 +61,7 @@ HOMES: dict[str, set[str]] = {
     "aiofiles": {"dev.site", "spool.put"},
     "aiohttp": {"web"},
     "nats": {"link"},
+    "nkeys": {"hub.keys"},
     "prometheus_client": {"daemon.metrics", "receive.meter"},
     "signal": {"daemon.process", "dev", "cli.interrupt"},
     "watchfiles": {"spool.watch"},

@@ -21,7 +21,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from syncdaemon.dev.server import HOST
-from tests.support.hub import PASSWORD, Hub
+from tests.support.hub import Hub
 from tests.support.leaf import FakeLeaf, FakeSource, fake_leaf
 from tests.support.ports import own_port
 from tests.support.server import new_server
@@ -35,11 +35,15 @@ class Ground(Protocol):
     """A hub of the sites a and b, which connect directly, and of e, whose leaf node is a fake one."""
 
     leaf_port: int
+    admins: tuple[str, ...]
+    """The users that see what is stored."""
+    records: str
+    """The one of them who may write what is kept of all sites."""
 
-    def url(self, user: str, password: str = "") -> str: ...
+    async def connect(self, user: str) -> Client: ...
 
-    def admins(self) -> dict[str, str]:
-        """Where to look for what is stored: by account, the address with the login."""
+    def leaf_login(self, user: str, nonce: str) -> dict[str, str]:
+        """What a leaf node says in its CONNECT."""
 
     def bucket(self, site: str) -> str: ...
 
@@ -50,29 +54,31 @@ class Ground(Protocol):
 class OfTheHub:
     """The hub that our own commands configure."""
 
+    admins: tuple[str, ...] = ("hub", "records", "in-c", "in-d")
+    records = "records"
+
     def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+        self.hub = hub
         self.leaf_port = hub.leaf_port
 
-    def url(self, user: str, password: str = "") -> str:
-        return self._hub.url(user, password)
+    async def connect(self, user: str) -> Client:
+        return await self.hub.connect(user)
 
-    def admins(self) -> dict[str, str]:
-        return {name: self.url(name, PASSWORD) for name in ("hub", "records", "in-c", "in-d")}
-
-    def leaves(self) -> dict[str, str]:
-        """The addresses of the real leaf nodes, by site."""
-        return {site: server.url for site, server in self._hub.leaves.items()}
+    def leaf_login(self, user: str, nonce: str) -> dict[str, str]:
+        return self.hub.leaf_login(user, nonce)
 
     def bucket(self, site: str) -> str:
         return f"edge_replay_{site}"
 
     async def prepare(self) -> None:
-        await asyncio.to_thread(self._hub.init)
+        await asyncio.to_thread(self.hub.init)
 
 
 class Shared:
     """One account for all, with user permissions."""
+
+    admins: tuple[str, ...] = ("admin",)
+    records = "admin"
 
     def __init__(self, folder: Path) -> None:
         self.leaf_port = own_port()
@@ -101,17 +107,18 @@ accounts {{ ALL {{ jetstream: enabled, users: [
         rights = f'{{publish: {{allow: [{publish}]}}, subscribe: {{allow: ["_INBOX.>", "_INBOX_{site}.>"]}}}}'
         return f'  {{user: "site-{site}", password: "site-{site}", permissions: {rights}}}'
 
-    def url(self, user: str, password: str = "") -> str:
-        return f"nats://{user}:{password or user}@{HOST}:{self.server.port}"
+    async def connect(self, user: str) -> Client:
+        login = {"user": user, "password": user}
+        return await nats.connect(self.server.url, allow_reconnect=False, error_cb=_ignore, **login)
 
-    def admins(self) -> dict[str, str]:
-        return {"records": self.url("admin")}
+    def leaf_login(self, user: str, nonce: str) -> dict[str, str]:
+        return {"user": user, "pass": user}
 
     def bucket(self, site: str) -> str:
         return "edge_replay"
 
     async def prepare(self) -> None:
-        client = await nats.connect(self.url("admin"), allow_reconnect=False)
+        client = await self.connect("admin")
         for name in await _names(client):
             await ask(client, f"$JS.API.STREAM.DELETE.{name}")
         leaf = {"api": "$JS.e.API", "deliver": "JSD.e"}
@@ -161,33 +168,33 @@ class Scene:
     def __init__(self, ground: Ground, leaf: FakeLeaf, said: dict[str, Any]) -> None:
         self.ground = ground
         self.leaf = leaf
-        leaf.login("site-e", "site-e", **said)
+        leaf.login(**ground.leaf_login("site-e", leaf.nonce), **said)
         self.source = FakeSource(leaf, "e")
         self.acks: list[str] = []  # the subjects on which the worker would acknowledge
         self.heard_by_b: list[tuple[str, bytes]] = []
         self.heard_by_a: list[bytes] = []
         self._clients: dict[str, Client] = {}
 
-    async def client(self, url: str) -> Client:
-        """Logged in there, for as long as the scene lasts."""
-        if url not in self._clients:
-            self._clients[url] = await nats.connect(url, allow_reconnect=False, error_cb=_ignore)
-        return self._clients[url]
+    async def client(self, user: str) -> Client:
+        """Logged in, for as long as the scene lasts."""
+        if user not in self._clients:
+            self._clients[user] = await self.ground.connect(user)
+        return self._clients[user]
 
     async def set_up(self) -> None:
         """Everything that is attacked is there after this, and e is sourced from."""
         await self.ground.prepare()
-        b = await self.client(self.ground.url("site-b"))
+        b = await self.client("site-b")
         await b.subscribe("_INBOX_b.>", cb=self._at_b)
-        a = await self.client(self.ground.url("site-a"))
+        a = await self.client("site-a")
         await a.subscribe("_INBOX_a.>", cb=self._at_a)
         for number in range(2):
             await b.request(f"edge.replay.b.{number}", SECRET, 10)
         await b.request(f"$O.{self.ground.bucket('b')}.C.x", SECRET, 10)
-        records = await self.client(self.ground.admins()["records"])
+        records = await self.client(self.ground.records)
         for subject in (f"edge.cosigned.b.{DAY}", "edge.checkpoint.b", "edge.status.b"):
             await records.request(subject, SECRET, 10)
-        worker = await self.client(self.ground.url("worker"))
+        worker = await self.client("worker")
         await worker.subscribe("_INBOX_w", cb=self._at_worker)
         ask_two = json.dumps({"batch": 2, "expires": 5_000_000_000}).encode()
         await worker.publish(f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.worker-staging", ask_two, reply="_INBOX_w")
@@ -210,7 +217,7 @@ class Scene:
 
     async def fire(self, shots: list[Shot]) -> None:
         """From a client of site a."""
-        client = await self.client(self.ground.url("site-a"))
+        client = await self.client("site-a")
         for shot in shots:
             await client.publish(shot.subject, shot.body, reply=shot.reply, headers=shot.headers)
             await client.flush()
@@ -227,15 +234,15 @@ class Scene:
     async def look(self, attacker: str) -> dict[str, Any]:
         """Everything that is there and is not the attacker's own."""
         found: dict[str, Any] = {"heard by b": list(self.heard_by_b), "leaked": any(map(_secret, self.heard_by_a))}
-        for account, url in self.ground.admins().items():
-            client = await self.client(url)
+        for user in self.ground.admins:
+            client = await self.client(user)
             for name in await _names(client):
-                found[f"{account} {name}"] = await _stream(client, name, attacker, self.ground)
+                found[f"{user} {name}"] = await _stream(client, name, attacker, self.ground)
         found["pending"] = await self._pending()
         return found
 
     async def _pending(self) -> Any:
-        worker = await self.client(self.ground.url("worker"))
+        worker = await self.client("worker")
         try:
             info = await ask(worker, f"$JS.API.CONSUMER.INFO.{STREAM}.worker-staging")
         except (AssertionError, nats.errors.NoRespondersError):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import nats
+import nkeys  # type: ignore[import-untyped]
 import pytest
+from nats.aio.client import Client
 
 from syncdaemon.dev.server import HOST, NatsServer
 from tests.support.ports import own_port
@@ -22,10 +26,14 @@ PASSWORD = "of-the-hub"
 
 
 class Hub:
-    """A hub's server, and a leaf node for each site that is one. `sites`: the lines of the list of sites."""
+    """A hub's server, and a leaf node for each site that is one. `sites`: the lines of the list of sites.
 
-    def __init__(self, folder: Path, sites: str) -> None:
+    `jwt`: its accounts are JWTs; else they are in a file, and each user's password is its name.
+    """
+
+    def __init__(self, folder: Path, sites: str, *, jwt: bool = False) -> None:
         self.folder = folder
+        self.secrets = folder / "secrets" if jwt else None
         self.sites = folder / "sites"
         self.leaf_port = own_port()
         self.server = new_server(folder / "hub", jetstream=None, config=self._config())
@@ -53,7 +61,8 @@ class Hub:
         for line in sites.split("\n"):
             if line:
                 self.login(f"site-{line.split()[0]}")
-        self._write("accounts.conf", self.run("permissions", "--role", "hub", "--sites", str(self.sites)))
+        how = ("--jwt", str(self.secrets)) if self.secrets else ()
+        self._write("accounts.conf", self.run("permissions", "--role", "hub", "--sites", str(self.sites), *how))
 
     def run(self, *arguments: str) -> str:
         """What a command of the product prints; it has to succeed."""
@@ -77,21 +86,46 @@ class Hub:
 
     def init(self) -> str:
         """Makes the streams of all sites; what the command says."""
-        return self.run("hub", "init", "--sites", str(self.sites), *self.at("hub", PASSWORD))
+        return self.run("hub", "init", "--sites", str(self.sites), *self.at("hub"))
 
-    def at(self, user: str, password: str = "") -> tuple[str, ...]:
+    def at(self, user: str) -> tuple[str, ...]:
         """The flags with which a command of the product logs in to the hub."""
-        return "--nats-url", self.server.url, "--nats-user", user, "--nats-password", password or user
+        if self.secrets:
+            return "--nats-url", self.server.url, "--nats-creds", str(self._creds(user))
+        return "--nats-url", self.server.url, "--nats-user", user, "--nats-password", self.password(user)
 
-    def url(self, user: str, password: str = "") -> str:
-        """Where another client logs in to the hub."""
-        return f"nats://{user}:{password or user}@{HOST}:{self.server.port}"
+    async def connect(self, user: str) -> Client:
+        """Another client, logged in to the hub."""
+        login: dict[str, Any] = {"user": user, "password": self.password(user)}
+        if self.secrets:
+            login = {"user_credentials": str(self._creds(user))}
+        return await nats.connect(self.server.url, allow_reconnect=False, error_cb=_ignore, **login)
+
+    def leaf_login(self, user: str, nonce: str) -> dict[str, str]:
+        """What a leaf node says in its CONNECT."""
+        if self.secrets is None:
+            return {"user": user, "pass": self.password(user)}
+        jwt, seed = (part.split("\n")[1] for part in self._creds(user).read_text().split("-----BEGIN")[1:])
+        signature = nkeys.from_seed(bytearray(seed.encode())).sign(nonce.encode())
+        return {"jwt": jwt, "sig": base64.urlsafe_b64encode(signature).decode().rstrip("=")}
+
+    def password(self, user: str) -> str:
+        """Of this user, where the accounts are in a file."""
+        return PASSWORD if user in ("hub", "records") or user.startswith("in-") else user
+
+    def _creds(self, user: str) -> Path:
+        assert self.secrets
+        return self.secrets / "creds" / f"{user}.creds"
 
     def _leaf(self, site: str) -> NatsServer:
         folder = self.folder / f"leaf-{site}"
         folder.mkdir()
         (folder / "jetstream.conf").write_text(f'store_dir: "{folder}/store"\nmax_file_store: 10GB\n')
-        (folder / "hub.conf").write_text(f'url: "nats-leaf://site-{site}:site-{site}@{HOST}:{self.leaf_port}"\n')
+        login = "" if self.secrets else f"site-{site}:site-{site}@"
+        text = f'url: "nats-leaf://{login}{HOST}:{self.leaf_port}"\n'
+        if self.secrets:
+            text += f'credentials: "{self._creds(f"site-{site}")}"\n'
+        (folder / "hub.conf").write_text(text)
         (folder / "leaf.conf").write_text(self.run("permissions", "--role", "leaf", "--site", site))
         return new_server(folder, jetstream=None, config='include "leaf.conf"\n')
 
@@ -101,6 +135,10 @@ class Hub:
             server.stop()
 
 
+async def _ignore(error: Exception) -> None:
+    """A client may ask for what it is refused."""
+
+
 async def _make_stream(url: str) -> None:
     config = {"name": "swarm_jobs", "subjects": ["edge.replay.*.*"], "storage": "file", "max_msgs_per_subject": 1}
     client = await nats.connect(url, allow_reconnect=False)
@@ -108,8 +146,8 @@ async def _make_stream(url: str) -> None:
     await client.close()
 
 
-MakeHub = Callable[[str], Hub]
-"""Takes the lines of the list of sites; the hub is not running yet."""
+MakeHub = Callable[..., Hub]
+"""Takes the arguments of `Hub` but the folder; the hub is not running yet."""
 
 
 @pytest.fixture
@@ -117,10 +155,10 @@ def make_hub(tmp_path: Path) -> Iterator[MakeHub]:
     """For a hub and its leaf nodes, which end with the test."""
     with ExitStack() as ending:
 
-        def make(sites: str) -> Hub:
+        def make(sites: str, **how: Any) -> Hub:
             folder = tmp_path / "fleet"
             folder.mkdir()
-            hub = Hub(folder, sites)
+            hub = Hub(folder, sites, **how)
             ending.callback(hub.stop)
             return hub
 

@@ -27,18 +27,19 @@ class LeafMessage(NamedTuple):
 class FakeLeaf:
     """One connection to the leaf node port of a hub. `refused`: what the hub said before it hung up."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, nonce: str) -> None:
         self._reader, self._writer = reader, writer
+        self.nonce = nonce  # to be signed by who logs in with a key
         self.heard: list[LeafMessage] = []
         self.asked: list[str] = []  # what the hub wants to hear
         self.refused = ""
         self.hung_up = asyncio.Event()
         self.answer: Callable[[LeafMessage], None] = lambda message: None
 
-    def login(self, user: str, password: str, **more: Any) -> None:
-        """Says who we are; `more` are other fields of CONNECT."""
-        said = {"user": user, "pass": password, "name": "fake", "server_id": f"fake-{user}", "version": "2.15.1"}
-        said |= {"headers": True, "jetstream": True, "protocol": 1} | more
+    def login(self, **who: Any) -> None:
+        """Says who we are: fields of CONNECT."""
+        said = {"name": "fake", "server_id": "fake", "version": "2.15.1", "headers": True, "jetstream": True}
+        said |= {"protocol": 1, **who}
         self._writer.write(f"CONNECT {json.dumps(said)}\r\nPING\r\n".encode())
 
     def want(self, *subjects: str) -> None:
@@ -86,7 +87,8 @@ class FakeLeaf:
 async def fake_leaf(port: int) -> AsyncIterator[FakeLeaf]:
     """Connected to this port of a hub; it has not logged in yet."""
     reader, writer = await asyncio.open_connection(HOST, port)
-    leaf = FakeLeaf(reader, writer)
+    info = json.loads((await reader.readline()).removeprefix(b"INFO "))
+    leaf = FakeLeaf(reader, writer, info.get("nonce", ""))
     listening = asyncio.create_task(leaf.listen())
     try:
         yield leaf

@@ -14,10 +14,12 @@ from syncdaemon.settings.given import Given
 
 if TYPE_CHECKING:
     from syncdaemon.hub.accounts import Layout
+    from syncdaemon.hub.limits import Limits
     from syncdaemon.hub.sites import HubSite
 
 app = typer.Typer(cls=Group, no_args_is_help=True, help="A hub of many sites.")
 
+_JWT = "With the role hub: accounts as JWTs; keys and credentials are kept in this folder."
 _SITES = "File with `<site>` or `<site> leaf` a line."
 
 
@@ -26,13 +28,17 @@ def permissions(
     given: Given,
     role: Annotated[str, typer.Option("--role", metavar="ROLE", help="hub, site, worker, auditor or leaf.")],
     sites: Annotated[str, typer.Option("--sites", metavar="FILE", help=_SITES)] = "",
+    jwt: Annotated[str, typer.Option("--jwt", metavar="DIR", help=_JWT)] = "",
 ) -> int:
     """Print what a nats-server has to permit, and nothing more, as its own configuration."""
-    from syncdaemon.hub.conf import LIMITS, hub_conf
+    from syncdaemon.hub.conf import hub_conf
+    from syncdaemon.hub.limits import LIMITS
     from syncdaemon.hub.roles import ROLES, role_conf
 
     if role not in ("hub", *ROLES):
         raise typer.BadParameter(f"{role!r} is none of hub, {', '.join(ROLES)}", param_hint="'--role'")
+    if jwt and role != "hub":
+        raise typer.BadParameter("only the hub's accounts are JWTs", param_hint="'--jwt'")
     layout, site = _layout(given), given.values["SITE"]
     if role == "site" and given.values["SYNC_STREAM_CREATE"]:
         raise SettingsError(
@@ -41,7 +47,8 @@ def permissions(
         )
     if role == "hub":
         limits = LIMITS._replace(disk=given.values["SYNC_STREAM_MAX_BYTES"] or LIMITS.disk)
-        text = hub_conf(_read(sites), layout, limits)
+        listed = _read(sites)
+        text = _jwts(Path(jwt), listed, layout, limits) if jwt else hub_conf(listed, layout, limits)
     else:
         text = role_conf(role, site, layout, _read(sites) if role in ("worker", "auditor") else ())
     typer.echo(text, nl=False)
@@ -60,6 +67,18 @@ def init(given: Given, sites: Annotated[str, typer.Option("--sites", metavar="FI
     from syncdaemon.cli.work.hub import init
 
     return init(begin(given), _read(sites), _layout(given))
+
+
+def _jwts(folder: Path, sites: list[HubSite], layout: Layout, limits: Limits) -> str:
+    """The hub's configuration with JWTs, whose keys and credentials are on disk before it is printed."""
+    from syncdaemon.hub.conf import jwt_conf
+    from syncdaemon.hub.jwt import issue, preload
+    from syncdaemon.hub.keys import open_keys, write_credentials
+
+    keys = open_keys(folder, sites, lambda line: typer.echo(line, err=True))
+    issued = issue(sites, layout, limits, keys)
+    write_credentials(folder, issued)
+    return jwt_conf(sites, preload(issued, keys))
 
 
 def _read(sites: str) -> list[HubSite]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from syncdaemon.hub.accounts import (
     AUDITOR,
@@ -24,26 +23,9 @@ from syncdaemon.hub.accounts import (
     shares,
     site_account,
 )
+from syncdaemon.hub.limits import LIMITS, Limits, batches
 from syncdaemon.hub.sites import HubSite
 from syncdaemon.stream.calls import JETSTREAM
-
-_OPEN_BATCHES = 50  # atomic batches that a server keeps open in one stream by default (nats-server 2.15), and
-_OPEN_BATCHES_IN_ALL = 1_000  # in all streams
-
-
-class Limits(NamedTuple):
-    """What one account may take of the server. `disk` in bytes, of a landing account: its stream, bucket and records.
-
-    The server's own `max_file_store` has to be as large as the disk of all landing accounts together.
-    """
-
-    connections: int = 16
-    subscriptions: int = 1_000
-    payload: int = 8 << 20
-    disk: int = 1 << 30
-
-
-LIMITS = Limits()
 
 
 def hub_conf(sites: Sequence[HubSite], layout: Layout, limits: Limits = LIMITS) -> str:
@@ -51,11 +33,7 @@ def hub_conf(sites: Sequence[HubSite], layout: Layout, limits: Limits = LIMITS) 
     lines = [
         "# Printed by `syncdaemon permissions --role hub`. Include it in the server's configuration.",
         'include "users/hub-password.conf"  # one line: HUB_PASSWORD: "..."',
-        "jetstream {",
-        '  include "jetstream.conf"  # store_dir, max_file_store, domain',
-        f"  limits {{ batch {{ max_inflight_per_stream: {max(_OPEN_BATCHES, 2 * len(sites))}, "
-        f"max_inflight_total: {max(_OPEN_BATCHES_IN_ALL, 4 * len(sites))} }} }}",
-        "}",
+        *_jetstream(sites),
         "accounts {",
     ]
     exports, imports = _by_account(shares(sites, layout))
@@ -67,6 +45,21 @@ def hub_conf(sites: Sequence[HubSite], layout: Layout, limits: Limits = LIMITS) 
         lines += _block("imports", imports[account])
         lines.append("  }")
     return "\n".join([*lines, "}", ""])
+
+
+def jwt_conf(sites: Sequence[HubSite], accounts: Sequence[str]) -> str:
+    """The same where the accounts are JWTs: these are the lines that name them."""
+    lines = ["# Printed by `syncdaemon permissions --role hub --jwt`. Include it in the server's configuration."]
+    return "\n".join([*lines, *_jetstream(sites), *accounts, ""])
+
+
+def _jetstream(sites: Sequence[HubSite]) -> list[str]:
+    return [
+        "jetstream {",
+        '  include "jetstream.conf"  # store_dir, max_file_store, domain',
+        f"  {batches(len(sites))}",
+        "}",
+    ]
 
 
 def _heads(sites: Sequence[HubSite], limits: Limits) -> dict[str, list[str]]:
@@ -81,7 +74,7 @@ def _heads(sites: Sequence[HubSite], limits: Limits) -> dict[str, list[str]]:
     for site in sites:
         users = _users(f"site-{site.name}")
         if site.leaf:
-            heads[site_account(site.name)] = [users, _limits(limits, leaf_nodes=2)]
+            heads[site_account(site.name)] = [users, _limits(limits, limits.leaf_nodes)]
             disk = f"jetstream: {{max_file: {limits.disk}, max_mem: 0}}"
             heads[landing_account(site.name)] = [disk, _own_user(f"in-{site.name}"), _no_leaf(limits)]
         else:
