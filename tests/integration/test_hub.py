@@ -89,7 +89,7 @@ def test_init_a_second_time_changes_nothing_and_a_new_site_is_added(hub: Hub) ->
     """The same command for the first day and for every later one."""
     assert {line.rpartition(": ")[2] for line in hub.init().splitlines()} == {"is there"}
     hub.list(SITES + "e\n")
-    hub.server.reload()
+    hub.reload()
     assert "hub: stream swarm_jobs: has other subjects now" in hub.init().splitlines()
 
 
@@ -100,7 +100,7 @@ def test_the_first_leaf_node_ends_what_a_stream_with_sources_must_not_have(make_
     first = config(hub)
     assert (first["discard_new_per_subject"], first["duplicate_window"]) == (True, 120_000_000_000)
     hub.list("a\nb\nc leaf\n")
-    hub.server.reload()
+    hub.reload()
     hub.init()
     later = config(hub)
     assert (later.get("discard_new_per_subject", False), later.get("duplicate_window", 0)) == (False, 0)

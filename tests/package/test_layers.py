@@ -50,7 +50,7 @@ PURE = {
     *{"ledger.chain", "ledger.rows"},
     *{"receive.incoming", "receive.pull.demand"},
     *{"check.compare", "check.diagnosis"},
-    *{"hub.sites", "hub.accounts", "hub.conf", "hub.roles", "hub.streams"},
+    *{"hub.site_list", "hub.accounts", "hub.conf", "hub.roles", "hub.streams"},
     *{"hub.jwt", "hub.limits"},
     *{"settings.table", "settings.given", "settings.values", "settings.addresses"},
     *{"web.access", "web.pages", "web.views"},

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -83,6 +85,10 @@ class Hub:
                 self.leaves[name] = self._leaf(name)
                 self.leaves[name].start()
                 asyncio.run(_make_stream(self.leaves[name].url))
+
+    def reload(self) -> None:
+        """Has the hub's server read its configuration again."""
+        os.kill(self.server.pid, signal.SIGHUP)
 
     def init(self) -> str:
         """Makes the streams of all sites; what the command says."""

@@ -15,7 +15,7 @@ from syncdaemon.settings.given import Given
 if TYPE_CHECKING:
     from syncdaemon.hub.accounts import Layout
     from syncdaemon.hub.limits import Limits
-    from syncdaemon.hub.sites import HubSite
+    from syncdaemon.hub.site_list import HubSite
 
 app = typer.Typer(cls=Group, no_args_is_help=True, help="A hub of many sites.")
 
@@ -82,7 +82,7 @@ def _jwts(folder: Path, sites: list[HubSite], layout: Layout, limits: Limits) ->
 
 
 def _read(sites: str) -> list[HubSite]:
-    from syncdaemon.hub.sites import read_sites
+    from syncdaemon.hub.site_list import read_sites
 
     if not sites:
         raise SettingsError("--sites: name the file that lists the sites")
@@ -101,6 +101,6 @@ def _layout(given: Given) -> Layout:
 
     stream, subject = given.values["SYNC_STREAM"], given.values["SYNC_SUBJECT"]
     try:
-        return Layout.of(stream, subject, "edge_replay_{site}")
+        return Layout.of(stream, subject, given.values.get("SYNC_BUCKET", "edge_replay_{site}"))
     except Wrong as wrong:
-        raise SettingsError(f"SYNC_SUBJECT: {wrong}") from None
+        raise SettingsError(f"what sites share: {wrong}") from None

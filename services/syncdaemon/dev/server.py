@@ -163,10 +163,6 @@ class NatsServer:
             self._process.wait()
             self._process = None
 
-    def reload(self) -> None:
-        """Has it read its configuration again, which includes others."""
-        self._signal(signal.SIGHUP)
-
     def freeze(self) -> None:
         """It keeps its connections and says nothing: a half-open link, to its clients."""
         self._signal(signal.SIGSTOP)

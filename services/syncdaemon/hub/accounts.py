@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from syncdaemon.base.units import Wrong
-from syncdaemon.hub.sites import HubSite
+from syncdaemon.hub.site_list import HubSite
 from syncdaemon.stream.calls import JETSTREAM
 
 HUB, RECORDS, WORKER, AUDITOR, NOBODY = "HUB", "RECORDS", "WORKER", "AUDITOR", "NOBODY"

@@ -24,7 +24,7 @@ from syncdaemon.hub.accounts import (
     site_account,
 )
 from syncdaemon.hub.limits import LIMITS, Limits, batches
-from syncdaemon.hub.sites import HubSite
+from syncdaemon.hub.site_list import HubSite
 from syncdaemon.stream.calls import JETSTREAM
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.hub import streams
 from syncdaemon.hub.accounts import Layout
-from syncdaemon.hub.sites import HubSite
+from syncdaemon.hub.site_list import HubSite
 from syncdaemon.hub.streams import Life, Login
 from syncdaemon.link import LinkSettings, visit
 from syncdaemon.stream.answers import ApiRefusal

@@ -28,7 +28,7 @@ from syncdaemon.hub.accounts import (
     site_account,
 )
 from syncdaemon.hub.limits import Limits
-from syncdaemon.hub.sites import HubSite
+from syncdaemon.hub.site_list import HubSite
 
 SYSTEM = "SYS"
 _UNLIMITED = -1

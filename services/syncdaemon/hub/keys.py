@@ -17,7 +17,7 @@ import nkeys  # type: ignore[import-untyped]
 from syncdaemon.base.disk import fsync_dir, write_all
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.hub.jwt import Issued, Keys, all_accounts, credentials, users
-from syncdaemon.hub.sites import HubSite
+from syncdaemon.hub.site_list import HubSite
 
 
 class Pair(NamedTuple):

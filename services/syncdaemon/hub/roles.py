@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from syncdaemon.hub.accounts import AUDITOR, WORKER, Layout, shares, site_account
-from syncdaemon.hub.sites import HubSite
+from syncdaemon.hub.site_list import HubSite
 
 ROLES = ("site", "worker", "auditor", "leaf")
 _ANSWERS = ("_INBOX.>",)

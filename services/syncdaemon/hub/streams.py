@@ -25,7 +25,7 @@ from syncdaemon.hub.accounts import (
     deliveries_of_records,
     records_of,
 )
-from syncdaemon.hub.sites import HubSite
+from syncdaemon.hub.site_list import HubSite
 
 _NO_WINDOW = 0  # no message id is remembered: the server's default of a stream with sources
 _SHORTEST_WINDOW = 100_000_000  # in nanoseconds: 0 means the server's default of 2 minutes in a stream without sources

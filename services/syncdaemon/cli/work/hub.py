@@ -10,7 +10,7 @@ import typer
 
 from syncdaemon.hub.accounts import Layout
 from syncdaemon.hub.init import make
-from syncdaemon.hub.sites import HubSite
+from syncdaemon.hub.site_list import HubSite
 from syncdaemon.hub.streams import Life, Login
 from syncdaemon.link import LinkSettings
 from syncdaemon.settings import parts
