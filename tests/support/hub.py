@@ -100,9 +100,9 @@ class Hub:
             return "--nats-url", self.server.url, "--nats-creds", str(self._creds(user))
         return "--nats-url", self.server.url, "--nats-user", user, "--nats-password", self.password(user)
 
-    async def connect(self, user: str) -> Client:
+    async def connect(self, user: str, password: str = "") -> Client:
         """Another client, logged in to the hub."""
-        login: dict[str, Any] = {"user": user, "password": self.password(user)}
+        login: dict[str, Any] = {"user": user, "password": password or self.password(user)}
         if self.secrets:
             login = {"user_credentials": str(self._creds(user))}
         return await nats.connect(self.server.url, allow_reconnect=False, error_cb=_ignore, **login)

@@ -10,7 +10,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import nkeys  # type: ignore[import-untyped]
 
@@ -20,23 +19,19 @@ from syncdaemon.hub.jwt import Issued, Keys, all_accounts, credentials, users
 from syncdaemon.hub.site_list import HubSite
 
 
-class Pair(NamedTuple):
-    """A key pair; `seed` is its secret."""
+class Pair:
+    """A key pair, by its seed, which is a secret. Raises SettingsError where this is no seed."""
 
-    seed: str
-    public: str
-
-    @classmethod
-    def of(cls, seed: str) -> Pair:
-        """Raises SettingsError where this is no seed."""
+    def __init__(self, seed: str) -> None:
         try:
-            return cls(seed, nkeys.from_seed(bytearray(seed.encode())).public_key.decode())
+            self._pair = nkeys.from_seed(bytearray(seed.encode()))
+            self.public: str = self._pair.public_key.decode()
         except Exception as error:  # the library raises whatever its decoders do
             raise SettingsError(f"--jwt: a key can't be read: {error or type(error).__name__}") from None
 
     def sign(self, text: bytes) -> bytes:
         """The signature of this text (Ed25519)."""
-        signature: bytes = nkeys.from_seed(bytearray(self.seed.encode())).sign(text)
+        signature: bytes = self._pair.sign(text)
         return signature
 
 
@@ -59,7 +54,7 @@ def open_keys(folder: Path, sites: Sequence[HubSite], tell: Callable[[str], None
             if not (path := keys / f"user-{name}.nk").exists():
                 tell(f"new: {folder / 'creds' / name}.creds")
             by_user[name] = _pair(path, nkeys.PREFIX_BYTE_USER)
-        return Keys(operator, accounts, by_user, issued)
+        return Keys(operator, accounts, by_user, issued=issued)
     except ValueError:
         raise SettingsError(f"--jwt: {folder / 'keys' / 'issued'} is damaged: it holds a time in seconds") from None
     except OSError as error:
@@ -82,7 +77,7 @@ def write_credentials(folder: Path, issued: Issued) -> None:
 
 
 def _pair(path: Path, prefix: int) -> Pair:
-    return Pair.of(_kept(path, nkeys.encode_seed(os.urandom(32), prefix).decode()))
+    return Pair(_kept(path, nkeys.encode_seed(os.urandom(32), prefix).decode()))
 
 
 def _kept(path: Path, new: str) -> str:

@@ -81,7 +81,7 @@ def test_a_second_call_prints_the_same_and_a_new_site_gets_its_own_keys(tmp_path
     assert {path: path.read_bytes() for path in files} == files
     assert later.operator == issued.operator
     assert later.users["site-a"] == issued.users["site-a"]
-    assert more.accounts["SITE_A"] == keys.accounts["SITE_A"]
+    assert more.accounts["SITE_A"].public == keys.accounts["SITE_A"].public
     assert (folder / "creds" / "site-n.creds").exists()
 
 
