@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import nats
 import pytest
 
 from syncdaemon.dev.server import find_binary
@@ -28,8 +29,9 @@ def commands() -> list[str]:
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl to make a password with")
+@pytest.mark.parametrize("leaf", [False, True], ids=["direct", "behind a leaf node"])
 @pytest.mark.parametrize("jwt", [False, True], ids=["accounts in a file", "JWTs"])
-def test_a_new_site_gets_in_by_the_commands_of_the_page(make_hub: MakeHub, jwt: bool) -> None:
+def test_a_new_site_gets_in_by_the_commands_of_the_page(make_hub: MakeHub, jwt: bool, leaf: bool) -> None:
     hub: Hub = make_hub("a\n", jwt=jwt)
     hub.start()
     here = hub.server.folder
@@ -41,7 +43,7 @@ def test_a_new_site_gets_in_by_the_commands_of_the_page(make_hub: MakeHub, jwt: 
         login = {"NATS_CREDS": "secrets/creds/hub.creds"}
     path = f"{PROGRAM.parent}:{find_binary().parent}:{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "-euc", commands()[jwt]],
+        ["bash", "-euc", commands()[jwt].replace('"west"', '"west leaf"') if leaf else commands()[jwt]],
         cwd=here,
         env={"PATH": path, "HOME": str(here), "NATS_URL": hub.server.url, **login},
         capture_output=True,
@@ -49,14 +51,25 @@ def test_a_new_site_gets_in_by_the_commands_of_the_page(make_hub: MakeHub, jwt: 
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert "hub: stream OBJ_edge_replay_west: made" in done.stdout
     password = "" if jwt else re.findall(r'password: "(.*?)"', (here / "users" / "site-west.conf").read_text())[0]
-    assert asyncio.run(stored(hub, password))
+    if leaf:
+        hub.start_leaves(["west"], password)
+    asyncio.run(publish_and_arrive(hub, password))
 
 
-async def stored(hub: Hub, password: str) -> bool:
-    """Whether a message of the new site is acknowledged by the hub's stream."""
-    client = await hub.connect("site-west", password)
-    answer = await client.jetstream().publish("edge.replay.west.1", b"evidence")
+async def publish_and_arrive(hub: Hub, password: str) -> None:
+    """A message of the new site is acknowledged where it publishes, and comes to the hub's stream."""
+    if leaf := hub.leaves.get("west"):
+        client = await nats.connect(leaf.url, allow_reconnect=False)
+    else:
+        client = await hub.connect("site-west", password)
+    assert (await client.jetstream().publish("edge.replay.west.1", b"evidence")).stream == "swarm_jobs"
     await client.close()
-    return answer.stream == "swarm_jobs"
+    admin = await hub.connect("hub")
+    for _ in range(300):
+        if (await admin.request("$JS.API.DIRECT.GET.swarm_jobs.edge.replay.west.1")).data == b"evidence":
+            break
+        await asyncio.sleep(0.3)
+    else:
+        raise AssertionError("it never came to the hub")
+    await admin.close()

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -78,17 +79,19 @@ class Hub:
         self.start_leaves([line.split()[0] for line in self.sites.read_text().splitlines() if line.endswith(" leaf")])
         self.init()
 
-    def start_leaves(self, names: Iterable[str]) -> None:
+    def start_leaves(self, names: Iterable[str], password: str = "") -> None:
         """Starts the leaf nodes of these sites that are not there yet, each with the stream that its daemon makes."""
         for name in names:
             if name not in self.leaves:
-                self.leaves[name] = self._leaf(name)
+                self.leaves[name] = self._leaf(name, password or f"site-{name}")
                 self.leaves[name].start()
                 asyncio.run(_make_stream(self.leaves[name].url))
 
     def reload(self) -> None:
-        """Has the hub's server read its configuration again."""
-        os.kill(self.server.pid, signal.SIGHUP)
+        """Has the hub's server read its configuration again, twice as docs/FLEET.md says."""
+        for _ in range(2):
+            os.kill(self.server.pid, signal.SIGHUP)
+            time.sleep(1)
 
     def init(self) -> str:
         """Makes the streams of all sites; what the command says."""
@@ -123,11 +126,11 @@ class Hub:
         assert self.secrets
         return self.secrets / "creds" / f"{user}.creds"
 
-    def _leaf(self, site: str) -> NatsServer:
+    def _leaf(self, site: str, password: str) -> NatsServer:
         folder = self.folder / f"leaf-{site}"
         folder.mkdir()
         (folder / "jetstream.conf").write_text(f'store_dir: "{folder}/store"\nmax_file_store: 10GB\n')
-        login = "" if self.secrets else f"site-{site}:site-{site}@"
+        login = "" if self.secrets else f"site-{site}:{password}@"
         text = f'url: "nats-leaf://{login}{HOST}:{self.leaf_port}"\n'
         if self.secrets:
             text += f'credentials: "{self._creds(f"site-{site}")}"\n'
