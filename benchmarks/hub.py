@@ -68,6 +68,15 @@ class _Hub:
         (self.folder / "accounts.conf").write_text(text)
         return len(text), time.monotonic() - began
 
+    def reloads(self) -> int:
+        """How often the server has read its configuration again."""
+        return self.server.log_path.read_text().count("Reloaded server configuration")
+
+    def wait_for_reload(self, before: int) -> None:
+        """Until the server has read it once more than so often."""
+        while self.reloads() == before:
+            time.sleep(0.01)
+
     def run(self, *arguments: str) -> str:
         """What a command prints."""
         command = [str(_PROGRAM), *arguments]
@@ -114,7 +123,9 @@ def measure(sites: int, *, jwt: bool) -> Measured:
 async def _reload(hub: _Hub, sites: int) -> tuple[float, list[float], float]:
     """How long until a new site gets an answer; when each message was acknowledged; when the reload was asked for."""
     admin = await hub.connect("hub")
-    await admin.jetstream(timeout=60).add_stream(name="swarm_jobs", subjects=["edge.replay.site-0.>"])
+    await admin.jetstream(timeout=60).add_stream(
+        name="swarm_jobs", subjects=["edge.replay.site-0.>"], allow_direct=True
+    )
     await admin.close()
     site = await hub.connect("site-site-0")
     acks: list[float] = []
@@ -140,21 +151,13 @@ async def _reload(hub: _Hub, sites: int) -> tuple[float, list[float], float]:
 
 async def _known(hub: _Hub, user: str) -> None:
     """Has the configuration read again until the new site gets an answer from the hub's stream."""
-    site = user.removeprefix("site-")
-    while True:
+    for _ in range(1 if hub.jwt else 2):
+        before = hub.reloads()
         os.kill(hub.server.pid, signal.SIGHUP)
-        await asyncio.sleep(0.1)
-        try:
-            client = await hub.connect(user)
-        except nats.errors.Error:
-            continue
-        try:
-            await client.request(f"$JS.API.DIRECT.GET.swarm_jobs.edge.replay.{site}.1", b"", 60)
-        except nats.errors.NoRespondersError:
-            continue
-        finally:
-            await client.close()
-        return
+        await asyncio.to_thread(hub.wait_for_reload, before)
+    client = await hub.connect(user)
+    await client.request(f"$JS.API.DIRECT.GET.swarm_jobs.edge.replay.{user.removeprefix('site-')}.1", b"", 60)
+    await client.close()
 
 
 def section(plan: Plan) -> str:
