@@ -105,6 +105,17 @@ def shares(sites: Sequence[HubSite], layout: Layout) -> list[Share]:
     return found
 
 
+def patterns(layout: Layout) -> list[Share]:
+    """What any site that connects directly, the workers and the auditor import, with `*` for what names a site."""
+    found = [*_worker(layout), *_auditor(layout), *_direct("*", layout), *_records("*", site_account("*"), RECORDS)]
+    return [share._replace(subject=_whole_wildcards(share.subject)) for share in found]
+
+
+def _whole_wildcards(subject: str) -> str:
+    """A wildcard is a token of its own: `OBJ_edge_replay_*` is `*`."""
+    return ".".join("*" if "*" in token else token for token in subject.split("."))
+
+
 def _no_jetstream(account: str) -> Share:
     """Without this import, the server answers each API call of an account without JetStream twice.
 
@@ -157,19 +168,20 @@ def _behind_leaf(site: str, layout: Layout) -> Iterator[Share]:
         yield Share(account, landing, f"$JS.FC.{stream}.>")
     yield Share(account, landing, f"{deliveries_of_leaf(site)}.>", stream=True)
 
-    yield from _sourced(landing, HUB, (layout.stream,), api_of_landing(site), deliveries_of_landing(site))
-    yield from _sourced(landing, RECORDS, tuple(records_of(site)), api_of_records(site), deliveries_of_records(site))
+    yield from _sourced(landing, HUB, api_of_landing(site), deliveries_of_landing(site))
+    yield from _sourced(landing, RECORDS, api_of_records(site), deliveries_of_records(site))
 
     yield Share(landing, account, JETSTREAM.direct_get(layout.stream, layout.own(site)))
     yield Share(landing, WORKER, JETSTREAM.direct_get(layout.bucket_stream(site)), many=True)
 
 
-def _sourced(landing: str, importer: str, names: tuple[str, ...], api: str, deliveries: str) -> Iterator[Share]:
-    """The importer sources these streams of the landing account."""
-    for stream in names:
-        created = JETSTREAM.consumer("CREATE", stream, ">")
-        yield Share(landing, importer, created, to=f"{api}.CONSUMER.CREATE.{stream}.>")
-        yield Share(landing, importer, f"$JS.FC.{stream}.>")
+def _sourced(landing: str, importer: str, api: str, deliveries: str) -> Iterator[Share]:
+    """The importer, an account of the hub's own, sources streams of the landing account.
+
+    These are as few as can be, since a JWT with those of all sites has at most 1 MiB.
+    """
+    yield Share(landing, importer, JETSTREAM.every("CONSUMER.CREATE"), to=f"{api}.CONSUMER.CREATE.>")
+    yield Share(landing, importer, "$JS.FC.>")
     yield Share(landing, importer, f"{deliveries}.>", stream=True)
 
 

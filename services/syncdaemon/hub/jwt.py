@@ -1,8 +1,9 @@
 """The accounts of a hub as JWTs: operator, accounts and users, each signed by the one above. Pure.
 
-The form is that of the JWT library of nats-server 2.15 (github.com/nats-io/jwt, version 2). An export between two
-accounts is private: the importer shows an *activation*, signed by the exporter, that names it and the subject.
-Signatures of Ed25519 and the order of all fields are fixed, so the same keys and sites give the same text.
+The form is that of the JWT library of nats-server 2.15 (github.com/nats-io/jwt, version 2), which reads at most 1 MiB.
+So exports of the hub's own accounts name no site: who imports what stands in the importer's JWT, which only the
+operator can sign. No party has more than the key of a user. Signatures of Ed25519 and the order of all fields are
+fixed, so the same keys and sites give the same text.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import base64
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from syncdaemon.hub.accounts import (
@@ -24,6 +25,7 @@ from syncdaemon.hub.accounts import (
     Share,
     accounts,
     landing_account,
+    patterns,
     shares,
     site_account,
 )
@@ -80,16 +82,20 @@ def all_accounts(sites: Sequence[HubSite]) -> list[str]:
 def issue(sites: Sequence[HubSite], layout: Layout, limits: Limits, keys: Keys) -> Issued:
     """Signs everything."""
     by_name = keys.accounts
-    told = _Teller(keys)
-    exports, imports = _exports(shares(sites, layout)), defaultdict(list)
-    for share in shares(sites, layout):
-        imports[share.importer].append(_import(share, told))
+    told = _Teller(keys.issued)
+    found, imports = shares(sites, layout), defaultdict(list)
+    exports = _exports([*patterns(layout), *(share for share in found if share.exporter not in (HUB, RECORDS))])
+    for share in found:
+        imports[share.importer].append(_import(share, by_name))
+    leaves = [site.name for site in sites if site.leaf]
+    disks = {HUB: _UNLIMITED, RECORDS: _UNLIMITED} | {landing_account(site): limits.disk for site in leaves}
+    leaf_nodes = {site_account(site): limits.leaf_nodes for site in leaves}
     signed = {}
     for name in all_accounts(sites):
         kind = {
             "imports": imports[name],
-            "exports": exports[name],
-            "limits": _limits(limits, name, sites),
+            "exports": exports.get(name, []),
+            "limits": _limits(limits, name, disks.get(name, 0), leaf_nodes.get(name, 0)),
             "default_permissions": {"pub": {}, "sub": {}},
         }
         signed[name] = told.claim(keys.operator, by_name[name].public, name, "account", kind)
@@ -123,9 +129,8 @@ def preload(issued: Issued, keys: Keys) -> list[str]:
 class _Teller:
     """Signs claims, all of the same time."""
 
-    def __init__(self, keys: Keys) -> None:
-        self.accounts = keys.accounts
-        self._issued = keys.issued
+    def __init__(self, issued: int) -> None:
+        self._issued = issued
 
     def claim(self, issuer: Key, subject: str, name: str, kind: str, what: Mapping[str, Any]) -> str:
         """The issuer says this of the subject, which is a public key."""
@@ -143,51 +148,50 @@ class _Teller:
 
 
 def _exports(found: Sequence[Share]) -> dict[str, list[dict[str, Any]]]:
-    exports: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    many = {(share.exporter, share.subject): False for share in found}
+    """By account. One that lies within another is left out, since the library refuses it."""
+    many: dict[str, dict[Share, bool]] = defaultdict(dict)
     for share in found:
-        many[share.exporter, share.subject] |= share.many
-    for share in dict.fromkeys(share._replace(importer="", many=False, to="") for share in found):
-        export: dict[str, Any] = {"name": share.subject, "subject": share.subject, "type": _kind(share)}
-        if share.exporter != NOBODY:
-            export["token_req"] = True
-        if many[share.exporter, share.subject]:
-            export["response_type"] = "Stream"
-        exports[share.exporter].append(export)
-    return exports
+        own, export = many[share.exporter], share._replace(importer="", many=False, to="")
+        own[export] = own.get(export, False) or share.many
+    return {
+        exporter: [_export(share, several) for share, several in own.items() if not _left_out(share, own)]
+        for exporter, own in many.items()
+    }
 
 
-def _import(share: Share, told: _Teller) -> dict[str, Any]:
-    exporter, importer = told.accounts[share.exporter], told.accounts[share.importer]
-    found = {"name": share.subject, "subject": share.subject, "account": exporter.public, "type": _kind(share)}
-    if share.to:
-        found["local_subject"] = share.to
-    if share.exporter != NOBODY:
-        what = {"subject": share.subject, "kind": _kind(share)}
-        found["token"] = told.claim(exporter, importer.public, share.subject, "activation", what)
-    return found
+def _export(share: Share, many: bool) -> dict[str, Any]:
+    export: dict[str, Any] = {"name": share.subject, "subject": share.subject, "type": _kind(share)}
+    return export | ({"response_type": "Stream"} if many else {})
+
+
+def _left_out(share: Share, others: Iterable[Share]) -> bool:
+    return any(_within(share, other) for other in others)
+
+
+def _within(one: Share, other: Share) -> bool:
+    if one == other or one.stream != other.stream:
+        return False
+    tokens, wider = one.subject.split("."), other.subject.split(".")
+    return len(tokens) == len(wider) and all(b in ("*", a) for a, b in zip(tokens, wider, strict=True))
+
+
+def _import(share: Share, by_name: Mapping[str, Key]) -> dict[str, Any]:
+    found: dict[str, Any] = {"subject": share.subject, "account": by_name[share.exporter].public, "type": _kind(share)}
+    return found | ({"local_subject": share.to} if share.to else {})
 
 
 def _kind(share: Share) -> str:
     return "stream" if share.stream else "service"
 
 
-def _limits(limits: Limits, name: str, sites: Sequence[HubSite]) -> dict[str, Any]:
-    """What an account may take; no JetStream, unless it is one of the hub's own."""
+def _limits(limits: Limits, name: str, disk: int, leaf_nodes: int) -> dict[str, Any]:
+    """What an account may take. `disk`: 0 is no JetStream, -1 is as much as the server has."""
     found = dict.fromkeys(("subs", "data", "payload", "imports", "exports", "conn"), _UNLIMITED)
-    found |= {"leaf": 0, "mem_storage": 0, "disk_storage": 0, "streams": 0, "consumer": 0}
-    disk = {HUB: _UNLIMITED, RECORDS: _UNLIMITED} | {landing_account(site.name): limits.disk for site in _leaves(sites)}
-    if name in disk:
-        found |= {"disk_storage": disk[name], "streams": _UNLIMITED, "consumer": _UNLIMITED}
+    found |= {"leaf": leaf_nodes, "mem_storage": 0, "disk_storage": disk}
+    found |= dict.fromkeys(("streams", "consumer"), _UNLIMITED if disk else 0)
     if name not in (HUB, RECORDS, SYSTEM, NOBODY):
         found |= {"subs": limits.subscriptions, "payload": limits.payload, "conn": limits.connections}
-    if name in {site_account(site.name) for site in _leaves(sites)}:
-        found["leaf"] = limits.leaf_nodes
     return {**found, "wildcards": True}
-
-
-def _leaves(sites: Sequence[HubSite]) -> Iterator[HubSite]:
-    return (site for site in sites if site.leaf)
 
 
 def _json(value: Any) -> bytes:

@@ -25,9 +25,10 @@ class Pair:
     def __init__(self, seed: str) -> None:
         try:
             self._pair = nkeys.from_seed(bytearray(seed.encode()))
-            self.public: str = self._pair.public_key.decode()
+            public: bytes = self._pair.public_key
         except Exception as error:  # the library raises whatever its decoders do
             raise SettingsError(f"--jwt: a key can't be read: {error or type(error).__name__}") from None
+        self.public = public.decode()
 
     def sign(self, text: bytes) -> bytes:
         """The signature of this text (Ed25519)."""

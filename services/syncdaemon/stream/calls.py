@@ -26,6 +26,10 @@ class Calls(NamedTuple):
         """`INFO`, `CREATE`, `DELETE` or `MSG.NEXT` of a consumer; the last one is where pull requests go."""
         return f"{self.prefix}.CONSUMER.{verb}.{stream}.{consumer}"
 
+    def every(self, calls: str) -> str:
+        """All calls that begin like this, as a wildcard."""
+        return f"{self.prefix}.{calls}.>"
+
     def direct_get(self, stream: str, subject: str = "") -> str:
         """A message of a stream that allows it, without its leader (ADR-31); the newest one of a `subject`."""
         return f"{self.prefix}.DIRECT.GET.{stream}.{subject}" if subject else f"{self.prefix}.DIRECT.GET.{stream}"

@@ -11,11 +11,12 @@ import nkeys  # type: ignore[import-untyped]
 import pytest
 
 from syncdaemon.base.errors import SettingsError
-from syncdaemon.hub.accounts import Layout
-from syncdaemon.hub.jwt import Issued, Keys, issue, preload
+from syncdaemon.hub.accounts import Layout, shares
+from syncdaemon.hub.jwt import Issued, Keys, all_accounts, issue, preload, users
 from syncdaemon.hub.keys import open_keys, write_credentials
 from syncdaemon.hub.limits import LIMITS
 from syncdaemon.hub.site_list import HubSite
+from syncdaemon.stream.info import captured
 
 LAYOUT = Layout.of("swarm_jobs", "edge.replay.{site}.{sha256}", "edge_replay_{site}")
 SITES = [HubSite("a"), HubSite("c", leaf=True)]
@@ -52,23 +53,28 @@ def test_the_operator_signs_accounts_and_an_account_its_users(tmp_path: Path) ->
     assert claims(issued.users["in-c"])["iss"] == keys.accounts["IN_C"].public
 
 
-def test_every_import_shows_an_activation_for_this_importer_and_this_subject(tmp_path: Path) -> None:
+def test_every_import_lies_within_an_export(tmp_path: Path) -> None:
+    """And an import is in no JWT but that of the account that it is for."""
     issued, keys = made(tmp_path / "k", SITES)
     by_key = {key.public: name for name, key in keys.accounts.items()}
-    for name, jwt in issued.accounts.items():
+    for jwt in issued.accounts.values():
         for one in claims(jwt)["nats"]["imports"]:
-            exporter = by_key[one["account"]]
-            export = next(
-                export
-                for export in claims(issued.accounts[exporter])["nats"]["exports"]
-                if (export["subject"], export["type"]) == (one["subject"], one["type"])
-            )
-            if exporter == "NOBODY":
-                continue
-            assert export["token_req"] is True
-            token = claims(one["token"])
-            assert (token["iss"], token["sub"]) == (one["account"], keys.accounts[name].public)
-            assert (token["nats"]["subject"], token["nats"]["kind"]) == (one["subject"], one["type"])
+            exports = claims(issued.accounts[by_key[one["account"]]])["nats"]["exports"]
+            assert any(
+                export["type"] == one["type"] and captured([export["subject"]], one["subject"]) for export in exports
+            ), one
+    subjects = {one["subject"] for one in claims(issued.accounts["SITE_A"])["nats"]["imports"]}
+    assert subjects == {share.subject for share in shares(SITES, LAYOUT) if share.importer == "SITE_A"}
+
+
+def test_no_jwt_is_longer_than_the_server_reads_even_with_1000_sites(tmp_path: Path) -> None:
+    for leaf in (False, True):
+        keys = open_keys(tmp_path / "k", SITES, lambda line: None)
+        any_key = keys.accounts["HUB"]
+        sites = [HubSite(f"a-long-name-of-a-site-{number}", leaf) for number in range(1_000)]
+        accounts = dict.fromkeys(all_accounts(sites), any_key)
+        issued = issue(sites, LAYOUT, LIMITS, Keys(any_key, accounts, dict.fromkeys(users(sites), any_key), 0))
+        assert max(map(len, issued.accounts.values())) < 1 << 20
 
 
 def test_a_second_call_prints_the_same_and_a_new_site_gets_its_own_keys(tmp_path: Path) -> None:
