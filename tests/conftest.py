@@ -17,6 +17,7 @@ pytest_plugins = [
         "server",
         "hub",
         "shell",
+        "users",
     )
 ]
 
