@@ -10,6 +10,7 @@ import typer
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.units import Wrong
 from syncdaemon.cli.options import Command, Group, with_settings
+from syncdaemon.cli.say import say
 from syncdaemon.settings.given import Given
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ def permissions(
         text = _jwts(Path(jwt), listed, layout, limits) if jwt else hub_conf(listed, layout, limits)
     else:
         text = role_conf(role, site, layout, _read(sites) if role in ("worker", "auditor") else ())
-    typer.echo(text, nl=False)
+    for line in text.splitlines():
+        say(line)
     return 0
 
 
@@ -75,7 +77,7 @@ def _jwts(folder: Path, sites: list[HubSite], layout: Layout, limits: Limits) ->
     from syncdaemon.hub.jwt import issue, preload
     from syncdaemon.hub.keys import open_keys, write_credentials
 
-    keys = open_keys(folder, sites, lambda line: typer.echo(line, err=True))
+    keys = open_keys(folder, sites, lambda line: say(line, err=True))
     issued = issue(sites, layout, limits, keys)
     write_credentials(folder, issued)
     return jwt_conf(sites, preload(issued, keys))

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-import typer
-
+from syncdaemon.cli.say import say
 from syncdaemon.hub.accounts import Layout
 from syncdaemon.hub.init import make
 from syncdaemon.hub.site_list import HubSite
@@ -28,5 +27,5 @@ def init(loaded: Loaded, sites: Sequence[HubSite], layout: Layout) -> int:
         return replace(link, user=login.user)
 
     life = Life(settings.sync_stream_replicas, settings.sync_stream_max_age)
-    asyncio.run(make(link_of, sites, layout, life=life, tell=typer.echo))
+    asyncio.run(make(link_of, sites, layout, life=life, tell=say))
     return 0
