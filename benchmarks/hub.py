@@ -165,7 +165,12 @@ def section(plan: Plan) -> str:
     rows = []
     for sites in plan.sites:
         for jwt in (False, True):
-            found = measure(sites, jwt=jwt)
+            try:
+                found = measure(sites, jwt=jwt)
+            except (nats.errors.Error, TimeoutError) as error:
+                say(f"hub: {sites} sites, {'JWTs' if jwt else 'in a file'}: {error or 'no answer'}")
+                rows.append([f"{sites:,}", "JWTs" if jwt else "in a file", *["no answer"] * 8])
+                continue
             rows.append(
                 [
                     *(f"{sites:,}", "JWTs" if jwt else "in a file", megabytes(found.size), f"{found.printed:.1f}"),
