@@ -31,9 +31,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "receive": {"base", "link", "web", "stream", "settings"},
     "check": {"base", "link", "spool", "ledger", "stream", "publish", "settings"},
     "dev": {"base", "spool", "settings", "daemon"},
+    "hub": {"base", "link", "stream", "settings"},
     "cli": {
         *{"base", "link", "spool", "ledger", "web", "stream", "deliver", "publish", "settings", "daemon"},
-        *{"receive", "check", "dev"},
+        *{"receive", "check", "dev", "hub"},
     },
     "__main__": {"cli"},
 }
@@ -49,6 +50,8 @@ PURE = {
     *{"ledger.chain", "ledger.rows"},
     *{"receive.incoming", "receive.pull.demand"},
     *{"check.compare", "check.diagnosis"},
+    *{"hub.site_list", "hub.accounts", "hub.conf", "hub.roles", "hub.streams"},
+    *{"hub.jwt", "hub.limits"},
     *{"settings.table", "settings.given", "settings.values", "settings.addresses"},
     *{"web.access", "web.pages", "web.views"},
 }
@@ -58,6 +61,7 @@ HOMES: dict[str, set[str]] = {
     "aiofiles": {"dev.site", "spool.put"},
     "aiohttp": {"web"},
     "nats": {"link"},
+    "nkeys": {"hub.keys"},
     "prometheus_client": {"daemon.metrics", "receive.meter"},
     "signal": {"daemon.process", "dev", "cli.interrupt"},
     "watchfiles": {"spool.watch"},

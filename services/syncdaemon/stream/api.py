@@ -61,6 +61,11 @@ class Api:
         name = config["name"]
         return await self._ask(self.calls.stream("CREATE", name), config, partial(answers.stream_of, name=name))
 
+    async def update_stream(self, config: Mapping[str, Any]) -> StreamAnswer | ApiRefusal:
+        """Alters a stream that is there, to this configuration."""
+        name = config["name"]
+        return await self._ask(self.calls.stream("UPDATE", name), config, partial(answers.stream_of, name=name))
+
     async def message(self, stream: str, seq: int) -> StoredMessage | ApiRefusal | None:
         """The message at this sequence; None: there is none."""
         return await self._get(stream, {"seq": seq}, lambda found: found.seq == seq)

@@ -19,12 +19,20 @@ class Calls(NamedTuple):
         return f"{self.prefix}.INFO"
 
     def stream(self, verb: str, stream: str) -> str:
-        """`INFO`, `CREATE`, `PURGE`, `MSG.GET` or `MSG.DELETE` of a stream."""
+        """`INFO`, `CREATE`, `UPDATE`, `PURGE`, `MSG.GET` or `MSG.DELETE` of a stream."""
         return f"{self.prefix}.STREAM.{verb}.{stream}"
 
     def consumer(self, verb: str, stream: str, consumer: str) -> str:
         """`INFO`, `CREATE`, `DELETE` or `MSG.NEXT` of a consumer; the last one is where pull requests go."""
         return f"{self.prefix}.CONSUMER.{verb}.{stream}.{consumer}"
+
+    def every(self, calls: str) -> str:
+        """All calls that begin like this, as a wildcard."""
+        return f"{self.prefix}.{calls}.>"
+
+    def direct_get(self, stream: str, subject: str = "") -> str:
+        """A message of a stream that allows it, without its leader (ADR-31); the newest one of a `subject`."""
+        return f"{self.prefix}.DIRECT.GET.{stream}.{subject}" if subject else f"{self.prefix}.DIRECT.GET.{stream}"
 
 
 JETSTREAM = Calls("$JS.API")
