@@ -39,7 +39,7 @@ def test_an_object_that_cuts_the_link_is_put_aside_and_the_rest_goes_on(
         return bad
 
     bad = at_server(server.url, fill)
-    receiver = make_receiver(server.url)
+    receiver = make_receiver(server.url, "--bucket", "edge_replay", "--bucket", long)
     receiver.start()
     eventually(lambda: len(received(receiver.target)) == 51, 90.0, "all others are written")
     rejected = receiver.target / ".rejected"
