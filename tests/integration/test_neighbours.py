@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from nats.js import JetStreamContext
@@ -10,9 +11,11 @@ from nats.js.api import StreamConfig, StreamSource, SubjectTransform
 from nats.js.errors import BadRequestError
 
 from syncdaemon.dev.server import NatsServer
-from tests.integration.test_receive import at_server
+from tests.integration.test_receive import CONSUMER, at_server
+from tests.support.accounts import accounts, login
 from tests.support.daemon import eventually
 from tests.support.receiver import STREAM, MakeReceiver, Receiver, headers, make_stream, received
+from tests.support.server import MakeNatsServer
 
 pytestmark = [pytest.mark.integration, pytest.mark.lengthy]
 
@@ -106,3 +109,69 @@ def test_a_subject_of_another_form_waits_for_the_operator(nats_server: NatsServe
     eventually(lambda: received(knowing.target) == {"a/1": b"one"}, 30.0, "that of the site is written")
     eventually(lambda: reasons(knowing) == {"2": ("site_mismatch", "a")}, 30.0, "the other one is set aside")
     assert knowing.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "hidden", [(), (f"$JS.API.CONSUMER.INFO.{STREAM}.{CONSUMER}",)], ids=["as DESIGN lists them", "without INFO"]
+)
+def test_a_worker_in_an_account_of_its_own(
+    make_nats_server: MakeNatsServer, make_receiver: MakeReceiver, hidden: tuple[str, ...]
+) -> None:
+    """It has three rights at the hub's consumer, and one at each bucket: it sees no stream and makes no consumer."""
+    server = make_nats_server(config=accounts(["edge_replay_a", "edge_replay_b"], hidden))
+    server.start()
+    large = {site: os.urandom(5 << 20) for site in "ab"}
+
+    async def fill(js: JetStreamContext) -> None:
+        await make_stream(js)
+        await js.add_consumer(STREAM, durable_name=CONSUMER, ack_policy="explicit")
+        for site, data in large.items():
+            store = await js.create_object_store(f"edge_replay_{site}")
+            await store.put("large", data)
+            place = f"edge_replay_{site}/large"
+            await js.publish(f"edge.replay.{site}.1", site.encode(), headers=headers("small", site.encode(), site=site))
+            await js.publish(f"edge.replay.{site}.2", b"", headers=headers("large", data, site=site, Edge_Object=place))
+        stolen = headers("stolen", large["b"], site="a", Edge_Object="edge_replay_b/large", Nats_Msg_Id="its own")
+        await js.publish("edge.replay.a.3", b"", headers=stolen)
+
+    async def left(js: JetStreamContext) -> tuple[int | None, int | None, list[str]]:
+        info = await js.consumer_info(STREAM, CONSUMER)
+        streams = ("OBJ_edge_replay_a", "OBJ_edge_replay_b", STREAM)
+        consumers = [found.name for stream in streams for found in await js.consumers_info(stream)]
+        return info.num_pending, info.num_ack_pending, consumers
+
+    at_server(login(server.url, "hub"), fill)
+    worker = make_receiver(login(server.url, "worker"))
+    worker.start()
+    wanted = {f"{site}/large": data for site, data in large.items()} | {"a/small": b"a", "b/small": b"b"}
+    eventually(lambda: received(worker.target) == wanted, 60.0, "the files of both are there")
+    eventually(lambda: reasons(worker) == {"stolen": ("bucket_refused", "a")}, what="the bucket of b is b's")
+    eventually(lambda: at_server(login(server.url, "hub"), left) == (0, 0, [CONSUMER]), what="all is answered")
+    assert bool(worker.logged("consumer_unseen")) == bool(hidden)
+    assert worker.metric("nats_worker_link_reconnects_total") == 0
+    assert worker.stop() == 0
+
+
+def test_a_bucket_that_the_worker_may_not_read_is_said(
+    make_nats_server: MakeNatsServer, make_receiver: MakeReceiver
+) -> None:
+    """A missing import looks like a missing bucket. Its message waits; the others go on at once."""
+    server = make_nats_server(config=accounts(["edge_replay_a"], ["$JS.API.DIRECT.GET.OBJ_edge_replay_a"]))
+    server.start()
+
+    async def fill(js: JetStreamContext) -> None:
+        await make_stream(js)
+        await js.add_consumer(STREAM, durable_name=CONSUMER, ack_policy="explicit")
+        place = "edge_replay_a/large"
+        await js.publish("edge.replay.a.1", b"", headers=headers("large", b"abc", site="a", Edge_Object=place))
+        await js.publish("edge.replay.a.2", b"small", headers=headers("small", b"small", site="a"))
+
+    at_server(login(server.url, "hub"), fill)
+    worker = make_receiver(login(server.url, "worker"))
+    worker.start()
+    eventually(lambda: received(worker.target) == {"a/small": b"small"}, what="the other one is written")
+    eventually(lambda: worker.logged("messages_put_back"), 5.0, "the object is waited for")
+    (said,) = {event["detail"] for event in worker.logged("messages_put_back")}
+    assert "no right to read it" in said
+    assert worker.metric("nats_worker_link_reconnects_total") == 0
+    assert worker.stop() == 0
