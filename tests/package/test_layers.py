@@ -48,7 +48,7 @@ PURE = {
     *{"publish.message", "publish.doubt", "publish.recent", "publish.choice", "publish.objects.resume"},
     *{"ledger.chain", "ledger.rows"},
     *{"receive.incoming", "receive.origin", "receive.pull.demand"},
-    *{"check.compare", "check.diagnosis"},
+    *{"check.compare", "check.receipts", "check.diagnosis"},
     *{"settings.table", "settings.given", "settings.values", "settings.addresses"},
     *{"web.access", "web.pages", "web.views"},
 }
