@@ -303,6 +303,22 @@ def test_compressed_contents_and_objects_are_what_they_stand_for(shell: Shell, n
     ]
 
 
+async def with_a_neighbour_s_object(books: Books) -> None:
+    """A message and its receipt name an object that lies in another site's bucket."""
+    store = await books.js.create_object_store("edge_replay_another")
+    await store.put("x", io.BytesIO(b"content"))
+    seq = await books.put("stolen", b"content", body=b"", Edge_Object="edge_replay_another/x")
+    await books.receipt("stolen", b"content", seq, object="edge_replay_another/x")
+
+
+def test_no_bucket_of_another_site_is_read(shell: Shell, nats_server: NatsServer) -> None:
+    """Whatever the message says of itself."""
+    written(shell, nats_server.url, with_a_neighbour_s_object)
+    ended = verified(shell, nats_server.url, 1, "--content", "--bucket", "*")
+    assert problems(ended) == [("lost", 1, "stolen")]
+    assert "belongs to the site another" in ended.out
+
+
 async def with_consumed_ones(books: Books) -> None:
     """One is taken by its worker."""
     for name in ("a", "b", "c"):

@@ -105,6 +105,11 @@ class Session:
         return self._pulse.proved_at
 
     @property
+    def arriving(self) -> int:
+        """Bytes of a message that has not come to its end yet."""
+        return self._client.arriving
+
+    @property
     def rate(self) -> float | None:
         """Bytes a second that may be sent, as far as is known; None where nothing is."""
         return self._gate.rate
@@ -169,8 +174,12 @@ class Session:
         reply = Reply()
         with self._requests.under_way(subject, reply):
             size = len(subject) + len(headers) + len(payload) + FRAME_BYTES if counted else 0
-            await self.send(frame(subject.encode(), self.expect(reply, 0, size), headers, payload))
-            return await reply.future
+            try:
+                await self.send(frame(subject.encode(), self.expect(reply, 0, size), headers, payload))
+                return await reply.future
+            except asyncio.CancelledError:  # who gave it up does not want the connection to end for it
+                self.release(reply)
+                raise
 
     @asynccontextmanager
     async def converse(self, subject: str) -> AsyncIterator[Conversation]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
+from syncdaemon.base.errors import SettingsError
 from syncdaemon.link import LinkSettings
 from syncdaemon.publish.message import MessageSettings
 from syncdaemon.publish.objects import ObjectsSettings
 from syncdaemon.settings.values import Settings
 from syncdaemon.spool.spool import SpoolSettings
+from syncdaemon.stream.buckets import ReadableBuckets
 from syncdaemon.stream.object_format import BucketNames
 from syncdaemon.stream.prepare import StreamSettings
 
 _BUCKET = "edge_replay"
+_BUCKET_OF_A_SITE = "edge_replay_{site}"
 
 
 def spool(settings: Settings) -> SpoolSettings:
@@ -75,6 +79,14 @@ def stream(settings: Settings) -> StreamSettings:
 def bucket(settings: Settings) -> BucketNames:
     """Where the content of files lies that are too large for a message: one bucket for all sites."""
     return BucketNames(_BUCKET)
+
+
+def buckets(patterns: Sequence[str]) -> ReadableBuckets:
+    """The buckets that are read where a message names one. Raises SettingsError for what is no pattern."""
+    try:
+        return ReadableBuckets.of(patterns, _BUCKET_OF_A_SITE)
+    except ValueError as error:
+        raise SettingsError(f"--bucket: {error}") from None
 
 
 def objects(settings: Settings) -> ObjectsSettings:

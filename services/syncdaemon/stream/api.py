@@ -27,9 +27,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from syncdaemon.link import Conversation, Session
+from syncdaemon.link import Conversation, Heard, Session
 from syncdaemon.link.frame import header_block
-from syncdaemon.stream import answers
+from syncdaemon.stream import answers, direct
 from syncdaemon.stream.answers import AccountAnswer, ApiRefusal, ConsumerAnswer
 from syncdaemon.stream.calls import JETSTREAM, Calls
 from syncdaemon.stream.info import StreamAnswer, captured
@@ -116,6 +116,18 @@ class Api:
     def pulls(self, stream: str, consumer: str) -> AbstractAsyncContextManager[Conversation]:
         """For pull requests to a consumer, each answered by many messages. Its calls raise as `Conversation` says."""
         return self.session.converse(self.calls.consumer("MSG.NEXT", stream, consumer))
+
+    def gets(self, stream: str) -> AbstractAsyncContextManager[Conversation]:
+        """For direct gets of a stream, each answered by many messages. Its calls raise as `Conversation` says."""
+        return self.session.converse(self.calls.direct_gets(stream))
+
+    async def newest(self, stream: str, subject: str) -> StoredMessage | ApiRefusal | None:
+        """The newest message on this subject, by a direct get; None: the copy of the stream that answers has none.
+
+        Where no copy of the stream may be read so, or there is no such stream, the refusal is `unanswered`.
+        """
+        answer = await self.session.request(self.calls.direct_gets(stream), direct.newest(subject))
+        return direct.message_of(Heard(b"", b"", *answer), stream, subject)
 
     async def rehearse(self, subject: str, body: bytes = b"") -> ApiRefusal | None:
         """Publishes a message that no stream can store, since it expects one of an impossible name.

@@ -22,6 +22,10 @@ class Calls(NamedTuple):
         """`INFO`, `CREATE`, `UPDATE`, `PURGE`, `MSG.GET` or `MSG.DELETE` of a stream."""
         return f"{self.prefix}.STREAM.{verb}.{stream}"
 
+    def direct_gets(self, stream: str) -> str:
+        """Messages of a stream from any copy of it (ADR-31); which ones is said in the body of the request."""
+        return f"{self.prefix}.DIRECT.GET.{stream}"
+
     def consumer(self, verb: str, stream: str, consumer: str) -> str:
         """`INFO`, `CREATE`, `DELETE` or `MSG.NEXT` of a consumer; the last one is where pull requests go."""
         return f"{self.prefix}.CONSUMER.{verb}.{stream}.{consumer}"

@@ -13,7 +13,7 @@ from syncdaemon.receive import objects
 from syncdaemon.receive.blame import Cut, Harmful
 from syncdaemon.receive.objects import Fetcher
 from syncdaemon.stream.api import Api
-from syncdaemon.stream.fetch import Chunks
+from syncdaemon.stream.chunks import Chunks
 from syncdaemon.stream.object_format import ObjectPlace
 
 EMPTY = Chunks("OBJ_b", "$O.b.C.x", 0, 0)
