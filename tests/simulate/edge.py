@@ -180,7 +180,7 @@ class NoWeb:
 
     port = 0
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         pass
 
     async def start(self) -> None:

@@ -42,6 +42,7 @@ Answer = tuple[bytes, bytes | None]
 """The body of an answer, and its header block if it has one."""
 
 _API = "$JS.API."
+_DIRECT = "$JS.API.DIRECT.GET."
 _NEXT = "$JS.API.CONSUMER.MSG.NEXT."
 _NOT_FOUND = Refused(404, 10059, "stream not found")
 
@@ -107,6 +108,8 @@ class FakeJetStream:
 
     def handle(self, frame: Frame) -> Answer | None:
         """What the message changes, and its answer if it gets one."""
+        if frame.subject.startswith(_DIRECT):
+            return self._direct(*frame.subject.removeprefix(_DIRECT).split(".", 1))
         if frame.subject.startswith(_API):
             return json.dumps(self._api(frame.subject.removeprefix(_API), frame.data)).encode(), None
         stream = self.captor(frame.subject)
@@ -215,6 +218,16 @@ class FakeJetStream:
         if found is None:
             raise Refused(404, 10037, "no message found")
         return {"message": found.shown()}
+
+    def _direct(self, name: str, subject: str) -> Answer:
+        """The newest message of a subject, as it was stored, with its place in headers behind its own (ADR-31)."""
+        stream = self.streams.get(name)
+        if stream is None or not stream.config["allow_direct"]:
+            return no_responders(f"{_DIRECT}{name}.{subject}")
+        found = stream.last(subject)
+        if found is None:
+            return b"", b"NATS/1.0 404 Message Not Found\r\n\r\n"
+        return found.data, found.placed(name)
 
     def _create_consumer(self, name: str, ask: dict[str, Any]) -> dict[str, Any]:
         """One that only reads: what it will give is known from the start."""

@@ -56,6 +56,12 @@ class Message(NamedTuple):
         """The bytes that it counts for in the file store."""
         return _size(self.subject, self.headers, self.data)
 
+    def placed(self, stream: str) -> bytes:
+        """Its header block as a direct get tells it: the server's headers come last, whatever a message has."""
+        fields = f"Nats-Stream: {stream}\r\nNats-Subject: {self.subject}\r\nNats-Sequence: {self.seq}\r\n"
+        block = self.headers[:-2] or b"NATS/1.0\r\n"
+        return block + f"{fields}Nats-Time-Stamp: {_time(self.at)}\r\n\r\n".encode()
+
     def shown(self) -> dict[str, Any]:
         """The message as MSG.GET tells it."""
         told: dict[str, Any] = {"subject": self.subject, "seq": self.seq}

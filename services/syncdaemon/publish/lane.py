@@ -202,9 +202,10 @@ class Lane:
                 self._prepared = None
             self.pause(judged.reason, judged.detail, judged.wait)
 
-    def read_denied(self, error: PermissionError) -> None:
-        """We may not see what the stream holds."""
-        self.pause("read_denied", f"what the stream holds can't be read back: {error}", _CONFIG_RETRY)
+    def not_read(self, reason: str, detail: str) -> None:
+        """What the stream holds already could not be read back. Only the files that it may hold wait for that."""
+        if self._said.due(time.monotonic(), reason):
+            log.warning(reason, detail=detail, effect="a file that the stream may hold waits, all others go on")
 
     def pause(self, reason: str, detail: str, wait: float) -> None:
         """Nothing is sent for `wait` seconds, or until the next connection. Each reason is logged once a minute."""

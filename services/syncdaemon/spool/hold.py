@@ -173,8 +173,8 @@ class Hold:
 
 
 def _held(bucket: bytes, name: bytes) -> Held:
-    _, mtime_ns, _, seq, digest, _ = name.split(b"-")
-    return Held(bucket, name, int(seq), digest.decode(), int(mtime_ns))
+    _, mtime_ns, size, seq, digest, _ = name.split(b"-")
+    return Held(bucket, name, int(seq), digest.decode(), int(mtime_ns), int(size))
 
 
 def _held_version(found: os.stat_result) -> bytes:

@@ -5,17 +5,20 @@ Fields and codes are those of the API's version 1 and of errors.json, as nats-se
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from syncdaemon.base.errors import LanePaused
 from syncdaemon.stream import fields
 from syncdaemon.stream.info import StreamAnswer
-from syncdaemon.stream.stored import StoredMessage
+from syncdaemon.stream.stored import StoredMessage, header_fields
 from syncdaemon.stream.verdict import NO_CONSUMER, NO_MESSAGE, NO_RESPONDERS, NO_STREAM
 
 _JETSTREAM_OFF = (10039, 10076)
 _OTHER_STREAM = 10060  # "expected stream does not match"
+_NOT_FOUND = 404
+_STATUS = re.compile(rb"NATS/1\.0 ([0-9]{3}) ?([^\r\n]{0,300})")
 _SHOWN = 120  # bytes of an answer that can't be read
 _MOST_WORDS = 300  # characters of what a server says
 
@@ -115,6 +118,30 @@ def read_answer(
         return _refusal(answer["error"]) if "error" in answer else shape(answer)
     except ValueError as error:
         raise LanePaused(f"the answer to {subject} can't be read: {error}: {data[:_SHOWN]!r}") from None
+
+
+def read_direct(
+    call: str, data: bytes, headers: bytes | None, stream: str, subject: str
+) -> StoredMessage | ApiRefusal | None:
+    """What comes back from a direct get (ADR-31): a message as it was stored, and behind its own headers the server's.
+
+    None: there is no such message. Of two headers of one name the last counts, which is the server's. Raises
+    LanePaused where it can't be read.
+    """
+    block = headers or b""
+    found = header_fields(block)
+    if "Nats-Stream" not in found and (status := _STATUS.match(block)):
+        code = int(status[1])
+        if code == _NOT_FOUND:
+            return None
+        return _NOBODY if block.startswith(NO_RESPONDERS) else ApiRefusal(code, 0, status[2].decode(errors="replace"))
+    try:
+        seq, at = fields.sequence(fields.number(found.get("Nats-Sequence", ""))), found.get("Nats-Time-Stamp")
+        if (found.get("Nats-Stream"), found.get("Nats-Subject")) != (stream, subject):
+            raise ValueError("it is about another message")
+        return StoredMessage(seq, subject, found, data, None if at is None else fields.moment(at))
+    except ValueError as error:
+        raise LanePaused(f"the answer to {call} can't be read: {error}: {block[:_SHOWN]!r}") from None
 
 
 def _refusal(error: object) -> ApiRefusal:

@@ -13,9 +13,8 @@ where they are read, so that they never come to this.
 What the server itself refuses is a value, an `ApiRefusal`: what that means depends on what was wanted.
 
 A message is read by its sequence (`message`) or as the last one of its subject (`last`). Both are the same call at the
-server, and need the same permission. A message of ours is read by its sequence where that is known, because a subject
-may hold several messages. The subject is at hand there too: a direct get by subject (ADR-31), which a permission can
-bind to one site, would be another method here.
+server, and need the same permission, which cannot be bound to one site. `direct` reads the last one of a subject by
+another call, whose permission can. But any copy of the stream may answer that, so what is not there may be elsewhere.
 """
 
 from __future__ import annotations
@@ -71,6 +70,15 @@ class Api:
         The leader answers, never a replica that is behind, as a direct get might have it.
         """
         return await self._get(stream, {"last_by_subj": subject}, lambda found: found.subject == subject)
+
+    async def direct(self, stream: str, subject: str) -> StoredMessage | ApiRefusal | None:
+        """The newest message on this subject; None: the copy of the stream that answered has none.
+
+        A copy may be behind, so None never means that the stream has lost a message.
+        """
+        call = self.calls.direct(stream, subject)
+        data, headers = await self.session.request(call)
+        return answers.read_direct(call, data, headers, stream, subject)
 
     async def next(self, stream: str, subject: str, seq: int) -> StoredMessage | ApiRefusal | None:
         """The first message on `subject`, which may be a wildcard, from this sequence on; None: there is none."""
