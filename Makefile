@@ -8,6 +8,7 @@ CONTAINER_PACKAGES := podman buildah runc catatonit netavark aardvark-dns deboot
 RULES := k8s/components/monitoring
 PROMETHEUS := .cache/prometheus
 ROUNDS ?= 3
+CASES ?= 200000
 WORKERS ?= 4
 ENGINE ?= podman
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' services/syncdaemon/__init__.py)
@@ -19,8 +20,8 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test test-lengthy test-deps test-deploy test-container test-container-deps torture edge drain bench lint format \
-    lock rules sbom image
+.PHONY: help run test test-lengthy test-deps test-deploy test-container test-container-deps torture fuzz edge drain bench \
+    lint format lock rules sbom image
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +63,9 @@ $(PROMETHEUS)/.unpacked:
 
 torture: $(VENV)/.installed-test ## the fault laboratory, which kills and cuts, and its matrix; ROUNDS=n goes on for longer
 	@ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/integration -m "slow or matrix" $(ARGS)
+
+fuzz: $(VENV)/.installed-test ## input of strangers, made up, for every place where it comes in; CASES=n for each
+	@$(BIN)/python -m tests.fuzz --cases $(CASES) $(ARGS)
 
 edge: $(VENV)/.installed-test ## edge mode on a real server: store, disconnect, reconnect; the ledgers stay in build/edge
 	@$(BIN)/python -m pytest tests/test_edge_store_forward.py tests/test_edge_disconnect_reconnect.py \

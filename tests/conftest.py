@@ -16,6 +16,7 @@ pytest_plugins = [
         "replay",
         "server",
         "shell",
+        "users",
     )
 ]
 

@@ -242,7 +242,15 @@ def test_a_site_sends_its_password_to_no_hub_without_tls(scheme: str, make_serve
 
 def pretend(listener: socket.socket, heard: list[bytes]) -> None:
     """A hub without TLS, for as long as the listener is open: it collects what a site says."""
-    info = {"server_id": "N", "version": "2.15.1", "max_payload": 1 << 20, "headers": True, "leafnode_urls": []}
+    port = listener.getsockname()[1]
+    info = {"server_id": "N", "server_name": "hub", "version": "2.15.1", "proto": 1, "max_payload": 1 << 20}
+    info |= {
+        "headers": True,
+        "host": "127.0.0.1",
+        "client_id": 7,
+        "domain": "hub",
+        "leafnode_urls": [f"127.0.0.1:{port}"],
+    }
     with suppress(OSError):
         while True:
             connection, _ = listener.accept()

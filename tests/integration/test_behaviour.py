@@ -25,13 +25,12 @@ pytestmark = pytest.mark.integration
 
 BROKEN_WATCH = """
 import sys
-import watchfiles
+from syncdaemon.spool import inotify
 
-async def awatch(*paths, **options):
+def broken(self):
     raise {error}
-    yield set()
 
-watchfiles.awatch = awatch
+inotify.Inotify.{part} = broken
 sys.argv = ["syncdaemon", "run"]
 from syncdaemon.cli import main
 main()
@@ -387,21 +386,20 @@ def test_without_the_ledgers_folder_nothing_is_sent_until_it_is_back(
 # What says that there is a file.
 
 
-@pytest.mark.parametrize(
-    "error", ["OSError(28, 'no space left on device')", "RuntimeError('error in underlying watcher')"]
-)
+@pytest.mark.parametrize("error", ["OSError(28, 'no space left on device')", "RuntimeError('error in the watch')"])
+@pytest.mark.parametrize("part", ["__init__", "read"])
 def test_a_watch_that_breaks_costs_only_time(
-    nats_server: NatsServer, make_daemon: MakeDaemon, tmp_path: Path, error: str
+    nats_server: NatsServer, make_daemon: MakeDaemon, tmp_path: Path, error: str, part: str
 ) -> None:
     """As when inotify is at its limit: the regular scan finds every file, and the daemon says so once in a while."""
     program = tmp_path / "broken_watch.py"
-    program.write_text(BROKEN_WATCH.format(error=error))
+    program.write_text(BROKEN_WATCH.format(error=error, part=part))
     daemon = make_daemon(nats_server.url, SYNC_RESCAN_SECONDS="1")
     daemon.command[1:] = [str(program)]
     daemon.start()
-    eventually(lambda: daemon.logged("watch_failed"), what="the broken watch is told")
     for number in range(10):
         daemon.drop(f"sub/f{number}", b"%d" % number)
+    eventually(lambda: daemon.logged("watch_failed"), what="the broken watch is told")
     delivered(daemon, 10)
     assert daemon.stop() == 0
 

@@ -52,9 +52,9 @@ STATIONS = (
     r"fdatasync\t.*/evidence-.*",
     r"sendto\t'tcp'",
 )
-ASIDE = (r"write\t.*/quarantine/.*reason\.json\.tmp'", r"rename\t.*/too large .*/quarantine/.*")
-HOLD = (r"rename\t.*/plain .*/held/.*", r"fsync\t.*/held/.*", r"unlink\t.*/held/.*")
-ARCHIVE = (r"rename\t.*/plain .*/archive/.*", r"mkdir\t.*/archive/.*", r"fsync\t.*/archive/.*")
+ASIDE = (r"write\t.*/quarantine/.*reason\.json\.tmp'", r"renameat\t.*/too large .*/quarantine/.*")
+HOLD = (r"renameat\t.*/plain .*/held/.*", r"fsync\t.*/held/.*", r"unlinkat\t.*/held/.*")
+ARCHIVE = (r"renameat\t.*/plain .*/archive/.*", r"mkdirat\t.*/archive/.*", r"fsync\t.*/archive/.*")
 
 
 class Way(NamedTuple):
@@ -87,7 +87,7 @@ WAYS = {
     "deleted": Way({"SYNC_HOLD_SECONDS": "0"}, (*HOLD, *ASIDE)),
     "archived": Way({"SYNC_AFTER": "archive"}, (*ARCHIVE, *ASIDE)),
     "on a plain subject": Way({"SYNC_HOLD_SECONDS": "0"}, (*HOLD, *ASIDE), plain=True),
-    "as objects": Way({"SYNC_HOLD_SECONDS": "0"}, (*HOLD, r"rename\t.*/too large .*/held/.*"), objects=True),
+    "as objects": Way({"SYNC_HOLD_SECONDS": "0"}, (*HOLD, r"renameat\t.*/too large .*/held/.*"), objects=True),
 }
 
 

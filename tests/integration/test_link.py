@@ -885,6 +885,17 @@ async def test_a_server_of_a_strange_authority_is_refused(
         assert "certificate verify failed" in await refusal(link)
 
 
+async def test_a_server_whose_certificate_has_another_name_is_refused(
+    make_nats_server: MakeNatsServer, certificates: Certificates
+) -> None:
+    """Though an authority that we trust has signed it."""
+    server = make_nats_server(config=certificates.tls())
+    server.start()
+    other_name = "127.1"  # another way to write the server's address, which its certificate does not have
+    async with running(f"tls://{other_name}:{server.port}", tls_ca=certificates.ca) as link:
+        assert "certificate verify failed" in await refusal(link)
+
+
 async def test_a_client_certificate(make_nats_server: MakeNatsServer, certificates: Certificates) -> None:
     """Shown where the server asks for it; without one the connection is refused."""
     server = make_nats_server(config=certificates.mutual())

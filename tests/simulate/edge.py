@@ -235,7 +235,9 @@ class Edge:
         put(time, "monotonic", self.clock.monotonic)
         for name, module in list(sys.modules.items()):
             if name.startswith(
-                tuple(f"syncdaemon.{part}" for part in ("spool", "ledger", "publish.objects", "base.disk"))
+                tuple(
+                    f"syncdaemon.{part}" for part in ("spool", "ledger", "publish.objects", "base.disk", "base.beneath")
+                )
             ):
                 put(module, "ThreadPoolExecutor", self._executor, raising=False)
                 put(module, "os", MortalOs(self), raising=False)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from syncdaemon.base import disk
 from syncdaemon.base.model import Content, Refusal, Stamp
 from syncdaemon.link import Session, Sink
 from syncdaemon.link.frame import Buffer
@@ -53,15 +54,18 @@ class Site:
         self.folder = folder / name
         self.folder.mkdir()
         self.jetstream = jetstream
-        given = {"root": os.fsencode(self.folder), "site": name, "create": True, "replicas": 1, "bucket": BUCKET}
+        given = {"site": name, "create": True, "replicas": 1, "bucket": BUCKET}
         self._settings = {**given, **settings}
         self.restart()
 
     def restart(self) -> None:
         """Nothing is remembered; chunks are of 1 KiB."""
         self.heard = Heard()
-        self.objects = Objects(ObjectsSettings(**self._settings), self.heard)
+        self.objects = Objects(ObjectsSettings(**self._settings), self.heard, self._open)
         self.objects.chunk = KIB
+
+    def _open(self, content: Content) -> int:
+        return os.open(self.folder / os.fsdecode(content.path), disk.READ)
 
     def file(self, data: bytes, name: str = "file") -> Content:
         """A file with this content, as the reader hands it on."""

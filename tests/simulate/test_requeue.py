@@ -17,6 +17,7 @@ from syncdaemon.spool.moves import stamp_of
 from syncdaemon.spool.quarantine import Quarantine, entries
 from syncdaemon.spool.requeue import ask, carry_out
 from tests.simulate.edge import Death, Edge, digest
+from tests.support.replay import own
 
 REFUSED = {"a.bin": b"one", "2026/ä%20\n.bin": b"two", "b.bin": b"three"}
 TAKEN = "b.bin"  # the name is used again before its first file comes back
@@ -29,7 +30,7 @@ def refuse(edge: Edge) -> ReplayDirectory:
     for name, data in REFUSED.items():
         edge.drop(name, data)
         path = os.fsencode(name)
-        stamp = stamp_of(os.path.join(directory.replay_dir, path))
+        stamp = stamp_of(path, directory.root)
         assert stamp is not None
         content = Content(path, quote(name), stamp, None, digest(data), 1)
         Quarantine(directory).set_aside(
@@ -42,6 +43,7 @@ def refuse(edge: Edge) -> ReplayDirectory:
 
 def asked(directory: ReplayDirectory) -> None:
     """By the command, beside a running daemon or before its start."""
+    directory.reach()
     ask(directory, entries(directory))
 
 
@@ -56,8 +58,9 @@ def check(edge: Edge, directory: ReplayDirectory) -> None:
     assert edge.surprises == []
     assert edge.waiting() == []
     assert sorted(message.data for message in edge.history()) == sorted([b"another", *REFUSED.values()])
+    directory.reach()
     assert entries(directory) == []
-    assert os.listdir(directory.quarantine) == os.listdir(directory.requeue) == []
+    assert os.listdir(own(directory, b"quarantine")) == os.listdir(own(directory, b"requeue")) == []
     rows = edge.rows("requeued", "published")
     for name, data in REFUSED.items():
         events = [row["event"] for row in rows if row["sha256"] == digest(data)]

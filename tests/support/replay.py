@@ -14,6 +14,7 @@ import pytest
 from syncdaemon.base.model import Content
 from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.moves import stamp_of
+from syncdaemon.spool.own import NAME
 
 
 @pytest.fixture
@@ -25,6 +26,11 @@ def directory(tmp_path: Path) -> Iterator[ReplayDirectory]:
     directory.open()
     yield directory
     directory.close()
+
+
+def own(directory: ReplayDirectory, name: bytes) -> bytes:
+    """The path of one of the daemon's own folders in the replay directory."""
+    return os.path.join(directory.replay_dir, NAME, name)
 
 
 def full(directory: ReplayDirectory, path: bytes) -> bytes:
@@ -48,10 +54,12 @@ def read(place: bytes) -> bytes:
 
 
 def content_of(directory: ReplayDirectory, path: bytes) -> Content:
-    """The file as it was read for delivery."""
+    """The file as it was read for delivery, with its folder open as it is then."""
     stamp, data = stamp_of(full(directory, path)), read(full(directory, path))
     assert stamp is not None
-    return Content(path, quote_from_bytes(path), stamp, data, sha256(data).hexdigest(), 1)
+    directory.folders.begin()
+    folder = directory.folders.enter(os.path.dirname(path)).id
+    return Content(path, quote_from_bytes(path), stamp, data, sha256(data).hexdigest(), 1, folder=folder)
 
 
 def waiting(directory: ReplayDirectory) -> dict[bytes, bytes]:

@@ -55,18 +55,18 @@ _CALLS = {
 _COLUMN = {"x86_64": 0, "aarch64": 1}
 _NAMES = {numbers[_COLUMN[platform.machine()]]: name for name, numbers in _CALLS.items()}
 _BY_DESCRIPTOR = ("write", "pwrite64", "writev", "sendto", "sendmsg", "fsync", "fdatasync", "ftruncate", "utimensat")
-_PATHS = {  # at which arguments the paths are
-    "openat": (1,),
-    "rename": (0, 1),
-    "renameat": (1, 3),
-    "renameat2": (1, 3),
-    "link": (0, 1),
-    "linkat": (1, 3),
-    "unlink": (0,),
-    "unlinkat": (1,),
-    "mkdir": (0,),
-    "mkdirat": (1,),
-    "rmdir": (0,),
+_PATHS: dict[str, tuple[tuple[int | None, int], ...]] = {  # which arguments are the folders and the paths in them
+    "openat": ((0, 1),),
+    "rename": ((None, 0), (None, 1)),
+    "renameat": ((0, 1), (2, 3)),
+    "renameat2": ((0, 1), (2, 3)),
+    "link": ((None, 0), (None, 1)),
+    "linkat": ((0, 1), (2, 3)),
+    "unlink": ((None, 0),),
+    "unlinkat": ((0, 1),),
+    "mkdir": ((None, 0),),
+    "mkdirat": ((0, 1),),
+    "rmdir": ((None, 0),),
 }
 _WRITES = ("write", "pwrite64", "sendto")
 
@@ -164,7 +164,10 @@ class Tracer:
         if name in _BY_DESCRIPTOR:
             target = self._descriptor(pid, arguments[0])
         else:
-            paths = [_text(pid, arguments[at]) for at in _PATHS[name]]
+            paths = [
+                os.path.join("" if folder is None else _folder(pid, arguments[folder]), _text(pid, arguments[at]))
+                for folder, at in _PATHS[name]
+            ]
             target = " ".join(paths) if any(path.startswith(self._folders) for path in paths) else ""
         return Call(name, target, arguments) if target else None
 
@@ -183,6 +186,14 @@ def _tcp(pid: int) -> Iterator[str]:
     with open(f"/proc/{pid}/net/tcp") as table:
         for line in table:
             yield line.split()[9]
+
+
+def _folder(pid: int, fd: int) -> str:
+    """Where the folder of this descriptor is; empty for the working directory, which has none."""
+    try:
+        return os.readlink(f"/proc/{pid}/fd/{ctypes.c_int(fd).value}")
+    except OSError:
+        return ""
 
 
 def _text(pid: int, address: int) -> str:

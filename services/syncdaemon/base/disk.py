@@ -6,13 +6,20 @@ import ctypes
 import errno
 import fcntl
 import os
+import stat
 import time
+from contextlib import suppress
 from pathlib import Path
 
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """How a file is opened that another process may be writing to: neither through a symlink, nor waiting for the other end
 of a pipe."""
 
+_CAP_LEASE = 28  # <linux/capability.h>
+PRIVATE = 0o600
+"""The mode of a file that no other user has to do with."""
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOOKS, _LOOK_SECONDS = 5, 0.02  # a process that only looks whether a file is locked has it for an instant
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _AT_FDCWD, _RENAME_NOREPLACE = -100, 1  # renameat2(2)
@@ -20,13 +27,15 @@ _NO_SUCH_RENAME = (errno.ENOSYS, errno.EINVAL, errno.EPERM)  # EPERM: also what 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
-def lock_file(path: bytes | Path) -> int:
-    """Makes the file if need be and locks it for as long as the descriptor that is returned is open.
+def lock_file(path: bytes | Path, folder: int | None = None, mode: int = 0o640) -> int:
+    """Makes the file if need be, with `mode`, and locks it for as long as the descriptor that is returned is open.
 
-    Raises BlockingIOError where another process has it, OSError where it can't be made.
+    `folder`: the descriptor of the folder that `path` begins at. Raises BlockingIOError where another process has it,
+    OSError where it can't be made, is a symlink or is no file.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode, dir_fd=folder)
     try:
+        _must_be_file(fd, path)
         for _ in range(_LOOKS - 1):
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -40,10 +49,10 @@ def lock_file(path: bytes | Path) -> int:
     return fd
 
 
-def is_locked(path: bytes | Path) -> bool:
+def is_locked(path: bytes | Path, folder: int | None = None) -> bool:
     """Whether a process has locked this file. One that is not there, or can't be opened, is not."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, READ, dir_fd=folder)
     except OSError:
         return False
     try:
@@ -55,12 +64,17 @@ def is_locked(path: bytes | Path) -> bool:
     return False
 
 
-def has_writer(fd: int, keep_out: bool = False) -> bool:
-    """Whether a process has the file open for writing at this instant.
+def _must_be_file(fd: int, path: bytes | Path) -> None:
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        raise OSError(errno.EINVAL, "is not a file", path)
 
-    The kernel grants a read lease only while no process has (fcntl(2), F_SETLEASE), but only on local file systems
-    and files of our own user; elsewhere we can't see it, and the quiet time decides alone. `keep_out`: a writer that
-    comes before the file is closed stands still until it is, which has to be an instant.
+
+def has_writer(fd: int, keep_out: bool = False) -> bool | None:
+    """Whether a process has the file open for writing at this instant; None where the kernel does not tell us.
+
+    It grants a read lease only while no process has (fcntl(2), F_SETLEASE), but not on the files of another user
+    without CAP_LEASE (EACCES), and not on every file system (EINVAL). `keep_out`: a writer that comes before the file
+    is closed stands still until it is, which has to be an instant.
     """
     try:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
@@ -69,46 +83,58 @@ def has_writer(fd: int, keep_out: bool = False) -> bool:
     except BlockingIOError:
         return True
     except OSError:
-        return False
+        return None
     return False
 
 
-def rename_new(source: bytes, target: bytes) -> None:
+def sees_all_writers() -> bool:
+    """Whether this process has CAP_LEASE (capabilities(7)), and so `has_writer` tells of the files of all users."""
+    try:
+        with open("/proc/self/status", "rb") as file:
+            effective = next(line for line in file if line.startswith(b"CapEff:"))
+    except (OSError, StopIteration):
+        return False
+    return bool(int(effective.split()[1], 16) >> _CAP_LEASE & 1)
+
+
+def rename_new(source: bytes, target: bytes, source_folder: int = _AT_FDCWD, target_folder: int = _AT_FDCWD) -> None:
     """Renames a file or folder, and never onto something that is there.
 
     In one step where the file system can (renameat2(2), RENAME_NOREPLACE); else by a second hard link, with both
-    names there for an instant; where there is neither, by looking first.
+    names there for an instant; where there is neither, by looking first. The folders are descriptors; without them a
+    path begins at the working directory.
 
     Raises FileExistsError where `target` is taken, OSError where it can't be done; nothing has changed then.
     """
     try:
-        _renameat2(source, target)
+        _renameat2(source, target, source_folder, target_folder)
     except OSError as error:
         if error.errno not in _NO_SUCH_RENAME:
             raise
-        _rename_by_link(source, target)
+        _rename_by_link(source, target, source_folder, target_folder)
 
 
-def _renameat2(source: bytes, target: bytes) -> None:
+def _renameat2(source: bytes, target: bytes, source_folder: int, target_folder: int) -> None:
     function = getattr(_LIBC, "renameat2", None)
     if function is None:  # glibc before 2.28, musl
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    if function(_AT_FDCWD, source, _AT_FDCWD, target, _RENAME_NOREPLACE):
+    if function(source_folder, source, target_folder, target, _RENAME_NOREPLACE):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), source, None, target)
 
 
-def _rename_by_link(source: bytes, target: bytes) -> None:
+def _rename_by_link(source: bytes, target: bytes, source_folder: int, target_folder: int) -> None:
     try:
-        os.link(source, target, follow_symlinks=False)
+        os.link(source, target, src_dir_fd=source_folder, dst_dir_fd=target_folder, follow_symlinks=False)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        if os.path.lexists(target):
+        with suppress(FileNotFoundError):
+            os.stat(target, dir_fd=target_folder, follow_symlinks=False)
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target) from None
-        os.rename(source, target)
+        os.rename(source, target, src_dir_fd=source_folder, dst_dir_fd=target_folder)
     else:
-        os.unlink(source)
+        os.unlink(source, dir_fd=source_folder)
 
 
 def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
@@ -118,17 +144,41 @@ def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
         view = view[os.write(fd, view) :]
 
 
-def write_durably(path: bytes, data: bytes) -> None:
-    """Writes a whole file so that after a power cut there is all of it, or none."""
+def write_durably(path: bytes, data: bytes, folder: int | None = None, mode: int = 0o640) -> None:
+    """Writes a whole file so that after a power cut there is all of it, or none.
+
+    `folder`: the descriptor of the folder that `path` begins at. The temporary file is always a new one: what lies at
+    its name is removed, be it the rest of a crash or a symlink, and nothing is written through it.
+    """
     temporary = path + b".tmp"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    with suppress(FileNotFoundError):
+        os.unlink(temporary, dir_fd=folder)
+    fd = os.open(temporary, _NEW, mode, dir_fd=folder)
     try:
         write_all(fd, data)
         os.fsync(fd)
     finally:
         os.close(fd)
-    os.rename(temporary, path)
-    fsync_dir(os.path.dirname(path))
+    os.rename(temporary, path, src_dir_fd=folder, dst_dir_fd=folder)
+    fsync_dir(os.path.dirname(path) if folder is None else folder)
+
+
+def read_small(name: bytes, folder: int, most: int) -> bytes:
+    """The whole of a small file, at this name in the open folder.
+
+    Raises OSError where it is a symlink, no file, or larger than `most` bytes.
+    """
+    fd = os.open(name, READ, dir_fd=folder)
+    try:
+        _must_be_file(fd, name)
+        data = b""
+        while len(data) <= most and (more := os.read(fd, most + 1 - len(data))):
+            data += more
+    finally:
+        os.close(fd)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), name)
+    return data
 
 
 def make_dirs(path: bytes, root: bytes = b"/") -> None:
@@ -147,9 +197,10 @@ def make_dirs(path: bytes, root: bytes = b"/") -> None:
     fsync_dir(parent)
 
 
-def fsync_dir(path: bytes | Path) -> None:
-    """Makes the renames, creations and removals in this directory durable."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def fsync_dir(folder: bytes | Path | int) -> None:
+    """Makes the renames, creations and removals in this folder durable: the one at a path, or of a descriptor."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    fd = os.open(b".", flags, dir_fd=folder) if isinstance(folder, int) else os.open(folder, flags)
     try:
         os.fsync(fd)
     finally:

@@ -23,6 +23,12 @@ class Stamp(NamedTuple):
     ctime_ns: int
 
 
+FolderId = tuple[int, int]
+"""Which folder: its device and its inode."""
+
+UNKNOWN_FOLDER: FolderId = (0, 0)
+
+
 class Fit(NamedTuple):
     """How much is read, in bytes.
 
@@ -41,6 +47,7 @@ class Content(NamedTuple):
     `path` is relative to the replay directory, in the raw bytes of the file system; `name` is the same,
     percent-encoded, as headers, ledger and logs carry it. `data` is None where the file is too large for a
     message: its digest is known all the same. `packed`: it is not the bytes of the file, but a zstd frame of them.
+    `folder`: the one that it was read in.
     """
 
     path: bytes
@@ -50,6 +57,7 @@ class Content(NamedTuple):
     sha256: str
     attempts: int
     packed: bool = False
+    folder: FolderId = UNKNOWN_FOLDER
 
 
 class Receipt(NamedTuple):

@@ -9,12 +9,12 @@ import urllib.request
 from typing import Any
 
 
-def open_page(url: str, within: float, *, here: bool = False) -> Any:
-    """The answer, as of `urllib.request.urlopen`. `here`: it comes from this machine, whatever the address.
+def open_page(url: str, within: float) -> Any:
+    """The answer, as of `urllib.request.urlopen`; `within` so many seconds.
 
     Raises OSError where there is none, and HTTPError, an OSError, for a status that tells of trouble.
     """
-    direct = [urllib.request.ProxyHandler({})] if here or is_here(urllib.parse.urlsplit(url).hostname or "") else []
+    direct = [urllib.request.ProxyHandler({})] if is_here(urllib.parse.urlsplit(url).hostname or "") else []
     return urllib.request.build_opener(*direct).open(url, timeout=within)
 
 

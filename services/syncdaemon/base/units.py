@@ -153,14 +153,18 @@ def login(text: str) -> str:
 
 def path(text: str) -> Path:
     """A path in the file system."""
-    if not text or "\0" in text:
+    try:
+        good = b"\0" not in text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # half a character, which no name on a disk can be
+        good = False
+    if not text or not good:
         raise Wrong("not a path", "name a file or directory")
     return Path(text)
 
 
 def key_file(text: str) -> Path:
     """The path of a file with a key or certificate; never what should be in that file."""
-    if _KEY_MATERIAL.match(text.strip()):
+    if _KEY_MATERIAL.match(text.strip()) or "\n" in text or "\0" in text:
         raise Wrong("the key itself, not a file's name", "put it into a file and name that", MASK)
     return path(text)
 

@@ -10,6 +10,7 @@ import typer
 
 from syncdaemon.cli import interrupt
 from syncdaemon.cli.options import with_settings
+from syncdaemon.cli.say import say
 from syncdaemon.settings.given import Given
 
 
@@ -27,7 +28,7 @@ def put(
 
     async def put_all() -> None:
         for source in sources:
-            typer.echo(await put_file(source, given.values["SYNC_REPLAY_DIR"]))
+            say(str(await put_file(source, given.values["SYNC_REPLAY_DIR"])))
 
     interrupt.clean_up()
     asyncio.run(put_all())

@@ -10,6 +10,7 @@ import typer
 
 from syncdaemon.base.errors import ConnectTimeout, SettingsError
 from syncdaemon.cli.options import with_settings
+from syncdaemon.cli.say import say_json
 from syncdaemon.settings.addresses import address
 from syncdaemon.settings.given import Given
 
@@ -24,7 +25,7 @@ def status(
     """Ask the running daemon how it is."""
     found = _ask(given.values["SYNC_HTTP_ADDR"], given.values["SYNC_HTTP_TOKEN_FILE"])
     if as_json:
-        typer.echo(json.dumps(found, indent=2, sort_keys=True))
+        say_json(json.dumps(found, indent=2, sort_keys=True))
         return 0
     from syncdaemon.cli import tables
 
@@ -93,7 +94,7 @@ def config(
     shown = given.shown()
     if as_json:
         rows = {variable: {"value": value, "source": source} for variable, value, source, _ in shown}
-        typer.echo(json.dumps(rows, indent=2))
+        say_json(json.dumps(rows, indent=2))
         return 0
     from syncdaemon.cli import tables
 

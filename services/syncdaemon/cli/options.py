@@ -19,6 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from syncdaemon.base.errors import ConnectTimeout, SettingsError, SyncError
 from syncdaemon.cli.interrupt import INTERRUPTED
+from syncdaemon.cli.say import say
 from syncdaemon.settings.given import gather
 from syncdaemon.settings.table import SETTINGS, Setting
 
@@ -106,7 +107,7 @@ def with_settings(command: Callable[..., int | None]) -> Callable[..., None]:
         try:
             code = command(given=gather(flags, os.environ, _dotenv()), **values)
         except (SyncError, TimeoutError) as error:
-            typer.echo(f"syncdaemon: {error}", err=True)
+            say(f"syncdaemon: {error}", err=True)
             code = _code(error)
         except KeyboardInterrupt:
             code = INTERRUPTED
@@ -126,6 +127,7 @@ def _flag(setting: Setting) -> inspect.Parameter:
 
 
 def _dotenv() -> dict[str, str]:
+    """What stands in the `.env` of the working directory. Raises SettingsError where it can't be read."""
     if not os.path.exists(".env"):
         return {}
     from dotenv import dotenv_values

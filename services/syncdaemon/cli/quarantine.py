@@ -13,6 +13,7 @@ import typer
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.cli import interrupt
 from syncdaemon.cli.options import FOUND, Command, Group, with_settings
+from syncdaemon.cli.say import say, say_json
 from syncdaemon.settings.given import Given
 
 if TYPE_CHECKING:
@@ -36,10 +37,10 @@ def show(
     """Show every refused file, and why it was refused."""
     found = _entries(_home(given))
     if as_json:
-        typer.echo(json.dumps([_shown(entry) for entry in found], indent=2))
+        say_json(json.dumps([_shown(entry) for entry in found], indent=2))
         return 0
     if not found:
-        typer.echo(_EMPTY)
+        say(_EMPTY)
         return 0
     from rich.filesize import decimal
 
@@ -71,20 +72,20 @@ def requeue(
     home = _home(given)
     found = _entries(home)
     if every and not found:
-        typer.echo(_EMPTY)
+        say(_EMPTY)
     wanted, problems = _choose(found, names, reason)
     interrupt.clean_up()
     try:
         done = send_back(home, wanted, _PATIENCE)
     except OSError as error:
-        raise SettingsError(f"SYNC_REPLAY_DIR: its quarantine can't be changed: {error.strerror}") from None
+        raise SettingsError(f"SYNC_REPLAY_DIR: its quarantine can't be changed: {_words(error)}") from None
     for order, problem in done:
         if problem:
             problems.append(f"{quote_from_bytes(order.name)}: still in quarantine: {problem}")
         else:
-            typer.echo(f"{quote_from_bytes(order.name)} -> {quote_from_bytes(order.to)}")
+            say(f"{quote_from_bytes(order.name)} -> {quote_from_bytes(order.to)}")
     for problem in problems:
-        typer.echo(f"syncdaemon: {problem}", err=True)
+        say(f"syncdaemon: {problem}", err=True)
     return FOUND if problems else 0
 
 
@@ -105,9 +106,14 @@ def _home(given: Given) -> ReplayDirectory:
     from syncdaemon.spool.home import ReplayDirectory
 
     replay_dir: Path = given.values["SYNC_REPLAY_DIR"]
-    if not replay_dir.is_dir():
-        raise SettingsError(f"SYNC_REPLAY_DIR: {replay_dir} is not a directory")
-    return ReplayDirectory(os.fsencode(os.path.abspath(replay_dir)))
+    home = ReplayDirectory(os.fsencode(os.path.abspath(replay_dir)))
+    try:
+        home.reach()
+    except (FileNotFoundError, NotADirectoryError):
+        raise SettingsError(f"SYNC_REPLAY_DIR: {replay_dir} is not a directory") from None
+    except OSError as error:
+        raise SettingsError(f"SYNC_REPLAY_DIR: {replay_dir} can't be opened: {error.strerror}") from None
+    return home
 
 
 def _entries(home: ReplayDirectory) -> list[Entry]:
@@ -116,7 +122,13 @@ def _entries(home: ReplayDirectory) -> list[Entry]:
     try:
         return entries(home)
     except OSError as error:
-        raise SettingsError(f"SYNC_REPLAY_DIR: its quarantine can't be read: {error.strerror}") from None
+        raise SettingsError(f"SYNC_REPLAY_DIR: its quarantine can't be read: {_words(error)}") from None
+
+
+def _words(error: OSError) -> str:
+    """What is the matter, and what to do where only the daemon's user gets at its folders."""
+    denied = isinstance(error, PermissionError)
+    return f"{error.strerror}{'; run it as the user of the daemon, or as root' if denied else ''}"
 
 
 def _shown(entry: Entry) -> dict[str, str | int]:

@@ -39,7 +39,10 @@ def drain(
     given: Given,
     timeout: Annotated[float | None, typer.Option(help="Give up after so many seconds.", min=0.0)] = None,
 ) -> int:
-    """Deliver what is in the directory now, and end. Exit 1 if a file was refused or time ran out."""
+    """Deliver what is in the directory now, and end. Exit 1 if a file was refused or time ran out.
+
+    A file of another user must have been unchanged for SYNC_SETTLE_IN_PLACE_SECONDS: no watch has seen its end.
+    """
     from syncdaemon.cli.work.begin import begin
     from syncdaemon.cli.work.drain import drain
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from syncdaemon.base.printable import printable
 from syncdaemon.cli.streams import is_plain
 
 _ONE_LINE = 10_000  # columns: no row is broken where it goes into a file or a pipe
@@ -16,7 +17,10 @@ _NARROW = 80  # columns of a terminal: in fewer, a row of more than two cells st
 
 
 def show(rows: Iterable[Sequence[str]], heads: Sequence[str] = ()) -> None:
-    """Prints the rows below their heads: as wide as the terminal, or each in one line where there is none."""
+    """Prints the rows below their heads, each cell printable.
+
+    As wide as the terminal, or each in one line where there is none.
+    """
     terminal = sys.stdout.isatty()
     console = Console(
         width=None if terminal else _ONE_LINE,
@@ -34,7 +38,7 @@ def show(rows: Iterable[Sequence[str]], heads: Sequence[str] = ()) -> None:
 def _table(rows: Iterable[Sequence[str]], heads: Sequence[str]) -> Table:
     table = Table(*heads, show_header=bool(heads), box=None)
     for row in rows:
-        table.add_row(*(Text(cell, overflow="fold") for cell in row))
+        table.add_row(*(Text(printable(cell), overflow="fold") for cell in row))
     return table
 
 
@@ -45,6 +49,6 @@ def _records(rows: Iterable[Sequence[str]], heads: Sequence[str]) -> Table:
     table.add_column(overflow="fold")
     for row in rows:
         for head, cell in zip(heads, row, strict=True):
-            table.add_row(head, Text(cell, overflow="fold"))
+            table.add_row(head, Text(printable(cell), overflow="fold"))
         table.add_row()
     return table

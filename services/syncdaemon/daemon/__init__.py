@@ -54,7 +54,7 @@ class Daemon:
         )
         self.lane = Lane(self.link, parts.message(settings), parts.stream(settings), self.ledger)
         self.publisher = Publisher(self.lane, parts.message(settings), self.metrics)
-        self.objects = Objects(parts.objects(settings), self.metrics)
+        self.objects = Objects(parts.objects(settings), self.metrics, self.spool.open_file)
         self.delivery = Delivery(
             self.spool, self.publisher, self.objects, self.ledger, on_outcomes=self.tally.add, now_text=now_text
         )
@@ -130,10 +130,10 @@ class Daemon:
 
     def _open_ledger(self) -> None:
         """What the last process left unfinished is known from here on."""
-        newest, where = self.ledger.open(), self.spool.settings
+        newest, directory = self.ledger.open(), self.spool.directory
         doubt, unretired = self.lane.doubt, self.delivery.unretired
         self.lane.recent = recover.recent(newest)
-        for receipt in recover.unretired(newest, where.replay_dir):
+        for receipt in recover.unretired(newest, directory.folders.stamp_at):
             unretired.add(receipt)
         if not self.settings.subject_is_per_digest:
             doubt.take_over(open_attempts(self.ledger.folder, self.ledger.site))

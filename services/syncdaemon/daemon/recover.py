@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import unquote_to_bytes
 
 from syncdaemon.base.model import Content, Receipt, Stamp
@@ -19,16 +18,18 @@ def recent(newest: Newest) -> Recent:
     return Recent(published, whole=newest.whole, void=void)
 
 
-def unretired(newest: Newest, replay_dir: bytes) -> Iterator[Receipt]:
-    """The receipts whose file is still there: the last process ended before it was retired."""
+def unretired(newest: Newest, stamp_of: Callable[[bytes], Stamp]) -> Iterator[Receipt]:
+    """The receipts whose file is still there: the last process ended before it was retired.
+
+    `stamp_of`: the version of the file at a path of the replay directory. It may raise OSError or ValueError.
+    """
     for row in valid_receipts(newest.rows):
         try:
             path = unquote_to_bytes(row["path"])
-            found = os.lstat(os.path.join(replay_dir, path))
+            stamp = stamp_of(path)
         except (OSError, ValueError):  # a ValueError: no file can have this name
             continue
-        if (found.st_size, found.st_mtime_ns) == (row["size"], row["mtime_ns"]):
-            stamp = Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if (stamp.size, stamp.mtime_ns) == (row["size"], row["mtime_ns"]):
             yield Receipt(
                 Content(path, row["path"], stamp, None, row["sha256"], row["attempts"]),
                 msg_id=row["msg_id"],

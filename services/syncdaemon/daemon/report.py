@@ -91,6 +91,7 @@ class Report:
             "held_files": self._hold.count,
             "quarantined_files": self._quarantine.count,
             "ignored_entries": self._unseen.odd,
+            "complete_by": self._spool.complete_by(),
             "ledger_rows": ledger.head.n,
             "last_receipt": tally.last_receipt,
             "replay_dir": self._replay_dir,

@@ -110,7 +110,7 @@ class Writer:
     def _repair(self) -> None:
         """Puts a `recovered` row in the place of the torn end. Cut off half way, it is a torn end again."""
         line, head = chain.seal(self.head, self._site, now_text(), *rows.recovered(self._torn))
-        fd = os.open(self._folder / self._file, os.O_WRONLY | os.O_CLOEXEC)
+        fd = os.open(self._folder / self._file, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             os.lseek(fd, self._size, os.SEEK_SET)
             write_all(fd, line + b"\n")
@@ -133,7 +133,7 @@ class Writer:
         name = max(wanted, self._file)
         if name == self._file and self._fd >= 0:
             return
-        fd = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        fd = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = fd

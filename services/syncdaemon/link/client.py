@@ -53,7 +53,8 @@ class Client(nats.aio.client.Client):
         subscription: Subscription = await self.subscribe(inbox + ".*", cb=_never_called)
         prefix = inbox.encode() + b"."
         self._inbox_sid, self._token_at = subscription._id, len(prefix)
-        self._ps.answer = re.compile(rb"MSG %b(\d{1,15}) \d{1,10} (\d{1,10})\r\n" % re.escape(prefix))
+        sid = self._inbox_sid
+        self._ps.answer = re.compile(rb"MSG %b([0-9]{1,15}) %d ([0-9]{1,10})\r\n" % (re.escape(prefix), sid))
         return prefix
 
     def listen(self, listener: Listener) -> tuple[int, bytes]:

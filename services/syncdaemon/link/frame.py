@@ -35,7 +35,7 @@ PING, PONG = b"PING\r\n", b"PONG\r\n"
 _SHOWN = 60  # bytes of what can't be sent
 _SUBJECT = re.compile(rb"[!-~\x80-\xff]{1,%d}" % MOST_SUBJECT)
 _PLAIN = bytes(byte for byte in range(256) if byte >= 0x20 and byte != 0x7F)
-_BEGIN, _END = b"NATS/1.0\r\n", b"\r\n\r\n"
+_BEGIN, _LINE, _END = b"NATS/1.0\r\n", b"\r\n", b"\r\n\r\n"
 
 
 def guard(subject: bytes, headers: bytes = b"") -> None:
@@ -46,11 +46,12 @@ def guard(subject: bytes, headers: bytes = b"") -> None:
     """
     if not _SUBJECT.fullmatch(subject):
         raise Unsendable(f"no subject that can be sent: {subject[:_SHOWN]!r}, {len(subject)} bytes")
-    if headers:
-        ends = headers.translate(None, _PLAIN)
+    if len(headers) > MOST_HEADERS:
+        raise Unsendable(f"headers of {len(headers)} bytes; {MOST_HEADERS} can be sent")
+    if headers and not isinstance(headers, HeaderBlock):
+        ends = headers.translate(None, _PLAIN)  # each control byte is half of a line's end
         if (
-            len(headers) > MOST_HEADERS
-            or ends != b"\r\n" * (len(ends) // 2)
+            len(ends) != 2 * headers.count(_LINE)
             or not headers.startswith(_BEGIN)
             or headers.find(_END) != len(headers) - len(_END)
             or b"\n" + _BEGIN in headers
@@ -58,19 +59,29 @@ def guard(subject: bytes, headers: bytes = b"") -> None:
             raise Unsendable(f"no headers that can be sent: {headers[:_SHOWN]!r}, {len(headers)} bytes")
 
 
-def header_block(*fields: Field) -> bytes:
-    """The header block of these fields. Raises Unsendable where one of them would be more than its own line.
+class HeaderBlock(bytes):
+    """A header block that was made here, and has passed the guard but for its length."""
 
-    How long it may be is the matter of `guard`.
+    __slots__ = ()
+
+
+def header_block(*fields: Field) -> HeaderBlock:
+    """The header block of these fields. Raises Unsendable where one of them would be more than its own line."""
+    return block_of("".join([f"{name}: {value}\r\n" for name, value in fields]), len(fields))
+
+
+def block_of(text: str, fields: int) -> HeaderBlock:
+    """The header block of so many fields, each of which is a line of `text`: quicker, for what every file needs.
+
+    Raises Unsendable where it is not just so many lines.
     """
-    text = "".join([f"{name}: {value}\r\n" for name, value in fields])
     try:
         block = f"NATS/1.0\r\n{text}\r\n".encode()
     except UnicodeEncodeError:
         raise Unsendable(f"a header that is no text: {text[:_SHOWN]!a}") from None
-    if block.translate(None, _PLAIN) != b"\r\n" * (len(fields) + 2):
+    if block.translate(None, _PLAIN) != _LINE * (fields + 2) or block.find(_END) != len(block) - len(_END):
         raise Unsendable(f"a control character in a header: {text[:_SHOWN]!r}")
-    return block
+    return HeaderBlock(block)
 
 
 def frame(subject: bytes, reply: bytes, headers: bytes, payload: Payload) -> tuple[bytes, Payload, bytes]:

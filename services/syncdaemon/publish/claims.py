@@ -82,7 +82,7 @@ class Claims:
             return Looked(Whose.GONE)
         return Looked(Whose.NOBODYS)
 
-    async def _seen(self, session: Session, message: Message, claim: Claim) -> own.Seen:
+    async def _seen(self, session: Session, message: Message, claim: Claim) -> own.OwnMessage:
         """The message on our own subject that may be ours; on a subject of many messages, the one at that sequence."""
         api, stream = Api(session), self._settings.stream
         if self._settings.per_digest or not claim.seq:

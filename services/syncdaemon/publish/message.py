@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
 
+from syncdaemon.base import packing
 from syncdaemon.base.model import Content, Stamp
-from syncdaemon.link.frame import Field, header_block
+from syncdaemon.link.frame import block_of
 from syncdaemon.stream.object_format import BucketNames
 
-_ONCE: tuple[Field, ...] = (("Nats-Expected-Last-Subject-Sequence", 0),)
-_PACKED: tuple[Field, ...] = (("Content-Encoding", "zstd"),)
+_FIELDS = 7  # headers that every message has
 _NAME = 255  # bytes of a file's name, as long as one can be
 
 
@@ -67,18 +67,15 @@ def encode(content: Content, settings: MessageSettings, object: str = "", afresh
     """
     msg_id = message_id(content, settings.site, settings.identity)
     sent_id = f"{msg_id}.{afresh}" if afresh else msg_id
-    headers = header_block(
-        ("Nats-Msg-Id", sent_id),
-        ("Nats-Expected-Stream", settings.stream),
-        *_ONCE[: settings.per_digest],
-        ("Edge-Site", settings.site),
-        ("Edge-Path", content.name),
-        ("Edge-Sha256", content.sha256),
-        ("Edge-Size", content.stamp.size),
-        ("Edge-Mtime-Ns", content.stamp.mtime_ns),
-        *_PACKED[: content.packed],
-        *((("Edge-Object", object),) if object else ()),
+    once = "Nats-Expected-Last-Subject-Sequence: 0\r\n" if settings.per_digest else ""
+    encoding = packing.HEADER if content.packed else ""
+    elsewhere = f"Edge-Object: {object}\r\n" if object else ""
+    text = (
+        f"Nats-Msg-Id: {sent_id}\r\nNats-Expected-Stream: {settings.stream}\r\n{once}"
+        f"Edge-Site: {settings.site}\r\nEdge-Path: {content.name}\r\nEdge-Sha256: {content.sha256}\r\n"
+        f"Edge-Size: {content.stamp.size}\r\nEdge-Mtime-Ns: {content.stamp.mtime_ns}\r\n{encoding}{elsewhere}"
     )
+    headers = block_of(text, _FIELDS + bool(once) + bool(encoding) + bool(elsewhere))
     body = b"" if object else content.data or b""
     return Message(content, sent_id, settings.subject_for(msg_id), headers, body, len(headers) + len(body), object)
 

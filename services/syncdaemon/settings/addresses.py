@@ -91,13 +91,14 @@ def _server(url: str) -> str:
 def monitor(text: str) -> str:
     """The base of a server's monitoring pages, without a slash at its end."""
     remedy = "write http://host:8222"
+    shown = MASK if "@" in text else ""
     scheme, _, place = text.rstrip("/").partition("://")
     if scheme not in ("http", "https") or not place:
-        raise Wrong("does not begin with http:// or https:// and a host", remedy)
+        raise Wrong("does not begin with http:// or https:// and a host", remedy, shown)
     try:
         address(place)
     except Wrong as wrong:
-        raise Wrong(wrong.what, remedy, MASK if "@" in text else "") from None
+        raise Wrong(wrong.what, remedy, shown) from None
     return f"{scheme}://{place}"
 
 

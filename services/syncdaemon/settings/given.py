@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple
 
 from syncdaemon.base.errors import SettingsError
+from syncdaemon.base.printable import printable
 from syncdaemon.base.units import MASK, Wrong
 from syncdaemon.settings.table import SETTINGS, VARIABLES, Setting
 
@@ -89,7 +90,7 @@ def _read(texts: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _problem(setting: Setting, text: str, wrong: Wrong) -> str:
-    shown = MASK if setting.kind.secret else wrong.shown or repr(text)
+    shown = MASK if setting.kind.secret else printable(wrong.shown) or repr(text)
     return f"{setting.variable}: {wrong.what} ({shown}), {wrong.remedy}"
 
 
@@ -125,4 +126,4 @@ def _stray(name: str) -> str:
     address = re.sub("_(PORT|HOST)$", "_ADDR", name.upper())  # one setting has both
     near = [address] if address in VARIABLES else get_close_matches(name.upper(), VARIABLES, n=1)
     remedy = f"did you mean {near[0]}?" if near else "docs/CONFIGURATION.md has them all"
-    return f"{name} is not a setting; {remedy}"
+    return f"{printable(name)} is not a setting; {remedy}"

@@ -20,6 +20,7 @@ def spool(settings: Settings) -> SpoolSettings:
     return SpoolSettings(
         replay_dir=os.fsencode(os.path.abspath(settings.sync_replay_dir)),
         quiet=settings.sync_settle_seconds,
+        in_place=settings.sync_settle_in_place_seconds,
         rescan=settings.sync_rescan_seconds,
         hold=settings.sync_hold_seconds,
         archive=settings.sync_after == "archive",
@@ -79,7 +80,6 @@ def bucket(settings: Settings) -> BucketNames:
 def objects(settings: Settings) -> ObjectsSettings:
     """The bucket for files that no message can hold."""
     return ObjectsSettings(
-        root=os.fsencode(os.path.abspath(settings.sync_replay_dir)),
         site=settings.site,
         create=settings.sync_stream_create,
         replicas=settings.sync_stream_replicas,

@@ -138,6 +138,7 @@ SETTINGS = (
         "directory of the ledger, from the working directory",
     ),
     Setting("SYNC_SETTLE_SECONDS", _SECONDS, "0.25", "quiet seconds until a file counts as complete"),
+    Setting("SYNC_SETTLE_IN_PLACE_SECONDS", _SECONDS, "30", "the same for others' files that nothing was seen of"),
     Setting(
         "SYNC_RESCAN_SECONDS",
         Kind(units.some_seconds, units.seconds_text),

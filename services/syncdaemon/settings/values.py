@@ -50,6 +50,7 @@ class Settings(BaseSettings):
     sync_replay_dir: Path
     sync_ledger_dir: Path
     sync_settle_seconds: float
+    sync_settle_in_place_seconds: float
     sync_rescan_seconds: float
     sync_after: Literal["delete", "archive"]
     sync_hold_seconds: float

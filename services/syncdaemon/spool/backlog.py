@@ -12,13 +12,14 @@ because this can be checked only where all the places stand together.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
 from syncdaemon.base.sizes import SIZE_CLASSES, size_class
 from syncdaemon.spool.line import Line
 
 WINDOW = 196_608  # files held by name: about 40 MB
+_SPARE = 1_024  # places of files that were hastened, which may be left over
 MOST_NEWCOMERS = 32_768  # names kept only to count each once; more of them ask for a scan
 
 
@@ -26,13 +27,15 @@ class Candidate(NamedTuple):
     """A file that may be complete.
 
     `tries`: looks that found it incomplete; `seen_ctime_ns`: its ctime at the look before this one, 0 at the first;
-    `failures`: looks that could not read it.
+    `failures`: looks that could not read it; `version`: what the look before this one saw, as one number, 0 where
+    that does not matter.
     """
 
     path: bytes
     tries: int = 0
     seen_ctime_ns: int = 0
     failures: int = 0
+    version: int = 0
 
 
 class Listing(NamedTuple):
@@ -65,7 +68,7 @@ class Backlog:
         self._sign = -1 if newest_first else 1
         self._ready = Line()
         self._due: list[tuple[float, bytes]] = []
-        self._waiting: dict[bytes, Candidate] = {}
+        self._waiting: dict[bytes, tuple[Candidate, float]] = {}  # each with its place in _due
         self._large = [Line() for _ in SIZE_CLASSES]
         self._large_paths: dict[bytes, int] = {}  # the paths of _large, each with its size class
         self._held: set[bytes] = set()  # the paths of _ready, _waiting and _large
@@ -84,6 +87,11 @@ class Backlog:
         """Files that are complete or settling and not yet acknowledged."""
         flying = len(self._flying) - len(self._acknowledged)
         return len(self._held) + flying + self._beyond + len(self._newcomers)
+
+    @property
+    def settling(self) -> int:
+        """Files that are known by name and not complete yet, as far as was looked."""
+        return len(self._waiting)
 
     @property
     def complete(self) -> bool:
@@ -142,10 +150,15 @@ class Backlog:
         found = [line.first() if self._sign > 0 else line.last() for line in lines]
         return min((self._sign * file[0] for file in found if file), default=None)
 
-    def seen(self, path: bytes, mtime_ns: int, due: float, ctime_ns: int) -> None:
-        """A look saw a file at `path`, which is not to be read before `due`."""
+    def seen(self, path: bytes, mtime_ns: int, due: float, ctime_ns: int, ended: bool = False) -> None:
+        """A look saw a file at `path`, which is not to be read before `due`.
+
+        `ended`: it may have come to its end just now. Then it is not to wait for longer than that, if it waits already.
+        """
         if self._scanning:
             self._touched.add(path)
+        if ended and path in self._waiting:
+            self._hasten(path, due)
         if path in self._flying:
             self._again.add(path)
         elif not self._scanning and path not in self._held and path not in self._newcomers and path not in self._fresh:
@@ -157,6 +170,14 @@ class Backlog:
             self._newcomers.add(path)
         else:
             self.wait(Candidate(path, 0, ctime_ns), due)
+
+    def _hasten(self, path: bytes, due: float) -> None:
+        candidate, before = self._waiting[path]
+        if due < before:
+            self.wait(candidate._replace(tries=0), due)
+            if len(self._due) > 2 * len(self._waiting) + _SPARE:
+                self._due = [(due, path) for path, (_, due) in self._waiting.items()]
+                heapify(self._due)
 
     def gone(self, path: bytes) -> None:
         """A look saw no file at `path` any more. (One in flight is found missing when it is read or moved.)"""
@@ -172,7 +193,7 @@ class Backlog:
         """The file is not to be read before `due`."""
         self.landed([candidate.path])
         self._held.add(candidate.path)
-        self._waiting[candidate.path] = candidate
+        self._waiting[candidate.path] = candidate, due
         heappush(self._due, (due, candidate.path))
 
     def next_due(self) -> float | None:
@@ -184,10 +205,10 @@ class Backlog:
         taken: list[Candidate] = []
         held = self._held
         while self._due and self._due[0][0] <= now and len(taken) < limit:
-            path = heappop(self._due)[1]
-            if candidate := self._waiting.pop(path, None):
+            due, path = heappop(self._due)
+            if path in self._waiting and self._waiting[path][1] == due:
                 held.discard(path)
-                taken.append(candidate)
+                taken.append(self._waiting.pop(path)[0])
         while self._ready and len(taken) < limit:
             path = self._ready.pop()[1]
             if path in held and path not in self._waiting and path not in self._large_paths:

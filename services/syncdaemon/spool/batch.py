@@ -13,7 +13,7 @@ from syncdaemon.spool.home import Away, ReplayDirectory
 from syncdaemon.spool.large import Hasher, HashProgress
 from syncdaemon.spool.lookout import SCAN_RETRY, Lookout
 from syncdaemon.spool.queue import Queue
-from syncdaemon.spool.read import Gone, Hashing, NotYet, Reader, Reading, TooLarge
+from syncdaemon.spool.read import Gone, Hashing, NotYet, Reader, Reading, TooLarge, Unleased
 from syncdaemon.spool.threads import DirectoryThread
 
 BATCH_FILES = 512
@@ -24,7 +24,8 @@ _SMALL = 1 << 10  # bytes that a file counts at least: about what a message has 
 class BatchReader:
     """Takes files from the queue, and reads as many of them as fit into a batch.
 
-    `quiet`: seconds that a file must have been left alone before it is read; `compress`: what gets smaller is packed.
+    `quiet`: seconds that a file must have been left alone before it is read; `in_place`: the same for one whose writers
+    can't be seen, and of which nothing was seen; `compress`: what gets smaller is packed.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class BatchReader:
         thread: DirectoryThread,
         *,
         quiet: float,
+        in_place: float,
         compress: bool,
     ) -> None:
         self._directory = directory
@@ -42,6 +44,7 @@ class BatchReader:
         self._lookout = lookout
         self._thread = thread
         self._quiet = quiet
+        self._unleased = Unleased(in_place, lookout.arrivals.came)
         self._pack = Packer().pack if compress else None
         self._hasher = Hasher()
         self._taken: list[Candidate] = []
@@ -66,7 +69,7 @@ class BatchReader:
         return await self._read_taken(fit) if self._taken else []
 
     async def _read_taken(self, fit: Fit) -> list[Content | Refusal]:
-        reader = Reader(self._directory.replay_dir, self._quiet, fit, self._pack)
+        reader = Reader(self._directory.folders, self._quiet, fit, self._pack, self._unleased)
         candidates, now_ns = list(self._taken), self._directory.now_ns()
         try:
             readings = await self._thread.in_directory(lambda: list(_up_to(fit.batch, reader.read(candidates, now_ns))))
@@ -91,7 +94,9 @@ class BatchReader:
         if isinstance(reading, TooLarge):
             self._queue.put_large(reading.path, reading.mtime_ns, reading.size)
         elif isinstance(reading, NotYet):
+            again = self._queue.landed([reading.candidate.path])
             self._queue.wait_for(reading.candidate, reading.wait)
+            self._lookout.look_at(again, ended=True)  # what happened while it was looked at
         elif isinstance(reading, Gone):
             self._lookout.landed([reading.path])
         else:
@@ -120,7 +125,8 @@ class BatchReader:
 
     def _begin(self, candidate: Candidate) -> Hashing | Reading:
         self._directory.check()
-        begun = Reader(self._directory.replay_dir, self._quiet).begin(candidate, self._directory.now_ns())
+        reader = Reader(self._directory.folders, self._quiet, unleased=self._unleased)
+        begun = reader.begin(candidate, self._directory.now_ns())
         try:
             self._directory.check()
         except Away:

@@ -12,10 +12,11 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 
-from syncdaemon.base.disk import make_dirs
+from syncdaemon.base.beneath import LISTING, make_beneath, names_in
 from syncdaemon.base.model import Held, Receipt
 from syncdaemon.spool.home import ReplayDirectory
-from syncdaemon.spool.moves import move_back, move_beside
+from syncdaemon.spool.moves import At, move_back, move_beside, there
+from syncdaemon.spool.own import OWN_MODE, SPARE
 from syncdaemon.spool.retired import Retired, move_all
 
 _BUCKET_SECONDS = 10.0
@@ -34,7 +35,6 @@ class Hold:
         self._directory = directory
         self.seconds = seconds
         self.count = 0
-        self._spare = os.path.join(directory.path, b"spare")  # an empty folder: a bucket for when the disk is full
         self._lock = threading.Lock()  # files come in one thread and are deleted in another
         self._buckets: dict[bytes, float] = {}  # name: when it takes no more files
         self._open: bytes | None = None
@@ -44,44 +44,43 @@ class Hold:
     def load(self, now: float) -> None:
         """Takes over what an earlier process held."""
         with suppress(OSError):  # it is there already, or there is no room even for that
-            os.mkdir(self._spare, 0o750)
-        for bucket in os.listdir(self._directory.held):
-            self._buckets[bucket] = now
-            with os.scandir(os.path.join(self._directory.held, bucket)) as entries:
-                self.count += sum(1 for _ in entries)
+            os.mkdir(SPARE, OWN_MODE, dir_fd=self._directory.own)
+        for bucket in names_in(self._directory.held):
+            with suppress(NotADirectoryError):
+                self.count += len(_list(self._directory.held, bucket))
+                self._buckets[bucket] = now
+
+    def _enter(self, bucket: bytes) -> int:
+        return os.open(bucket, LISTING, dir_fd=self._directory.held)
 
     def retire(self, receipts: Sequence[Receipt], now: float) -> Retired:
         """Moves the files of these receipts into the hold; durable when it returns, as in the archive."""
         with self._lock:
             try:
-                bucket = self._bucket(now) + b"/"
+                bucket = self._bucket(now)
             except OSError as error:
                 return Retired(0, [(receipt, error.strerror or str(error)) for receipt in receipts])
-            retired = move_all(self._directory, receipts, lambda receipt: bucket + self._name(receipt))
+            try:
+                retired = move_all(self._directory, receipts, bucket, self._name)
+            finally:
+                os.close(bucket)
             self.count += retired.moved
             self._room -= retired.moved
         return retired
 
-    def _bucket(self, now: float) -> bytes:
-        if self._open is None or self._room <= 0 or now >= self._buckets[self._open]:
-            if self._open is not None:
-                self._buckets[self._open] = min(now, self._buckets[self._open])
-                self._open = None
-            bucket = b"%d" % time.time_ns()
-            self._make(os.path.join(self._directory.held, bucket))
-            self._open, self._room = bucket, _BUCKET_FILES
-            self._buckets[bucket] = now + min(_BUCKET_SECONDS, self.seconds)
-        return os.path.join(self._directory.held, self._open)
-
-    def _make(self, bucket: bytes) -> None:
-        """On a full disk there is no room for another folder: the spare one is renamed, which takes none."""
-        try:
-            make_dirs(bucket, self._directory.path)
-        except OSError:
-            with suppress(FileNotFoundError):
-                os.rename(self._spare, bucket)
-                return
-            raise
+    def _bucket(self, now: float) -> int:
+        """The bucket that takes files now, open."""
+        if self._open is not None and self._room > 0 and now < self._buckets[self._open]:
+            with suppress(FileNotFoundError):  # an operator may have removed it
+                return self._enter(self._open)
+        if self._open is not None:
+            self._buckets[self._open] = min(now, self._buckets[self._open])
+            self._open = None
+        bucket = b"%d" % time.time_ns()
+        fd = _make(self._directory, bucket)
+        self._open, self._room = bucket, _BUCKET_FILES
+        self._buckets[bucket] = now + min(_BUCKET_SECONDS, self.seconds)
+        return fd
 
     def _name(self, receipt: Receipt) -> bytes:
         """The version of the file, the sequence that it was stored at, its digest, and a number of its own.
@@ -106,10 +105,10 @@ class Hold:
     def held(self, bucket: bytes) -> list[Held]:
         """The files in one bucket."""
         try:
-            names = os.listdir(os.path.join(self._directory.held, bucket))
+            names = _list(self._directory.held, bucket)
         except FileNotFoundError:
             return []
-        return [_held(bucket, name) for name in names]
+        return [found for name in names if (found := _held(bucket, name)) is not None]
 
     def begin_anew(self, now: float) -> None:
         """The server has all of it, but perhaps not on its disk yet: the time begins again now."""
@@ -121,17 +120,23 @@ class Hold:
 
         None where it is not there any more. Raises OSError.
         """
-        source = os.path.join(self._directory.held, held.bucket, held.name)
-        if not os.path.lexists(source):
-            return None
-        root = self._directory.replay_dir
         try:
-            target = move_back(source, path, root)
-        except (FileExistsError, NotADirectoryError):  # what was its folder is a file by now
-            target = move_back(source, os.path.basename(path), root)
+            bucket = self._enter(held.bucket)
+        except FileNotFoundError:
+            return None
+        try:
+            source, root = At(bucket, held.name), self._directory.root
+            if not there(source):
+                return None
+            try:
+                place = move_back(source, root, path)
+            except (FileExistsError, NotADirectoryError):  # what was its folder is a file by now
+                place = move_back(source, root, os.path.basename(path))
+        finally:
+            os.close(bucket)
         with self._lock:
             self.count -= 1
-        return os.path.relpath(target, root)
+        return place
 
     def expire(self, now: float) -> list[bytes]:
         """Deletes what has been held for long enough; returns the paths of files that turned out to be changed.
@@ -145,36 +150,65 @@ class Hold:
                 self._open = None
         back: list[bytes] = []
         for name in due:
-            self._delete(os.path.join(self._directory.held, name), back)
+            self._delete(name, back)
             with self._lock:
                 del self._buckets[name]
         return back
 
     def _delete(self, bucket: bytes, back: list[bytes]) -> None:
         """An operator who is short of space may have deleted a file, or the whole bucket, before us."""
+        held, own = self._directory.held, self._directory.own
         with suppress(FileNotFoundError):
-            entries = os.listdir(bucket)
-            for name in entries:
-                self._let_go(os.path.join(bucket, name), name, back)
-                with self._lock:
-                    self.count -= 1
-            if os.path.isdir(self._spare):
-                os.rmdir(bucket)
+            fd = self._enter(bucket)
+            try:
+                for name in names_in(fd):
+                    _let_go(At(fd, name), self._directory.root, back)
+                    with self._lock:
+                        self.count -= 1
+            finally:
+                os.close(fd)
+            if there(At(own, SPARE)):
+                os.rmdir(bucket, dir_fd=held)
             else:
-                os.rename(bucket, self._spare)
+                os.rename(bucket, SPARE, src_dir_fd=held, dst_dir_fd=own)
 
-    def _let_go(self, path: bytes, name: bytes, back: list[bytes]) -> None:
+
+def _make(directory: ReplayDirectory, bucket: bytes) -> int:
+    """A new bucket, open. On a full disk there is no room for one: the spare folder is renamed, which takes none."""
+    try:
+        return make_beneath(directory.held, bucket, OWN_MODE)
+    except OSError:
         with suppress(FileNotFoundError):
-            if name.startswith(_held_version(os.lstat(path))):
-                os.unlink(path)
-                return
-            place = move_beside(path, os.path.join(self._directory.replay_dir, b"changed-while-held-" + name))
-            back.append(os.path.basename(place))
+            os.rename(SPARE, bucket, src_dir_fd=directory.own, dst_dir_fd=directory.held)
+            return os.open(bucket, LISTING, dir_fd=directory.held)
+        raise
 
 
-def _held(bucket: bytes, name: bytes) -> Held:
-    _, mtime_ns, size, seq, digest, _ = name.split(b"-")
-    return Held(bucket, name, int(seq), digest.decode(), int(mtime_ns), int(size))
+def _list(held: int, bucket: bytes) -> list[bytes]:
+    fd = os.open(bucket, LISTING, dir_fd=held)
+    try:
+        return names_in(fd)
+    finally:
+        os.close(fd)
+
+
+def _let_go(file: At, root: int, back: list[bytes]) -> None:
+    """Deletes a file of the hold; one that was changed goes to the replay directory, and its path into `back`."""
+    with suppress(FileNotFoundError):
+        found = os.stat(file.name, dir_fd=file.folder, follow_symlinks=False)
+        if file.name.startswith(_held_version(found)):
+            os.unlink(file.name, dir_fd=file.folder)
+            return
+        back.append(move_beside(file, At(root, b"changed-while-held-" + file.name)))
+
+
+def _held(bucket: bytes, name: bytes) -> Held | None:
+    """The file that has this name in the hold; None for a name that is not ours."""
+    try:
+        _, mtime_ns, size, seq, digest, _ = name.split(b"-")
+        return Held(bucket, name, int(seq), digest.decode(), int(mtime_ns), int(size))
+    except ValueError:
+        return None
 
 
 def _held_version(found: os.stat_result) -> bytes:

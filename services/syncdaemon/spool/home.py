@@ -1,20 +1,18 @@
-"""The replay directory and the daemon's own folder in it: the lock, and the places that files are moved to.
-
-That folder lies in the replay directory so that every move is a rename within one file system.
-"""
+"""The replay directory: opened once, locked, and still the same one. Everything in it is reached from there."""
 
 from __future__ import annotations
 
+import errno
 import os
-import pwd
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from syncdaemon.base.disk import lock_file, make_dirs
+from syncdaemon.base.disk import READ, has_writer, is_locked
 from syncdaemon.base.errors import SettingsError
+from syncdaemon.spool.folders import OpenFolders
+from syncdaemon.spool.own import HELD, LOCK, NAME, QUARANTINE, REQUEUE, NotOurs, OwnFolder
 
-NAME = b".syncdaemon"
 T = TypeVar("T")
 _CLOCK_SLACK_NS = 50_000_000  # a kernel's file times lag by a tick; more than this is another clock
 
@@ -26,75 +24,123 @@ class Away(OSError):
 class ReplayDirectory:
     """The replay directory, locked by this process from `open` until `close`.
 
-    `replay_dir` is its path, `path` that of the daemon's own folder in it; the other paths are places in that folder.
+    `replay_dir` is its path, which is looked up once. After that everything in the directory is reached by descriptors:
+    `root` is the directory's, `own` that of the daemon's own folder in it, `held` and the others are those of the
+    folders in that one. `folders` are those of the producers, open while their files are on their way.
     """
 
     def __init__(self, replay_dir: bytes) -> None:
         self.replay_dir = replay_dir
-        self.path = os.path.join(replay_dir, NAME)
-        self.held = os.path.join(self.path, b"held")
-        self.quarantine = os.path.join(self.path, b"quarantine")
-        self.requeue = os.path.join(self.path, b"requeue")
-        self.lock = os.path.join(self.path, b"lock")
-        self.archive = os.path.join(self.path, b"archive")
-        self._lock = -1
+        self.root = self._lock = -1
         self._offset_ns = 0
 
-    def open(self) -> None:
-        """Makes the folders and takes the lock.
+    def reach(self) -> None:
+        """Opens the directory, and makes and locks nothing, as the commands do. Raises OSError."""
+        self.root = os.open(self.replay_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.folders = OpenFolders(self.root)
+        self._own = OwnFolder(self.root)
 
-        Raises SettingsError where the directory is missing or not writable, or another daemon works on it.
+    def open(self) -> None:
+        """Makes our folders and takes the lock.
+
+        Raises SettingsError where the directory is missing or not writable, another daemon works on it, or somebody
+        else has made our folders.
         """
         shown = os.fsdecode(self.replay_dir)
-        if not os.path.isdir(self.replay_dir):
-            raise SettingsError(f"SYNC_REPLAY_DIR: {shown} is not a directory; create it or name another")
         try:
-            for folder in (self.path, self.held, self.quarantine, self.requeue):
-                make_dirs(folder)
-            if not os.access(self.replay_dir, os.W_OK | os.X_OK):
-                raise PermissionError(13, "Permission denied")
-            self._lock = lock_file(self.lock)
-        except BlockingIOError:
-            raise SettingsError(
-                f"SYNC_REPLAY_DIR: another syncdaemon works on {shown}; stop it, or give this one its own directory"
-            ) from None
+            self.reach()
         except OSError as error:
-            raise SettingsError(
-                f"SYNC_REPLAY_DIR: {shown} is not writable ({error.strerror}); "
-                "delivered files could not be moved out of it"
-            ) from None
+            words = f"can't be opened: {error.strerror}"
+            if isinstance(error, FileNotFoundError | NotADirectoryError):
+                words = "is not a directory; create it or name another"
+            raise SettingsError(f"SYNC_REPLAY_DIR: {shown} {words}") from None
+        try:
+            self._take()
+        except BlockingIOError:
+            words = f"another syncdaemon works on {shown}; stop it, or give this one its own directory"
+        except NotOurs as error:
+            words = (
+                f"{shown}/{error.strerror}: somebody else made it; "
+                f"look what is in it and remove it, or give it to the daemon: chown -hR {os.geteuid()} "
+                f"{os.path.join(shown, os.fsdecode(NAME))}"
+            )
+        except OSError as error:
+            words = f"{shown} is not writable ({error.strerror}); delivered files could not be moved out of it"
+        else:
+            return
+        self.close()
+        raise SettingsError(f"SYNC_REPLAY_DIR: {words}")
+
+    def _take(self) -> None:
+        self._own.make()
+        if not os.access(b".", os.W_OK | os.X_OK, dir_fd=self.root):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        self._lock = self._own.lock()
 
     def close(self) -> None:
         """Gives the lock back."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        if self.root < 0:
+            return
+        self.folders.close()
+        self._own.close()
+        for fd in (self.root, self._lock):
+            if fd >= 0:
+                os.close(fd)
+        self.root = self._lock = -1
 
-    def act_as_owner(self) -> None:
-        """For a command that root calls: from here on it has the rights of the daemon's user, and makes its files."""
-        owner = os.stat(self.path)
-        if os.geteuid() == 0 and owner.st_uid:
-            try:
-                os.initgroups(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)
-            except KeyError:  # a user that has no name here
-                os.setgroups([owner.st_gid])
-            os.setegid(owner.st_gid)
-            os.seteuid(owner.st_uid)
+    @property
+    def own(self) -> int:
+        """The descriptor of our own folder. Raises OSError where there is none, and so do the others."""
+        return self._own.fd()
+
+    @property
+    def held(self) -> int:
+        """That of the hold."""
+        return self._own.fd(HELD)
+
+    @property
+    def quarantine(self) -> int:
+        """That of the quarantine."""
+        return self._own.fd(QUARANTINE)
+
+    @property
+    def requeue(self) -> int:
+        """That of the orders."""
+        return self._own.fd(REQUEUE)
+
+    def make_requeue(self) -> None:
+        """For a command on a directory of an older daemon. Raises OSError."""
+        self._own.make_one(REQUEUE)
+
+    def open_file(self, path: bytes) -> int:
+        """Opens a file for reading, in any thread; its descriptor. Raises OSError."""
+        return self.folders.open_alone(path, READ)[0]
+
+    def in_use(self) -> bool:
+        """Whether a daemon has locked it."""
+        try:
+            return is_locked(LOCK, self.own)
+        except OSError:
+            return False
 
     def check(self) -> None:
         """Raises Away, or returns: what is at the path is the directory that this process has locked."""
-        try:
-            found = os.stat(self.lock)
-        except OSError:
-            found = None
-        if found is None or not os.path.samestat(found, os.fstat(self._lock)):
-            raise Away(
-                f"{os.fsdecode(self.replay_dir)} is not the directory that the daemon began with; "
-                "put that back, or start the daemon again, and it takes the one that is there"
-            )
+        if not _is(self.replay_dir, self.root):
+            moved = self.replay_dir
+        elif not (_is(NAME, self.own, self.root) and _is(LOCK, self._lock, self.own)):
+            moved = os.path.join(self.replay_dir, NAME)
+        else:
+            return
+        raise Away(
+            f"{os.fsdecode(moved)} is not the directory that the daemon began with; "
+            "put that back, or start the daemon again, and it takes the one that is there"
+        )
 
     def do(self, work: Callable[[], T]) -> T:
-        """Does `work`, which goes by paths. Raises Away where these may have led out of the locked directory."""
+        """Does `work`, which looks and changes nothing. Raises Away where the directory was not at its path all along.
+
+        What `work` did, it did in the locked directory. But while another one is at the path, nothing is delivered.
+        """
         self.check()
         done = work()
         self.check()
@@ -103,6 +149,10 @@ class ReplayDirectory:
     def deleted(self) -> bool:
         """Whether it can never come back: the lock has no name any more, in no directory."""
         return os.fstat(self._lock).st_nlink == 0
+
+    def has_leases(self) -> bool:
+        """Whether the file system shows us who has a file open for writing."""
+        return has_writer(self._lock) is not None
 
     def clock_offset_ns(self) -> int:
         """How far the file system's clock is ahead of ours, in ns."""
@@ -115,6 +165,15 @@ class ReplayDirectory:
     def now_ns(self) -> int:
         """The file system's now."""
         return time.time_ns() + self._offset_ns
+
+
+def _is(name: bytes, fd: int, folder: int | None = None) -> bool:
+    """Whether what is at this name is what is open as `fd`. The replay directory's own path may lead over symlinks."""
+    try:
+        found = os.stat(name, dir_fd=folder, follow_symlinks=folder is None)
+    except OSError:
+        return False
+    return os.path.samestat(found, os.fstat(fd))
 
 
 def clock_offset_ns(fd: int) -> int:

@@ -50,7 +50,7 @@ class Hasher:
         self._under_way.append(hashing)
         try:
             if known is not None and known.stamp == hashing.stamp:
-                return known
+                return known._replace(folder=hashing.folder)
             while (reading := await loop.run_in_executor(self._thread, hashing.step)) is None:
                 pass
             return reading

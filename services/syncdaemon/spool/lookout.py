@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import stat
 from collections.abc import Iterable, Sequence
+from contextlib import aclosing
 from functools import partial
 from itertools import islice
 
 import structlog
 
+from syncdaemon.base.beneath import lstat_beneath
+from syncdaemon.base.disk import sees_all_writers
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.pause import OnceAMinute
-from syncdaemon.spool import settle, watch
+from syncdaemon.spool import faults, settle
 from syncdaemon.spool.backlog import Listing
 from syncdaemon.spool.home import Away, ReplayDirectory
-from syncdaemon.spool.moves import below
 from syncdaemon.spool.queue import Queue
 from syncdaemon.spool.scan import files, scan
 from syncdaemon.spool.threads import DirectoryThread
+from syncdaemon.spool.watch import Watch
 
 SCAN_RETRY = 2.0  # seconds between scans while the directory can't be read
 _CHECK = 1.0  # seconds between two checks whether the directory is still the one that was locked
@@ -57,23 +59,39 @@ class Lookout:
         self, directory: ReplayDirectory, queue: Queue, thread: DirectoryThread, *, quiet: float, rescan: float
     ) -> None:
         self._directory = directory
-        self._root = directory.replay_dir
         self._queue = queue
         self._thread = thread
         self._quiet = quiet
         self._rescan = rescan
         self._folders: set[bytes] = set()  # new ones: what was put into them before the watch was on raised no event
+        self._watch = Watch(directory)
         self._once_a_minute = OnceAMinute()
         self.problem = ""
         self.unseen = Unseen()
         self.scanned = False
 
+    @property
+    def arrivals(self) -> Watch:
+        """What was seen of files, and whether anything is seen."""
+        return self._watch
+
+    def complete_by(self) -> dict[str, str]:
+        """What tells that a file is complete: `lease`, `close` or `quiet`, of our `own` user's files and of `others`.
+
+        `lease`: no process has it open for writing. `close`: it was closed after writing, or renamed into place; where
+        neither was seen, and with `quiet`, it was unchanged for the long quiet time.
+        """
+        seen = "close" if self._watch.sees_ends else "quiet"
+        own = "lease" if self._directory.has_leases() else seen
+        return {"own": own, "others": own if sees_all_writers() else seen}
+
     async def scan(self) -> None:
         """Looks at the whole directory once. Raises OSError where it can't be read."""
         await self._thread.run(self._directory.set_clock)
         since = self._directory.now_ns() - _LATE_EVENTS_NS
-        root, mine, room, newest_first = self._root, self._queue.mine(), self._queue.room, self._queue.newest_first
-        listing = await self._thread.in_directory(lambda: scan(root, mine, room, newest_first, since))
+        root, mine, room = self._directory.root, self._queue.mine(), self._queue.room
+        look = partial(scan, root, mine, room, self._queue.newest_first, since)
+        listing = await self._thread.in_directory(look)
         self.unseen.note(listing)
         self.look_at(self._queue.merge(listing))
         self.scanned = True
@@ -132,48 +150,54 @@ class Lookout:
         delay = _REARM
         while True:
             armed = False
-            async for paths in watch.hints(self._root):
-                if not armed:  # what came before the watch was on raised no event
-                    armed, delay = True, _REARM
-                    self._queue.want_scan()
-                self.look_at(paths)
-                await self._look_into_folders()
+            async with aclosing(self._watch.hints()) as following:
+                async for hints in following:
+                    if not armed:  # what came before the watch was on raised no event
+                        armed, delay = True, _REARM
+                        self._queue.want_scan()
+                    for path, ended in hints.items():
+                        self._look_at(path, ended)
+                    await self._look_into_folders()
+            self._queue.want_scan()
             await asyncio.sleep(delay)
             delay = min(2 * delay, self._rescan)
             self._queue.want_scan()
 
-    def look_at(self, paths: Iterable[bytes]) -> None:
-        """Tells the queue what is at these paths now."""
+    def look_at(self, paths: Iterable[bytes], ended: bool = False) -> None:
+        """Tells the queue what is at these paths now. `ended`: files may have come to their end there just now."""
         for path in paths:
-            self._look_at(path)
+            self._look_at(path, ended)
 
-    def _look_at(self, path: bytes) -> None:
+    def _look_at(self, path: bytes, ended: bool) -> None:
         try:
-            found = os.lstat(os.path.join(self._root, path))
-        except OSError:
+            found = lstat_beneath(self._directory.root, path)
+        except OSError as error:
+            if error.errno in faults.OURS:  # says nothing about the file
+                self._queue.want_scan()
+                return
             self._queue.gone(path)
-            if watch.unclear(path):
+            if self._watch.unclear(path):
                 self._queue.want_scan()
             return
-        if stat.S_ISREG(found.st_mode) and below(self._root, path):
+        if stat.S_ISREG(found.st_mode):
             wait = settle.quiet_wait(found.st_ctime_ns, self._directory.now_ns(), self._quiet)
-            self._queue.seen(path, found.st_mtime_ns, self._queue.clock() + wait, found.st_ctime_ns)
+            self._queue.seen(path, found.st_mtime_ns, self._queue.clock() + wait, found.st_ctime_ns, ended)
         elif stat.S_ISDIR(found.st_mode):
             self._folders.add(path)
 
     async def _look_into_folders(self) -> None:
         folders, self._folders = self._folders, set()
         for folder in folders:
-            inside = await self._thread.run(partial(_first_files, self._root, folder))
+            inside = await self._thread.run(partial(_first_files, self._directory.root, folder))
             if len(inside) == _MANY:
                 self._queue.want_scan()
-            self.look_at(inside)
+            self.look_at(inside, ended=True)
 
     def landed(self, paths: Sequence[bytes]) -> None:
         """Files in flight have left their paths; if something came there since, it is looked at."""
         self.look_at(self._queue.landed(paths))
 
 
-def _first_files(root: bytes, folder: bytes) -> list[bytes]:
-    """The paths of files in this folder of `root`; of more than `_MANY`, some."""
+def _first_files(root: int, folder: bytes) -> list[bytes]:
+    """The paths of files in this folder below the open folder `root`; of more than `_MANY`, some."""
     return [path for path, _ in islice(files(root, folder + b"/"), _MANY)]

@@ -1,78 +1,97 @@
-"""Moving a file so that neither it nor any other is lost, whatever happens at its name meanwhile."""
+"""Moving a file so that neither it nor any other is lost, whatever happens at its name meanwhile.
+
+Files are named by the descriptor of their folder and their name in it, so that nothing above the folder matters.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
+from typing import NamedTuple
 
-from syncdaemon.base.disk import fsync_dir, make_dirs, rename_new
+from syncdaemon.base.beneath import make_beneath
+from syncdaemon.base.disk import fsync_dir, rename_new
 from syncdaemon.base.model import Stamp
 
 NAME_MAX = 255  # bytes of a file's name
 
 
-def move(source: bytes, target: bytes, stamp: Stamp, root: bytes) -> bool:
-    """Renames the file, to below `root`, if it is the version of `stamp`. One that is there no more needs nothing."""
+class At(NamedTuple):
+    """A name in an open folder."""
+
+    folder: int
+    name: bytes
+
+
+def move(source: At, target: At, stamp: Stamp) -> bool:
+    """Renames the file if it is the version of `stamp`. One that is there no more needs nothing. Raises OSError."""
     try:
-        os.rename(source, target)
+        os.rename(source.name, target.name, src_dir_fd=source.folder, dst_dir_fd=target.folder)
     except FileNotFoundError:
-        if os.path.isdir(os.path.dirname(target)):
-            return False
-        make_dirs(os.path.dirname(target), root)
-        return move(source, target, stamp, root)
-    found = os.lstat(target)
+        if there(source):  # then it is the folder of the target that is gone
+            raise
+        return False
+    found = os.stat(target.name, dir_fd=target.folder, follow_symlinks=False)
     if (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns) == stamp[:4]:
         return True
     # The rename took another file than the one meant.
     move_beside(target, source)
-    fsync_dir(os.path.dirname(source))
+    fsync_dir(source.folder)
     return False
 
 
-def move_beside(source: bytes, target: bytes) -> bytes:
+def move_beside(source: At, target: At) -> bytes:
     """Renames to `target`, or to a free name beside it where that is taken; the name that it got."""
     while True:
-        place = free_name(target)
+        name = free_name(target)
         try:
-            rename_new(source, place)
+            rename_new(source.name, name, source.folder, target.folder)
         except FileExistsError:
             continue
-        return place
+        return name
 
 
-def move_back(source: bytes, path: bytes, root: bytes) -> bytes:
-    """Renames to `path` below `root`, or to a free name beside it; durable. The full path that it got."""
-    target = os.path.join(root, path)
-    make_dirs(os.path.dirname(target), root)
-    target = move_beside(source, target)
-    fsync_dir(os.path.dirname(target))
-    return target
+def move_back(source: At, root: int, path: bytes) -> bytes:
+    """Renames to `path` below the folder `root`, or to a free name beside it; durable. The path that it got."""
+    above, _, name = path.rpartition(b"/")
+    folder = make_beneath(root, above)
+    try:
+        name = move_beside(source, At(folder, name))
+        fsync_dir(folder)
+    finally:
+        os.close(folder)
+    return os.path.join(above, name)
 
 
-def free_name(path: bytes, also: bytes = b"") -> bytes:
+def free_name(at: At, also: bytes = b"") -> bytes:
     """A name at which there is nothing yet, nor at the one with `also` behind it: this one, or with a number."""
-    folder, name = os.path.split(path)
-    candidate, number = path, 1
-    while os.path.lexists(candidate) or os.path.lexists(candidate + also):
+    folder, name = at
+    candidate, number = name, 1
+    while there(At(folder, candidate)) or there(At(folder, candidate + also)):
         number += 1
         ending = b"~%d" % number
-        candidate = os.path.join(folder, name[: NAME_MAX - len(also) - len(ending)] + ending)
+        candidate = name[: NAME_MAX - len(also) - len(ending)] + ending
     return candidate
 
 
-def stamp_of(path: bytes) -> Stamp | None:
-    """The version of the file at `path` now; None where there is none."""
+def there(at: At) -> bool:
+    """Whether something is at this name, as far as we can see."""
     try:
-        found = os.lstat(path)
+        os.stat(at.name, dir_fd=at.folder, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
+def stamp_of(name: bytes, folder: int | None = None, files_only: bool = False) -> Stamp | None:
+    """The version of what is at this name now; None where there is nothing, or a folder, or with `files_only` no file.
+
+    `folder`: the descriptor of the folder that `name` begins at.
+    """
+    try:
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:
         return None
+    if stat.S_ISDIR(found.st_mode) or (files_only and not stat.S_ISREG(found.st_mode)):
+        return None
     return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-def below(root: bytes, path: bytes) -> bool:
-    """Whether no folder on the way from `root` to the relative `path` is a symlink."""
-    folder = os.path.dirname(path)
-    while folder:
-        if os.path.islink(os.path.join(root, folder)):
-            return False
-        folder = os.path.dirname(folder)
-    return True

@@ -1,7 +1,9 @@
 """Putting a file into the replay directory the way a producer should: under a hidden name, then renamed.
 
+A rename tells the daemon that the file is complete, whoever its user is; a second link would not.
+
 The replay directory is a producer's, who may move it or put another in its place at any time. So it is opened once,
-and all names are looked up in what was opened (openat(2), linkat(2)).
+and all names are looked up in what was opened (openat(2), renameat2(2)).
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import aiofiles
-from aiofiles.os import link, wrap
+from aiofiles.os import wrap
 
+from syncdaemon.base.disk import rename_new
 from syncdaemon.base.errors import SyncError
 from syncdaemon.spool import settle
 
@@ -25,6 +28,7 @@ _PIECE = 1 << 20  # bytes that are copied in one go
 _MODE = 0o666  # as for any new file: the umask takes its part away
 
 _fsync = wrap(os.fsync)
+_rename_new = wrap(rename_new)
 
 
 class PutError(SyncError):
@@ -69,7 +73,7 @@ async def _copy(source: Path, folder: int) -> None:
                 await write.write(piece)
             await write.flush()
             await _fsync(write.fileno())
-        await link(temporary, source.name, src_dir_fd=folder, dst_dir_fd=folder)
+        await _rename_new(os.fsencode(temporary), os.fsencode(source.name), folder, folder)
     finally:
         with suppress(OSError):
             os.unlink(temporary, dir_fd=folder)

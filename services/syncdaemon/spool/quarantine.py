@@ -12,13 +12,15 @@ import time
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from syncdaemon.base.disk import fsync_dir, write_durably
-from syncdaemon.base.model import Refusal
+from syncdaemon.base.beneath import names_in
+from syncdaemon.base.disk import PRIVATE, fsync_dir, read_small, write_durably
+from syncdaemon.base.model import Content, Refusal
 from syncdaemon.spool.home import ReplayDirectory
-from syncdaemon.spool.moves import NAME_MAX, free_name, move, stamp_of
+from syncdaemon.spool.moves import NAME_MAX, At, free_name, move, stamp_of
 
 SIDECAR = b".reason.json"
 _LONGEST = NAME_MAX - len(SIDECAR) - 8  # leaves room for the sidecar's ending and a number
+_LARGEST_SIDECAR = 1 << 20  # bytes: many times the longest path and error text
 _FIELDS = {"path": str, "reason": str, "error": str, "attempts": int, "first": str, "last": str, "sha256": str}
 _SAME_TICK_NS = 1_000_000_000  # a folder that changed so lately may change again without another mtime
 
@@ -57,7 +59,7 @@ class Quarantine:
 
     def count_again(self) -> None:
         """Counts again if something was added or taken away, by us or by anyone else."""
-        changed_ns = os.stat(self._directory.quarantine).st_mtime_ns
+        changed_ns = os.fstat(self._directory.quarantine).st_mtime_ns
         if changed_ns != self._seen_ns:
             self.count = len(names(self._directory))
             self._seen_ns = changed_ns if time.time_ns() - changed_ns > _SAME_TICK_NS else None
@@ -72,7 +74,8 @@ class Quarantine:
         name = os.path.basename(content.path)
         if len(name) > _LONGEST:
             name = name[: _LONGEST - 1] + b"~"  # cut off at a .tmp, it would be called like an unfinished sidecar
-        target = free_name(os.path.join(self._directory.quarantine, name), SIDECAR)
+        folder = self._directory.quarantine
+        target = At(folder, free_name(At(folder, name), SIDECAR))
         sidecar = {
             "reason": refusal.reason,
             "error": refusal.detail,
@@ -83,42 +86,53 @@ class Quarantine:
             "path": content.name,
             "size": content.stamp.size,
         }
-        write_durably(target + SIDECAR, json.dumps(sidecar, indent=2, sort_keys=True).encode() + b"\n")
-        source = os.path.join(self._directory.replay_dir, content.path)
-        known = content.stamp if content.stamp.ino else stamp_of(source)
+        text = json.dumps(sidecar, indent=2, sort_keys=True).encode() + b"\n"
+        write_durably(target.name + SIDECAR, text, folder, PRIVATE)
         moved = False
         try:
-            moved = known is not None and move(source, target, known, self._directory.path)
+            moved = self._move(content, target)
         finally:
             if not moved:
-                os.unlink(target + SIDECAR)
-            fsync_dir(self._directory.quarantine)
+                os.unlink(target.name + SIDECAR, dir_fd=folder)
+            fsync_dir(folder)
         self.count += moved
+
+    def _move(self, content: Content, target: At) -> bool:
+        """Whether the file was there, in the version that was refused, and is at `target` now. Raises OSError."""
+        folders = self._directory.folders
+        try:
+            above = folders.again(content.path, content.folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        source = At(above.fd, os.path.basename(content.path))
+        known = content.stamp if content.stamp.ino else stamp_of(source.name, source.folder)
+        return known is not None and move(source, target, known)
 
 
 def clean(directory: ReplayDirectory) -> None:
     """Removes what a crash left of setting a file aside: a reason whose file was not moved, or a part of one."""
-    there = set(os.listdir(directory.quarantine))
+    folder = directory.quarantine
+    there = set(names_in(folder))
     for name in there:
         alone = name.endswith(SIDECAR) and name.removesuffix(SIDECAR) not in there and name + SIDECAR not in there
-        if name.endswith(SIDECAR + b".tmp") or (alone and not _read(os.path.join(directory.quarantine, name))[1]):
-            os.unlink(os.path.join(directory.quarantine, name))
+        if name.endswith(SIDECAR + b".tmp") or (alone and not _read(folder, name)[1]):
+            os.unlink(name, dir_fd=folder)
 
 
 def names(directory: ReplayDirectory) -> list[bytes]:
     """The refused files, by name. Raises OSError."""
-    with os.scandir(directory.quarantine) as found:
-        there = {entry.name for entry in found if entry.is_file(follow_symlinks=False)}
-    return sorted(name for name in there if not _is_sidecar(directory, name, there))
+    folder = directory.quarantine
+    there = {name for name in names_in(folder) if stamp_of(name, folder, files_only=True) is not None}
+    return sorted(name for name in there if not _is_sidecar(folder, name, there))
 
 
-def _is_sidecar(directory: ReplayDirectory, name: bytes, there: set[bytes]) -> bool:
+def _is_sidecar(folder: int, name: bytes, there: set[bytes]) -> bool:
     if not name.endswith(SIDECAR):
         return name.endswith(SIDECAR + b".tmp")
     if name.removesuffix(SIDECAR) in there:
         return True
     # Alone: the reason of a file that is just being moved here, or a file whose own reason somebody removed.
-    return name + SIDECAR not in there and not _read(os.path.join(directory.quarantine, name))[1]
+    return name + SIDECAR not in there and not _read(folder, name)[1]
 
 
 def entries(directory: ReplayDirectory) -> list[Entry]:
@@ -127,28 +141,24 @@ def entries(directory: ReplayDirectory) -> list[Entry]:
         there = names(directory)
     except FileNotFoundError:
         return []
-    return [found for name in there if (found := _entry(directory, name)) is not None]
+    return [found for name in there if (found := _entry(directory.quarantine, name)) is not None]
 
 
-def _entry(directory: ReplayDirectory, name: bytes) -> Entry | None:
-    place = os.path.join(directory.quarantine, name)
-    try:
-        size = os.lstat(place).st_size
-    except FileNotFoundError:  # put back, or removed, since the folder was listed
+def _entry(folder: int, name: bytes) -> Entry | None:
+    if (stamp := stamp_of(name, folder)) is None:  # put back, or removed, since the folder was listed
         return None
-    sidecar, problem = _read(place + SIDECAR)
+    sidecar, problem = _read(folder, name + SIDECAR)
     path = unquote_to_bytes(sidecar.pop("path", ""))
-    return Entry(name=name, size=size, path=path, problem=problem, **{**_NOTHING, **sidecar})
+    return Entry(name=name, size=stamp.size, path=path, problem=problem, **{**_NOTHING, **sidecar})
 
 
 _NOTHING: dict[str, Any] = {"reason": "", "error": "", "attempts": 0, "first": "", "last": "", "sha256": ""}
 
 
-def _read(sidecar: bytes) -> tuple[dict[str, Any], str]:
+def _read(folder: int, name: bytes) -> tuple[dict[str, Any], str]:
     """What a sidecar says, as far as it can be read, and what is wrong with it."""
     try:
-        with open(sidecar, "rb") as file:
-            sidecar = json.loads(file.read())
+        sidecar = json.loads(read_small(name, folder, _LARGEST_SIDECAR))
     except FileNotFoundError:
         return {}, "no sidecar"
     except OSError as error:
@@ -158,5 +168,7 @@ def _read(sidecar: bytes) -> tuple[dict[str, Any], str]:
     if not isinstance(sidecar, dict):
         return {}, "the sidecar is damaged: not a JSON object"
     good = {name: sidecar[name] for name, kind in _FIELDS.items() if type(sidecar.get(name)) is kind}
+    if not good.get("path", "").isascii():  # ours are percent-encoded
+        del good["path"]
     missing = [name for name in _FIELDS if name not in good]
     return good, f"the sidecar is damaged: no {', '.join(missing)}" if missing else ""

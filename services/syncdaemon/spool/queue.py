@@ -59,9 +59,9 @@ class Queue(Backlog):
             self._large_came.clear()
             await self._large_came.wait()
 
-    def seen(self, path: bytes, mtime_ns: int, due: float, ctime_ns: int) -> None:
+    def seen(self, path: bytes, mtime_ns: int, due: float, ctime_ns: int, ended: bool = False) -> None:
         """As in the backlog; wakes the waiter."""
-        super().seen(path, mtime_ns, due, ctime_ns)
+        super().seen(path, mtime_ns, due, ctime_ns, ended)
         self._changed.set()
 
     def gone(self, path: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -11,34 +10,17 @@ from typing import NamedTuple
 from urllib.parse import quote_from_bytes
 
 from syncdaemon.base import disk
-from syncdaemon.base.model import Content, Fit, Refusal, Stamp
-from syncdaemon.spool import settle
+from syncdaemon.base.model import Content, Fit, FolderId, Refusal, Stamp
+from syncdaemon.spool import faults, settle
 from syncdaemon.spool.backlog import Candidate
+from syncdaemon.spool.folders import OpenFolders
 from syncdaemon.spool.holes import Holes
+from syncdaemon.spool.settle import Came
 
 _PIECE = 1 << 20
 _SMALL = 64 << 10  # bytes: a writer that is kept out while so little is read waits for an instant
 _STEP = 32  # pieces: a tenth of a second or so
 _ZEROS = bytes(_PIECE)
-_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
-_OURS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR)  # says nothing about the file
-_IN_USE = (  # a program keeps others from reading the file, and will let go of it
-    errno.EAGAIN,  # a write lease, or a mandatory lock
-    errno.EBUSY,
-    errno.ETXTBSY,  # the last two: a Windows share on which it is open for that program alone
-)
-_ITS_SERVER_AWAY = (  # nor does this: a network file system whose server is not there now
-    errno.ESTALE,
-    errno.ETIMEDOUT,
-    errno.ENOTCONN,
-    errno.ECONNREFUSED,
-    errno.ECONNRESET,
-    errno.ECONNABORTED,
-    errno.EHOSTDOWN,
-    errno.EHOSTUNREACH,
-    errno.ENETDOWN,
-    errno.ENETUNREACH,
-)
 _TRIES_TO_READ = 6  # looks at a file that can't be read, over some seconds, before it is refused
 _UNKNOWN = Stamp(0, 0, 0, 0, 0)
 
@@ -67,34 +49,60 @@ class TooLarge(NamedTuple):
 Reading = Content | Refusal | NotYet | Gone | TooLarge
 
 
+Open = Callable[[bytes, int], tuple[int, FolderId]]
+"""Opens the file at a path, with flags; its descriptor, and in which folder it is."""
+
+
 class _Opened(NamedTuple):
     fd: int
     name: str
     stamp: Stamp
+    folder: FolderId
+
+
+def _nothing_seen(_path: bytes, _ctime_ns: int) -> Came:
+    return Came.NOTHING
+
+
+class Unleased(NamedTuple):
+    """How files are judged whose writers the kernel does not show us: by what `came` says that was seen last of one.
+
+    `in_place`: seconds that a file must have been unchanged of which nothing was seen.
+    """
+
+    in_place: float = 30.0
+    came: Callable[[bytes, int], Came] = _nothing_seen
 
 
 class Reader(NamedTuple):
-    """How files are read: below `root`, quiet for `quiet` seconds.
+    """How files are read: out of `folders`, quiet for `quiet` seconds.
 
     `fit`: what is read as a whole; with no room in it, nothing is. `pack` makes them smaller, or returns None where it
     can't.
     """
 
-    root: bytes
+    folders: OpenFolders
     quiet: float
     fit: Fit = Fit(0, 0, 0)
     pack: Callable[[bytes], bytes | None] | None = None
+    unleased: Unleased = Unleased()
 
     def read(self, candidates: Iterable[Candidate], now_ns: int) -> Iterator[Reading]:
-        """Each candidate as it was found, a large one without having read it. `now_ns` is the file system's now."""
+        """Each candidate as it was found, a large one without having read it. `now_ns` is the file system's now.
+
+        Ends before one that is in another folder than can be kept open for this batch.
+        """
+        self.folders.begin()
         for candidate in candidates:
+            if self.folders.full(candidate.path.rpartition(b"/")[0]):
+                return
             yield self._read(candidate, now_ns)
 
     def _read(self, candidate: Candidate, now_ns: int) -> Reading:
-        opened = self._open(candidate, now_ns, at_once=True)
+        opened = self._open(candidate, now_ns, self.folders.open_here, at_once=True)
         if not isinstance(opened, _Opened):
             return opened
-        fd, name, stamp = opened
+        fd, name, stamp, folder = opened
         try:
             if stamp.size + len(name) > (self.fit.message if self.pack else self.fit.link):
                 return TooLarge(candidate.path, stamp.mtime_ns, stamp.size)
@@ -105,7 +113,7 @@ class Reader(NamedTuple):
             if len(packed or data) + len(name) > self.fit.link:
                 return TooLarge(candidate.path, stamp.mtime_ns, stamp.size)
             digest = sha256(data).hexdigest()
-            return Content(candidate.path, name, stamp, packed or data, digest, 1, packed is not None)
+            return Content(candidate.path, name, stamp, packed or data, digest, 1, packed is not None, folder)
         except OSError as error:
             return self.failed(candidate, error)
         finally:
@@ -113,12 +121,12 @@ class Reader(NamedTuple):
 
     def begin(self, candidate: Candidate, now_ns: int) -> Hashing | Reading:
         """Begins to read a large file; where it is not to be read now, how it was found."""
-        opened = self._open(candidate, now_ns)
+        opened = self._open(candidate, now_ns, self.folders.open_alone)
         return Hashing(self, candidate, opened) if isinstance(opened, _Opened) else opened
 
-    def _open(self, candidate: Candidate, now_ns: int, at_once: bool = False) -> _Opened | Reading:
+    def _open(self, candidate: Candidate, now_ns: int, open_file: Open, at_once: bool = False) -> _Opened | Reading:
         try:
-            fd = os.open(b"%b/%b" % (self.root, candidate.path), disk.READ)
+            fd, folder = open_file(candidate.path, disk.READ)
         except OSError as error:
             return self.failed(candidate, error)
         reading: Reading | None = None
@@ -126,7 +134,7 @@ class Reader(NamedTuple):
             found = os.fstat(fd)
             if (reading := self._incomplete(candidate, fd, found, now_ns, at_once)) is None:
                 stamp = Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-                return _Opened(fd, quote_from_bytes(candidate.path), stamp)
+                return _Opened(fd, quote_from_bytes(candidate.path), stamp, folder)
         except OSError as error:
             reading = self.failed(candidate, error)
         os.close(fd)
@@ -141,9 +149,22 @@ class Reader(NamedTuple):
         wait = settle.quiet_wait(found.st_ctime_ns, now_ns, self.quiet, candidate.seen_ctime_ns)
         if wait > 0:
             return NotYet(candidate._replace(seen_ctime_ns=found.st_ctime_ns), wait)
-        if disk.has_writer(fd, keep_out=at_once and found.st_size <= _SMALL):
-            return self.not_yet(candidate, found.st_ctime_ns)
-        return None
+        writer = disk.has_writer(fd, keep_out=at_once and found.st_size <= _SMALL)
+        if writer is None:
+            return self._unfinished(candidate, found, now_ns)
+        return self.not_yet(candidate, found.st_ctime_ns) if writer else None
+
+    def _unfinished(self, candidate: Candidate, found: os.stat_result, now_ns: int) -> NotYet | None:
+        """The same for a file whose writers we can't see."""
+        times = settle.Times(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        version = hash(times)
+        again = candidate._replace(tries=candidate.tries + 1, seen_ctime_ns=times.ctime_ns, version=version)
+        if (fresh := settle.quiet_wait(times.ctime_ns, now_ns, settle.TICK, candidate.seen_ctime_ns)) > 0:
+            return NotYet(again, fresh)
+        came = self.unleased.came(candidate.path, times.ctime_ns)
+        seen = settle.Seen(candidate.seen_ctime_ns, candidate.version == version)
+        wait = settle.unleased_wait(came, times, now_ns, self.unleased.in_place, seen)
+        return NotYet(again, wait) if wait > 0 else None
 
     def not_yet(self, candidate: Candidate, ctime_ns: int) -> NotYet:
         """The file is not complete. `ctime_ns`: its ctime when we saw it, 0 where we did not."""
@@ -153,9 +174,9 @@ class Reader(NamedTuple):
 
     def failed(self, candidate: Candidate, error: OSError) -> Reading:
         """It could not be read."""
-        if error.errno in _NO_FILE:
+        if error.errno in faults.NO_FILE:
             return Gone(candidate.path)
-        if error.errno in _OURS + _IN_USE + _ITS_SERVER_AWAY:
+        if error.errno in faults.PASSING:
             return self.not_yet(candidate, 0)
         if candidate.failures + 1 < _TRIES_TO_READ:
             return self.not_yet(candidate._replace(failures=candidate.failures + 1), 0)
@@ -175,7 +196,7 @@ class Hashing:
     def __init__(self, reader: Reader, candidate: Candidate, opened: _Opened) -> None:
         self._reader = reader
         self._candidate = candidate
-        self._fd, self.name, self.stamp = opened
+        self._fd, self.name, self.stamp, self.folder = opened
         self._digest = sha256()
         self._holes = Holes(self._fd, self.stamp.size)
         self.done = 0
@@ -196,7 +217,8 @@ class Hashing:
     def _end(self) -> Reading:
         if not _is_still(self._fd, self.stamp):
             return self._reader.not_yet(self._candidate, 0)
-        return Content(self._candidate.path, self.name, self.stamp, None, self._digest.hexdigest(), 1)
+        digest = self._digest.hexdigest()
+        return Content(self._candidate.path, self.name, self.stamp, None, digest, 1, folder=self.folder)
 
     def close(self) -> None:
         """Gives the file back."""

@@ -18,13 +18,17 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
-from syncdaemon.base.disk import fsync_dir, is_locked, make_dirs, rename_new, write_durably
+from syncdaemon.base.beneath import FOLDER, LISTING, make_beneath, names_in, open_beneath
+from syncdaemon.base.disk import PRIVATE, fsync_dir, read_small, rename_new, write_durably
 from syncdaemon.spool import settle
 from syncdaemon.spool.home import ReplayDirectory
-from syncdaemon.spool.moves import NAME_MAX, below, free_name
+from syncdaemon.spool.moves import NAME_MAX, At, free_name, there
 from syncdaemon.spool.quarantine import SIDECAR, Entry
+from syncdaemon.spool.rights import act_as_owner
 
 _ORDER = b".json"
+_KINDS = {"name": str, "path": str, "to": str, "size": int, "sha256": str, "reason": str}
+_LARGEST = 1 << 20  # bytes of an order
 _POLL_SECONDS = 0.05
 
 
@@ -57,10 +61,10 @@ def send_back(directory: ReplayDirectory, wanted: Sequence[Entry], patience: flo
     """
     if not wanted:
         return []
-    directory.act_as_owner()
+    act_as_owner(directory)
     orders = ask(directory, wanted)
     deadline = time.monotonic() + patience
-    while any(_stands(directory, order) for order in orders) and is_locked(directory.lock):
+    while any(_stands(directory, order) for order in orders) and directory.in_use():
         if time.monotonic() > deadline:
             return [
                 _outcome(directory, order, "the daemon will put it back as soon as its ledger takes rows")
@@ -77,32 +81,44 @@ def send_back(directory: ReplayDirectory, wanted: Sequence[Entry], patience: flo
 
 
 def _stands(directory: ReplayDirectory, order: Order) -> bool:
-    return os.path.lexists(_path(directory, order.name))
+    return there(At(directory.requeue, _file(order.name)))
 
 
 def _outcome(directory: ReplayDirectory, order: Order, otherwise: str) -> Done:
     """Whether the daemon has moved it."""
-    return Done(order, otherwise if os.path.lexists(os.path.join(directory.quarantine, order.name)) else "")
+    return Done(order, otherwise if there(At(directory.quarantine, order.name)) else "")
 
 
 def ask(directory: ReplayDirectory, wanted: Iterable[Entry]) -> list[Order]:
     """Leaves an order for each of these files. Raises OSError; the orders before stand then."""
-    make_dirs(directory.requeue)
+    directory.make_requeue()
     with _alone(directory):
         return [_write(directory, _order(directory, entry)) for entry in wanted]
 
 
 def _order(directory: ReplayDirectory, entry: Entry) -> Order:
-    path = entry.path if _deliverable(directory, entry.path) else _plain(entry.name)
-    to = os.path.relpath(free_name(os.path.join(directory.replay_dir, path)), directory.replay_dir)
-    return Order(entry.name, path, to, entry.size, entry.sha256, entry.reason)
+    path = entry.path if _deliverable(entry.path) else _plain(entry.name)
+    return Order(entry.name, path, _free(directory, path), entry.size, entry.sha256, entry.reason)
 
 
-def _deliverable(directory: ReplayDirectory, path: bytes) -> bool:
+def _free(directory: ReplayDirectory, path: bytes) -> bytes:
+    """This path in the replay directory, or a free one beside it."""
+    above, _, name = path.rpartition(b"/")
+    try:
+        folder = open_beneath(directory.root, above, FOLDER)
+    except OSError:  # it is made, or another place found, when the file goes there
+        return path
+    try:
+        return os.path.join(above, free_name(At(folder, name)))
+    finally:
+        os.close(folder)
+
+
+def _deliverable(path: bytes) -> bool:
     """Whether a sidecar's path is one that the daemon could have taken a file from. A sidecar can be tampered with."""
     parts = path.split(b"/")
     strange = any(part in (b"", b"..") or len(part) > NAME_MAX for part in parts) or b"\0" in path
-    return not strange and not settle.path_ignored(path) and below(directory.replay_dir, path)
+    return not strange and not settle.path_ignored(path)
 
 
 def _plain(name: bytes) -> bytes:
@@ -113,10 +129,10 @@ def _plain(name: bytes) -> bytes:
 def pending(directory: ReplayDirectory) -> list[Order]:
     """The orders that still have to be carried out or recorded."""
     try:
-        there = os.listdir(directory.requeue)
+        found = names_in(directory.requeue)
     except FileNotFoundError:
         return []
-    return [order for name in sorted(there) if name.endswith(_ORDER) and (order := _load(directory, name)) is not None]
+    return [order for name in sorted(found) if name.endswith(_ORDER) and (order := _load(directory, name)) is not None]
 
 
 def carry_out(directory: ReplayDirectory, wait: bool = True) -> list[Done]:
@@ -136,42 +152,43 @@ def _carry_out_one(directory: ReplayDirectory, order: Order) -> Done:
     except OSError as error:
         return Done(order, error.strerror or str(error))
     with suppress(OSError):  # there is none, or the next start removes it: a reason without its file
-        os.unlink(os.path.join(directory.quarantine, order.name + SIDECAR))
+        os.unlink(order.name + SIDECAR, dir_fd=directory.quarantine)
         fsync_dir(directory.quarantine)
     return Done(order, "")
 
 
 def _move(directory: ReplayDirectory, order: Order) -> Order:
     """Out of the quarantine, if it is still there, and durable at its new place. The order with that place."""
-    source = os.path.join(directory.quarantine, order.name)
-    while os.path.lexists(source):
-        place = os.path.join(directory.replay_dir, order.to)
+    source = At(directory.quarantine, order.name)
+    while there(source):
+        above, _, name = order.to.rpartition(b"/")
         try:
-            make_dirs(os.path.dirname(place), directory.replay_dir)
-            rename_new(source, place)
+            folder = make_beneath(directory.root, above)
+        except (FileExistsError, NotADirectoryError):  # what was a folder is a file by now, or a symlink
+            order = _elsewhere(directory, order, _plain(order.name))
+            continue
+        try:
+            rename_new(source.name, name, source.folder, folder)
+            fsync_dir(folder)
         except FileNotFoundError:  # the file or its new folder went away this very moment
             continue
-        except NotADirectoryError:  # what was a folder is a file by now
-            order = _elsewhere(directory, order, _plain(order.name))
         except FileExistsError:
-            at = order.to if os.path.lexists(place) else _plain(order.name)  # else the same, of a folder
-            order = _elsewhere(directory, order, at)
-        else:
-            fsync_dir(os.path.dirname(place))
+            order = _elsewhere(directory, order, order.to)
+        finally:
+            os.close(folder)
     return order
 
 
 def _elsewhere(directory: ReplayDirectory, order: Order, to: bytes) -> Order:
     """The place is taken: the order names another one before the file goes there."""
-    place = free_name(os.path.join(directory.replay_dir, to))
-    return _write(directory, order._replace(to=os.path.relpath(place, directory.replay_dir)))
+    return _write(directory, order._replace(to=_free(directory, to)))
 
 
 def forget(directory: ReplayDirectory, orders: Sequence[Order]) -> None:
     """Removes these orders: each is recorded, or could not be carried out."""
     for order in orders:
         with suppress(FileNotFoundError):
-            os.unlink(_path(directory, order.name))
+            os.unlink(_file(order.name), dir_fd=directory.requeue)
     if orders:
         fsync_dir(directory.requeue)
 
@@ -179,7 +196,7 @@ def forget(directory: ReplayDirectory, orders: Sequence[Order]) -> None:
 @contextmanager
 def _alone(directory: ReplayDirectory, wait: bool = True) -> Iterator[None]:
     """No other process carries out orders meanwhile. Raises BlockingIOError where one does and we do not wait."""
-    fd = os.open(directory.requeue, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = os.open(b".", LISTING, dir_fd=directory.requeue)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
@@ -187,25 +204,33 @@ def _alone(directory: ReplayDirectory, wait: bool = True) -> Iterator[None]:
         os.close(fd)
 
 
-def _path(directory: ReplayDirectory, name: bytes) -> bytes:
-    return os.path.join(directory.requeue, sha256(name).hexdigest().encode() + _ORDER)
+def _file(name: bytes) -> bytes:
+    """The name of the order for the file that has this name in the quarantine."""
+    return sha256(name).hexdigest().encode() + _ORDER
 
 
 def _write(directory: ReplayDirectory, order: Order) -> Order:
     fields: dict[str, Any] = order._asdict()
     fields |= {field: quote_from_bytes(fields[field]) for field in ("name", "path", "to")}
-    write_durably(_path(directory, order.name), json.dumps(fields, indent=2, sort_keys=True).encode() + b"\n")
+    text = json.dumps(fields, indent=2, sort_keys=True).encode() + b"\n"
+    write_durably(_file(order.name), text, directory.requeue, PRIVATE)
     return order
 
 
 def _load(directory: ReplayDirectory, name: bytes) -> Order | None:
     """The order in this file; None for what is none."""
     try:
-        with open(os.path.join(directory.requeue, name), "rb") as file:
-            fields = json.loads(file.read())
+        fields = json.loads(read_small(name, directory.requeue, _LARGEST))
+        if not isinstance(fields, dict) or any(type(fields.get(field)) is not kind for field, kind in _KINDS.items()):
+            return None
         raw = {field: unquote_to_bytes(fields[field]) for field in ("name", "path", "to")}
-        order = Order(**raw, size=int(fields["size"]), sha256=str(fields["sha256"]), reason=str(fields["reason"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError):
         return None
-    ours = name == os.path.basename(_path(directory, order.name)) and b"/" not in order.name
-    return order if ours and _deliverable(directory, order.to) else None
+    order = Order(**raw, size=fields["size"], sha256=fields["sha256"], reason=fields["reason"])
+    ours = name == _file(order.name) and _is_name(order.name)
+    return order if ours and _deliverable(order.to) else None
+
+
+def _is_name(name: bytes) -> bool:
+    """Whether a file of the quarantine can be called so."""
+    return name not in (b"", b".", b"..") and b"/" not in name and b"\0" not in name

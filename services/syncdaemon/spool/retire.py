@@ -56,7 +56,7 @@ class Retirement:
     async def retire(self, receipts: Sequence[Receipt]) -> list[Receipt]:
         """Lets go of recorded files. Returns those whose file could not be moved: they stay, and count again."""
         try:
-            retired = await self._files.in_directory(partial(self._move_away, receipts))
+            retired = await self._files.moving(partial(self._move_away, receipts))
         except Away as error:
             retired = Retired(0, [(receipt, str(error)) for receipt in receipts])
         if self._archive is None and not self._hold.seconds:
@@ -93,7 +93,7 @@ class Retirement:
         """Moves a refused file to the quarantine with its reason; `first` and `last` attempt in RFC 3339."""
         name, path = refusal.content.name, refusal.content.path
         try:
-            await self._files.in_directory(partial(self._quarantine.set_aside, refusal, first, last))
+            await self._files.moving(partial(self._quarantine.set_aside, refusal, first, last))
         except OSError as error:
             log.error("not_set_aside", path=name, reason=refusal.reason, error=str(error))
             self._queue.wait_for(Candidate(path, 1), _STUCK)
@@ -112,14 +112,14 @@ class Retirement:
 
     async def send_again(self, held: Held, path: bytes) -> None:
         """A file that is held waits again, at `path` or beside it. Raises OSError."""
-        place = await self._expiring.in_directory(partial(self._hold.send_again, held, path))
+        place = await self._expiring.moving(partial(self._hold.send_again, held, path))
         if place is not None:
             self._lookout.look_at([place])
 
     async def expire(self) -> None:
         """Deletes what has been held for long enough."""
         try:
-            back = await self._expiring.in_directory(self._expire)
+            back = await self._expiring.moving(self._expire)
         except Away:
             return  # the scan says so
         except OSError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -11,7 +10,9 @@ import structlog
 from syncdaemon.base.disk import fsync_dir
 from syncdaemon.base.model import Receipt
 from syncdaemon.spool.home import ReplayDirectory
-from syncdaemon.spool.moves import move
+from syncdaemon.spool.moves import At, move
+from syncdaemon.spool.rights import stuck
+from syncdaemon.spool.sharing import Danger
 
 log = structlog.get_logger(__name__)
 
@@ -23,23 +24,35 @@ class Retired(NamedTuple):
     kept: list[tuple[Receipt, str]]
 
 
-def move_all(directory: ReplayDirectory, receipts: Iterable[Receipt], target_of: Callable[[Receipt], bytes]) -> Retired:
-    """Moves the file of each receipt to its target; durable when it returns, unless it says otherwise in the log."""
+def move_all(
+    directory: ReplayDirectory, receipts: Iterable[Receipt], target: int, name_of: Callable[[Receipt], bytes]
+) -> Retired:
+    """Moves the file of each receipt out of the folder that it was read in, to its name in the folder `target`.
+
+    Durable when it returns, unless it says otherwise in the log.
+    """
+    folders = directory.folders
     moved = 0
     kept: list[tuple[Receipt, str]] = []
-    folders: set[bytes] = set()
     for receipt in receipts:
-        source = directory.replay_dir + b"/" + receipt.content.path
+        content = receipt.content
         try:
-            target = target_of(receipt)
-            if move(source, target, receipt.content.stamp, directory.path):
-                moved += 1
-                folders.add(target[: target.rindex(b"/")])
+            above, _, name = content.path.rpartition(b"/")
+            folder = folders.again(content.path, content.folder).fd
+            try:
+                moved += move(At(folder, name), At(target, name_of(receipt)), content.stamp)
+            except PermissionError as error:
+                kept.append((receipt, _denied(error, stuck(directory, above, folder))))
         except OSError as error:
             kept.append((receipt, error.strerror or str(error)))
-    for folder in folders:
+    if moved:
         try:
-            fsync_dir(folder)
+            fsync_dir(target)
         except OSError as error:  # a file that comes back after a power cut is known by its row
-            log.error("not_synced", folder=os.fsdecode(folder), error=error.strerror or str(error))
+            log.error("not_synced", files=moved, error=error.strerror or str(error))
     return Retired(moved, kept)
+
+
+def _denied(error: PermissionError, danger: Danger | None) -> str:
+    said = error.strerror or str(error)
+    return f"{said}: {danger.said}; {danger.cure}" if danger else said

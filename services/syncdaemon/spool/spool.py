@@ -6,6 +6,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from syncdaemon.base.model import Content, Fit, Held, Receipt, Refusal
 from syncdaemon.spool.archive import Archive
 from syncdaemon.spool.backlog import WINDOW
@@ -19,12 +21,16 @@ from syncdaemon.spool.quarantine import Quarantine
 from syncdaemon.spool.queue import Queue
 from syncdaemon.spool.requeue import Order
 from syncdaemon.spool.retire import Places, Retirement
+from syncdaemon.spool.rights import danger
+from syncdaemon.spool.sharing import Danger
 from syncdaemon.spool.threads import Threads
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class SpoolSettings:
-    """`quiet`, `rescan` and `hold` in seconds; `archive`: delivered files are kept instead of held."""
+    """`quiet`, `in_place`, `rescan` and `hold` in seconds; `archive`: delivered files are kept instead of held."""
 
     replay_dir: bytes
     quiet: float
@@ -34,10 +40,14 @@ class SpoolSettings:
     newest_first: bool
     compress: bool = False
     window: int = WINDOW
+    in_place: float = 30.0
 
 
 class Spool:
-    """What the daemon asks of the replay directory. The work is done by the parts that are made here."""
+    """What the daemon asks of the replay directory. The work is done by the parts that are made here.
+
+    The class has more than 150 lines because it is the one door to them: each method hands a question on.
+    """
 
     def __init__(self, settings: SpoolSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self.settings = settings
@@ -56,6 +66,7 @@ class Spool:
             self._lookout,
             self._threads.files,
             quiet=settings.quiet,
+            in_place=settings.in_place,
             compress=settings.compress,
         )
         archive = Archive(self.directory) if settings.archive else None
@@ -66,6 +77,7 @@ class Spool:
     def open(self) -> None:
         """Takes the directory. Raises SettingsError where that can't be."""
         self.directory.open()
+        _warn_of(danger(self.directory))
         self.hold.load(self.queue.clock())
         self.quarantine.load()
 
@@ -84,6 +96,10 @@ class Spool:
     def scanned(self) -> bool:
         """Whether the whole directory has been looked at."""
         return self._lookout.scanned
+
+    def complete_by(self) -> dict[str, str]:
+        """What tells that a file is complete, of our `own` files and of `others`: `lease`, `close` or `quiet`."""
+        return self._lookout.complete_by()
 
     @property
     def depth(self) -> int:
@@ -120,6 +136,10 @@ class Spool:
     async def read(self, fit: Fit) -> list[Content | Refusal]:
         """The next batch, which may be empty. Files that are too large are left to `read_large`."""
         return await self._reader.read(fit)
+
+    def open_file(self, content: Content) -> int:
+        """Opens a file that was read, to read it again; its descriptor. For any thread. Raises OSError."""
+        return self.directory.open_file(content.path)
 
     async def large_waits(self, size_class: int) -> None:
         """Waits until there is a file of this size class that `read` found too large."""
@@ -181,3 +201,8 @@ class Spool:
     async def forget(self, orders: Sequence[Order]) -> None:
         """These orders are recorded."""
         await self._orders.forget(orders)
+
+
+def _warn_of(found: Danger | None) -> None:
+    if found is not None:
+        log.warning("replay_dir_is_shared", danger=found.said, cure=found.cure)

@@ -24,8 +24,20 @@ class DirectoryThread:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     async def in_directory(self, work: Callable[[], T]) -> T:
-        """Does work that goes by paths. Raises Away where these may have led to another directory."""
+        """Does work that only looks. Raises Away where the locked directory was not at its path all along."""
         return await self.run(lambda: self._directory.do(work))
+
+    async def moving(self, work: Callable[[], T]) -> T:
+        """Does work that moves or deletes. Raises Away, and nothing is done, where another directory is at the path.
+
+        Once it has begun, it is done in the locked directory, and its result is true whatever is at the path by then.
+        """
+
+        def begun() -> T:
+            self._directory.check()
+            return work()
+
+        return await self.run(begun)
 
     def close(self) -> None:
         """Waits for the work that is under way; the rest is not begun."""

@@ -1,48 +1,108 @@
-"""Hints that something happened in the replay directory. The scan is the truth; a lost hint costs only time."""
+"""Hints that something happened in the replay directory. The scan is the truth; a lost hint costs only time.
+
+On Linux they come from inotify, which also tells whether a file came to its end (`Watch.came`). Elsewhere, and where
+WATCHFILES_FORCE_POLLING is set, they come from watchfiles, which tells only where something happened.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, suppress
+from threading import Thread
 
 import structlog
-from watchfiles import awatch
 
 from syncdaemon.spool import settle
+from syncdaemon.spool.home import ReplayDirectory
+from syncdaemon.spool.settle import Came
+from syncdaemon.spool.tree import Tree
 
-_STEP_MS = 20  # how long events are gathered before they are handed on
+_PIECE = 512  # paths that are handed on in one go: looking at so many takes some milliseconds
+_STEP_MS = 20  # how long watchfiles gathers events before it hands them on
 _DEBOUNCE_MS = 200  # at most, under a steady stream of them
+_UNKNOWN_BYTES = b"\xef\xbf\xbd"
 
 log = structlog.get_logger(__name__)
 
+Hints = Mapping[bytes, bool]
 
-async def hints(root: bytes) -> AsyncIterator[set[bytes]]:
-    """Relative paths where something may have changed, and now and then none; ends where the watch breaks.
 
-    The first set says that the watch is on.
+class Watch:
+    """Watches the directory that was locked, for as long as `hints` is followed."""
 
-    The path is what the notifier makes of the name: bytes that are no UTF-8 may come out mangled, which a scan
-    has to mend (`unclear`).
-    """
+    def __init__(self, directory: ReplayDirectory) -> None:
+        self._directory = directory
+        self._tree: Tree | None = None
+
+    @property
+    def sees_ends(self) -> bool:
+        """Whether it is on, and tells how files come to their end."""
+        return self._tree is not None and self._tree.folders > 0
+
+    def came(self, path: bytes, ctime_ns: int) -> Came:
+        """What was seen last of the file at `path`, which has this ctime. For any thread."""
+        tree = self._tree
+        return Came.NOTHING if tree is None else tree.came(path, ctime_ns)
+
+    def unclear(self, path: bytes) -> bool:
+        """Whether the notifier could not tell this name, and it stands for a scan. With inotify, it is just a name."""
+        return self._tree is None and _UNKNOWN_BYTES in path
+
+    async def hints(self) -> AsyncGenerator[Hints]:
+        """Relative paths where something may have changed, each with whether that may be the end of the file.
+
+        They end where the watch breaks. The first ones say that the watch is on; now and then there are none.
+        """
+        by_inotify = sys.platform == "linux" and not os.environ.get("WATCHFILES_FORCE_POLLING")
+        source = self._by_inotify() if by_inotify else _by_watchfiles(self._directory.replay_dir)
+        try:
+            async with aclosing(source):
+                async for hints in source:
+                    yield hints
+        except Exception as error:
+            # Whatever it is, a scan mends it: inotify's limits and its overflow, a folder that went away, or an error
+            # of watchfiles' own, which comes in a group.
+            log.info("watch_failed", error=_cause(error), effect="files are found by scans until it is on again")
+
+    async def _by_inotify(self) -> AsyncGenerator[Hints]:
+        loop, news = asyncio.get_running_loop(), asyncio.Event()
+
+        def told() -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(news.set)
+
+        tree = Tree(self._directory.root, self._directory.now_ns, told)
+        self._tree = tree
+        Thread(target=tree.run, name="watch", daemon=True).start()
+        try:
+            while True:
+                await news.wait()
+                news.clear()
+                found = list(tree.news().items())
+                for at in range(0, max(1, len(found)), _PIECE):
+                    yield dict(found[at : at + _PIECE])
+                    await asyncio.sleep(0)
+        finally:
+            if self._tree is tree:
+                self._tree = None
+            tree.stop()
+
+
+async def _by_watchfiles(root: bytes) -> AsyncGenerator[Hints]:
+    """The path is what watchfiles makes of the name: bytes that are no UTF-8 may come out mangled."""
+    from watchfiles import awatch  # on Linux it is hardly ever needed, and its start costs time
+
     prefix = len(os.fsdecode(root)) + 1
-    try:
-        async for changes in awatch(
-            os.fsdecode(root), watch_filter=None, step=_STEP_MS, debounce=_DEBOUNCE_MS, yield_on_timeout=True
-        ):
-            paths = {os.fsencode(path[prefix:]) for _, path in changes}
-            yield {path for path in paths if path and not settle.path_ignored(path)}
-    except Exception as error:
-        # Whatever it is, a scan mends it: inotify's limits, a folder that went away, or a name that is no UTF-8,
-        # which watchfiles 1.3 answers with an error of its own, in a group.
-        log.info("watch_failed", error=_cause(error), effect="files are found by scans until it is on again")
+    changes = awatch(os.fsdecode(root), watch_filter=None, step=_STEP_MS, debounce=_DEBOUNCE_MS, yield_on_timeout=True)
+    async for some in changes:
+        paths = {os.fsencode(path[prefix:]) for _, path in some}
+        yield {path: True for path in paths if path and not settle.path_ignored(path)}
 
 
 def _cause(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return str(error) or type(error).__name__
-
-
-def unclear(path: bytes) -> bool:
-    """Whether the notifier could not tell the name: it stands for a scan."""
-    return b"\xef\xbf\xbd" in path

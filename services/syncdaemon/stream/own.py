@@ -10,14 +10,14 @@ from syncdaemon.stream.api import Api
 from syncdaemon.stream.stored import StoredMessage
 
 
-class Seen(NamedTuple):
+class OwnMessage(NamedTuple):
     """What was found: a message, or none. `surely`: the leader of the stream says so, so that none means none."""
 
     message: StoredMessage | None
     surely: bool
 
 
-async def newest(api: Api, stream: str, subject: str) -> Seen:
+async def newest(api: Api, stream: str, subject: str) -> OwnMessage:
     """The newest message on this subject.
 
     The leader is asked first, because its answer is certain. Where that call is denied, as where sites share a stream,
@@ -33,10 +33,10 @@ async def newest(api: Api, stream: str, subject: str) -> Seen:
         if found.no_jetstream:
             return await _from_any_copy(api, stream, subject)
         raise found.paused(f"stream {stream}: {subject} can't be read")
-    return Seen(found, surely=True)
+    return OwnMessage(found, surely=True)
 
 
-async def at(api: Api, stream: str, subject: str, seq: int) -> Seen:
+async def at(api: Api, stream: str, subject: str, seq: int) -> OwnMessage:
     """The message at this sequence, if it lies on this subject; else none. Raises as `newest`.
 
     Where only the newest message of the subject can be read, an older one is not seen.
@@ -50,18 +50,18 @@ async def at(api: Api, stream: str, subject: str, seq: int) -> Seen:
             return _only(await _from_any_copy(api, stream, subject), seq)
         raise found.paused(f"stream {stream}: message {seq} can't be read")
     if found is not None and found.subject != subject:
-        return Seen(None, surely=False)
-    return Seen(found, surely=True)
+        return OwnMessage(None, surely=False)
+    return OwnMessage(found, surely=True)
 
 
-def _only(seen: Seen, seq: int) -> Seen:
-    return seen if seen.message is not None and seen.message.seq == seq else Seen(None, surely=False)
+def _only(seen: OwnMessage, seq: int) -> OwnMessage:
+    return seen if seen.message is not None and seen.message.seq == seq else OwnMessage(None, surely=False)
 
 
-async def _from_any_copy(api: Api, stream: str, subject: str) -> Seen:
+async def _from_any_copy(api: Api, stream: str, subject: str) -> OwnMessage:
     found = await api.direct(stream, subject)
     if not isinstance(found, ApiRefusal):
-        return Seen(found, surely=False)
+        return OwnMessage(found, surely=False)
     if found.unanswered:
         raise PermissionError(f"neither {api.calls.stream('MSG.GET', stream)} nor {_direct(api, stream)} is permitted")
     raise LanePaused(f"stream {stream}: {subject} can't be read: {found.words}")

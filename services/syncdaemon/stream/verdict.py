@@ -139,8 +139,8 @@ def judge(data: bytes, headers: bytes | None, home: Home | None = None) -> Verdi
     `home`: the stream that the message was for. What another one acknowledges proves nothing. None: any stream counts.
     """
     if headers is None and (plain := _PLAIN.fullmatch(data)):
-        stream, domain = (part.decode(errors="replace") for part in (plain[1], plain[2] or b""))
-        return _stored(stream, domain, int(plain[3]), home)
+        domain = plain[2].decode(errors="replace") if plain[2] else ""
+        return _stored(plain[1].decode(errors="replace"), domain, int(plain[3]), home)
     if headers is not None and headers.startswith(NO_RESPONDERS):
         return Again("no_stream_responds", "no stream takes this subject now, or JetStream is not available", 1.0)
     answer = _document(data)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from syncdaemon.base import disk
-from syncdaemon.base.disk import is_locked, lock_file, rename_new
+from syncdaemon.base.disk import is_locked, lock_file, read_small, rename_new, write_durably
 
 
 @pytest.fixture(params=["renameat2", "link", "neither"])
@@ -109,3 +111,52 @@ def test_a_lock_that_is_held_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BlockingIOError):
         lock_file(tmp_path / "lock")
     os.close(fd)
+
+
+@pytest.mark.parametrize("by", ["its path", "the folder's descriptor"])
+def test_nothing_is_written_through_what_lies_at_the_temporary_name(tmp_path: Path, by: str) -> None:
+    """A symlink that somebody planted, a hard link, or the rest of a crash: the temporary file is always a new one."""
+    ledger = tmp_path / "ledger"
+    ledger.write_bytes(b"rows")
+    temporary = tmp_path / "x.reason.json.tmp"
+    for plant in (partial(os.symlink, ledger), partial(os.link, ledger), partial(shutil.copy, ledger)):
+        plant(temporary)
+        if by == "its path":
+            write_durably(os.fsencode(tmp_path / "x.reason.json"), b"{}")
+        else:
+            folder = os.open(tmp_path, os.O_RDONLY)
+            write_durably(b"x.reason.json", b"{}", folder)
+            os.close(folder)
+        assert (tmp_path / "x.reason.json").read_bytes() == b"{}"
+        assert not (tmp_path / "x.reason.json").is_symlink()
+        assert ledger.read_bytes() == b"rows"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["ledger", "x.reason.json"]
+
+
+def test_a_lock_is_never_taken_through_a_symlink_or_on_what_is_no_file(tmp_path: Path) -> None:
+    """Nor is one seen there."""
+    target = tmp_path / "target"
+    fd = lock_file(target)
+    (tmp_path / "link").symlink_to(target)
+    (tmp_path / "dangling").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "dangling", "pipe"):
+        with pytest.raises(OSError, match=f"{os.strerror(errno.ELOOP)}|is not a file"):
+            lock_file(tmp_path / name)
+        assert not is_locked(tmp_path / name)
+    assert not (tmp_path / "nowhere").exists()
+    os.close(fd)
+
+
+def test_a_small_file_is_read_to_its_end_and_nothing_else_is(tmp_path: Path) -> None:
+    """Neither through a symlink, nor from a pipe without a writer, nor more than is good for our memory."""
+    (tmp_path / "file").write_bytes(b"x" * 100)
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    folder = os.open(tmp_path, os.O_PATH)
+    assert read_small(b"file", folder, 100) == b"x" * 100
+    for name, most in ((b"file", 99), (b"link", 100), (b"pipe", 100), (b"folder", 100), (b"nothing", 100)):
+        with pytest.raises(OSError, match=r"."):
+            read_small(name, folder, most)
+    os.close(folder)

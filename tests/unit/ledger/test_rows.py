@@ -89,13 +89,18 @@ async def verified(folder: Path) -> None:
     audit(folder, SITE)
 
 
+def no_file(path: bytes) -> Stamp:
+    """Of none of the rows the file is still there."""
+    raise FileNotFoundError(path)
+
+
 async def opened(folder: Path) -> None:
     """What a start and a look after a loss read of this ledger. Raises LedgerDamaged."""
     ledger = Ledger(folder, SITE)
     try:
         newest = ledger.open()
         recover.recent(newest)
-        list(recover.unretired(newest, b"/nowhere"))
+        list(recover.unretired(newest, no_file))
         open_attempts(folder, SITE)
         receipts_of(folder, SITE, {(7, DIGEST, 4): 100})
     finally:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,3 +41,25 @@ async def test_an_answer_to_a_flush_that_was_given_up_is_dropped() -> None:
     await client._process_pong()
     assert waiting.result()
     assert len(signs) == 2
+
+
+async def test_an_answer_comes_by_the_subscription_of_our_inbox_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the network cuts it: the short cut and the way of all other messages agree."""
+    sent = b"MSG %b7 3 2\r\nok\r\nMSG %b8 2 2\r\nno\r\n"
+    for size in (1, 5, 1000):
+        answers: list[int] = []
+
+        def answered(token: int, data: bytes, headers: bytes | None, answers: list[int] = answers) -> None:
+            answers.append(token)
+
+        client = Client(answered, lambda: None)
+
+        async def subscribe(subject: str, cb: object) -> SimpleNamespace:
+            return SimpleNamespace(_id=3)
+
+        monkeypatch.setattr(client, "subscribe", subscribe)
+        prefix = await client.open_inbox()
+        whole = sent % (prefix, prefix)
+        for at in range(0, len(whole), size):
+            await client._ps.parse(whole[at : at + size])
+        assert answers == [7]

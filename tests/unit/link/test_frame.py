@@ -39,6 +39,7 @@ BAD_HEADERS = [
     b"NATS/1.0\r\nNATS/1.0\r\n\r\n",
     b"NATS/1.0\r\nA: b\rc\r\n\r\n",
     b"NATS/1.0\r\nA: b\nc: d\r\n\r\n",
+    b"NATS/1.0\r\nA: b\rc\nd: e\r\n\r\n",
     b"NATS/1.0\r\nA: b\n\r\r\n\r\n",
     b"NATS/1.0\r\nA: \0\r\n\r\n",
     b"NATS/1.0\r\nA: \x1b[2J\r\n\r\n",

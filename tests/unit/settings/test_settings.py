@@ -674,3 +674,34 @@ def test_what_is_shown_can_be_given_back() -> None:
 
 def test_every_setting_is_described() -> None:
     assert all(len(row.about) > 8 for row in gather({}, {}, {}).shown())
+
+
+@pytest.mark.parametrize(
+    "text", ["http:/u:hunter2@hub:8222", "ftp://u:hunter2@hub", "http://u:hunter2@hub:x", "u:hunter2@hub"]
+)
+def test_a_password_in_a_monitoring_address_is_never_shown(text: str) -> None:
+    """Whatever else is wrong with the address."""
+    assert "hunter2" not in complaint(NATS_MONITOR_URL=text)
+    assert "********" in complaint(NATS_MONITOR_URL=text)
+
+
+def test_what_is_more_than_one_line_is_no_name_of_a_key_file() -> None:
+    """It is the key, or a part of it, and so it is not shown."""
+    said = complaint(NATS_CREDS="NATS USER JWT\nhunter2\n")
+    assert "hunter2" not in said
+    assert "the key itself" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SYNC_\x1b[31m", "1"), ("SYNC_\u202eQ", "1"), ("NATS_URL", "nats://u:p@\u202e[::1]:4222"), ("SITE", "\x1b[2J")],
+)
+def test_a_complaint_is_one_line_that_a_terminal_does_not_obey(name: str, value: str) -> None:
+    """Neither the name nor the text of a setting brings a control character into it."""
+    assert complaint(**{name: value}).isprintable()
+
+
+def test_half_a_character_is_in_no_path() -> None:
+    """Bytes that are no UTF-8 stand in the environment as halves of another kind, and those are a path."""
+    assert complaint(SYNC_REPLAY_DIR="/a\ud800").startswith("SYNC_REPLAY_DIR: not a path")
+    load(SYNC_REPLAY_DIR="/a\udcff")

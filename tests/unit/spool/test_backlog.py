@@ -626,7 +626,7 @@ class ReplayDirectory(RuleBasedStateMachine):
     def _look_at(self, path: bytes) -> None:
         """What the daemon does at an event."""
         if file := self.disk.get(path):
-            self.backlog.seen(path, file.mtime, self.clock + file.version % 4, file.ctime)
+            self.backlog.seen(path, file.mtime, self.clock + file.version % 4, file.ctime, ended=file.version % 2 == 0)
             self.known.add(path)
             self.told.add(path)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Iterator
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from syncdaemon.base.model import Content
 from syncdaemon.spool.backlog import Candidate
+from syncdaemon.spool.folders import OpenFolders
 from syncdaemon.spool.large import Hasher, HashProgress
 from syncdaemon.spool.read import Reader
 
@@ -21,12 +23,14 @@ TIB = 1 << 40
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> Reader:
+def reader(tmp_path: Path) -> Iterator[Reader]:
     """Files of its folder are complete at once."""
     with (tmp_path / "huge").open("wb") as file:
         file.truncate(10 * TIB)
     (tmp_path / "late").write_bytes(b"x" * 20 * MIB)
-    return Reader(os.fsencode(tmp_path), 0.0)
+    root = os.open(tmp_path, os.O_PATH | os.O_DIRECTORY)
+    yield Reader(OpenFolders(root), 0.0)
+    os.close(root)
 
 
 async def begun(hasher: Hasher) -> HashProgress:

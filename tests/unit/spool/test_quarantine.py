@@ -13,7 +13,7 @@ import pytest
 from syncdaemon.base.model import Content, Refusal, Stamp
 from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.quarantine import SIDECAR, Entry, Quarantine, clean, entries
-from tests.support.replay import content_of, full, read, tree, waiting, write
+from tests.support.replay import content_of, full, own, read, tree, waiting, write
 
 FIRST, LAST = "2026-03-04T05:06:07.000001Z", "2026-03-04T05:06:09.000002Z"
 
@@ -28,13 +28,13 @@ def refused(
 
 def aside(directory: ReplayDirectory) -> dict[bytes, bytes]:
     """All files in the quarantine but the sidecars."""
-    files = tree(directory.quarantine)
+    files = tree(own(directory, b"quarantine"))
     return {name: data for name, data in files.items() if name[: -len(SIDECAR)] not in files}
 
 
 def sidecar(directory: ReplayDirectory, name: bytes) -> dict[str, Any]:
     """What is said of a file in the quarantine."""
-    told: dict[str, Any] = json.loads(read(os.path.join(directory.quarantine, name + b".reason.json")))
+    told: dict[str, Any] = json.loads(read(os.path.join(own(directory, b"quarantine"), name + b".reason.json")))
     return told
 
 
@@ -75,7 +75,7 @@ def test_a_file_that_is_called_like_a_sidecar_is_not_overwritten(
     for path in paths:
         Quarantine(directory).set_aside(refused(directory, path, b"evidence of " + path), FIRST, LAST)
 
-    files = tree(directory.quarantine)
+    files = tree(own(directory, b"quarantine"))
     assert len(files) == 4
     for path in paths:
         assert b"evidence of " + path in files.values()
@@ -97,22 +97,22 @@ def test_any_name_can_be_set_aside(directory: ReplayDirectory, name: bytes) -> N
 def test_a_refused_file_is_never_taken_for_the_rest_of_a_crash(directory: ReplayDirectory, name: bytes) -> None:
     """Called like a sidecar, or like one that was not finished: the next start leaves it where it is."""
     Quarantine(directory).set_aside(refused(directory, name), FIRST, LAST)
-    before = tree(directory.quarantine)
+    before = tree(own(directory, b"quarantine"))
 
     clean(directory)
-    assert tree(directory.quarantine) == before
+    assert tree(own(directory, b"quarantine")) == before
 
 
 def test_what_a_crash_left_is_removed_at_the_next_start(directory: ReplayDirectory) -> None:
     """A reason whose file was not moved any more, and a reason that was not written to its end."""
     Quarantine(directory).set_aside(refused(directory, b"gone"), FIRST, LAST)
     Quarantine(directory).set_aside(refused(directory), FIRST, LAST)
-    os.unlink(os.path.join(directory.quarantine, b"gone"))
-    with open(os.path.join(directory.quarantine, b"half.reason.json.tmp"), "wb") as file:
+    os.unlink(os.path.join(own(directory, b"quarantine"), b"gone"))
+    with open(os.path.join(own(directory, b"quarantine"), b"half.reason.json.tmp"), "wb") as file:
         file.write(b"{")
 
     clean(directory)
-    assert sorted(tree(directory.quarantine)) == [b"file", b"file.reason.json"]
+    assert sorted(tree(own(directory, b"quarantine"))) == [b"file", b"file.reason.json"]
 
 
 def test_a_file_that_could_not_be_read_is_set_aside_as_it_is(directory: ReplayDirectory) -> None:
@@ -133,7 +133,7 @@ def test_a_refused_file_that_changed_stays(directory: ReplayDirectory) -> None:
     Quarantine(directory).set_aside(refusal, FIRST, LAST)
 
     assert waiting(directory) == {b"file": b"much smaller"}
-    assert tree(directory.quarantine) == {}
+    assert tree(own(directory, b"quarantine")) == {}
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -145,7 +145,7 @@ def test_a_refused_file_that_is_gone_needs_nothing(directory: ReplayDirectory, k
     os.unlink(full(directory, b"file"))
     Quarantine(directory).set_aside(refusal, FIRST, LAST)
 
-    assert (waiting(directory), tree(directory.quarantine)) == ({}, {})
+    assert (waiting(directory), tree(own(directory, b"quarantine"))) == ({}, {})
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -158,7 +158,7 @@ def test_a_refused_file_that_is_gone_with_its_folder_needs_nothing(directory: Re
     os.rmdir(full(directory, b"sub"))
     Quarantine(directory).set_aside(refusal, FIRST, LAST)
 
-    assert (waiting(directory), tree(directory.quarantine)) == ({}, {})
+    assert (waiting(directory), tree(own(directory, b"quarantine"))) == ({}, {})
 
 
 def test_a_file_never_lies_in_quarantine_without_its_reason(
@@ -168,10 +168,10 @@ def test_a_file_never_lies_in_quarantine_without_its_reason(
     refusal, seen = refused(directory), []
     real = os.rename
 
-    def rename(source: bytes, target: bytes) -> None:
-        if source == full(directory, b"file"):
+    def rename(source: bytes, target: bytes, **folders: int) -> None:
+        if source == b"file":
             seen.append(sidecar(directory, b"file")["reason"])
-        real(source, target)
+        real(source, target, **folders)
 
     monkeypatch.setattr(os, "rename", rename)
     Quarantine(directory).set_aside(refusal, FIRST, LAST)
@@ -183,7 +183,7 @@ def test_the_sidecar_is_plain_ascii(directory: ReplayDirectory) -> None:
     refusal = refused(directory)._replace(detail="größer als \udcff erlaubt\n")
     Quarantine(directory).set_aside(refusal, FIRST, LAST)
 
-    assert read(os.path.join(directory.quarantine, b"file.reason.json")).isascii()
+    assert read(os.path.join(own(directory, b"quarantine"), b"file.reason.json")).isascii()
     assert sidecar(directory, b"file")["error"] == "größer als \udcff erlaubt\n"
 
 
@@ -195,8 +195,8 @@ def test_the_files_are_listed_with_their_reasons(directory: ReplayDirectory) -> 
     Quarantine(directory).set_aside(refused(directory, b"sub/a b", b"more evidence"), FIRST, LAST)
     Quarantine(directory).set_aside(refused(directory, b"x.reason.json"), FIRST, LAST)
     Quarantine(directory).set_aside(refused(directory, b"moving"), FIRST, LAST)
-    os.unlink(os.path.join(directory.quarantine, b"moving"))
-    os.mkdir(os.path.join(directory.quarantine, b"folder"))
+    os.unlink(os.path.join(own(directory, b"quarantine"), b"moving"))
+    os.mkdir(os.path.join(own(directory, b"quarantine"), b"folder"))
 
     told = ("too_large", "it is too large for the stream", 1, FIRST, LAST)
     assert entries(directory) == [
@@ -207,7 +207,7 @@ def test_the_files_are_listed_with_their_reasons(directory: ReplayDirectory) -> 
 
 def test_where_nothing_was_ever_refused_there_is_nothing_to_list(directory: ReplayDirectory) -> None:
     """Not even the folder."""
-    os.rmdir(directory.quarantine)
+    os.rmdir(own(directory, b"quarantine"))
     assert entries(directory) == []
 
 
@@ -221,7 +221,7 @@ def test_the_count_follows_whoever_adds_or_removes(directory: ReplayDirectory) -
         counts.append(quarantine.count)
         quarantine.count_again()
         counts.append(quarantine.count)
-    os.unlink(os.path.join(directory.quarantine, b"a"))
+    os.unlink(os.path.join(own(directory, b"quarantine"), b"a"))
     quarantine.count_again()
     counts.append(quarantine.count)
 
@@ -232,9 +232,22 @@ def test_an_old_count_is_not_made_again(directory: ReplayDirectory, monkeypatch:
     """Nobody touched the folder since: one look at it is all."""
     quarantine = Quarantine(directory)
     quarantine.set_aside(refused(directory), FIRST, LAST)
-    os.utime(directory.quarantine, ns=(0, 1))
+    os.utime(own(directory, b"quarantine"), ns=(0, 1))
     quarantine.count_again()
-    monkeypatch.setattr(os, "scandir", None)
+    monkeypatch.setattr(os, "listdir", None)
     quarantine.count_again()
 
     assert quarantine.count == 1
+
+
+@pytest.mark.parametrize("path", ["\ud800", "\u202e", "\u00e9"])
+def test_a_path_that_is_not_percent_encoded_is_damage(directory: ReplayDirectory, path: str) -> None:
+    """It is none of ours. Half a character could not even be made into bytes, and would end the daemon."""
+    Quarantine(directory).set_aside(refused(directory), FIRST, LAST)
+    told = sidecar(directory, b"file") | {"path": path}
+    place = os.path.join(own(directory, b"quarantine"), b"file.reason.json")
+    with open(place, "w") as file:
+        json.dump(told, file)
+
+    (entry,) = entries(directory)
+    assert (entry.path, entry.problem) == (b"", "the sidecar is damaged: no path")

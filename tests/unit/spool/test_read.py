@@ -23,13 +23,15 @@ from syncdaemon.base.model import Content, Fit, Refusal, Stamp
 from syncdaemon.base.packing import Packer, digest
 from syncdaemon.publish.objects.source import Changed, Source
 from syncdaemon.spool.backlog import Candidate
+from syncdaemon.spool.folders import OpenFolders
 from syncdaemon.spool.moves import stamp_of
-from syncdaemon.spool.read import Gone, Hashing, NotYet, Reader, Reading, TooLarge
-from syncdaemon.spool.settle import LONGEST_WAIT, next_wait
+from syncdaemon.spool.read import Gone, Hashing, NotYet, Reader, Reading, TooLarge, Unleased
+from syncdaemon.spool.settle import LONGEST_WAIT, Came, next_wait
 
 QUIET = 0.25
 LARGEST = 1 << 20
 FIT = Fit(LARGEST, LARGEST, 0)
+NO_ROOM = Fit(0, 0, 0)
 
 
 def later() -> int:
@@ -42,16 +44,41 @@ def fit(largest: int) -> Fit:
     return Fit(largest, largest, 0)
 
 
+_open, _OPENED = os.open, list[tuple[int, OpenFolders]]()
+
+
+def folders(root: Path) -> OpenFolders:
+    """A directory and the folders in it, open until the end of the test."""
+    fd = _open(root, os.O_PATH | os.O_DIRECTORY)
+    _OPENED.append((fd, OpenFolders(fd)))
+    return _OPENED[-1][1]
+
+
+UNSEEN = Unleased()
+
+
+def reader(root: Path, quiet: float = QUIET, fit: Fit = NO_ROOM, unleased: Unleased = UNSEEN) -> Reader:
+    """Reads in this directory."""
+    return Reader(folders(root), quiet, fit, unleased=unleased)
+
+
 def look(root: Path, path: bytes = b"file", largest: int = LARGEST, **fields: Any) -> Reading:
     """One look at one file, after its quiet time."""
     return look_as(root, Candidate(path, **fields), largest)
 
 
-def look_as(root: Path, candidate: Candidate, largest: int = LARGEST) -> Reading:
-    """One look at a candidate, after its quiet time; a large one is read through."""
-    reader = Reader(os.fsencode(root), QUIET, fit(largest))
-    (found,) = reader.read([candidate], later())
-    return hashed(reader.begin(candidate, later())) if isinstance(found, TooLarge) else found
+def renamed(_path: bytes, _ctime_ns: int) -> Came:
+    """Every file was renamed into place."""
+    return Came.ENDED
+
+
+def look_as(
+    root: Path, candidate: Candidate, largest: int = LARGEST, came: Callable[[bytes, int], Came] = renamed
+) -> Reading:
+    """One look at a candidate, after its quiet time; a large one is read through. `came`: what was seen of it."""
+    reading = reader(root, QUIET, fit(largest), unleased=Unleased(came=came))
+    (found,) = reading.read([candidate], later())
+    return hashed(reading.begin(candidate, later())) if isinstance(found, TooLarge) else found
 
 
 def hashed(begun: Hashing | Reading) -> Reading:
@@ -84,6 +111,10 @@ def _no_descriptor_is_left_open() -> Iterator[None]:
     """Whatever a look finds, it closes what it opened."""
     before = os.listdir("/proc/self/fd")
     yield
+    while _OPENED:
+        fd, opened = _OPENED.pop()
+        opened.close()
+        os.close(fd)
     assert os.listdir("/proc/self/fd") == before
 
 
@@ -147,7 +178,10 @@ def test_a_complete_file_is_read(tmp_path: Path, file: Path) -> None:
     """Its bytes, its digest, its name and its version."""
     found = content(look(tmp_path))
 
-    assert found == Content(b"file", "file", version(file), b"evidence", sha256(b"evidence").hexdigest(), 1)
+    above = os.stat(tmp_path)
+    digest = sha256(b"evidence").hexdigest()
+    folder = above.st_dev, above.st_ino
+    assert found == Content(b"file", "file", version(file), b"evidence", digest, 1, folder=folder)
 
 
 def test_an_empty_file_is_read(tmp_path: Path) -> None:
@@ -211,10 +245,10 @@ def test_a_large_file_is_not_read_by_the_first_look(tmp_path: Path, monkeypatch:
     """Others wait for that look. Its name counts as a message carries it, percent-encoded."""
     (tmp_path / "ü").write_bytes(b"x" * 10)
     unreadable(monkeypatch, "read", errno.EIO)
-    reader = Reader(os.fsencode(tmp_path), QUIET, fit(10 + len("%C3%BC") - 1))
+    reading = reader(tmp_path, QUIET, fit(10 + len("%C3%BC") - 1))
 
     mtime_ns = (tmp_path / "ü").stat().st_mtime_ns
-    assert list(reader.read([Candidate("ü".encode())], later())) == [TooLarge("ü".encode(), mtime_ns, 10)]
+    assert list(reading.read([Candidate("ü".encode())], later())) == [TooLarge("ü".encode(), mtime_ns, 10)]
 
 
 def test_a_large_file_is_read_a_piece_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +257,7 @@ def test_a_large_file_is_read_a_piece_at_a_time(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "file").write_bytes(data)
     real = os.read
     monkeypatch.setattr(os, "read", lambda fd, size: real(fd, 1))
-    begun = Reader(os.fsencode(tmp_path), QUIET).begin(Candidate(b"file"), later())
+    begun = reader(tmp_path, QUIET).begin(Candidate(b"file"), later())
     assert isinstance(begun, Hashing)
     assert begun.step() is None
     begun.close()
@@ -259,6 +293,11 @@ def test_readers_do_not_matter(tmp_path: Path, file: Path) -> None:
         assert content(look(tmp_path)).data == b"evidence"
 
 
+def seen(came: Came) -> Callable[[bytes, int], Came]:
+    """This was seen of every file."""
+    return lambda _path, _ctime_ns: came
+
+
 @pytest.fixture
 def _no_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that can't tell whether somebody writes, and holds no writer off."""
@@ -270,10 +309,32 @@ def _no_leases(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_no_leases")
-def test_where_writers_cannot_be_told_the_quiet_time_decides(tmp_path: Path, file: Path) -> None:
-    """Network file systems know no leases; files of another user give none."""
+def test_where_writers_cannot_be_told_a_long_quiet_time_decides(tmp_path: Path, file: Path) -> None:
+    """Network file systems know no leases; files of another user give none. Two looks have to find the same."""
     with file.open("ab"):
-        assert content(look(tmp_path)).data == b"evidence"
+        first = look_as(tmp_path, Candidate(b"file"), came=seen(Came.NOTHING))
+        assert isinstance(first, NotYet)
+        assert first.wait == LONGEST_WAIT
+        assert content(look_as(tmp_path, first.candidate, came=seen(Came.NOTHING))).data == b"evidence"
+        append(file, b"more")
+        assert isinstance(look_as(tmp_path, first.candidate, came=seen(Came.NOTHING)), NotYet)
+
+
+@pytest.mark.usefixtures("_no_leases")
+def test_where_writers_cannot_be_told_an_unclosed_file_waits(tmp_path: Path, file: Path) -> None:
+    """However often it is looked at; one that came to its end is read at the first look."""
+    candidate = Candidate(b"file")
+    for _ in range(5):
+        found = look_as(tmp_path, candidate, came=seen(Came.OPEN))
+        assert isinstance(found, NotYet)
+        assert found.wait == 30
+        candidate = found.candidate
+    assert content(look_as(tmp_path, candidate, came=seen(Came.ENDED))).data == b"evidence"
+
+
+def test_what_was_seen_of_a_file_is_asked_only_where_its_writers_cannot_be_told(leased: Path) -> None:
+    """The lease knows better: the file that nobody has open is complete, whatever was seen."""
+    assert content(look_as(leased.parent, Candidate(b"file"), came=seen(Came.OPEN))).data == b"evidence"
 
 
 @pytest.fixture
@@ -331,7 +392,7 @@ def test_a_writer_that_comes_while_a_file_is_read_in_pieces_does_not_wait(
 ) -> None:
     """However small it is: on a slow link small files are large ones, and other work comes between the pieces."""
     settled(leased, bytes(size))
-    begun = Reader(os.fsencode(tmp_path), QUIET, FIT).begin(Candidate(b"file"), later())
+    begun = reader(tmp_path, QUIET, FIT).begin(Candidate(b"file"), later())
     assert isinstance(begun, Hashing)
     assert written(leased, b"EVIDENCE")
     assert isinstance(hashed(begun), NotYet)
@@ -342,7 +403,7 @@ def test_a_writer_that_comes_while_a_file_is_read_in_pieces_does_not_wait(
 def test_a_writer_that_comes_while_a_file_is_uploaded_does_not_wait(leased: Path, size: int) -> None:
     """However small it is: on a slow link it is open for minutes. The upload is begun again."""
     settled(leased, bytes(size))
-    source = Source(os.fsencode(leased), version(leased), {})
+    source = Source(os.open(leased, disk.READ), version(leased), {})
     assert written(leased, b"EVIDENCE")
     with pytest.raises(Changed):
         source.check()
@@ -352,37 +413,37 @@ def test_a_writer_that_comes_while_a_file_is_uploaded_does_not_wait(leased: Path
 def test_a_file_that_somebody_writes_is_not_uploaded(leased: Path) -> None:
     """It is told apart before the first byte is read."""
     with leased.open("ab"), pytest.raises(Changed, match="being written to"):
-        Source(os.fsencode(leased), version(leased), {})
+        Source(os.open(leased, disk.READ), version(leased), {})
 
 
 def test_a_file_waits_out_its_quiet_time(tmp_path: Path, file: Path) -> None:
     """Changed right now: the whole quiet time. Changed a while ago: the rest of it. No look is counted for that."""
     ctime_ns = os.stat(file).st_ctime_ns
-    reader = Reader(os.fsencode(tmp_path), QUIET, FIT)
+    reading = reader(tmp_path, QUIET, FIT)
 
-    (now,) = reader.read([Candidate(b"file", 3)], ctime_ns)
+    (now,) = reading.read([Candidate(b"file", 3)], ctime_ns)
     assert now == NotYet(Candidate(b"file", 3, ctime_ns), QUIET)
-    (soon,) = reader.read([Candidate(b"file", 3)], ctime_ns + 100_000_000)
+    (soon,) = reading.read([Candidate(b"file", 3)], ctime_ns + 100_000_000)
     assert isinstance(soon, NotYet)
     assert soon.wait == pytest.approx(0.15)
-    (then,) = reader.read([Candidate(b"file", 3)], ctime_ns + 250_000_000)
+    (then,) = reading.read([Candidate(b"file", 3)], ctime_ns + 250_000_000)
     assert content(then).data == b"evidence"
 
 
 def test_a_file_from_the_future_waits_for_one_quiet_time(tmp_path: Path, file: Path) -> None:
     """The clock was set back: the second look at an untouched file takes it."""
-    reader, past = Reader(os.fsencode(tmp_path), QUIET, FIT), os.stat(file).st_ctime_ns - 10**15
+    reading, past = reader(tmp_path, QUIET, FIT), os.stat(file).st_ctime_ns - 10**15
 
-    (first,) = reader.read([Candidate(b"file")], past)
+    (first,) = reading.read([Candidate(b"file")], past)
     assert isinstance(first, NotYet)
     assert first.wait == QUIET
-    (second,) = reader.read([first.candidate], past + 250_000_000)
+    (second,) = reading.read([first.candidate], past + 250_000_000)
     assert content(second).data == b"evidence"
 
 
 def test_without_a_quiet_time_a_file_is_read_at_once(tmp_path: Path, file: Path) -> None:
     """`SYNC_SETTLE_SECONDS=0` leaves it to the writers' check alone."""
-    (found,) = Reader(os.fsencode(tmp_path), 0.0, FIT).read([Candidate(b"file")], os.stat(file).st_ctime_ns)
+    (found,) = reader(tmp_path, 0.0, FIT).read([Candidate(b"file")], os.stat(file).st_ctime_ns)
 
     assert content(found).data == b"evidence"
 
@@ -615,7 +676,7 @@ def test_holes_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         return found
 
     monkeypatch.setattr(os, "read", counted)
-    begun = Reader(os.fsencode(tmp_path), QUIET).begin(Candidate(b"file"), later())
+    begun = reader(tmp_path).begin(Candidate(b"file"), later())
     assert isinstance(begun, Hashing)
     assert begun.step() is None
     assert begun.done == 32 * MIB
@@ -626,7 +687,7 @@ def test_holes_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_hole_that_is_filled_while_it_is_hashed_makes_it_incomplete(tmp_path: Path) -> None:
     """Its zeros were not read, so the change must show in its times."""
     sparse(tmp_path / "file", 64 * MIB)
-    begun = Reader(os.fsencode(tmp_path), QUIET).begin(Candidate(b"file"), later())
+    begun = reader(tmp_path).begin(Candidate(b"file"), later())
     assert isinstance(begun, Hashing)
     assert begun.step() is None
     time.sleep(0.02)  # the file system's clock moves in steps
@@ -639,7 +700,7 @@ def test_files_are_opened_one_after_the_other_as_they_are_asked_for(tmp_path: Pa
     """Who takes only the first files of a batch leaves the others untouched, and the order is kept."""
     for name in (b"c", b"a", b"b"):
         (tmp_path / os.fsdecode(name)).write_bytes(name)
-    looks = Reader(os.fsencode(tmp_path), QUIET, FIT).read(map(Candidate, (b"c", b"a", b"b")), later())
+    looks = reader(tmp_path, QUIET, FIT).read(map(Candidate, (b"c", b"a", b"b")), later())
 
     assert content(next(looks)).data == b"c"
     (tmp_path / "a").unlink()
@@ -664,9 +725,9 @@ def test_a_file_is_packed_after_it_was_hashed(tmp_path: Path) -> None:
     """Where that makes it smaller."""
     for name, data in (("file", b"line\n" * 100), ("noise", os.urandom(500)), ("none", b"")):
         (tmp_path / name).write_bytes(data)
-    reader = Reader(os.fsencode(tmp_path), QUIET, FIT, Packer().pack)
+    reading = reader(tmp_path, QUIET, FIT)._replace(pack=Packer().pack)
     names = (b"file", b"noise", b"none")
-    found = [content(one) for one in reader.read(map(Candidate, names), later())]
+    found = [content(one) for one in reading.read(map(Candidate, names), later())]
 
     assert [one.packed for one in found] == [True, False, False]
     assert [one.sha256 for one in found] == [
@@ -682,7 +743,7 @@ def test_what_goes_over_a_slow_link_in_one_piece_is_judged_by_what_is_sent(tmp_p
     """A file that packing makes small enough is a message; what no message could hold is not read for that."""
     for name, data in (("text", b"line\n" * 1_000), ("noise", os.urandom(5_000)), ("large", bytes(LARGEST + 1))):
         (tmp_path / name).write_bytes(data)
-    slow = Reader(os.fsencode(tmp_path), QUIET, Fit(LARGEST, 2_000, 0), Packer().pack)
+    slow = reader(tmp_path, QUIET, Fit(LARGEST, 2_000, 0))._replace(pack=Packer().pack)
     text, noise, large = slow.read(map(Candidate, (b"text", b"noise", b"large")), later())
 
     assert content(text).packed

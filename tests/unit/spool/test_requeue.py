@@ -18,8 +18,10 @@ from syncdaemon.daemon.upkeep import requeued
 from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.quarantine import SIDECAR, Entry, Quarantine, entries
 from syncdaemon.spool.requeue import Order, ask, carry_out, forget, pending, send_back
-from tests.support.replay import content_of, full, meanwhile, tree, waiting, write
+from tests.support.replay import content_of, full, meanwhile, own, tree, waiting, write
 
+NOT_OURS: list[Any] = [None, 7.5, True, [], {}, "\ud800"]
+ODD = [(field, odd) for field in ("name", "to", "size", "sha256") for odd in NOT_OURS]
 FIRST, LAST = "2026-03-04T05:06:07.000001Z", "2026-03-04T05:06:09.000002Z"
 
 
@@ -51,7 +53,7 @@ def test_a_file_goes_back_to_where_it_came_from(directory: ReplayDirectory, path
 
     assert places(directory) == [path]
     assert waiting(directory) == {path: b"evidence"}
-    assert tree(directory.quarantine) == {}
+    assert tree(own(directory, b"quarantine")) == {}
     assert requeued(order) == (
         "requeued",
         {"path": quote_from_bytes(path), "size": 8, "sha256": order.sha256, "reason": "too_large"},
@@ -67,7 +69,7 @@ def test_an_order_stands_until_it_is_forgotten(directory: ReplayDirectory) -> No
     assert len(pending(directory)) == 2
 
     forget(directory, pending(directory))
-    assert (pending(directory), tree(directory.requeue), places(directory)) == ([], {}, [])
+    assert (pending(directory), tree(own(directory, b"requeue")), places(directory)) == ([], {}, [])
 
 
 def test_a_file_that_took_the_place_meanwhile_is_not_overwritten(directory: ReplayDirectory) -> None:
@@ -136,7 +138,7 @@ def test_a_sidecar_cannot_send_a_file_anywhere_else(directory: ReplayDirectory, 
     """Outside of the replay directory, onto our own folder, or where it would never be taken from."""
     os.symlink(b"..", full(directory, b"link"))
     refuse(directory, b"file")
-    place = os.path.join(directory.quarantine, b"file" + SIDECAR)
+    place = os.path.join(own(directory, b"quarantine"), b"file" + SIDECAR)
     with open(place, "rb") as file:
         told = json.load(file)
     write_durably(place, json.dumps(told | {"path": path}).encode())
@@ -150,7 +152,7 @@ def test_a_sidecar_cannot_send_a_file_anywhere_else(directory: ReplayDirectory, 
 def test_without_a_good_sidecar_a_file_goes_back_by_its_name(directory: ReplayDirectory, sidecar: bytes | None) -> None:
     """It is shown with what is wrong, and can be sent on its way all the same."""
     refuse(directory, b"sub/file")
-    place = os.path.join(directory.quarantine, b"file" + SIDECAR)
+    place = os.path.join(own(directory, b"quarantine"), b"file" + SIDECAR)
     os.unlink(place)
     if sidecar is not None:
         write_durably(place, sidecar)
@@ -160,7 +162,7 @@ def test_without_a_good_sidecar_a_file_goes_back_by_its_name(directory: ReplayDi
     ordered(directory)
 
     assert places(directory) == [b"file"]
-    assert (waiting(directory), tree(directory.quarantine)) == ({b"file": b"evidence"}, {})
+    assert (waiting(directory), tree(own(directory, b"quarantine"))) == ({b"file": b"evidence"}, {})
 
 
 @pytest.mark.parametrize("name", [b".hidden", b"work.tmp", b"." + b"x" * 254])
@@ -183,16 +185,16 @@ def test_a_file_that_cannot_be_moved_stays_with_its_reason(
     ordered(directory)
     real = disk._renameat2
 
-    def rename(source: bytes, target: bytes) -> None:
-        if source.endswith(b"/a"):
+    def rename(source: bytes, target: bytes, source_folder: int, target_folder: int) -> None:
+        if source == b"a":
             raise PermissionError(13, "Permission denied")
-        real(source, target)
+        real(source, target, source_folder, target_folder)
 
     monkeypatch.setattr(disk, "_renameat2", rename)
     done = {order.name: problem for order, problem in carry_out(directory)}
     assert done == {b"a": "Permission denied", b"b": ""}
     assert waiting(directory) == {b"b": b"evidence"}
-    assert sorted(tree(directory.quarantine)) == [b"a", b"a.reason.json"]
+    assert sorted(tree(own(directory, b"quarantine"))) == [b"a", b"a.reason.json"]
 
 
 class Died(BaseException):
@@ -239,14 +241,14 @@ def test_a_crash_at_every_call_loses_nothing(directory: ReplayDirectory, after: 
                 pass
         files = [
             *waiting(directory).values(),
-            *(d for n, d in tree(directory.quarantine).items() if not n.endswith(SIDECAR)),
+            *(d for n, d in tree(own(directory, b"quarantine")).items() if not n.endswith(SIDECAR)),
         ]
         assert sorted(files) == [b"in the way", b"one", b"two"]
 
         ordered(directory)
         forget(directory, [order for order, _ in carry_out(directory)])
         assert waiting(directory) == {b"sub/file": b"one", b"other": b"in the way", b"other~2": b"two"}
-        assert (tree(directory.quarantine), tree(directory.requeue)) == ({}, {})
+        assert (tree(own(directory, b"quarantine")), tree(own(directory, b"requeue"))) == ({}, {})
         for path in waiting(directory):
             os.unlink(full(directory, path))
         os.rmdir(full(directory, b"sub"))
@@ -259,6 +261,7 @@ def test_without_a_daemon_it_is_done_at_once_and_the_row_is_left_to_the_next_sta
     """The order stays: what it says is still to be recorded."""
     refuse(directory, b"file")
     directory.close()
+    directory.reach()
     ((order, problem),) = send_back(directory, entries(directory), 0.0)
 
     assert (order.to, problem) == (b"file", "")
@@ -281,13 +284,18 @@ def test_what_is_no_order_is_left_alone(directory: ReplayDirectory) -> None:
     refuse(directory, b"file")
     (order,) = ordered(directory)
     forget(directory, [order])
+    good = {"name": "file", "path": "file", "to": "file", "size": 8, "sha256": order.sha256, "reason": "too_large"}
     for name, data in {
         b"x.json": b"{}",
         b"y.json": b"rubbish",
         b"z.json.tmp": b"{",
         b"w.json": json.dumps({"name": "..%2Flock", "path": "a", "to": "../a"}).encode(),
+        b"v.json": b"[" * 100_000,
+        b"u.json": b"[]",
+        **{b"%d.json" % at: json.dumps(good | {field: odd}).encode() for at, (field, odd) in enumerate(ODD)},
+        b"t.json": b'{"size":1e400,' + json.dumps(good).encode()[1:],
     }.items():
-        write_durably(os.path.join(directory.requeue, name), data)
+        write_durably(os.path.join(own(directory, b"requeue"), name), data)
 
     assert carry_out(directory) == []
-    assert sorted(tree(directory.quarantine)) == [b"file", b"file.reason.json"]
+    assert sorted(tree(own(directory, b"quarantine"))) == [b"file", b"file.reason.json"]

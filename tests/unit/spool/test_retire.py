@@ -27,7 +27,7 @@ from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.moves import stamp_of
 from syncdaemon.spool.retired import Retired
 from tests.support.limit import FILE_BYTES, limit
-from tests.support.replay import content_of, full, meanwhile, read, tree, waiting, write
+from tests.support.replay import content_of, full, meanwhile, own, read, tree, waiting, write
 
 HOLD = 150.0
 
@@ -50,9 +50,14 @@ def delivered(directory: ReplayDirectory, path: bytes = b"file", data: bytes = b
     return receipt(directory, path, seq)
 
 
+def path_of(fd: int) -> bytes:
+    """Where the open folder is now."""
+    return os.readlink(b"/proc/self/fd/%d" % fd)
+
+
 def held(directory: ReplayDirectory) -> list[bytes]:
     """What the files in the hold hold, sorted."""
-    return sorted(tree(directory.held).values())
+    return sorted(tree(own(directory, b"held")).values())
 
 
 # --- the hold
@@ -98,12 +103,12 @@ def test_the_place_that_files_go_to_is_made_durable_once_for_a_batch(
 ) -> None:
     """After all of its moves: after a power cut a file is there, or still where it was."""
     synced: list[tuple[bytes, int]] = []
-    monkeypatch.setattr(retired, "fsync_dir", lambda path: synced.append((path, len(os.listdir(path)))))
+    monkeypatch.setattr(retired, "fsync_dir", lambda fd: synced.append((path_of(fd), len(os.listdir(fd)))))
     hold.retire([delivered(directory, b"a"), delivered(directory, b"b"), delivered(directory, b"sub/c")], 0.0)
 
-    (bucket,) = os.listdir(directory.held)
-    assert [step for step in synced if step[0] == os.path.join(directory.held, bucket)] == [
-        (os.path.join(directory.held, bucket), 3)
+    (bucket,) = os.listdir(own(directory, b"held"))
+    assert [step for step in synced if step[0] == os.path.join(own(directory, b"held"), bucket)] == [
+        (os.path.join(own(directory, b"held"), bucket), 3)
     ]
 
 
@@ -260,10 +265,10 @@ def test_a_file_that_cannot_be_moved_is_told_with_the_cause(
     receipts = [delivered(directory, b"a"), delivered(directory, b"b"), delivered(directory, b"c")]
     real = os.rename
 
-    def rename(source: bytes, target: bytes) -> None:
-        if source.endswith(b"/b"):
+    def rename(source: bytes, target: bytes, **folders: int) -> None:
+        if source == b"b":
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
-        real(source, target)
+        real(source, target, **folders)
 
     monkeypatch.setattr(os, "rename", rename)
     assert hold.retire(receipts, 0.0) == Retired(2, [(receipts[1], os.strerror(errno.EXDEV))])
@@ -283,38 +288,39 @@ def test_held_files_are_deleted_when_their_time_is_over(directory: ReplayDirecto
     assert hold.expire(expiry - 0.001) == []
     assert hold.count == 1
     assert hold.expire(expiry) == []
-    assert (held(directory), os.listdir(directory.held), hold.count, hold.next_expiry()) == ([], [], 0, None)
+    assert (held(directory), os.listdir(own(directory, b"held")), hold.count, hold.next_expiry()) == ([], [], 0, None)
 
 
 def test_nothing_is_made_where_the_directory_is_gone(directory: ReplayDirectory, hold: Hold) -> None:
-    """Neither the directory nor anything in another one that is at its path: the files stay counted."""
-    done = [delivered(directory)]
+    """Neither the directory nor anything in another one that is at its path: files go to the hold that was locked."""
+    first, second, third = (delivered(directory, name, name) for name in (b"1", b"2", b"3"))
     os.rename(directory.replay_dir, directory.replay_dir + b" moved away")
-    assert hold.retire(done, 0.0) == Retired(0, [(done[0], os.strerror(errno.ENOENT))])
+    assert hold.retire([first], 0.0) == Retired(1, [])
     assert not os.path.exists(directory.replay_dir)
 
     os.mkdir(directory.replay_dir)
-    assert hold.retire(done, 0.0) == Retired(0, [(done[0], os.strerror(errno.ENOENT))])
-    assert Archive(directory).retire(done) == Retired(0, [(done[0], os.strerror(errno.ENOENT))])
+    assert hold.retire([second], 0.0) == Retired(1, [])
+    assert Archive(directory).retire([third]) == Retired(1, [])
     assert os.listdir(directory.replay_dir) == []
+    os.rmdir(directory.replay_dir)
+    os.rename(directory.replay_dir + b" moved away", directory.replay_dir)
+    assert (waiting(directory), held(directory)) == ({}, [b"1", b"2"])
+    assert list(archived(directory).values()) == [b"3"]
 
 
-def test_a_directory_that_goes_away_between_move_and_sync(
+def test_a_disk_that_fails_between_move_and_sync(
     directory: ReplayDirectory, hold: Hold, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The files are moved and counted; that they may not be on the disk yet is told, and ends nothing."""
     done = [delivered(directory)]
 
-    def gone(folder: bytes) -> None:
-        monkeypatch.undo()
-        os.rename(directory.replay_dir, directory.replay_dir + b" moved away")
-        fsync_dir(folder)
+    def fail(folder: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(retired, "fsync_dir", gone)
+    monkeypatch.setattr(retired, "fsync_dir", fail)
     with capture_logs() as logs:
         assert hold.retire(done, 0.0) == Retired(1, [])
     assert [entry["event"] for entry in logs] == ["not_synced"]
-    os.rename(directory.replay_dir + b" moved away", directory.replay_dir)
     assert (held(directory), hold.count) == ([b"evidence"], 1)
 
 
@@ -343,7 +349,7 @@ def test_every_file_is_held_for_its_time_and_not_much_longer(
             assert kept <= {name for name, at in born.items() if now < at + seconds + 10}
             assert hold.count == len(kept)
     hold.expire(now + seconds + 10)
-    assert (held(directory), hold.count, os.listdir(directory.held)) == ([], 0, [])
+    assert (held(directory), hold.count, os.listdir(own(directory, b"held"))) == ([], 0, [])
     directory.close()
 
 
@@ -354,16 +360,16 @@ def test_no_bucket_holds_more_than_a_folder_takes_well(
     monkeypatch.setattr(module, "_BUCKET_FILES", 2)
     for number in range(5):
         hold.retire([delivered(directory, b"%d" % number, b"evidence %d" % number)], now=float(number))
-    buckets = sorted(os.listdir(directory.held))
-    assert [len(os.listdir(os.path.join(directory.held, bucket))) for bucket in buckets] == [2, 2, 1]
+    buckets = sorted(os.listdir(own(directory, b"held")))
+    assert [len(os.listdir(os.path.join(own(directory, b"held"), bucket))) for bucket in buckets] == [2, 2, 1]
 
     hold.expire(now=2.0 + HOLD)
-    assert sorted(os.listdir(directory.held)) == buckets[1:]
+    assert sorted(os.listdir(own(directory, b"held"))) == buckets[1:]
     hold.expire(now=4.0 + HOLD)
-    assert sorted(os.listdir(directory.held)) == buckets[2:]
+    assert sorted(os.listdir(own(directory, b"held"))) == buckets[2:]
 
 
-def no_folder(*_: object) -> None:
+def no_folder(*_: object) -> int:
     """In the place of a call that makes one."""
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -373,7 +379,7 @@ def test_a_full_disk_has_one_bucket_left(
 ) -> None:
     """Kept in advance and filled in its turn, however often: what is deleted in it is the room that is needed."""
     hold.load(now=0.0)
-    monkeypatch.setattr(module, "make_dirs", no_folder)
+    monkeypatch.setattr(module, "make_beneath", no_folder)
     for turn in range(3):
         now = turn * 2 * HOLD
         first, second = delivered(directory, b"a%d" % turn), delivered(directory, b"b%d" % turn)
@@ -381,7 +387,7 @@ def test_a_full_disk_has_one_bucket_left(
         assert hold.retire([second], now + 11.0) == Retired(0, [(second, os.strerror(errno.ENOSPC))])
         assert read(full(directory, b"b%d" % turn)) == b"evidence"
         hold.expire(now + 11.0 + HOLD)
-        assert os.listdir(directory.held) == []
+        assert os.listdir(own(directory, b"held")) == []
 
 
 def test_a_hold_of_nought_lets_go_at_once(directory: ReplayDirectory) -> None:
@@ -400,7 +406,7 @@ def test_what_could_not_be_deleted_is_tried_again(
     hold.retire([delivered(directory, b"%d" % number) for number in range(3)], 0.0)
     with monkeypatch.context() as patch:
 
-        def fail(*_: object) -> None:
+        def fail(*_: object, **__: object) -> None:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
         patch.setattr(os, "unlink", fail)
@@ -409,17 +415,17 @@ def test_what_could_not_be_deleted_is_tried_again(
     assert len(held(directory)) == hold.count == 3
 
     assert hold.expire(1000.0) == []
-    assert (os.listdir(directory.held), hold.count, hold.next_expiry()) == ([], 0, None)
+    assert (os.listdir(own(directory, b"held")), hold.count, hold.next_expiry()) == ([], 0, None)
 
 
 def test_a_bucket_that_somebody_removed_does_not_hold_up_the_others(directory: ReplayDirectory, hold: Hold) -> None:
     """An operator short of space empties the oldest by hand: what came after it must still go when it is due."""
     for now in (0.0, 20.0, 40.0):
         hold.retire([delivered(directory, b"%d" % now, b"%d" % now)], now)
-    shutil.rmtree(os.path.join(directory.held, min(os.listdir(directory.held))))
+    shutil.rmtree(os.path.join(own(directory, b"held"), min(os.listdir(own(directory, b"held")))))
 
     assert hold.expire(1000.0) == []
-    assert (os.listdir(directory.held), hold.next_expiry()) == ([], None)
+    assert (os.listdir(own(directory, b"held")), hold.next_expiry()) == ([], None)
 
 
 def test_a_held_file_that_somebody_removed_does_not_keep_the_others(
@@ -428,8 +434,8 @@ def test_a_held_file_that_somebody_removed_does_not_keep_the_others(
     """The same where the operator is at it in the very same moment: at the next time at the latest all is gone."""
     hold.retire([delivered(directory, b"%d" % number) for number in range(4)], 0.0)
     order = [
-        os.path.join(directory.held, bucket, name)
-        for bucket in os.listdir(directory.held)
+        os.path.join(own(directory, b"held"), bucket, name)
+        for bucket in os.listdir(own(directory, b"held"))
         for name in listed(directory, bucket)
     ]
     real = os.unlink
@@ -438,12 +444,12 @@ def test_a_held_file_that_somebody_removed_does_not_keep_the_others(
         hold.expire(1000.0)
     hold.expire(1000.0)
 
-    assert (os.listdir(directory.held), hold.next_expiry()) == ([], None)
+    assert (os.listdir(own(directory, b"held")), hold.next_expiry()) == ([], None)
 
 
 def listed(directory: ReplayDirectory, bucket: bytes) -> list[bytes]:
     """The names in a bucket, in the order in which the file system tells them."""
-    return os.listdir(os.path.join(directory.held, bucket))
+    return os.listdir(os.path.join(own(directory, b"held"), bucket))
 
 
 def test_a_file_that_is_written_to_while_it_is_held_comes_back(directory: ReplayDirectory, hold: Hold) -> None:
@@ -464,10 +470,10 @@ def test_a_file_that_is_written_to_while_it_is_held_comes_back(directory: Replay
 def test_two_changed_files_do_not_meet_under_one_name(directory: ReplayDirectory, hold: Hold) -> None:
     """What comes back overwrites nothing, not even what came back before."""
     hold.retire([delivered(directory, b"a")], 0.0)
-    (bucket,) = os.listdir(directory.held)
-    (name,) = os.listdir(os.path.join(directory.held, bucket))
+    (bucket,) = os.listdir(own(directory, b"held"))
+    (name,) = os.listdir(os.path.join(own(directory, b"held"), bucket))
     write(directory, b"changed-while-held-" + name, b"earlier")
-    os.utime(os.path.join(directory.held, bucket, name), ns=(0, 7))
+    os.utime(os.path.join(own(directory, b"held"), bucket, name), ns=(0, 7))
 
     assert hold.expire(1000.0) == [b"changed-while-held-" + name + b"~2"]
     assert sorted(waiting(directory).values()) == [b"earlier", b"evidence"]
@@ -503,7 +509,7 @@ def test_what_an_earlier_process_held_begins_its_time_anew(directory: ReplayDire
     """Its clock is not ours; longer is safe. What was changed by then still comes back."""
     hold.retire([delivered(directory, b"a", b"first")], 0.0)
     hold.retire([delivered(directory, b"b", b"second"), delivered(directory, b"c", b"third")], 100.0)
-    with open(next(place for place in places(directory.held) if read(place) == b"third"), "ab") as file:
+    with open(next(place for place in places(own(directory, b"held")) if read(place) == b"third"), "ab") as file:
         file.write(b"!")
 
     heir = Hold(directory, HOLD)
@@ -522,11 +528,11 @@ def test_an_empty_hold_is_loaded(directory: ReplayDirectory, hold: Hold) -> None
     hold.load(0.0)
     assert (hold.count, hold.next_expiry()) == (0, None)
 
-    os.mkdir(os.path.join(directory.held, b"123"))
+    os.mkdir(os.path.join(own(directory, b"held"), b"123"))
     heir = Hold(directory, HOLD)
     heir.load(0.0)
     assert heir.expire(HOLD) == []
-    assert os.listdir(directory.held) == []
+    assert os.listdir(own(directory, b"held")) == []
 
 
 def places(root: bytes) -> list[bytes]:
@@ -539,7 +545,7 @@ def places(root: bytes) -> list[bytes]:
 
 def archived(directory: ReplayDirectory) -> dict[bytes, bytes]:
     """All archived files by their path without the day."""
-    return {path.split(b"/", 1)[1]: data for path, data in tree(directory.archive).items()}
+    return {path.split(b"/", 1)[1]: data for path, data in tree(own(directory, b"archive")).items()}
 
 
 def test_an_archived_file_keeps_its_path(directory: ReplayDirectory) -> None:
@@ -551,7 +557,7 @@ def test_an_archived_file_keeps_its_path(directory: ReplayDirectory) -> None:
 
     assert waiting(directory) == {}
     assert archived(directory) == {path: path for path in paths}
-    assert set(os.listdir(directory.archive)) <= {earliest, latest}
+    assert set(os.listdir(own(directory, b"archive"))) <= {earliest, latest}
 
 
 def test_an_archived_file_is_never_overwritten(directory: ReplayDirectory) -> None:
@@ -652,12 +658,12 @@ def test_the_folders_are_made_and_a_second_start_finds_them(tmp_path: Path) -> N
     """Held and quarantined files of an earlier process are still there."""
     directory = ReplayDirectory(os.fsencode(tmp_path))
     directory.open()
-    write_durably(os.path.join(directory.quarantine, b"kept"), b"evidence")
+    write_durably(os.path.join(own(directory, b"quarantine"), b"kept"), b"evidence")
     directory.close()
     directory.open()
     directory.close()
 
-    assert read(os.path.join(directory.quarantine, b"kept")) == b"evidence"
+    assert read(os.path.join(own(directory, b"quarantine"), b"kept")) == b"evidence"
     assert {"held", "quarantine", "lock"} <= set(os.listdir(tmp_path / ".syncdaemon"))
 
 
@@ -732,7 +738,7 @@ def test_a_link_to_a_directory_is_a_directory(tmp_path: Path) -> None:
 def test_a_directory_that_may_not_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files could be sent and never moved away: better not to begin."""
     with monkeypatch.context() as patch:
-        patch.setattr(os, "access", lambda *_: False)
+        patch.setattr(os, "access", lambda *_, **__: False)
         with pytest.raises(SettingsError, match=r"is not writable \(Permission denied\)"):
             ReplayDirectory(os.fsencode(tmp_path)).open()
 

@@ -7,6 +7,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from syncdaemon.base.beneath import open_beneath
+from syncdaemon.spool import scan as module
 from syncdaemon.spool import settle
 from syncdaemon.spool.backlog import Listing
 from syncdaemon.spool.scan import files, scan
@@ -33,9 +36,20 @@ def put(root: Path, path: bytes, mtime_ns: int = 0) -> bytes:
     return full
 
 
+@contextmanager
+def opened(root: Path) -> Iterator[int]:
+    """The descriptor of a directory, as the daemon has it."""
+    fd = os.open(root, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def look(root: Path, mine: frozenset[bytes] = NONE, room: int = PLENTY, since_ns: int = FUTURE) -> Listing:
     """A scan, the oldest first."""
-    return scan(os.fsencode(root), mine, room, False, since_ns)
+    with opened(root) as fd:
+        return scan(fd, mine, room, False, since_ns)
 
 
 def found(root: Path) -> list[bytes]:
@@ -63,7 +77,8 @@ def test_the_newest_come_first_where_asked(tmp_path: Path) -> None:
     for number in range(5):
         put(tmp_path, b"%d" % number, number)
 
-    listing = scan(os.fsencode(tmp_path), NONE, 2, True, FUTURE)
+    with opened(tmp_path) as fd:
+        listing = scan(fd, NONE, 2, True, FUTURE)
     assert listing.first == [(-4, b"4"), (-3, b"3")]
     assert listing.beyond == 3
 
@@ -170,7 +185,8 @@ def test_the_cut_is_what_sorting_all_would_give(
     with tempfile.TemporaryDirectory() as root:
         for path, mtime_ns in directory.items():
             put(Path(root), path, mtime_ns)
-        listing = scan(os.fsencode(root), frozenset(mine), room, newest_first, 0 if all_fresh else FUTURE)
+        with opened(Path(root)) as fd:
+            listing = scan(fd, frozenset(mine), room, newest_first, 0 if all_fresh else FUTURE)
 
     sign = -1 if newest_first else 1
     others = sorted((sign * mtime_ns, path) for path, mtime_ns in directory.items() if path not in mine)
@@ -212,19 +228,19 @@ def test_a_folder_that_cannot_be_read_is_skipped_and_told(tmp_path: Path, monkey
     """One closed folder does not hold up the others; the directory itself, if it can't be read, is an error."""
     for path in (b"a/1", b"closed/2", b"b/3"):
         put(tmp_path, path)
-    real, closed = os.scandir, [b"closed/"]
+    real, closed = open_beneath, [b"closed"]
 
-    def scandir(path: bytes) -> Any:
-        if any(path.endswith(name) for name in closed):
+    def opening(root: int, path: bytes, flags: int) -> int:
+        if path in closed:
             raise PermissionError(13, "Permission denied")
-        return real(path)
+        return real(root, path, flags)
 
-    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(module, "open_beneath", opening)
     assert found(tmp_path) == [b"a/1", b"b/3"]
     assert look(tmp_path)[-2:] == (1, "closed/: Permission denied")
-    closed.append(b"b/")
+    closed.append(b"b")
     assert look(tmp_path).unread == 2
-    closed.append(b"/")
+    closed.append(b"")
     with pytest.raises(PermissionError):
         look(tmp_path)
 
@@ -233,12 +249,13 @@ def test_what_vanishes_on_the_way_is_skipped(tmp_path: Path) -> None:
     """Files and folders that were listed and are gone when it is their turn."""
     for path in (b"1", b"2", b"3", b"folder/4"):
         put(tmp_path, path)
-    entries: Iterator[Any] = files(os.fsencode(tmp_path))
-    next(entries)
-    shutil.rmtree(tmp_path)
-    tmp_path.mkdir()
+    with opened(tmp_path) as fd:
+        entries: Iterator[Any] = files(fd)
+        next(entries)
+        shutil.rmtree(tmp_path)
+        tmp_path.mkdir()
 
-    assert list(entries) == []
+        assert list(entries) == []
 
 
 def test_one_folder_can_be_searched_by_itself(tmp_path: Path) -> None:
@@ -246,5 +263,6 @@ def test_one_folder_can_be_searched_by_itself(tmp_path: Path) -> None:
     for path in (b"a", b"b/c", b"b/d/e", b"b/.f"):
         put(tmp_path, path)
 
-    assert sorted(path for path, _ in files(os.fsencode(tmp_path), b"b/")) == [b"b/c", b"b/d/e"]
-    assert list(files(os.fsencode(tmp_path), b"nowhere/")) == []
+    with opened(tmp_path) as fd:
+        assert sorted(path for path, _ in files(fd, b"b/")) == [b"b/c", b"b/d/e"]
+        assert list(files(fd, b"nowhere/")) == []

@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncdaemon.spool import settle
-from syncdaemon.spool.settle import ignored, next_wait, path_ignored, quiet_wait
+from syncdaemon.spool.settle import (
+    LONGEST_WAIT,
+    Came,
+    Seen,
+    Times,
+    ignored,
+    next_wait,
+    path_ignored,
+    quiet_wait,
+    unleased_wait,
+)
 
 NOW = 1_767_225_600_000_000_000
 SECOND = 1_000_000_000
@@ -128,3 +138,44 @@ def test_whatever_lies_below_a_hidden_folder_is_ignored(path: bytes) -> None:
 def test_a_folder_may_be_called_like_work_in_progress(path: bytes) -> None:
     """The endings speak of files; a folder that bears one is searched like any other."""
     assert not path_ignored(path)
+
+
+S = 1_000_000_000
+NEVER, SAME, OTHER = Seen(0, False), Seen(100 * S, True), Seen(100 * S, False)
+
+
+@pytest.mark.parametrize(
+    ("came", "size", "mtime", "age", "before", "wait"),
+    [
+        (Came.ENDED, 9, 100, 0, NEVER, 0.0),
+        (Came.OPEN, 9, 100, 10_000, SAME, 30.0),
+        (Came.MADE, 0, 100, 10_000, SAME, 30.0),  # its writer has not begun
+        (Came.MADE, 9, 100, 10, NEVER, 20.0),  # it came by link(2)
+        (Came.NOTHING, 9, 100, 10, NEVER, 20.0),
+        (Came.NOTHING, 9, 100, 30, NEVER, LONGEST_WAIT),  # a second look
+        (Came.NOTHING, 9, 100, 30, OTHER, LONGEST_WAIT),
+        (Came.NOTHING, 9, 100, 30, SAME, 0.0),
+        (Came.NOTHING, 9, 105, 30, SAME, 5.0),  # the later of mtime and ctime
+        (Came.NOTHING, 9, 10**6, 30, SAME, 0.0),  # an mtime that lies ahead says nothing
+        (Came.NOTHING, 9, 100, -5, NEVER, 30.0),  # the clock was set back
+        (Came.NOTHING, 9, 100, -5, SAME, 0.0),
+    ],
+)
+def test_what_was_seen_decides_where_writers_can_not_be_seen(
+    came: Came, size: int, mtime: int, age: int, before: Seen, wait: float
+) -> None:
+    """The file changed at 100 s, and it is `age` seconds later."""
+    assert unleased_wait(came, Times(size, mtime * S, 100 * S), (100 + age) * S, 30.0, before) == wait
+
+
+@given(st.sampled_from(Came), st.integers(0, 3), st.integers(0, 1 << 62), st.integers(0, 1 << 62), st.floats(0, 1e6))
+def test_no_file_waits_for_ever_but_an_open_one(came: Came, size: int, ctime: int, now: int, in_place: float) -> None:
+    """After a few more looks, which find the same, it is complete; and the first wait is not so short that we spin."""
+    times = Times(size, ctime, ctime)
+    wait = unleased_wait(came, times, now, in_place, NEVER)
+    assert wait == 0 or wait >= min(0.05, in_place) or wait == quiet_wait(ctime, now, in_place)
+    open_one = came is Came.OPEN or (came is Came.MADE and not size)
+    for _ in range(3):
+        now += int((wait + 1) * S)
+        wait = unleased_wait(came, times, now, in_place, Seen(ctime, True))
+    assert open_one == (wait > 0)

@@ -121,7 +121,8 @@ class ReplayFacts:
 
     `unmovable`: why files can't be moved within it; `mounts` below it; `clock_ahead`: the file system's clock, in
     seconds; `leases`, `watch`: empty, or why there are none; `folders` against the limit `watches`; `waiting` files,
-    the oldest for `oldest` seconds; `counted_all`: whether those are all.
+    the oldest for `oldest` seconds; `counted_all`: whether those are all. `danger`: what other users can do there, and
+    `stuck`: a folder that files can't be moved out of, each empty where there is none, and with its cure.
     """
 
     folder: Folder
@@ -139,6 +140,11 @@ class ReplayFacts:
     oldest: float = 0.0
     counted_all: bool = True
     quarantined: int = 0
+    danger: str = ""
+    danger_cure: str = ""
+    stuck: str = ""
+    stuck_cure: str = ""
+    stuck_folders: int = 0
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from syncdaemon.check.diagnosis.finding import Finding, failure, ok, warning
 
 _CLOCK = 1.0  # seconds that the file system's clock may differ
 _STALE = 600.0  # seconds that a file may wait while nothing is delivered
+_UNSEEN = "a rename or a close for writing is waited for, or SYNC_SETTLE_IN_PLACE_SECONDS where nothing was seen"
 _MANY = 0.8  # of the folders that can be watched
 
 
@@ -34,10 +35,17 @@ def judge_replay(replay: ReplayFacts, wanted: Intended) -> Iterator[Finding]:
     """The replay directory's file system, and whether we can see what is dropped there."""
     if replay.folder.problem:
         return
+    yield _shared(replay)
     yield _moves(replay)
     yield _leases(replay)
     yield _watch(replay, wanted)
     yield _file_clock(replay)
+
+
+def _shared(replay: ReplayFacts) -> Finding:
+    if replay.danger:
+        return warning("shared", replay.danger, replay.danger_cure)
+    return ok("shared", "other users can do no harm in the replay directory")
 
 
 def _moves(replay: ReplayFacts) -> Finding:
@@ -47,6 +55,9 @@ def _moves(replay: ReplayFacts) -> Finding:
     if replay.mounts:
         said = f"files below {', '.join(replay.mounts)} are on another mount and can't be moved away"
         return failure("moves", said, "mount it elsewhere, and give it a daemon of its own")
+    if replay.stuck:
+        more = f", and {replay.stuck_folders - 1} more folders like it" if replay.stuck_folders > 1 else ""
+        return failure("moves", f"files can't be moved out of a folder: {replay.stuck}{more}", replay.stuck_cure)
     if replay.unmovable is None:
         return ok("moves", "one file system; no daemon has run here yet")
     return ok("moves", "a rename, within one file system")
@@ -54,9 +65,9 @@ def _moves(replay: ReplayFacts) -> Finding:
 
 def _leases(replay: ReplayFacts) -> Finding:
     if replay.leases:
-        said = f"no leases on {replay.kind or 'this file system'}: writers can't be seen ({replay.leases})"
-        return warning("leases", said, "have producers rename complete files, or raise SYNC_SETTLE_SECONDS")
-    return ok("leases", "a file that somebody has open for writing is known")
+        said = f"no leases on {replay.kind or 'this file system'}: writers can't be seen ({replay.leases}); {_UNSEEN}"
+        return warning("leases", said, "have producers rename complete files, on this machine")
+    return ok("leases", f"a file of the daemon's own user that somebody has open is known; of other users', {_UNSEEN}")
 
 
 def _watch(replay: ReplayFacts, wanted: Intended) -> Finding:

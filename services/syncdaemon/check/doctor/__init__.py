@@ -12,13 +12,17 @@ from syncdaemon.check.doctor import evidence, machine, server
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Loaded, Settings
 from syncdaemon.spool.home import ReplayDirectory
+from syncdaemon.spool.rights import act_as_owner
 
 
 async def examine(loaded: Loaded) -> list[Finding]:
     """Every finding, in the order of a file's way. As root with the rights of the daemon's user, if that is another."""
     settings = loaded.settings
     with suppress(OSError):  # no daemon has run here yet
-        ReplayDirectory(os.fsencode(settings.sync_replay_dir.absolute())).act_as_owner()
+        home = ReplayDirectory(os.fsencode(settings.sync_replay_dir.absolute()))
+        home.reach()
+        act_as_owner(home)
+        home.close()
     facts = Facts(
         _wanted(loaded),
         await server.look(settings),

@@ -16,16 +16,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from syncdaemon.base.disk import is_locked
+from syncdaemon.base.disk import PRIVATE
 from syncdaemon.check.diagnosis import Folder, ReplayFacts
 from syncdaemon.settings.values import Settings
 from syncdaemon.spool import settle
-from syncdaemon.spool.home import NAME, ReplayDirectory, clock_offset_ns
+from syncdaemon.spool.home import ReplayDirectory, clock_offset_ns
+from syncdaemon.spool.own import NAME
 from syncdaemon.spool.quarantine import names
+from syncdaemon.spool.rights import danger, stuck
+from syncdaemon.spool.scan import files
+from syncdaemon.spool.sharing import Danger
 
 _MOST = 100_000  # files that are looked at; where there are more, that is said
 _REMOTE = ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "lustre", "virtiofs", "fuse.sshfs", "fuse.glusterfs")
 _IN_CREATE = 0x100  # inotify(7)
+_HARMLESS = Danger("", "")
 _WATCHES = "/proc/sys/fs/inotify/max_user_watches"
 
 
@@ -34,6 +39,7 @@ class _Waiting(NamedTuple):
     oldest: float
     folders: int
     all: bool
+    stuck: list[Danger]
 
 
 def look(settings: Settings) -> ReplayFacts:
@@ -42,13 +48,23 @@ def look(settings: Settings) -> ReplayFacts:
     folder = look_at_folder(home.replay_dir)
     if folder.problem:
         return ReplayFacts(folder)
-    with _trial(home.replay_dir) as (fd, _):
+    home.reach()
+    try:
+        return _look(home, folder)
+    finally:
+        home.close()
+
+
+def _look(home: ReplayDirectory, folder: Folder) -> ReplayFacts:
+    with _trial(home.root) as (fd, _):
         leases, ahead = _leases(fd), clock_offset_ns(fd) / 1e9
     kind, mounts = _mounts(os.path.realpath(home.replay_dir))
-    waiting = _waiting(home.replay_dir)
+    waiting = _waiting(home)
+    shared = danger(home) or _HARMLESS
+    immovable = waiting.stuck[0] if waiting.stuck else _HARMLESS
     return ReplayFacts(
         folder=folder,
-        running=is_locked(home.lock),
+        running=home.in_use(),
         kind=kind,
         remote=kind in _REMOTE,
         unmovable=_unmovable(home, mounts),
@@ -62,6 +78,11 @@ def look(settings: Settings) -> ReplayFacts:
         oldest=waiting.oldest,
         counted_all=waiting.all,
         quarantined=_quarantined(home),
+        danger=shared.said,
+        danger_cure=shared.cure,
+        stuck=immovable.said,
+        stuck_cure=immovable.cure,
+        stuck_folders=len(waiting.stuck),
     )
 
 
@@ -69,27 +90,31 @@ def look_at_folder(path: bytes) -> Folder:
     """Whether a file can be made there, and how much room an ordinary process has."""
     shown = os.fsdecode(path)
     try:
-        if not os.path.isdir(path):
-            return Folder(shown, f"{shown} is not a directory")
-        with _trial(path):
-            disk = os.statvfs(path)
+        fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with _trial(fd):
+                disk = os.statvfs(path)
+        finally:
+            os.close(fd)
+    except (FileNotFoundError, NotADirectoryError):
+        return Folder(shown, f"{shown} is not a directory")
     except OSError as error:
         return Folder(shown, f"{shown} can't be written to: {error.strerror}")
     return Folder(shown, "", disk.f_bavail * disk.f_frsize)
 
 
 @contextmanager
-def _trial(folder: bytes) -> Iterator[tuple[int, bytes]]:
-    """A file of our own for a moment: open for reading, and its path. Raises OSError where there can be none."""
-    path = os.path.join(folder, b".doctor-%b.part" % secrets.token_hex(8).encode())
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _trial(folder: int) -> Iterator[tuple[int, bytes]]:
+    """A file of our own in this folder for a moment: open, and its name. Raises OSError where there can be none."""
+    name = b".doctor-%b.part" % secrets.token_hex(8).encode()
+    flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(name, os.O_RDONLY | flags, PRIVATE, dir_fd=folder)
     try:
-        yield fd, path
+        yield fd, name
     finally:
         os.close(fd)
         with suppress(FileNotFoundError):
-            os.unlink(path)
+            os.unlink(name, dir_fd=folder)
 
 
 def _leases(fd: int) -> str:
@@ -103,15 +128,19 @@ def _leases(fd: int) -> str:
 
 def _unmovable(home: ReplayDirectory, mounts: list[bytes]) -> str | None:
     """Why a rename from the replay directory to our own folders does not work; None before there are any."""
-    if not os.path.isdir(home.path):
-        return None
-    own = [mount for mount in mounts if _is_own(mount)]
-    if own:
-        return f"{os.fsdecode(own[0])} is a mount"
     try:
-        with _trial(home.replay_dir) as (_, path):
-            os.rename(path, os.path.join(home.path, os.path.basename(path)))
-            os.unlink(os.path.join(home.path, os.path.basename(path)))
+        own = home.own
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return error.strerror or str(error)
+    mounted = [mount for mount in mounts if _is_own(mount)]
+    if mounted:
+        return f"{os.fsdecode(mounted[0])} is a mount"
+    try:
+        with _trial(home.root) as (_, name):
+            os.rename(name, name, src_dir_fd=home.root, dst_dir_fd=own)
+            os.unlink(name, dir_fd=own)
     except OSError as error:
         return error.strerror or str(error)
     return ""
@@ -169,22 +198,26 @@ def _number(path: str) -> int | None:
         return None
 
 
-def _waiting(root: bytes) -> _Waiting:
+def _waiting(home: ReplayDirectory) -> _Waiting:
     """The files that are to be delivered, as far as they are looked at, and the age of the oldest by its mtime."""
-    files = folders = 0
+    count = folders = 0
     oldest = now = time.time()
-    for folder, below, names_there in os.walk(root):
+    found_stuck: list[Danger] = []
+
+    def entered(path: bytes, fd: int) -> None:
+        nonlocal folders
         folders += 1
-        below[:] = [name for name in below if not name.startswith(b".")]
-        for name in names_there:
-            if settle.ignored(name):
-                continue
-            with suppress(OSError):
-                oldest = min(oldest, os.lstat(os.path.join(folder, name)).st_mtime)
-            files += 1
-            if files == _MOST:
-                return _Waiting(files, now - oldest, folders, False)
-    return _Waiting(files, now - oldest, folders, True)
+        if path and (why := stuck(home, path, fd)) is not None:
+            found_stuck.append(why)
+
+    for _, found in files(home.root, entered=entered):
+        if found is None:
+            continue
+        oldest = min(oldest, found.st_mtime)
+        count += 1
+        if count == _MOST:
+            return _Waiting(count, now - oldest, folders, False, found_stuck)
+    return _Waiting(count, now - oldest, folders, True, found_stuck)
 
 
 def _quarantined(home: ReplayDirectory) -> int:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from syncdaemon.base.outlet import Outlet, plain_notice
+from syncdaemon.base.printable import printable_lines
 from syncdaemon.daemon.process import Signals
 from syncdaemon.dev.site import Dev
 from syncdaemon.settings.values import Loaded
@@ -23,7 +24,7 @@ def dev(loaded: Loaded, folder: Path) -> None:
     outlet = Outlet(sys.stdout.fileno(), plain_notice)  # a reader of it that stands still must not stop the delivery
 
     def say(text: str) -> None:
-        outlet.add(f"{text}\n", sys.stdout.encoding)
+        outlet.add(f"{printable_lines(text)}\n", sys.stdout.encoding)
 
     async def live() -> None:
         stop = asyncio.Event()

@@ -11,6 +11,7 @@ import typer
 from syncdaemon.check.doctor import examine
 from syncdaemon.cli import interrupt
 from syncdaemon.cli.options import FOUND, NO_CONNECTION
+from syncdaemon.cli.say import say, say_json
 from syncdaemon.cli.streams import is_plain
 from syncdaemon.settings.values import Loaded
 
@@ -23,7 +24,7 @@ def doctor(loaded: Loaded, as_json: bool) -> int:
     interrupt.clean_up()
     findings = asyncio.run(examine(loaded))
     if as_json:
-        typer.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
+        say_json(json.dumps([finding._asdict() for finding in findings], indent=2))
     else:
         colours = not is_plain(sys.stdout)
         for finding in findings:
@@ -31,6 +32,6 @@ def doctor(loaded: Loaded, as_json: bool) -> int:
             if colours:
                 level = typer.style(level, fg=_COLOURS[finding.level])
             remedy = f" -> {finding.remedy}" if finding.remedy else ""
-            typer.echo(f"{level} {finding.check:17} {finding.said}{remedy}")
+            say(f" {finding.check:17} {finding.said}{remedy}", first=level)
     failed = {finding.check for finding in findings if finding.level == "failure"}
     return NO_CONNECTION if "connection" in failed else FOUND if failed else 0

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
-import typer
 from rich.filesize import decimal
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from syncdaemon.base.errors import ConnectTimeout
+from syncdaemon.cli.say import say
 from syncdaemon.cli.work.bar import bar
 from syncdaemon.daemon import Daemon
 from syncdaemon.daemon.drain import Progress, deliver_all
@@ -23,6 +23,7 @@ _COLUMNS = (
     TextColumn("files"),
     TextColumn("{task.fields[size]}, {task.fields[rate]}/s"),
     TimeRemainingColumn(),
+    TextColumn("{task.fields[settling]}"),
 )
 
 
@@ -40,7 +41,7 @@ def drain(loaded: Loaded, timeout: float | None) -> int:
         stop = asyncio.Event()
         signals.install(stop)
         with bar(*_COLUMNS) as shown:
-            files = shown.add_task("", total=None, size=decimal(0), rate=decimal(0))
+            files = shown.add_task("", total=None, size=decimal(0), rate=decimal(0), settling="")
             await deliver_all(daemon, timeout, _progress(shown, files, began), stop)
 
     try:
@@ -48,14 +49,14 @@ def drain(loaded: Loaded, timeout: float | None) -> int:
     except (ConnectTimeout, TimeoutError) as error:
         if not signals.interrupted:
             raise
-        typer.echo(f"syncdaemon: {error}", err=True)
+        say(f"syncdaemon: {error}", err=True)
         raise KeyboardInterrupt from None
     finally:
         signals.die()
     tally, seconds = daemon.tally, time.monotonic() - began
-    typer.echo(f"{tally.delivered} files delivered ({tally.delivered_bytes} bytes) in {seconds:.1f} s", err=True)
+    say(f"{tally.delivered} files delivered ({tally.delivered_bytes} bytes) in {seconds:.1f} s", err=True)
     if tally.refused:
-        typer.echo(f"syncdaemon: {tally.refused} files refused: `syncdaemon quarantine list` tells why", err=True)
+        say(f"syncdaemon: {tally.refused} files refused: `syncdaemon quarantine list` tells why", err=True)
     return tally.refused
 
 
@@ -68,6 +69,8 @@ def _progress(shown: Bar, files: TaskID, began: float) -> Progress:
         if (upload := daemon.objects.progress) is not None:
             size += upload.stored
         rate = decimal(int(size / max(0.1, time.monotonic() - began)))
-        shown.update(files, completed=done, total=done + spool.depth, size=decimal(size), rate=rate)
+        settling = f"{spool.queue.settling} not complete yet" if spool.queue.settling else ""
+        total = done + spool.depth
+        shown.update(files, completed=done, total=total, size=decimal(size), rate=rate, settling=settling)
 
     return progress

@@ -6,19 +6,24 @@ libraries, and tracebacks.
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import MutableMapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
+from structlog.typing import ExcInfo
 
 from syncdaemon.base.outlet import STDERR
+from syncdaemon.base.printable import printable, printable_lines
 from syncdaemon.cli.streams import is_plain
 from syncdaemon.settings.values import Settings
 
 _LEVELS = (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO, logging.DEBUG)
+
+_AS_THEY_ARE = (bool, int, float, type(None))
 
 _Event = MutableMapping[str, Any]
 
@@ -45,9 +50,7 @@ class _Renderer:
 
     def __init__(self, console: bool) -> None:
         self._render: Any = (
-            structlog.dev.ConsoleRenderer(
-                colors=not is_plain(sys.stderr), exception_formatter=structlog.dev.plain_traceback
-            )
+            structlog.dev.ConsoleRenderer(colors=not is_plain(sys.stderr), exception_formatter=_traceback)
             if console
             else structlog.processors.JSONRenderer()
         )
@@ -55,8 +58,7 @@ class _Renderer:
 
     def __call__(self, logger: Any, name: str, event: _Event) -> str:
         try:
-            if self._exceptions is not None:
-                event = self._exceptions(logger, name, event)
+            event = _printable(event) if self._exceptions is None else self._exceptions(logger, name, event)
             return str(self._render(logger, name, event))
         except Exception as error:
             shown = {key: event[key] for key in ("event", "level", "timestamp") if isinstance(event.get(key), str)}
@@ -67,6 +69,21 @@ class _Renderer:
         now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         event = {"event": "log_lines_lost", "level": "warning", "timestamp": now, "lines": lines}
         return f"{self(None, 'warning', event)}\n"
+
+
+def _traceback(out: TextIO, raised: ExcInfo) -> None:
+    """Writes a traceback whose every line is printable, whatever the error's text holds."""
+    found = io.StringIO()
+    structlog.dev.plain_traceback(found, raised)
+    out.write(printable_lines(found.getvalue()))
+
+
+def _printable(event: _Event) -> _Event:
+    """For a terminal: no value that it would obey. JSON escapes by itself."""
+    return {
+        name: value if type(value) in _AS_THEY_ARE or name == "exc_info" else printable(str(value))
+        for name, value in event.items()
+    }
 
 
 class _Lines:

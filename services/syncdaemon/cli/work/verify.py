@@ -8,14 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import typer
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from syncdaemon.base.errors import SettingsError
+from syncdaemon.base.printable import printable
 from syncdaemon.check.compare import Problem
 from syncdaemon.check.ledger import audit
 from syncdaemon.check.stream import Books, Stock, Stocktake
 from syncdaemon.cli import interrupt
+from syncdaemon.cli.say import say
 from syncdaemon.cli.work.bar import bar
 from syncdaemon.ledger import sites
 from syncdaemon.link import visit
@@ -23,7 +24,7 @@ from syncdaemon.settings import parts
 from syncdaemon.settings.values import Loaded, Settings
 from syncdaemon.stream.api import Api
 
-_COLUMNS = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+_COLUMNS = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
 
 
 class Depth(NamedTuple):
@@ -62,12 +63,12 @@ def _audit(folder: Path, site: str, allow_missing_start: bool, seen: Callable[[d
     known = {event: count for event, count in sorted(found.events.items()) if event not in found.unknown}
     events = ", ".join(f"{count} {event}" for event, count in known.items())
     verdict = "not ok" if found.unknown else "ok"
-    typer.echo(f"{site}: {verdict}, {found.rows} rows in {found.files} files ({events})")
-    typer.echo(f"  from {found.first} to {found.last}, last row {found.digest}, {rate:.0f} rows/s")
+    say(f"{site}: {verdict}, {found.rows} rows in {found.files} files ({events})")
+    say(f"  from {found.first} to {found.last}, last row {found.digest}, {rate:.0f} rows/s")
     if found.note:
-        typer.echo(f"  note: {found.note}")
+        say(f"  note: {found.note}")
     for said in found.unknown_events():
-        typer.echo(f"  {said}")
+        say(f"  {said}")
     return len(found.unknown)
 
 
@@ -78,7 +79,7 @@ async def _take_stock(settings: Settings, books: Books, content: bool) -> int:
         for stream in books.receipts:
             began = time.perf_counter()
             with bar(*_COLUMNS, transient=True) as shown:
-                task = shown.add_task(stream, total=None)
+                task = shown.add_task(printable(stream), total=None)
 
                 def progress(done: int, total: int, shown: Progress = shown, task: TaskID = task) -> None:
                     shown.update(task, completed=done, total=total)
@@ -93,8 +94,7 @@ async def _take_stock(settings: Settings, books: Books, content: bool) -> int:
 
 
 def _say(problem: Problem) -> None:
-    path = problem.path.encode("utf-8", "backslashreplace").decode()  # any text may stand in a forged row
-    typer.echo(f"{problem.what:8} seq {problem.seq} {path}: {problem.said}")
+    say(f"{problem.what:8} seq {problem.seq} {problem.path}: {problem.said}")  # a forged row may hold any text
 
 
 def _sum_up(stock: Stock, seconds: float) -> None:
@@ -102,5 +102,5 @@ def _sum_up(stock: Stock, seconds: float) -> None:
     aside = {"older than the stream": stock.expired, "gone by its own rules": stock.left, "void": stock.void}
     apart = "".join(f", {count} {what}" for what, count in aside.items() if count)
     verdict = "not ok" if stock.problems else "ok"
-    typer.echo(f"stream {stock.stream}: {verdict}, {stock.receipts} receipts{apart}, {stock.messages} messages")
-    typer.echo(f"  {found}; {stock.receipts / max(1e-9, seconds):.0f} receipts/s")
+    say(f"stream {stock.stream}: {verdict}, {stock.receipts} receipts{apart}, {stock.messages} messages")
+    say(f"  {found}; {stock.receipts / max(1e-9, seconds):.0f} receipts/s")

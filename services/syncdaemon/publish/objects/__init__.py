@@ -8,9 +8,8 @@ last stored chunk. The publisher sends the message that names the object, when t
 from __future__ import annotations
 
 import asyncio
-import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -28,7 +27,7 @@ from syncdaemon.publish.objects.file import UploadFile
 from syncdaemon.publish.objects.halt import Halt
 from syncdaemon.publish.objects.janitor import tidy
 from syncdaemon.publish.objects.opening import open_bucket
-from syncdaemon.publish.objects.source import Changed, Source
+from syncdaemon.publish.objects.source import Changed, Marks, Source
 from syncdaemon.publish.objects.turns import TurnOver, Turns
 from syncdaemon.publish.objects.upload import Upload, UploadStates
 from syncdaemon.stream import object_format
@@ -43,9 +42,8 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class ObjectsSettings:
-    """`root`: the replay directory. `create`: a missing `bucket` may be made, with so many `replicas`."""
+    """`create`: a missing `bucket` may be made, with so many `replicas`."""
 
-    root: bytes
     site: str
     create: bool
     replicas: int
@@ -71,11 +69,15 @@ class Progress(NamedTuple):
 
 
 class Objects:
-    """Makes objects of files. `chunk`: the largest chunk to cut them into; a slow link makes them smaller."""
+    """Makes objects of files. `chunk`: the largest chunk to cut them into; a slow link makes them smaller.
 
-    def __init__(self, settings: ObjectsSettings, watcher: UploadWatcher) -> None:
+    `open_file` opens a file of the replay directory in a thread, and returns its descriptor. It may raise OSError.
+    """
+
+    def __init__(self, settings: ObjectsSettings, watcher: UploadWatcher, open_file: Callable[[Content], int]) -> None:
         self._settings = settings
         self._watcher = watcher
+        self._open_file = open_file
         self._thread = ThreadPoolExecutor(1, "objects")
         self._bucket: Bucket | None = None
         self._turns = Turns()
@@ -153,9 +155,8 @@ class Objects:
             )
         size = await self._begun(bucket, content, size)
         meta = Meta.of(content.sha256, content.stamp.size, size, self._settings.site)
-        path = os.path.join(self._settings.root, content.path)
         kept = self._kept.take(meta.nuid, size, content.stamp)
-        source = await self._in_thread(Source, path, content.stamp, kept.marks)
+        source = await self._in_thread(_source, self._open_file, content, kept.marks)
         try:
             file = UploadFile(source, size, self._in_thread)
             upload = Upload(bucket, file, meta, kept, turns=self._turns, stored=self._stored)
@@ -215,3 +216,7 @@ class Objects:
     def close(self) -> None:
         """Waits for the thread."""
         self._thread.shutdown(wait=True)
+
+
+def _source(open_file: Callable[[Content], int], content: Content, marks: Marks) -> Source:
+    return Source(open_file(content), content.stamp, marks)

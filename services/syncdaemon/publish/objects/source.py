@@ -28,17 +28,18 @@ class Changed(Exception):
 
 
 class Source:
-    """A file in the version of `stamp`, open. `marks`: offsets from which on the digest can be continued.
+    """A file in the version of `stamp`, open as `fd`. `marks`: offsets from which on the digest can be continued.
 
-    Raises Changed where it is another version by now or is open for writing, OSError where it can't be read.
+    The descriptor is closed here, also where it can't be a source. Raises Changed where it is another version by now or
+    is open for writing, OSError where it can't be read.
     """
 
-    def __init__(self, path: bytes, stamp: Stamp, marks: Marks) -> None:
+    def __init__(self, fd: int, stamp: Stamp, marks: Marks) -> None:
         self._stamp = stamp
         self._marks = marks
         self._offset = 0
         self._digest = sha256()
-        self._fd = os.open(path, disk.READ)
+        self._fd = fd
         try:
             self.check()
             if disk.has_writer(self._fd):

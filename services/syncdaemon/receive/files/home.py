@@ -77,7 +77,7 @@ class ReceiveDirectory:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """A folder is made with its lock, or removed, by one worker at a time."""
-        fd = os.open(os.path.join(self._incoming, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        fd = os.open(os.path.join(self._incoming, _LOCK), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 from structlog.testing import capture_logs
 
+from syncdaemon.base.model import Content
 from syncdaemon.publish.objects import Objects, ObjectsSettings
 from syncdaemon.publish.objects.halt import Halt
 from syncdaemon.stream.object_format import BucketNames
@@ -19,10 +20,16 @@ class Deaf:
     def failed(self, reason: str, count: int) -> None: ...
 
 
+def no_file(_: Content) -> int:
+    """There are no files."""
+    raise FileNotFoundError
+
+
 @pytest.fixture
 def objects() -> Iterator[Objects]:
     """Without a session: only its pauses matter."""
-    found = Objects(ObjectsSettings(b"/nowhere", "edge-1", create=True, replicas=1, bucket=BucketNames("b")), Deaf())
+    settings = ObjectsSettings("edge-1", create=True, replicas=1, bucket=BucketNames("b"))
+    found = Objects(settings, Deaf(), no_file)
     yield found
     found.close()
 
