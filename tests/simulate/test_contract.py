@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from syncdaemon.base.errors import LanePaused, LinkDown, SettingsError
+from syncdaemon.base.errors import LanePaused, LinkDown, NotAnswered, SettingsError
 from syncdaemon.base.model import (
     AsObject,
     Attempt,
@@ -35,6 +35,7 @@ from syncdaemon.base.model import (
 )
 from syncdaemon.dev.server import NatsServer
 from syncdaemon.link import Link, LinkSettings, Session, Sink
+from syncdaemon.link.conversation import Reply
 from syncdaemon.publish import PROBE_ID, Lane, Publisher
 from syncdaemon.publish.atomic import AtomicFlight
 from syncdaemon.publish.batches import SMALL
@@ -468,6 +469,18 @@ class TestWhatAStreamAnswers:
             refused = await api.direct(stream, f"{stream}.a")
             assert isinstance(refused, ApiRefusal)
             assert refused.unanswered
+
+    async def test_the_leader_says_whether_a_subject_has_a_message_and_stores_nothing(
+        self, jetstream: JetStream
+    ) -> None:
+        """By what it refuses first: the expected sequence, or the last id that never was."""
+        await jetstream.stream()
+        await jetstream.publish("jobs.a", b"one")
+        await jetstream.publish("jobs.b", b"two")
+        api = Api(await jetstream.session())
+
+        assert [await api.occupied(subject) for subject in ("jobs.a", "jobs.b", "jobs.c")] == [1, 2, 0]
+        assert (await jetstream.api("STREAM.INFO.jobs"))["state"]["last_seq"] == 2
 
     async def test_an_id_outlives_its_message(self, jetstream: JetStream) -> None:
         """`duplicate` says that it was stored once, not that it is there."""
@@ -1206,7 +1219,24 @@ async def test_reading_back_that_is_denied_makes_only_those_files_wait(blind_jet
     assert await publisher.ready() is session
     assert told(await publisher.publish([content("new", b"new")], session)) == {"new": ("published", 41)}
     await ask_api(session, "$JS.API.STREAM.INFO.jobs")
+    session._look_for_overdue(time.monotonic() + 60)
+    assert not session.lost.done(), "what was denied is not waited for"
+
+
+async def test_a_question_that_is_not_answered_ends_no_connection(jetstream: JetStream) -> None:
+    """The server answers others, and not this: that is an answer. A message without an answer is in doubt."""
+    session = await jetstream.session()
+    question, message = Reply("some.api", asks=True), Reply("some.subject")
+    session.expect(question, 0)
+    session._look_for_overdue(time.monotonic() + 60)
     assert not session.lost.done()
+    with pytest.raises(NotAnswered, match=r"no answer to some\.api within 10 seconds"):
+        await question.future
+    session.expect(message, 0)
+    session._look_for_overdue(time.monotonic() + 60)
+    assert session.lost.done()
+    with pytest.raises(LinkDown):
+        await message.future
 
 
 async def test_a_site_that_may_read_its_own_subject_alone_reads_it_back(
@@ -1341,6 +1371,23 @@ class TestWhatThePublisherMakesOfABatch:
         assert [batched for _, batched in await self.stored(jetstream, (1, 2, 3))] == [False] * 3
         assert publisher.batches.allowed
         assert jetstream.heard.failures == []
+
+    async def test_where_others_hold_all_open_batches_messages_go_one_by_one_for_a_while(
+        self, jetstream: JetStream, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A stream keeps 50 open (nats-server 2.15). Ours are stored at once, counted, and tried again later."""
+        publisher = await self.publisher(jetstream)
+        for number in range(50):
+            await jetstream.ask("edge.replay.there.x", Nats_Batch_Id=f"held-{number}", Nats_Batch_Sequence=1)
+        session = await jetstream.session()
+        batch = [content(name, name.encode(), number) for number, name in enumerate("abc", 1)]
+
+        outcomes = told(await publisher.publish(batch, session))
+        assert outcomes == {name: ("published", number) for number, name in enumerate("abc", 1)}
+        assert jetstream.heard.failures == [("batch_slots", 3)]
+        assert not publisher.batches.allowed
+        monkeypatch.setattr(publisher.batches, "_busy_until", time.monotonic())
+        assert publisher.batches.allowed
 
     async def test_copies_within_a_batch_do_not_spoil_it(self, jetstream: JetStream) -> None:
         """One of them goes with it, the others after it."""

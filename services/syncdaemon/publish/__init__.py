@@ -43,7 +43,7 @@ class Publisher:
         self._moved = asyncio.Event()  # a flight is sent, or landed
         self._unsent = 0  # flights of which not every message has left
         self._under_way = 0  # these, and the flights that are not answered yet
-        self.batches = Batches(lane, self._outcomes.doubted)
+        self.batches = Batches(lane, self._outcomes.doubted, watcher.failed)
 
     @property
     def in_doubt(self) -> Mapping[bytes, str]:

@@ -11,10 +11,14 @@ from syncdaemon.stream.stored import StoredMessage
 
 
 class OwnMessage(NamedTuple):
-    """What was found: a message, or none. `surely`: the leader of the stream says so, so that none means none."""
+    """What was found: a message, or none. `surely`: the leader of the stream says so, so that none means none.
+
+    `elsewhere`: the sequence that was asked for is that of a message on another subject.
+    """
 
     message: StoredMessage | None
     surely: bool
+    elsewhere: bool = False
 
 
 async def newest(api: Api, stream: str, subject: str) -> OwnMessage:
@@ -50,7 +54,7 @@ async def at(api: Api, stream: str, subject: str, seq: int) -> OwnMessage:
             return _only(await _from_any_copy(api, stream, subject), seq)
         raise found.paused(f"stream {stream}: message {seq} can't be read")
     if found is not None and found.subject != subject:
-        return OwnMessage(None, surely=False)
+        return OwnMessage(None, surely=False, elsewhere=True)
     return OwnMessage(found, surely=True)
 
 

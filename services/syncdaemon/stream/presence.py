@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
 
 from syncdaemon.base.model import Held
 from syncdaemon.link import Session
+from syncdaemon.stream import own
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.history import since
@@ -24,6 +25,36 @@ Place = tuple[int, str]
 
 Gone = Callable[[Session, Collection[str]], Awaitable[set[str]]]
 """Which of these objects, as `Edge-Object` names them, are no longer whole."""
+
+
+async def lost_unseen(
+    api: Api, stream: str, subjects: Mapping[Held, str], held: Sequence[Held], objects: Gone
+) -> list[Held]:
+    """The same where the stream's settings are not seen: each file is looked for on its own subject, of `subjects`.
+
+    What a direct get does not find may be in another copy of the stream. So the leader is asked, by a message that it
+    can't store. A file without a subject counts as lost: to send it again is safe. Raises as `lost`.
+    """
+    there: dict[Place, str] = {}
+    known = [one for one in held if one in subjects]
+    for start in range(0, len(known), _AT_ONCE):
+        part = known[start : start + _AT_ONCE]
+        found = await asyncio.gather(*(_on_own_subject(api, stream, subjects[one], one) for one in part))
+        there |= {(one.seq, one.sha256): named for one, named in zip(part, found, strict=True) if named is not None}
+    return await _gone(api, there, held, objects)
+
+
+async def _on_own_subject(api: Api, stream: str, subject: str, held: Held) -> str | None:
+    """The object that the file's message names, or nothing; None where the message is lost."""
+    seen = await own.newest(api, stream, subject)
+    if seen.message is not None and seen.message.seq == held.seq:
+        return seen.message.object if is_of(seen.message, held) else None
+    if seen.surely:
+        return None
+    last = await api.occupied(subject)
+    if isinstance(last, ApiRefusal):
+        raise last.paused(f"stream {stream}")
+    return "" if last == held.seq else None
 
 
 async def lost(api: Api, stream: str, subject: str, held: Sequence[Held], objects: Gone) -> list[Held]:
@@ -49,6 +80,11 @@ async def lost(api: Api, stream: str, subject: str, held: Sequence[Held], object
         part = unseen[start : start + _AT_ONCE]
         found = await asyncio.gather(*(_asked(api, info, subject, one) for one in part))
         there |= {(one.seq, one.sha256): named for one, named in zip(part, found, strict=True) if named is not None}
+    return await _gone(api, there, held, objects)
+
+
+async def _gone(api: Api, there: Mapping[Place, str], held: Sequence[Held], objects: Gone) -> list[Held]:
+    """Those whose message is not there, or names an object that is gone."""
     named = {there.get((one.seq, one.sha256), "") for one in held} - {""}
     gone = await objects(api.session, named) if named else set()
     return [one for one in held if (where := there.get((one.seq, one.sha256))) is None or where in gone]

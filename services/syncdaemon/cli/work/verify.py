@@ -103,4 +103,6 @@ def _sum_up(stock: Stock, seconds: float) -> None:
     apart = "".join(f", {count} {what}" for what, count in aside.items() if count)
     verdict = "not ok" if stock.problems else "ok"
     say(f"stream {stock.stream}: {verdict}, {stock.receipts} receipts{apart}, {stock.messages} messages")
+    if stock.by_receipts:
+        say("  its settings are not seen: each receipt was looked for, and no message without a receipt")
     say(f"  {found}; {stock.receipts / max(1e-9, seconds):.0f} receipts/s")
