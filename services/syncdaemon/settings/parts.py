@@ -12,8 +12,6 @@ from syncdaemon.spool.spool import SpoolSettings
 from syncdaemon.stream.object_format import BucketNames
 from syncdaemon.stream.prepare import StreamSettings
 
-_BUCKET = "edge_replay"
-
 
 def spool(settings: Settings) -> SpoolSettings:
     """What the replay directory needs of the settings."""
@@ -73,8 +71,8 @@ def stream(settings: Settings) -> StreamSettings:
 
 
 def bucket(settings: Settings) -> BucketNames:
-    """Where the content of files lies that are too large for a message: one bucket for all sites."""
-    return BucketNames(_BUCKET)
+    """Where the content of files lies that are too large for a message."""
+    return BucketNames(settings.sync_bucket.replace("{site}", settings.site))
 
 
 def objects(settings: Settings) -> ObjectsSettings:
@@ -84,4 +82,5 @@ def objects(settings: Settings) -> ObjectsSettings:
         create=settings.sync_stream_create,
         replicas=settings.sync_stream_replicas,
         bucket=bucket(settings),
+        shared="{site}" not in settings.sync_bucket,
     )

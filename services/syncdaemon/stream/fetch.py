@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from hashlib import sha256
 from typing import NamedTuple
 
 from syncdaemon.base import packing
+from syncdaemon.base.model import StoredHeaders
 from syncdaemon.stream import fields
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
-from syncdaemon.stream.history import contents
+from syncdaemon.stream.history import contents, one_by_one
 from syncdaemon.stream.object_format import Meta, ObjectPlace
 from syncdaemon.stream.stored import StoredMessage
 
@@ -40,7 +41,7 @@ async def digest(api: Api, headers: Mapping[str, str], body: bytes) -> str | Non
     """
     if named := headers.get("Edge-Object"):
         place = ObjectPlace.of(named)
-        return await _object_digest(api, place) if place else None
+        return await object_digest(api, place) if place else None
     if headers.get("Content-Encoding") == "zstd":
         try:
             return packing.digest(body, fields.number(headers.get("Edge-Size", "")))
@@ -49,16 +50,27 @@ async def digest(api: Api, headers: Mapping[str, str], body: bytes) -> str | Non
     return sha256(body).hexdigest()
 
 
-async def _object_digest(api: Api, place: ObjectPlace) -> str | None:
+async def object_digest(api: Api, place: ObjectPlace) -> str | None:
+    """The SHA-256 of an object's chunks, as they lie in the bucket; None where it is not there, or not whole.
+
+    Raises as `message` does.
+    """
     there = await chunks(api, place)
     if there is None:
         return None
+    try:
+        return await _digest_of(contents(api, there.stream, there.subject, 1), there.number)
+    except PermissionError:  # we may make no consumer: a request for each chunk
+        return await _digest_of(one_by_one(api, there.stream, there.subject, 1), there.number)
+
+
+async def _digest_of(reading: AsyncGenerator[tuple[StoredHeaders, bytes], None], number: int) -> str | None:
     found, count = sha256(), 0
-    async with aclosing(contents(api, there.stream, there.subject, 1)) as pieces:
+    async with aclosing(reading) as pieces:
         async for _, data in pieces:
             found.update(data)
             count += 1
-    return found.hexdigest() if count == there.number else None
+    return found.hexdigest() if count == number else None
 
 
 class Chunks(NamedTuple):

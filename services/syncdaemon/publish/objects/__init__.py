@@ -42,12 +42,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class ObjectsSettings:
-    """`create`: a missing `bucket` may be made, with so many `replicas`."""
+    """`create`: a missing `bucket` may be made, with so many `replicas`. `shared`: other sites
+    may write into the bucket, since its name has no site in it.
+    """
 
     site: str
     create: bool
     replicas: int
     bucket: BucketNames
+    shared: bool = True
 
 
 class UploadWatcher(Protocol):
@@ -159,7 +162,9 @@ class Objects:
         source = await self._in_thread(_source, self._open_file, content, kept.marks)
         try:
             file = UploadFile(source, size, self._in_thread)
-            upload = Upload(bucket, file, meta, kept, turns=self._turns, stored=self._stored)
+            upload = Upload(
+                bucket, file, meta, kept, turns=self._turns, stored=self._stored, shared=self._settings.shared
+            )
             self._under_way = content, upload
             await upload.run()
         finally:

@@ -27,13 +27,17 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class UploadState:
-    """What the process remembers of an upload between two attempts. All of it can be lost. `size`: of a chunk."""
+    """What the process remembers of an upload between two attempts. All of it can be lost. `size`: of a chunk.
+
+    `own`: this process sent every chunk that the bucket has of it.
+    """
 
     nuid: str
     size: int
     stamp: Stamp
     marks: Marks = field(default_factory=dict)
     generation: int = 0
+    own: bool = False
     strays: list[int] = field(default_factory=list)  # sequences of chunks after a gap, to be taken out
 
 
@@ -75,7 +79,10 @@ class Upload:
         *,
         turns: Turns,
         stored: Callable[[int], None],
+        shared: bool = False,
     ) -> None:
+        """`shared`: others may write into the bucket. What this process did not send is read back before it counts."""
+        self._shared = shared
         self._bucket = bucket
         self._file = file
         self._meta = meta
@@ -103,7 +110,7 @@ class Upload:
             await self._check()
             if await self._bucket.count(self._meta.nuid) != self._meta.chunks:
                 continue
-            if await self._bucket.put_meta(self._meta, self._size, there.seq if there else 0):
+            if await self._bucket.put_meta(self._meta, self._size, there.seq if there else 0) and await self._proved():
                 return
         raise Halt("upload_unsettled", f"what the bucket holds of {self._meta.name} changes by itself", 1.0)
 
@@ -111,10 +118,22 @@ class Upload:
         """Whether the object is there, whoever stored it. Then our own chunks of it are of no use."""
         if not there.is_of(self._meta) or await self._bucket.count(there.nuid) != there.chunks:
             return False
+        if self._shared and not await self._bucket.holds(self._meta.name):
+            log.warning("object_not_believed", object=self._meta.name, reason="its chunks have another digest")
+            if there.nuid == self._meta.nuid:
+                await self._discard("its chunks are not ours")
+            return False
         if there.nuid != self._meta.nuid:
             with suppress(Halt):  # the object is whole all the same
                 await self._bucket.purge(self._meta.nuid)
         return True
+
+    async def _proved(self) -> bool:
+        """Whether the object that we finished is what it says; else it is begun again."""
+        if not self._shared or self._kept.own or await self._bucket.holds(self._meta.name):
+            return True
+        await self._discard("the chunks that were there are not ours")
+        return False
 
     async def _plan(self) -> GoOn | None:
         """Where to resume; None where the upload has to begin again. Then the chunks that were there are gone."""
@@ -157,6 +176,7 @@ class Upload:
     async def _send(self, plan: GoOn) -> bool:
         """Sends what is missing. False: we have to look at the bucket again."""
         self._kept.generation = max(self._kept.generation, plan.generation)
+        self._kept.own = self._kept.own or not plan.number
         self.at = plan.number * self._size
         bucket = self._bucket
         flight = ChunkFlight(bucket.session, bucket.names, plan.number, plan.seq, self._arrived, domain=bucket.domain)
