@@ -1,5 +1,7 @@
 """What every test finds in place."""
 
+import signal
+
 import hypothesis
 
 pytest_plugins = [
@@ -25,3 +27,12 @@ hypothesis.settings.register_profile(
     "syncdaemon", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("syncdaemon")
+
+# A shell starts what runs in its background, or under nohup, with these signals ignored, and a child inherits that.
+for number, handler in (
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.surface import Case, Surface
 
-MOST_GROWTH = 96  # MiB that a surface may need beyond what it has after its first cases
+MOST_GROWTH = 48  # MiB that a surface may need beyond what it has after its first cases
 _MOST_ADDRESSES = 4 << 30  # bytes: what takes more ends with a MemoryError, and not the machine
 _WARM = 500  # cases until all is loaded, and every cache is as full as it gets
 _TOGETHER = 25  # cases for each number that hypothesis draws, which costs more than most cases do
@@ -100,7 +101,9 @@ def _search(done: _Counter, case: Case, count: int, start: int) -> float:
 
 def _peak() -> float:
     """The most memory that this process ever had, in MiB (Linux counts in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not ru_maxrss of getrusage(2): over fork and exec, a child takes that over from its parent.
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 @contextmanager

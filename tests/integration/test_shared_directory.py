@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ import pytest
 from syncdaemon.dev.server import NatsServer
 from tests.support.daemon import DaemonProcess, eventually
 from tests.support.jetstream import each_message
-from tests.support.users import DAEMON, PRODUCER, PRODUCERS, Shared, as_producer
+from tests.support.users import DAEMON, PRODUCER, PRODUCERS, Shared, as_producer, python
 
 pytestmark = [pytest.mark.integration]
 
@@ -85,7 +84,7 @@ def uploaded(daemon: DaemonProcess) -> int:
 
 def run(daemon: DaemonProcess, who: list[str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """A command beside the daemon. `who`: what makes it another user's than root's."""
-    command = [*who, sys.executable, "-m", "syncdaemon", *arguments]
+    command = [*who, python(), "-m", "syncdaemon", *arguments]
     return subprocess.run(command, env=daemon.env, cwd=daemon.replay.parent, capture_output=True, text=True)
 
 
@@ -180,7 +179,8 @@ def test_a_folder_that_becomes_a_symlink_while_a_large_file_is_uploaded(
 
 def test_hard_links_of_a_producer_lead_to_its_own_files(nats_server: NatsServer, shared: MakeShared) -> None:
     """The kernel refuses a link to what it may not write (fs.protected_hardlinks); others are files like any."""
-    daemon, secrets = shared(nats_server.url, SYNC_HOLD_SECONDS="0")
+    # Of a link that came the kernel tells neither a rename nor a close.
+    daemon, secrets = shared(nats_server.url, SYNC_HOLD_SECONDS="0", SYNC_SETTLE_IN_PLACE_SECONDS="1")
     secret = secret_in(secrets)
     secrets.chmod(0o711)
     daemon.start()
@@ -387,7 +387,7 @@ def test_a_folder_that_the_daemon_can_not_rename_in_is_named(
     nats_server: NatsServer, shared: MakeShared, mode: int
 ) -> None:
     """By health, the log and the doctor, with the cure; its file is delivered once, and moved when that is done."""
-    daemon, _ = shared(nats_server.url, SYNC_HOLD_SECONDS="0")
+    daemon, _ = shared(nats_server.url, SYNC_HOLD_SECONDS="0", SYNC_SETTLE_IN_PLACE_SECONDS="1")
     closed = daemon.replay / "closed"
 
     def close() -> None:
@@ -423,7 +423,7 @@ def test_commands_of_root_and_of_the_daemon_go_on_to_work(nats_server: NatsServe
     as_producer(hide)
     aside = daemon.replay / ".syncdaemon" / "quarantine"
     eventually(lambda: (aside / "y").exists(), 30, "it is set aside")
-    as_user = daemon.command[: daemon.command.index(sys.executable)]
+    as_user = daemon.command[: daemon.command.index(python())]
     as_stranger = [word.replace(str(DAEMON), str(PRODUCER)) for word in as_user]
     for who in ([], as_user):
         shown = run(daemon, who, "quarantine", "list")

@@ -19,7 +19,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, MutableMapping, MutableSequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, MutableMapping, MutableSequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial, wraps
@@ -40,12 +40,12 @@ from syncdaemon.daemon.drain import deliver_all
 from syncdaemon.ledger import writer
 from syncdaemon.publish.choice import Choice, Way
 from syncdaemon.settings.values import Settings
-from syncdaemon.spool import watch
 from syncdaemon.spool.archive import Archive
 from syncdaemon.spool.hold import Hold
 from syncdaemon.spool.quarantine import Quarantine
 from syncdaemon.spool.read import Reader
 from syncdaemon.spool.spool import Spool
+from syncdaemon.spool.watch import Hints, Watch
 from tests.simulate.clock import Clock, JumpingLoop, LoopExecutor
 from tests.simulate.fake_jetstream import Answer, FakeJetStream, FakeLink, FakeSession, Frame
 from tests.simulate.fake_stream import Message, header_fields
@@ -248,7 +248,7 @@ class Edge:
         put(syncdaemon.daemon, "spare_the_collector", lambda: None)  # it is the test's
         put(syncdaemon.daemon, "now_text", self.now_text)
         put(writer, "now_text", self.now_text)
-        put(watch, "hints", self._hints)
+        put(Watch, "hints", lambda _: self._hints())
         put(syncdaemon.spool.batch, "BATCH_FILES", 3)  # so that a few files are several batches
         put(Reader, "read", self._step("read", lambda *arguments, read=Reader.read: list(read(*arguments))))
         put(Hold, "retire", self._step("retire", Hold.retire))
@@ -275,10 +275,10 @@ class Edge:
 
         return step
 
-    async def _hints(self, root: bytes) -> AsyncIterator[set[bytes]]:
-        yield set()
+    async def _hints(self) -> AsyncGenerator[Hints]:
+        yield {}
         while True:
-            yield {await self.life.events.get()}
+            yield {await self.life.events.get(): True}
 
     def _surprised(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         if not context["message"].endswith("never retrieved"):  # that is how the dead leave their tasks

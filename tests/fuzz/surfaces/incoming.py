@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -25,6 +26,7 @@ from tests.fuzz.surface import Case, Surface
 
 MEMORY = "/dev/shm"  # a disk in memory, where there is one: every file is synced
 PATHS = ("a", "a/b", "a/b/c.bin", "a%20b", "%FF%0A", "x/../y", "link/out", "folder", "pipe", ".hidden", "a" * 255)
+_KEPT = 50  # messages until what came of them is taken away
 WORDS = (b"abc", b"", b"a" * 2000, bytes(range(256)))
 
 
@@ -124,9 +126,10 @@ def files() -> Iterator[Case]:
         (site / "a").write_bytes(b"was here before")
         home = ReceiveDirectory(os.fsencode(received))
         home.open()
-        packer, numbers = packing.Packer(), iter(range(1, 10**12))
+        packer, numbers, store = packing.Packer(), iter(range(1, 10**12)), Store(home, 0)
 
         def case(random: Random) -> None:
+            nonlocal store
             body = random.choice((random.randbytes(8), *WORDS))
             packed = packer.pack(body) if random.random() < 0.3 else None
             head, sent = block(random, body, packed is not None), packed or body
@@ -136,7 +139,7 @@ def files() -> Iterator[Case]:
             item = Item(Arrival(b"edge.replay.a.b", b"", sent, head), DeliveryInfo("s", seq, seq, 1), wanted)
             if item.is_object:
                 return
-            (outcome,) = Store(home, 0).take([item])
+            (outcome,) = store.take([item])
             assert isinstance(outcome, Placed | Rejected | Retry)
             if isinstance(outcome, Placed):
                 assert isinstance(wanted, Wanted)
@@ -145,11 +148,15 @@ def files() -> Iterator[Case]:
             assert (outside / "secret").read_bytes() == b"secret"
             assert (site / "a").read_bytes() == b"was here before"
             assert sorted(os.listdir(root)) == ["outside", "received"]
-            _forget(received, random)
+            if seq % _KEPT == 0:
+                store.close()
+                _forget(received)
+                store = Store(home, 0)
 
         try:
             yield case
         finally:
+            store.close()
             home.close()
 
 
@@ -166,13 +173,27 @@ def _found(received: Path, wanted: Wanted) -> bool:
     return any(sha256(name.read_bytes()).hexdigest() == wanted.sha256 for name in names)
 
 
-def _forget(received: Path, random: Random) -> None:
-    """Now and then what was rejected is taken away, so that the disk does not fill."""
-    if random.random() < 0.02:
-        for folder in received.rglob(".rejected"):
-            for path in folder.rglob("*"):
-                if path.is_file():
-                    path.unlink()
+def _forget(received: Path) -> None:
+    """All that came goes again, so that the disk does not fill; what was there before the first case stays."""
+    for place in received.iterdir():
+        if place.name == "edge-1":
+            for path in place.iterdir():
+                if path.name not in ("a", "folder", "link", "pipe"):
+                    _remove(path)
+            for path in (place / "folder").iterdir():
+                _remove(path)
+        elif place.name == ".rejected":
+            for path in place.iterdir():
+                _remove(path)
+        elif place.name != ".incoming":
+            _remove(place)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 SURFACES = (

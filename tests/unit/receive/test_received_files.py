@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.receive import incoming
-from syncdaemon.receive.files import room
+from syncdaemon.receive.files import draft, room
 from syncdaemon.receive.files.home import ReceiveDirectory
 from syncdaemon.receive.files.store import Store, trouble
 from syncdaemon.receive.incoming import Arrival, Item, Placed, Rejected, Retry, Wanted, beside, retry_seconds
@@ -216,6 +216,49 @@ def test_a_bomb_costs_neither_memory_nor_disk(folder: Folder) -> None:
     bomb = item("bomb", body=zstandard.compress(b"\0" * (1 << 20)), zstd=True, size=1 << 60)
     assert folder.take(bomb) == [Rejected("too_short", ANY)]
     assert folder.drafts() == []
+
+
+@pytest.mark.parametrize("kind", ["too_long", "disk_full"])
+def test_what_is_refused_while_it_is_decoded_costs_no_memory(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A hundred bytes that become a mebibyte: anybody at the stream can send such messages for ever."""
+    body = zstandard.compress(bytes(1 << 20))
+    if kind == "disk_full":
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(draft, "write_all", full)
+    wanted = item("a", body=body, zstd=True, size=3 if kind == "too_long" else 1 << 20).wanted
+    assert isinstance(wanted, Wanted)
+
+    def take(count: int) -> None:
+        for _ in range(count):
+            found = draft.Draft(folder.home.draft_name(), wanted)
+            with pytest.raises(draft.Unfit if kind == "too_long" else OSError):
+                found.write(body)
+            found.close()
+
+    take(20)
+    before = resident()
+    take(500)
+    assert resident() - before < 16 << 20
+    assert folder.drafts() == []
+
+
+def resident() -> int:
+    """Bytes of memory that this process has now."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_an_endless_message_ends_where_it_is_too_long(folder: Folder) -> None:
+    """And not only when all of it is decoded: a mebibyte can become 30 GiB."""
+    body = zstandard.ZstdCompressor(level=3).compress(bytes(64 << 20))
+    began = time.perf_counter()
+    assert folder.take(item("a", body=body * 600, zstd=True)) == [Rejected("too_long", ANY)]
+    assert time.perf_counter() - began < 5.0
 
 
 def test_a_frame_that_asks_for_much_memory_is_refused(folder: Folder) -> None:

@@ -13,6 +13,7 @@ from syncdaemon.base.disk import write_all
 from syncdaemon.receive.incoming import Rejected, Wanted
 
 _WINDOW = 8 << 20  # bytes of memory that a frame may ask for; every decoder has so much (RFC 8878, 3.1.1.1.2)
+_STEP = 4 << 10  # bytes that are decoded until it is asked for faults: at most 128 MiB come of them (4 make 128 KiB)
 _MODE = 0o640
 
 
@@ -38,17 +39,14 @@ class Draft:
         self._digest = sha256()
         self.size = 0
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
-        self._decoder = _decoder(self) if wanted.zstd else None
+        self._decoder = _Decoder(self) if wanted.zstd else None
 
     def write(self, data: bytes) -> None:
         """Takes the next bytes of the message. Raises Unfit, or OSError."""
         if self._decoder is None:
             self.store(data)
-            return
-        try:
+        else:
             self._decoder.write(data)
-        except zstandard.ZstdError as error:
-            raise Unfit("undecodable", f"the message is not zstd: {error}") from None
 
     def store(self, data: bytes | memoryview) -> None:
         """Takes the next bytes of the file itself."""
@@ -85,21 +83,56 @@ class Draft:
             return
         os.close(self._fd)
         self._fd = -1
+        self._decoder = None  # it holds us, and megabytes of memory
         with suppress(OSError):
             os.unlink(self.path)
 
 
-def _decoder(draft: Draft) -> zstandard.ZstdDecompressionWriter:
-    sink: Any = _Sink(draft)  # all that zstandard asks of it is `write`
-    return zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_writer(sink)
+class _Decoder:
+    """Decodes what comes, on its way to a draft."""
+
+    def __init__(self, draft: Draft) -> None:
+        self._sink = _Sink(draft)
+        sink: Any = self._sink  # all that zstandard asks of it is `write`
+        self._writer = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_writer(sink)
+
+    def write(self, data: bytes) -> None:
+        """Takes the next bytes of the message. Raises Unfit, or OSError."""
+        for at in range(0, len(data), _STEP):
+            try:
+                self._writer.write(memoryview(data)[at : at + _STEP])
+            except zstandard.ZstdError as error:
+                self._sink.raise_fault()
+                raise Unfit("undecodable", f"the message is not zstd: {error}") from None
+            self._sink.raise_fault()
 
 
 class _Sink:
-    """What zstandard writes to, in pieces of at most 128 KiB."""
+    """What zstandard writes to, in pieces of at most 128 KiB.
+
+    It raises nothing: where a sink does, zstandard 0.25 never frees the piece, and each such message would cost memory
+    for good.
+    """
 
     def __init__(self, draft: Draft) -> None:
         self._draft = draft
+        self._fault: Unfit | OSError | None = None
+        self._over = False
 
     def write(self, data: bytes | memoryview) -> int:
-        self._draft.store(data)
+        """Takes a piece; after a fault it takes it for nothing."""
+        if not self._over:
+            try:
+                self._draft.store(data)
+            except (Unfit, OSError) as error:
+                self._fault, self._over = error, True
         return len(data)
+
+    def raise_fault(self) -> None:
+        """Raises what went wrong, where something did, and keeps nothing of it: its traceback holds the decoder."""
+        fault, self._fault = self._fault, None
+        if fault is not None:
+            try:
+                raise fault
+            finally:
+                del fault
