@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
 from hashlib import sha256
 
 import pytest
@@ -17,18 +16,18 @@ from tests.support.shell import Shell
 
 pytestmark = pytest.mark.integration
 
-MakeSite = Callable[[], DirectSite]
+OWN_BUCKET = {"SYNC_BUCKET": "edge_replay_{site}"}
 
 
 @pytest.fixture
 def site(make_nats_server: MakeNatsServer) -> DirectSite:
     """A hub that runs, and the rights of one site."""
-    return DirectSite(make_nats_server, bucket="edge_replay")
+    return DirectSite(make_nats_server)
 
 
 def started(site: DirectSite, make_daemon: MakeDaemon, **settings: str) -> DaemonProcess:
     """The site's daemon, ready."""
-    daemon = make_daemon(site.server.url, **LOGIN, **settings)
+    daemon = make_daemon(site.server.url, **LOGIN, **OWN_BUCKET, **settings)
     daemon.start()
     return daemon
 
@@ -65,7 +64,7 @@ def test_files_small_and_large_and_again(site: DirectSite, make_daemon: MakeDaem
     verified = shell("verify", "--stream", NATS_URL=site.server.url, SYNC_LEDGER_DIR=str(daemon.ledger), **LOGIN)
     assert verified.code == 0, verified
     assert "51 messages" in verified.out
-    found = shell("doctor", "--json", NATS_URL=site.server.url, **LOGIN)
+    found = shell("doctor", "--json", NATS_URL=site.server.url, **LOGIN, **OWN_BUCKET)
     levels = {one["check"]: (one["level"], one["said"]) for one in json.loads(found.out)}
     assert levels["stream"][0] == "warning"
     assert "are not seen" in levels["stream"][1]
