@@ -57,9 +57,10 @@ class Server:
         return f"tls://admin:{secrets.password(self.secrets, 'admin')}@localhost:{self.port}"
 
     def settings(self, workload: str, **more: str) -> dict[str, str]:
-        """What the daemon or the workers have in their environment, as rendered, but for the server's port."""
+        """What the daemon or the workers have in their environment, as rendered, but for the ports of the test."""
         found = {**named(self.profile, "ConfigMap", workload)["data"]}
         assert found.pop("NATS_URL") == "tls://nats:4222"
+        assert found.pop("SYNC_HTTP_ADDR") == "0.0.0.0:8080"
         assert found["NATS_TLS_CA"] == "/etc/syncdaemon/ca/ca.crt"
         login = {name: value.decode() for name, value in self.secrets["nats-login"].items()}
         return {**found, "NATS_TLS_CA": str(self.ca), **login, **more}

@@ -172,7 +172,7 @@ def test_a_pod_without_its_secrets_does_not_start(profile: str) -> None:
     """Kubernetes waits for a Secret, or a key of it, that is not optional."""
     pods = dict(pod_templates(profile))
     volumes = [it for name in pods for it in pods[name]["spec"]["volumes"] if "secret" in it]
-    assert {it["name"] for it in volumes if it["secret"].get("optional")} == {"nats-files"}
+    assert {it["name"] for it in volumes if it["secret"].get("optional")} == {"nats-files", "http-token"}
     assert {"nats-tls", "nats-auth", "nats-ca"} <= {it["name"] for it in volumes}
     (login,) = (
         source["secretRef"]

@@ -85,6 +85,7 @@ def mutants(rules: str) -> Iterator[tuple[str, str]]:
                     yield f"{alert['alert']}: {found[0]} -> {new} in {target[field]}", yaml.safe_dump(changed)
 
 
+@pytest.mark.timeout(400)
 def test_a_changed_number_is_noticed(rendered: str, tmp_path: Path) -> None:
     """Each limit and each wait of each alert, one up and one down: some test must fail."""
     promtool = need("promtool")

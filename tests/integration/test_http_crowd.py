@@ -118,6 +118,7 @@ def test_few_descriptors_are_not_all_given_to_connections(deployed: MakeDeployed
     quiet(daemon)
 
 
+@pytest.mark.slow
 def test_one_client_with_five_thousand_connections(deployed: MakeDeployed) -> None:
     daemon = deployed(files=1024)
     daemon.start(within=60)
@@ -146,6 +147,7 @@ def test_a_byte_a_second_buys_no_more_than_five_seconds(deployed: MakeDeployed) 
     quiet(daemon)
 
 
+@pytest.mark.slow
 def test_an_idle_connection_is_closed_after_half_a_minute(deployed: MakeDeployed) -> None:
     """Before its first request, and after one."""
     daemon = deployed()

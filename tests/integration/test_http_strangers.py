@@ -93,9 +93,10 @@ def test_the_token_opens_status_and_can_be_renewed(network: Network, make_daemon
         assert get(address, "/status", Authorization="Bearer another-token-of-24-char").status == 200
         token_file.unlink()
         assert get(address, "/status", Authorization="Bearer another-token-of-24-char").status == 403
+    eventually(lambda: daemon.logged("http_token_unusable"), 5, "the log says so")
+    assert len(daemon.logged("http_token_unusable")) == 1
     assert TOKEN not in daemon.log()
     assert "another-token" not in daemon.log()
-    assert len(daemon.logged("http_token_unusable")) == 1
 
 
 def test_a_browser_here_is_not_turned_against_us(network: Network, make_daemon: MakeDaemon) -> None:

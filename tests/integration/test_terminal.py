@@ -30,10 +30,12 @@ ESCAPE = "\x1b"
 PLAIN = [{"NO_COLOR": "1"}, {"TERM": "dumb"}]
 LOCALES = [
     {"LC_ALL": "C", "PYTHONUTF8": "0"},
-    {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     {"LC_ALL": "", "LANG": "en_US.ISO-8859-1", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-    {"PYTHONIOENCODING": "ascii"},
     {"PYTHONIOENCODING": "ascii:strict"},
+]
+MORE_LOCALES = [
+    {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    {"PYTHONIOENCODING": "ascii"},
     {"PYTHONIOENCODING": "latin-1"},
 ]
 NAMES = ["caf\u00e9.bin".encode(), b"caf\xe9.bin", "\u65e5\u672c.bin".encode()]
@@ -210,7 +212,9 @@ def solid_lines(text: str) -> str:
 # Locales
 
 
-@pytest.mark.parametrize("locale", LOCALES, ids=str)
+@pytest.mark.parametrize(
+    "locale", [*LOCALES, *(pytest.param(locale, marks=pytest.mark.lengthy) for locale in MORE_LOCALES)], ids=str
+)
 def test_every_command_prints_in_every_locale(
     shell: Shell, make_nats_server: MakeNatsServer, locale: dict[str, str]
 ) -> None:
