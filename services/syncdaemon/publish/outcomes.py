@@ -57,7 +57,8 @@ class Outcomes:
 
     def doubted(self, message: Message) -> bool:
         """Whether this message was sent before, and not answered."""
-        return first_id(self.in_doubt.get(message.content.path, "")) == first_id(message.msg_id)
+        sent_id = self.in_doubt.get(message.content.path)
+        return sent_id is not None and first_id(sent_id) == first_id(message.msg_id)
 
     def noted(self, message: Message) -> bool:
         """Whether this message was sent before, and the ledger's row of that attempt covers this one too."""
