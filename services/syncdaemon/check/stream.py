@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.model import StoredHeaders
 from syncdaemon.check.by_subject import each_on_its_subject
 from syncdaemon.check.compare import Comparison, Fetched, Problem, Receipts, second_look
+from syncdaemon.check.stock import Stock
 from syncdaemon.ledger import lock_path, rows_numbered
 from syncdaemon.ledger.rows import HELD_LOST, PUBLISHED, is_receipt
 from syncdaemon.stream import fetch
@@ -59,27 +58,10 @@ class Books:
                 receipts.void(row)
 
 
-@dataclass
-class Stock:
-    """What was found about one stream.
-
-    `expired`: receipts from before its first message. `left`: receipts whose message left by the stream's own rules,
-    because it was consumed, or replaced on its subject. `void`: receipts whose message the server had lost, and got
-    again. `by_receipts`: the stream could not be read through, so messages without a receipt were not looked for.
-    """
-
-    stream: str
-    receipts: int = 0
-    messages: int = 0
-    expired: int = 0
-    left: int = 0
-    void: int = 0
-    by_receipts: bool = False
-    problems: Counter[str] = field(default_factory=Counter)
-
-
 class Stocktake:
     """Compares one stream with its receipts. With `content`, every body and every object is fetched.
+
+    The class has more than 150 lines because the two ways to compare, all at once and each by itself, share their parts.
 
     `tell` is called with every problem. `progress` is called now and then: so many sequences are read, of so many.
     """

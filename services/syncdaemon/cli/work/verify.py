@@ -14,7 +14,8 @@ from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.printable import printable
 from syncdaemon.check.compare import Problem
 from syncdaemon.check.ledger import audit
-from syncdaemon.check.stream import Books, Stock, Stocktake
+from syncdaemon.check.stock import Stock
+from syncdaemon.check.stream import Books, Stocktake
 from syncdaemon.cli import interrupt
 from syncdaemon.cli.say import say
 from syncdaemon.cli.work.bar import bar

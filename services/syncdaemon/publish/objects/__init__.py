@@ -28,8 +28,9 @@ from syncdaemon.publish.objects.halt import Halt
 from syncdaemon.publish.objects.janitor import tidy
 from syncdaemon.publish.objects.opening import open_bucket
 from syncdaemon.publish.objects.source import Changed, Marks, Source
+from syncdaemon.publish.objects.states import UploadStates
 from syncdaemon.publish.objects.turns import TurnOver, Turns
-from syncdaemon.publish.objects.upload import Upload, UploadStates
+from syncdaemon.publish.objects.upload import Upload
 from syncdaemon.stream import object_format
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.object_format import BucketNames, Meta

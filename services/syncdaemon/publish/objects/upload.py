@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
 
 import structlog
 
 from syncdaemon.base.errors import LinkDown
-from syncdaemon.base.model import Stamp
 from syncdaemon.publish.objects.bucket import Bucket
 from syncdaemon.publish.objects.file import UploadFile
 from syncdaemon.publish.objects.flight import ChunkFlight
 from syncdaemon.publish.objects.halt import Halt, halt
 from syncdaemon.publish.objects.resume import GoOn, decide
-from syncdaemon.publish.objects.source import Changed, Marks
+from syncdaemon.publish.objects.source import Changed
+from syncdaemon.publish.objects.states import UploadState
 from syncdaemon.publish.objects.turns import Turns
 from syncdaemon.stream import verdict
 from syncdaemon.stream.object_format import Chunk, Meta
@@ -25,46 +24,10 @@ _ATTEMPTS = 4  # looks at what the bucket holds, until a pause is due
 log = structlog.get_logger(__name__)
 
 
-@dataclass
-class UploadState:
-    """What the process remembers of an upload between two attempts. All of it can be lost. `size`: of a chunk.
-
-    `own`: this process sent every chunk that the bucket has of it.
-    """
-
-    nuid: str
-    size: int
-    stamp: Stamp
-    marks: Marks = field(default_factory=dict)
-    generation: int = 0
-    own: bool = False
-    strays: list[int] = field(default_factory=list)  # sequences of chunks after a gap, to be taken out
-
-
-class UploadStates:
-    """The states of the uploads that go on by turns: of the newest `most`."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._kept: dict[str, UploadState] = {}  # by nuid, the newest last
-
-    def __iter__(self) -> Iterator[UploadState]:
-        return iter(self._kept.values())
-
-    def take(self, nuid: str, size: int, stamp: Stamp) -> UploadState:
-        """What we remember of this upload, as far as it belongs to this version of the file."""
-        kept = self._kept.pop(nuid, None) or UploadState(nuid, size, stamp)
-        self._kept[nuid] = kept
-        while len(self._kept) > self._most:
-            del self._kept[next(iter(self._kept))]
-        if kept.stamp != stamp:
-            kept.stamp = stamp
-            kept.marks = {}  # an abandoned read may still write to the old ones
-        return kept
-
-
 class Upload:
     """A file on its way. `at`: how many of its bytes the bucket has.
+
+    The class has more than 150 lines because every reason for which an upload goes on, or begins again, is judged here.
 
     `stored` is called for each chunk that the bucket takes, with its bytes. `turns` says when another upload should go
     on instead.
