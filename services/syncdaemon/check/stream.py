@@ -61,7 +61,7 @@ class Books:
 class Stocktake:
     """Compares one stream with its receipts. With `content`, every body and every object is fetched.
 
-    The class has more than 150 lines because the two ways to compare, all at once and each by itself, share their parts.
+    The class has more than 150 lines because two ways to compare, all at once or each by itself, share their parts.
 
     `tell` is called with every problem. `progress` is called now and then: so many sequences are read, of so many.
     """

@@ -27,7 +27,7 @@ log = structlog.get_logger(__name__)
 class Upload:
     """A file on its way. `at`: how many of its bytes the bucket has.
 
-    The class has more than 150 lines because every reason for which an upload goes on, or begins again, is judged here.
+    The class has more than 150 lines because here is judged why an upload goes on or begins again.
 
     `stored` is called for each chunk that the bucket takes, with its bytes. `turns` says when another upload should go
     on instead.
