@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from syncdaemon.spool.hold import Hold
-from tests.simulate.edge import LONG, MAX_PAYLOAD, TOO_LONG, Death, Edge
+from tests.simulate.edge import LONG, MAX_PAYLOAD, SITE, STREAM, TOO_LONG, Death, Edge, digest
 from tests.simulate.fake_jetstream import FakeSession, Fault, Frame
+from tests.simulate.fake_stream import header_fields
 from tests.simulate.faults import AckLost, ArrivesLate, CutAfter, StreamFull
 
 LARGE = b"L" * (MAX_PAYLOAD + 1)
@@ -472,3 +473,32 @@ def test_a_server_that_lost_nothing_gets_nothing_again(holding_edge: Edge) -> No
     edge.do(scene())
     edge.check()
     assert edge.rows("held_lost") == []
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", ["", "send", "store", "ack", "ledger", "retire"])
+def test_a_neighbours_message_under_our_id_lets_no_file_go(tmp_path: Path, step: str, when: str) -> None:
+    """A neighbour knows the file, and takes its id. Whenever our process dies, our bytes are stored once."""
+    with Edge(tmp_path, SYNC_HOLD_SECONDS="0") as edge:
+        edge.drop("first", b"first")
+        edge.drain()
+        squat(edge, b"evidence")
+        edge.drop("evidence", b"evidence")
+        if step:
+            assert edge.drain(Death(step, when, 2 if step in ("send", "store", "ack") else 1))
+        edge.drain()
+
+        ours = [message for message in edge.history() if message.subject.startswith(f"edge.replay.{SITE}.")]
+        assert [message.data for message in ours] == [b"first", b"evidence"]
+        assert edge.waiting() == []
+        row = edge.receipts()[-1]
+        assert (row["path"], row["event"]) == ("evidence", "published")
+        assert (row["stream_seq"], row["subject"]) == (ours[-1].seq, ours[-1].subject)
+        assert row["msg_id"] == header_fields(ours[-1].headers)["Nats-Msg-Id"] != digest(b"evidence")
+
+
+def squat(edge: Edge, data: bytes) -> None:
+    """A neighbour stores garbage under the id of this content, on a subject of its own."""
+    stream = edge.hub.streams[STREAM]
+    headers = f"NATS/1.0\r\nNats-Msg-Id: {digest(data)}\r\nEdge-Sha256: {digest(data)}\r\n\r\n".encode()
+    stream.take(f"edge.replay.neighbour.{digest(data)}", headers, b"garbage", edge.clock.now)

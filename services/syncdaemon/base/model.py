@@ -89,7 +89,22 @@ class AsObject(NamedTuple):
     content: Content
 
 
-Outcome = Receipt | Refusal | AsObject
+class Later(NamedTuple):
+    """What became of this file can't be found out now: this one is tried again after `wait` seconds, others go on."""
+
+    content: Content
+    wait: float
+
+
+Outcome = Receipt | Refusal | AsObject | Later
+
+
+def first_id(msg_id: str) -> str:
+    """The id that a message has when it is first sent: a digest. One that is sent afresh has a dot and more behind it.
+
+    It is sent afresh where the server knew the first id from a message that is not ours.
+    """
+    return msg_id.partition(".")[0]
 
 
 class StoredHeaders(NamedTuple):
@@ -106,13 +121,17 @@ Place = tuple[int, str, int]
 
 
 class Held(NamedTuple):
-    """A file in the hold: where it lies, where the stream had it, what it holds, and when it was modified."""
+    """A file in the hold: where it lies, where the stream had it, what it holds, and when it was modified.
+
+    `size`: bytes of the file.
+    """
 
     bucket: bytes
     name: bytes
     seq: int
     sha256: str
     mtime_ns: int = 0
+    size: int = 0
 
     @property
     def place(self) -> Place:

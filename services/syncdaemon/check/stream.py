@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,16 +14,19 @@ from typing import Any
 from syncdaemon.base.disk import is_locked
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.model import StoredHeaders
+from syncdaemon.check.by_subject import each_on_its_subject
 from syncdaemon.check.compare import Comparison, Fetched, Problem, Receipts, second_look
 from syncdaemon.check.content import Contents
+from syncdaemon.check.stock import Stock
 from syncdaemon.ledger import lock_path, rows_numbered
-from syncdaemon.ledger.rows import HELD_LOST, is_receipt
+from syncdaemon.ledger.rows import HELD_LOST, PUBLISHED, is_receipt
 from syncdaemon.stream import fetch
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.buckets import ReadableBuckets
 from syncdaemon.stream.history import contents, one_by_one, since
 from syncdaemon.stream.info import captured
+from syncdaemon.stream.stored import StoredMessage
 
 _AT_ONCE = 64  # messages that are fetched at the same time
 _TELL_EVERY = 500  # messages between two calls of `progress`
@@ -59,27 +60,10 @@ class Books:
                 receipts.void(row)
 
 
-@dataclass
-class Stock:
-    """What was found about one stream.
-
-    `expired`: receipts from before its first message. `left`: receipts whose message left by the stream's own rules,
-    because it was consumed, or replaced on its subject. `void`: receipts whose message the server had lost, and got
-    again. `waiting`: receipts behind the newest message that this stream has got by a source.
-    """
-
-    stream: str
-    receipts: int = 0
-    messages: int = 0
-    expired: int = 0
-    left: int = 0
-    void: int = 0
-    waiting: int = 0
-    problems: Counter[str] = field(default_factory=Counter)
-
-
 class Stocktake:
     """Compares one stream with its receipts. With `content`, every body is fetched, and every object of `buckets`.
+
+    The class has more than 150 lines because two ways to compare, all at once or each by itself, share their parts.
 
     `tell` is called with every problem. `progress` is called now and then: so many sequences are read, of so many.
     """
@@ -114,7 +98,11 @@ class Stocktake:
         return self.stock
 
     async def _run(self) -> None:
-        config, state = await self._info()
+        found = await self._info()
+        if found is None:
+            await self._by_receipts()
+            return
+        config, state = found
         first = 0 if config.get("sources") else state.get("first_seq", 0)  # sourced messages have new sequences
         comparison = Comparison(self._receipts, self._books.site, first)
         if config:
@@ -140,9 +128,28 @@ class Stocktake:
                 return
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _info(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Configuration and state of the stream; both empty where there is no stream."""
+    async def _by_receipts(self) -> None:
+        """Where the stream's settings are not seen: each receipt against the message on its own subject."""
+        self.stock.by_receipts = True
+        valid = self._receipts.valid()
+        self.stock.void = len(self._receipts) - len(valid)
+        wanted = {self._receipts.row(at) for at in valid}
+        rows = rows_numbered(self._books.folder, self._books.site, wanted.__contains__)
+        done = 0
+        async with aclosing(each_on_its_subject(self._api, self.stock.stream, rows)) as pairs:
+            async for row, message in pairs:
+                self.stock.messages += message is not None and row["event"] == PUBLISHED
+                problem = second_look(row, await self._fetched(message), self._books.site)
+                if problem:
+                    self._tell(problem)
+                done += 1
+                self._progress(done, len(wanted))
+
+    async def _info(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Configuration and state of the stream; both empty where there is no stream; None where neither is seen."""
         answer = await self._api.stream(self.stock.stream)
+        if isinstance(answer, ApiRefusal) and answer.no_jetstream:
+            return None
         if not isinstance(answer, ApiRefusal):
             return answer.config, answer.state
         if answer.no_stream:
@@ -197,7 +204,7 @@ class Stocktake:
         """Compares each of the doubtful receipts with its message as it is now."""
         wanted = set(comparison.doubtful)
         doubtful = rows_numbered(self._books.folder, self._books.site, wanted.__contains__)
-        config, state = await self._info()
+        config, state = await self._info() or ({}, {})
         while some := list(islice(doubtful, _AT_ONCE)):
             found = await asyncio.gather(*(self._fetch(row, comparison) for row in some))
             for row, message in zip(some, found, strict=True):
@@ -213,7 +220,9 @@ class Stocktake:
 
     async def _fetch(self, row: Mapping[str, Any], comparison: Comparison) -> Fetched | None:
         seq = comparison.elsewhere.get(row["n"], None if comparison.sourced else row["stream_seq"])
-        stored = None if seq is None else await fetch.message(self._api, self.stock.stream, seq)
+        return await self._fetched(None if seq is None else await fetch.message(self._api, self.stock.stream, seq))
+
+    async def _fetched(self, stored: StoredMessage | None) -> Fetched | None:
         if stored is None:
             return None
         away = stored.headers.get("Edge-Object") or stored.headers.get("Content-Encoding")

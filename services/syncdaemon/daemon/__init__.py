@@ -63,7 +63,7 @@ class Daemon:
             self.lane,
             self.spool,
             self.ledger,
-            Presence(settings.sync_stream, settings.subject_for("*"), self.objects),
+            Presence(parts.message(settings), self.lane, self.ledger, self.objects),
             on_lost=self.metrics.held_lost,
         )
         self._own_rows = OwnRows(self.ledger)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 
-from syncdaemon.base.model import Content, Fit
+from syncdaemon.base.model import Content, Fit, Later
 from syncdaemon.deliver.needs import SpoolLike
 
 
@@ -39,6 +40,12 @@ class Retries:
                 messages.append(content)
         self._spool.put_back(messages)
         self._spool.put_back_large(objects)
+
+    def put_back_later(self, later: Sequence[Later]) -> None:
+        """Each of these is taken again when its time has come; until then it counts as in flight."""
+        loop = asyncio.get_running_loop()
+        for content, wait in later:
+            loop.call_later(wait, self.put_back, [content])
 
     def put_back_as_message(self, content: Content) -> None:
         """The bucket can't take this file, and a message can hold it: it is read again, whole this time."""

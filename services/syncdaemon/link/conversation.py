@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
-from syncdaemon.base.errors import LinkDown
+from syncdaemon.base.errors import LinkDown, NotAnswered
 from syncdaemon.link.frame import Buffer, frame, unsubscribe
 
 _REMEMBERED = 1_000  # subjects of requests
@@ -29,9 +29,14 @@ class Connection(Protocol):
 
 
 class Reply:
-    """The sink of a single request."""
+    """The sink of a single request to `subject`.
 
-    def __init__(self) -> None:
+    `asks`: the request asks something, and stores nothing: where no answer comes, that is an answer too.
+    """
+
+    def __init__(self, subject: str = "", asks: bool = False) -> None:
+        self.subject = subject
+        self.asks = asks
         self.future: asyncio.Future[tuple[bytes, bytes | None]] = asyncio.get_running_loop().create_future()
 
     def answered(self, key: int, data: bytes, headers: bytes | None, latency: float) -> None:
@@ -43,6 +48,11 @@ class Reply:
         """The connection is gone."""
         if not self.future.done():
             self.future.set_exception(LinkDown(reason))
+
+    def unanswered(self, error: NotAnswered) -> None:
+        """No answer will come any more, though the connection is sound."""
+        if not self.future.done():
+            self.future.set_exception(error)
 
 
 class Heard(NamedTuple):

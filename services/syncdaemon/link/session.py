@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
-from syncdaemon.base.errors import LinkDown
+from syncdaemon.base.errors import LinkDown, NotAnswered
 from syncdaemon.base.timetable import OFF
 from syncdaemon.link import pace
 from syncdaemon.link.conversation import Conversation, Reply, Requests
@@ -168,18 +168,22 @@ class Session:
         """Sends a request; the answer's body, and its header block if it has one.
 
         `counted`: it counts as in flight, and so for what is known of the link.
-        Raises LinkDown, Unsendable, or PermissionError where the server does not permit the request.
+        Without headers it is a question, else a message that may be stored. A message that is not answered in time
+        ends the connection, and is in doubt. A question that is not answered ends nothing but itself.
+        Raises LinkDown, Unsendable, or PermissionError where the server does not permit the request; NotAnswered, which
+        is one, where it answers others and not this question.
         """
         guard(subject.encode(), headers)  # before anything waits for an answer
-        reply = Reply()
+        reply = Reply(subject, asks=not headers)
         with self._requests.under_way(subject, reply):
             size = len(subject) + len(headers) + len(payload) + FRAME_BYTES if counted else 0
+            expected = self.expect(reply, 0, size)
+            token = self._token
             try:
-                await self.send(frame(subject.encode(), self.expect(reply, 0, size), headers, payload))
+                await self.send(frame(subject.encode(), expected, headers, payload))
                 return await reply.future
-            except asyncio.CancelledError:  # who gave it up does not want the connection to end for it
-                self.release(reply)
-                raise
+            finally:
+                self._waiting.pop(token, None)  # a request that was denied, or given up, is waited for no longer
 
     @asynccontextmanager
     async def converse(self, subject: str) -> AsyncIterator[Conversation]:
@@ -239,7 +243,13 @@ class Session:
             self._look_for_overdue(now)
 
     def _look_for_overdue(self, now: float) -> None:
-        if self._waiting:
-            _, _, sent, _ = next(iter(self._waiting.values()))
-            if self._pulse.overdue(now, sent):
-                self.fail(f"a message was not answered within {pace.ANSWER_SECONDS:g} seconds")
+        while self._waiting:
+            token, (sink, _, sent, _) = next(iter(self._waiting.items()))
+            if not self._pulse.overdue(now, sent):
+                return
+            within = f"within {pace.ANSWER_SECONDS:g} seconds"
+            if not isinstance(sink, Reply) or not sink.asks:
+                self.fail(f"a message was not answered {within}")
+                return
+            del self._waiting[token]
+            sink.unanswered(NotAnswered(f"no answer to {sink.subject} {within}"))

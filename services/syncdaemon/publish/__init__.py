@@ -43,7 +43,7 @@ class Publisher:
         self._moved = asyncio.Event()  # a flight is sent, or landed
         self._unsent = 0  # flights of which not every message has left
         self._under_way = 0  # these, and the flights that are not answered yet
-        self.batches = Batches(lane, self._outcomes.doubted)
+        self.batches = Batches(lane, self._outcomes.doubted, watcher.failed)
 
     @property
     def in_doubt(self) -> Mapping[bytes, str]:
@@ -149,7 +149,11 @@ class Publisher:
         return MOST_UNKNOWABLE if self.lane.memory is Memory.WINDOW else pace.MAX_MESSAGES
 
     async def _exchange(self, session: Session, flight: Flight) -> list[Outcome]:
-        """Sends, and judges the answers. Nothing of a rejected batch is stored: its messages then go one by one."""
+        """Sends, and judges the answers. Nothing of a rejected batch is stored: its messages then go one by one.
+
+        What the server took for a copy of a message that is not ours is sent afresh. It needs no row of its own: the
+        attempt of its first id is open until it has a receipt.
+        """
         if self.lane.memory is Memory.HISTORY:
             await self.lane.note([message for message in flight.messages if not self._outcomes.noted(message)])
         await self._fly(session, flight)
@@ -157,7 +161,13 @@ class Publisher:
             await self._fly(session, instead)
             flight = instead
         await self.batches.check(flight, session)
-        return await self._outcomes.judge(session, flight)
+        outcomes, afresh = await self._outcomes.judge(session, flight)
+        if afresh:
+            again = Flight(afresh, self.lane.home)
+            await self._fly(session, again)
+            more, _ = await self._outcomes.judge(session, again)
+            outcomes += more
+        return outcomes
 
     async def _fly(self, session: Session, flight: Flight) -> None:
         """Sends all as fast as the link takes it, and waits until all is answered or lost."""

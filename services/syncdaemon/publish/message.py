@@ -54,8 +54,11 @@ class Message(NamedTuple):
     object: str = ""
 
 
-def encode(content: Content, settings: MessageSettings, object: str = "") -> Message:
+def encode(content: Content, settings: MessageSettings, object: str = "", afresh: str = "") -> Message:
     """The message of a file, or the message that names the `object` with the file's content.
+
+    `afresh`: what stands behind the id of a message that is sent once more, because the server knows its id from
+    another message. Its subject is the same.
 
     On a subject per digest it carries `Nats-Expected-Last-Subject-Sequence: 0`. The server then refuses it with 10071
     where the subject holds a message already, however old that is (nats-server 2.15).
@@ -63,17 +66,18 @@ def encode(content: Content, settings: MessageSettings, object: str = "") -> Mes
     Raises Unsendable where a header would be more than its own line.
     """
     msg_id = message_id(content, settings.site, settings.identity)
+    sent_id = f"{msg_id}.{afresh}" if afresh else msg_id
     once = "Nats-Expected-Last-Subject-Sequence: 0\r\n" if settings.per_digest else ""
     encoding = packing.HEADER if content.packed else ""
     elsewhere = f"Edge-Object: {object}\r\n" if object else ""
     text = (
-        f"Nats-Msg-Id: {msg_id}\r\nNats-Expected-Stream: {settings.stream}\r\n{once}"
+        f"Nats-Msg-Id: {sent_id}\r\nNats-Expected-Stream: {settings.stream}\r\n{once}"
         f"Edge-Site: {settings.site}\r\nEdge-Path: {content.name}\r\nEdge-Sha256: {content.sha256}\r\n"
         f"Edge-Size: {content.stamp.size}\r\nEdge-Mtime-Ns: {content.stamp.mtime_ns}\r\n{encoding}{elsewhere}"
     )
     headers = block_of(text, _FIELDS + bool(once) + bool(encoding) + bool(elsewhere))
     body = b"" if object else content.data or b""
-    return Message(content, msg_id, settings.subject_for(msg_id), headers, body, len(headers) + len(body), object)
+    return Message(content, sent_id, settings.subject_for(msg_id), headers, body, len(headers) + len(body), object)
 
 
 def overhead(settings: MessageSettings) -> int:

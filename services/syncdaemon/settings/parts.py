@@ -15,7 +15,6 @@ from syncdaemon.stream.buckets import ReadableBuckets
 from syncdaemon.stream.object_format import BucketNames
 from syncdaemon.stream.prepare import StreamSettings
 
-_BUCKET = "edge_replay"
 _BUCKET_OF_A_SITE = "edge_replay_{site}"
 
 
@@ -77,8 +76,8 @@ def stream(settings: Settings) -> StreamSettings:
 
 
 def bucket(settings: Settings) -> BucketNames:
-    """Where the content of files lies that are too large for a message: one bucket for all sites."""
-    return BucketNames(_BUCKET)
+    """Where the content of files lies that are too large for a message."""
+    return BucketNames(settings.sync_bucket.replace("{site}", settings.site))
 
 
 def buckets(patterns: Sequence[str]) -> ReadableBuckets:
@@ -96,4 +95,5 @@ def objects(settings: Settings) -> ObjectsSettings:
         create=settings.sync_stream_create,
         replicas=settings.sync_stream_replicas,
         bucket=bucket(settings),
+        shared="{site}" not in settings.sync_bucket,
     )

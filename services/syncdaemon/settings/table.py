@@ -111,6 +111,12 @@ SETTINGS = (
         "swarm_jobs",
         "stream that stores the messages; created if missing, never altered",
     ),
+    Setting(
+        "SYNC_BUCKET",
+        Kind(units.bucket),
+        "edge_replay",
+        "bucket for files too large for a message; {site} is filled in, and then it is this site's alone",
+    ),
     Setting("SYNC_STREAM_CREATE", _BOOLEAN, "true", "false: a missing stream is an error"),
     Setting(
         "SYNC_STREAM_MAX_AGE",

@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     nats_monitor_url: str | None
     sync_subject: str
     sync_stream: str
+    sync_bucket: str
     sync_stream_create: bool
     sync_stream_max_age: float
     sync_stream_max_bytes: int

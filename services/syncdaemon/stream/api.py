@@ -13,20 +13,21 @@ where they are read, so that they never come to this.
 What the server itself refuses is a value, an `ApiRefusal`: what that means depends on what was wanted.
 
 A message is read by its sequence (`message`) or as the last one of its subject (`last`). Both are the same call at the
-server, and need the same permission. A message of ours is read by its sequence where that is known, because a subject
-may hold several messages. The subject is at hand there too: a direct get by subject (ADR-31), which a permission can
-bind to one site, would be another method here.
+server, and need the same permission, which cannot be bound to one site. `direct` reads the last one of a subject by
+another call, whose permission can. But any copy of the stream may answer that, so what is not there may be elsewhere.
 """
 
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from syncdaemon.base.errors import LanePaused
 from syncdaemon.link import Conversation, Heard, Session
 from syncdaemon.link.frame import header_block
 from syncdaemon.stream import answers, direct
@@ -77,6 +78,15 @@ class Api:
         """
         return await self._get(stream, {"last_by_subj": subject}, lambda found: found.subject == subject)
 
+    async def direct(self, stream: str, subject: str) -> StoredMessage | ApiRefusal | None:
+        """The newest message on this subject, which is named in the call: so a permission can be for it alone.
+
+        None: the copy of the stream that answers has none. It may be behind, so that never means that one is lost.
+        Where no copy may be read so, or there is no such stream, the refusal is `unanswered`.
+        """
+        answer = await self.session.request(self.calls.direct(stream, subject))
+        return direct.message_of(Heard(b"", b"", *answer), stream, subject)
+
     async def next(self, stream: str, subject: str, seq: int) -> StoredMessage | ApiRefusal | None:
         """The first message on `subject`, which may be a wildcard, from this sequence on; None: there is none."""
         ask = {"seq": seq, "next_by_subj": subject}
@@ -122,10 +132,7 @@ class Api:
         return self.session.converse(self.calls.direct_gets(stream))
 
     async def newest(self, stream: str, subject: str) -> StoredMessage | ApiRefusal | None:
-        """The newest message on this subject, by a direct get; None: the copy of the stream that answers has none.
-
-        Where no copy of the stream may be read so, or there is no such stream, the refusal is `unanswered`.
-        """
+        """The same by the call that names the stream alone, whose permission is for all its subjects."""
         answer = await self.session.request(self.calls.direct_gets(stream), direct.newest(subject))
         return direct.message_of(Heard(b"", b"", *answer), stream, subject)
 
@@ -140,6 +147,21 @@ class Api:
         answer = await self.session.request(subject, body, headers, counted=bool(body))
         found = answers.read_answer(subject, *answer, answers.rehearsed)
         return None if isinstance(found, ApiRefusal) and found.other_stream else found
+
+    async def occupied(self, subject: str) -> int | ApiRefusal:
+        """The sequence of the newest message on this subject, by the word of the stream's leader; 0: it has none.
+
+        By a message that no stream can store: it expects an empty subject, and a last message of an id that was never
+        used. The server looks at the first before the second (10071, 10070; nats-server 2.15).
+        """
+        headers = header_block(
+            ("Nats-Expected-Last-Subject-Sequence", 0), ("Nats-Expected-Last-Msg-Id", f"no-{secrets.token_hex(16)}")
+        )
+        answer = await self.session.request(subject, b"", headers)
+        found = answers.read_answer(subject, *answer, answers.rehearsed)
+        if not isinstance(found, ApiRefusal):
+            raise LanePaused(f"the answer to {subject} can't be read")
+        return found if (seq := found.last_on_subject) is None else seq
 
     async def _get(
         self, stream: str, ask: Mapping[str, Any], is_it: Callable[[StoredMessage], bool]

@@ -26,6 +26,10 @@ class Calls(NamedTuple):
         """Messages of a stream from any copy of it (ADR-31); which ones is said in the body of the request."""
         return f"{self.prefix}.DIRECT.GET.{stream}"
 
+    def direct(self, stream: str, subject: str) -> str:
+        """The newest message of one subject, from any copy of the stream (ADR-31). A permission can name it."""
+        return f"{self.prefix}.DIRECT.GET.{stream}.{subject}"
+
     def consumer(self, verb: str, stream: str, consumer: str) -> str:
         """`INFO`, `CREATE`, `DELETE` or `MSG.NEXT` of a consumer; the last one is where pull requests go."""
         return f"{self.prefix}.CONSUMER.{verb}.{stream}.{consumer}"

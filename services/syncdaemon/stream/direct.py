@@ -74,12 +74,12 @@ def piece_of(heard: Heard, stream: str, subject: str) -> Piece | End | ApiRefusa
 
 def _message(heard: Heard, found: dict[str, str], stream: str, subject: str) -> StoredMessage:
     try:
-        seq = fields.sequence(fields.number(found["Nats-Sequence"]))
+        seq, at = fields.sequence(fields.number(found["Nats-Sequence"])), found.get("Nats-Time-Stamp")
         if found.get("Nats-Subject") != subject or found.get("Nats-Stream") != stream:
             raise ValueError("it is about another message")
+        return StoredMessage(seq, subject, found, heard.data, None if at is None else fields.moment(at))
     except ValueError as error:
         raise _unread(stream, error) from None
-    return StoredMessage(seq, subject, found, heard.data)
 
 
 def _refusal(heard: Heard) -> ApiRefusal:

@@ -7,11 +7,12 @@ from contextlib import aclosing
 from hashlib import sha256
 
 from syncdaemon.base import packing
+from syncdaemon.base.model import StoredHeaders
 from syncdaemon.stream import fields
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.chunks import Chunks, Unreadable, bodies
-from syncdaemon.stream.history import contents
+from syncdaemon.stream.history import contents, one_by_one
 from syncdaemon.stream.object_format import ObjectPlace
 from syncdaemon.stream.stored import StoredMessage
 
@@ -42,7 +43,7 @@ async def digest(api: Api, headers: Mapping[str, str], body: bytes) -> str | Non
     """
     if named := headers.get("Edge-Object"):
         place = ObjectPlace.of(named)
-        return await _object_digest(api, place) if place else None
+        return await object_digest(api, place) if place else None
     if headers.get("Content-Encoding") == "zstd":
         try:
             return packing.digest(body, fields.number(headers.get("Edge-Size", "")))
@@ -51,18 +52,27 @@ async def digest(api: Api, headers: Mapping[str, str], body: bytes) -> str | Non
     return sha256(body).hexdigest()
 
 
-async def _object_digest(api: Api, place: ObjectPlace) -> str | None:
+async def object_digest(api: Api, place: ObjectPlace) -> str | None:
+    """The SHA-256 of an object's chunks, as they lie in the bucket; None where it is not there, or not whole.
+
+    Raises as `message` does.
+    """
     there = await chunks(api, place)
     if there is None:
         return None
     try:
         return await _digest_of(bodies(api, there), there.number)
-    except Unreadable:  # the bucket gives no direct gets
-        return await _digest_of(_by_a_consumer(api, there), there.number)
+    except (Unreadable, PermissionError):
+        pass  # the bucket gives no direct gets, or not to us
+    where = api, there.stream, there.subject, 1
+    try:
+        return await _digest_of(_bodies_of(contents(*where)), there.number)
+    except PermissionError:  # we may make no consumer: a request for each chunk
+        return await _digest_of(_bodies_of(one_by_one(*where)), there.number)
 
 
-async def _by_a_consumer(api: Api, chunks: Chunks) -> AsyncGenerator[bytes, None]:
-    async with aclosing(contents(api, chunks.stream, chunks.subject, 1)) as pieces:
+async def _bodies_of(reading: AsyncGenerator[tuple[StoredHeaders, bytes], None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(reading) as pieces:
         async for _, data in pieces:
             yield data
 

@@ -45,7 +45,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
     wanted, server = facts.wanted, facts.server
     yield _site(wanted)
     yield from judge_link(server.link)
-    yield from judge_stream(server.stream, server.link, wanted)
+    yield from judge_stream(server.stream, server.rights, server.link, wanted)
     yield from judge_rights(server.rights, wanted)
     yield from judge_bucket(server.bucket, wanted)
     yield from judge_account(server.account)

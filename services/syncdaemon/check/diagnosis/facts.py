@@ -46,12 +46,15 @@ class LinkFacts:
 class StreamFacts:
     """The stream. `problem`: why it could not be looked at; `missing`: it is not there.
 
+    `unseen`: no JetStream tells of it; where a message is taken all the same, its settings are kept from us.
+
     `config` and `state` are those of JetStream's STREAM.INFO, `lagging` the replicas that are not up to date.
     `captured`: whether it takes all subjects of ours; `horizon`: for how many seconds it refuses a second copy.
     """
 
     problem: str = ""
     missing: bool = False
+    unseen: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)
     state: Mapping[str, Any] = field(default_factory=dict)
     lagging: tuple[str, ...] = ()

@@ -48,8 +48,8 @@ def judge_rights(rights: Rights, wanted: Intended) -> Iterator[Finding]:
         can = f"a message on {wanted.subject} would be taken, and its acknowledgement reaches us"
         yield _right("may_publish", can, rights.publish, failure, f"allow publishing to {wanted.subject}")
     if rights.read is not None:
-        read = JETSTREAM.stream("MSG.GET", name)
-        remedy = f"allow {read}: without it, the first file that is there already stops delivery"
+        either = f"{JETSTREAM.stream('MSG.GET', name)} or {JETSTREAM.direct(name, wanted.subject)}"
+        remedy = f"allow {either}: without it, a file that is there already waits for ever"
         yield _right("may_read", "messages can be read back", rights.read, failure, remedy)
     if rights.consume is not None:
         make, pull = JETSTREAM.consumer("CREATE", name, ">"), JETSTREAM.consumer("MSG.NEXT", name, ">")

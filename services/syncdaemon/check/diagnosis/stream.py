@@ -6,21 +6,27 @@ from collections.abc import Iterator
 from math import isinf
 
 from syncdaemon.base.units import duration_in_words, size_in_words
-from syncdaemon.check.diagnosis.facts import BucketFacts, Intended, LinkFacts, StreamFacts, SyncFacts
+from syncdaemon.check.diagnosis.facts import BucketFacts, Intended, LinkFacts, Rights, StreamFacts, SyncFacts
 from syncdaemon.check.diagnosis.finding import Finding, failure, ok, warning
 from syncdaemon.stream.calls import JETSTREAM
 
 _NEARLY_FULL = 0.9
 _DEFAULT_SYNC = 120.0  # seconds between two syncs of a server without a `sync_interval` (nats-server 2.15)
+_UNSEEN = "nothing, where sites share the stream by an account each: `syncdaemon doctor` at the hub checks it"
 _SPARE = 30.0  # seconds that a hold should be longer than that
 
 
-def judge_stream(stream: StreamFacts | None, link: LinkFacts, wanted: Intended) -> Iterator[Finding]:
+def judge_stream(stream: StreamFacts | None, rights: Rights, link: LinkFacts, wanted: Intended) -> Iterator[Finding]:
     """Whether it is there, takes our messages, and keeps them."""
     if stream is None:
         return
     name = wanted.stream_name
-    if stream.problem:
+    if stream.unseen and rights.publish == "":
+        said = (
+            f"the settings of {name} are not seen, and it takes our messages: the promises are not checked against them"
+        )
+        yield warning("stream", said, _UNSEEN)
+    elif stream.problem:
         remedy = f"allow publishing to {JETSTREAM.stream('INFO', name)}, or see that JetStream is on"
         yield warning("stream", f"{name} can't be looked at: {stream.problem}", remedy)
     elif stream.missing and wanted.create:

@@ -25,7 +25,7 @@ from syncdaemon.publish.objects.halt import Halt
 from syncdaemon.publish.objects.opening import open_bucket
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Settings
-from syncdaemon.stream import fields
+from syncdaemon.stream import fields, own
 from syncdaemon.stream.answers import AccountAnswer, ApiRefusal
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.info import StreamAnswer, captured, read_info
@@ -131,7 +131,8 @@ def _stream(answer: _Answer[StreamAnswer | ApiRefusal], settings: Settings) -> S
     if isinstance(found, ApiRefusal) and found.no_stream:
         return StreamFacts(missing=True)
     if isinstance(found, ApiRefusal):
-        return StreamFacts(problem=_NO_JETSTREAM if found.unanswered else found.words)
+        problem = _NO_JETSTREAM if found.unanswered else found.words
+        return StreamFacts(problem=problem, unseen=found.no_jetstream)
     if found is None:
         return StreamFacts(problem=answer.problem)
     info = read_info(found)
@@ -150,13 +151,19 @@ async def _rights(api: Api, settings: Settings, stream: StreamFacts) -> Rights:
         if not settings.sync_stream_create:
             return Rights()
         return Rights(create=await _denied(api.session.request(calls.stream("CREATE", name), _NOT_JSON)))
+    if stream.unseen and settings.subject_is_per_digest:  # then it is never read through
+        return Rights(publish=await _rehearsed(api, settings), read=await _denied(_own_newest(api, settings)))
     make = await _denied(api.session.request(calls.consumer("CREATE", name, "doctor"), _NOT_JSON))
     pull = calls.consumer("MSG.NEXT", name, "doctor")
     return Rights(
         publish=await _rehearsed(api, settings),
-        read=await _denied(api.last(name, settings.subject_for(PROBE_ID))),
+        read=await _denied(_own_newest(api, settings)),
         consume=make or await _denied(api.session.request(pull)),
     )
+
+
+async def _own_newest(api: Api, settings: Settings) -> own.OwnMessage:
+    return await own.newest(api, settings.sync_stream, settings.subject_for(PROBE_ID))
 
 
 async def _denied(asking: Awaitable[object]) -> str:

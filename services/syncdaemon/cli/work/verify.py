@@ -14,7 +14,8 @@ from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.printable import printable
 from syncdaemon.check.compare import Problem
 from syncdaemon.check.ledger import audit
-from syncdaemon.check.stream import Books, Stock, Stocktake
+from syncdaemon.check.stock import Stock
+from syncdaemon.check.stream import Books, Stocktake
 from syncdaemon.cli import interrupt
 from syncdaemon.cli.say import say
 from syncdaemon.cli.work.bar import bar
@@ -112,4 +113,6 @@ def _sum_up(stock: Stock, seconds: float) -> None:
     apart = "".join(f", {count} {what}" for what, count in aside.items() if count)
     verdict = "not ok" if stock.problems else "ok"
     say(f"stream {stock.stream}: {verdict}, {stock.receipts} receipts{apart}, {stock.messages} messages")
+    if stock.by_receipts:
+        say("  its settings are not seen: each receipt was looked for, and no message without a receipt")
     say(f"  {found}; {stock.receipts / max(1e-9, seconds):.0f} receipts/s")

@@ -28,8 +28,9 @@ from syncdaemon.publish.objects.halt import Halt
 from syncdaemon.publish.objects.janitor import tidy
 from syncdaemon.publish.objects.opening import open_bucket
 from syncdaemon.publish.objects.source import Changed, Marks, Source
+from syncdaemon.publish.objects.states import UploadStates
 from syncdaemon.publish.objects.turns import TurnOver, Turns
-from syncdaemon.publish.objects.upload import Upload, UploadStates
+from syncdaemon.publish.objects.upload import Upload
 from syncdaemon.stream import object_format
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.object_format import BucketNames, Meta
@@ -42,12 +43,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class ObjectsSettings:
-    """`create`: a missing `bucket` may be made, with so many `replicas`."""
+    """`create`: a missing `bucket` may be made, with so many `replicas`. `shared`: other sites
+    may write into the bucket, since its name has no site in it.
+    """
 
     site: str
     create: bool
     replicas: int
     bucket: BucketNames
+    shared: bool = True
 
 
 class UploadWatcher(Protocol):
@@ -159,7 +163,9 @@ class Objects:
         source = await self._in_thread(_source, self._open_file, content, kept.marks)
         try:
             file = UploadFile(source, size, self._in_thread)
-            upload = Upload(bucket, file, meta, kept, turns=self._turns, stored=self._stored)
+            upload = Upload(
+                bucket, file, meta, kept, turns=self._turns, stored=self._stored, shared=self._settings.shared
+            )
             self._under_way = content, upload
             await upload.run()
         finally:
