@@ -10,6 +10,7 @@ PROMETHEUS := .cache/prometheus
 ROUNDS ?= 3
 CASES ?= 200000
 WORKERS ?= 4
+LENGTHY_WORKERS ?= 3
 ENGINE ?= podman
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' services/syncdaemon/__init__.py)
 IMAGE ?= agentforge/syncdaemon:$(VERSION)
@@ -34,7 +35,7 @@ test: $(VENV)/.installed-test ## the tests, but for the slow ones; ARGS="-k name
 	    $(BIN)/python -m pytest $(ARGS)
 
 test-lengthy: $(VENV)/.installed-test ## other tests that take minutes: full disks and streams, the other end, slow links, the runbook, the alerts
-	@$(BIN)/python -m pytest tests/integration -m lengthy $(ARGS)
+	@scripts/two_passes.sh lengthy $(LENGTHY_WORKERS) $(BIN)/python -m pytest $(ARGS)
 
 test-deps: $(PROMETHEUS)/.unpacked ## the system packages that a few tests need (Debian; as root, or with sudo)
 	@$(call install_missing,$(SYSTEM_PACKAGES))

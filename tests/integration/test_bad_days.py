@@ -75,7 +75,7 @@ def test_a_name_that_does_not_resolve_is_waited_for(
     resolver.write(f"{HOST} hub.example")
     eventually(lambda: daemon.metric("edge_link_status") == 1, 5, "it resolves")
     all_once(nats_server.url, daemon, files)
-    assert len(daemon.logged("no_connection")) == 1
+    assert len(daemon.logged("no_connection", at_least=1)) == 1
 
 
 def test_a_resolver_that_never_answers_holds_up_nothing(make_daemon: MakeDaemon, tmp_path: Path) -> None:

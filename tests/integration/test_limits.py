@@ -83,7 +83,7 @@ def test_a_full_stream_is_waited_for(nats_server: NatsServer, make_daemon: MakeD
     assert 0 < left < len(FILES)
     assert daemon.metric("replay_queue_depth") == left
     assert daemon.page("/readyz")[0] == 200
-    assert len(daemon.logged("lane_paused")) == 1
+    assert len(daemon.logged("lane_paused", at_least=1)) == 1
     asyncio.run(widen(nats_server.url))
     assert audited(nats_server.url, daemon).problems == []
 
@@ -143,7 +143,7 @@ def test_an_account_at_its_limit_is_waited_for(make_nats_server: MakeNatsServer,
     daemon.start()
     eventually(lambda: daemon.ailment("lane").startswith("account_limit: "), what="health says what the limit is")
     assert daemon.waiting()
-    assert len(daemon.logged("lane_paused")) == 1
+    assert len(daemon.logged("lane_paused", at_least=1)) == 1
     reload(server, "max_file: 30K", "max_file: 30M")
     assert audited(server.url, daemon).problems == []
 
@@ -221,7 +221,7 @@ def test_without_room_for_a_receipt_the_file_stays(
     drop_all(daemon)
     eventually(lambda: "No space left on device" in daemon.ailment("ledger"), what="health says that the disk is full")
     assert daemon.page("/readyz")[0] == 503
-    eventually(lambda: len(daemon.logged("ledger_paused")) == 1, what="the log says so")
+    daemon.logged("ledger_paused", at_least=1)
     recorded = len(daemon.rows_so_far("published"))  # those few whose rows had room in the file's last block
     assert recorded < len(FILES)
     eventually(lambda: len(daemon.waiting()) == len(FILES) - recorded, what="only what is recorded is let go of")

@@ -343,10 +343,11 @@ class LossyBatchWorld(LossyWorld):
 
 
 @pytest.mark.timeout(400)  # a failure is cut down to its shortest course first
+@pytest.mark.parametrize("courses", [25, pytest.param(100, marks=pytest.mark.lengthy)])
 @pytest.mark.parametrize("world", [World, PlainWorld, LossyWorld, BatchWorld, PlainBatchWorld, LossyBatchWorld])
-def test_the_promises_hold_whatever_happens(world: type[World]) -> None:
+def test_the_promises_hold_whatever_happens(world: type[World], courses: int) -> None:
     """Crashes, cuts, lost answers, full streams, names used again, windows that pass, in any order."""
     run_state_machine_as_test(
         world,
-        settings=settings(max_examples=60, stateful_step_count=30, deadline=None, report_multiple_bugs=False),
+        settings=settings(max_examples=courses, stateful_step_count=30, deadline=None, report_multiple_bugs=False),
     )

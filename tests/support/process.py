@@ -101,10 +101,18 @@ class Process:
         """All that it has printed."""
         return self.log_path.read_text() if self.log_path.exists() else ""
 
-    def logged(self, event: str) -> list[dict[str, Any]]:
-        """Its log lines of one event."""
-        lines = (json.loads(line) for line in self.log().splitlines() if line.startswith("{"))
-        return [line for line in lines if line["event"] == event]
+    def logged(self, event: str, at_least: int = 0, within: float = 10.0) -> list[dict[str, Any]]:
+        """Its log lines of one event. Waits for so many of them: a thread writes them a moment after what they tell."""
+        deadline = time.monotonic() + within
+        while True:
+            whole = self.log().rpartition("\n")[0].splitlines()
+            lines = (json.loads(line) for line in whole if line.startswith("{"))
+            found = [line for line in lines if line["event"] == event]
+            if len(found) >= at_least:
+                return found
+            if time.monotonic() > deadline:
+                pytest.fail(f"not within {within:g} s: {at_least} lines of {event}; the log: {self.log()[-1500:]}")
+            time.sleep(0.02)
 
 
 class WebProcess(Process):

@@ -129,7 +129,7 @@ class Shared(NamedTuple):
     secrets: Path
 
 
-@pytest.fixture(params=[0o3770, 0o777], ids=["3770", "0777"])
+@pytest.fixture(params=[pytest.param(0o3770, id="3770"), pytest.param(0o777, id="0777", marks=pytest.mark.lengthy)])
 def shared(request: pytest.FixtureRequest) -> Iterator[Callable[..., Shared]]:
     """Makes it, with the daemon as a user of its own, not running; in the mode that is right, and in a careless one."""
     needs.root()

@@ -53,7 +53,7 @@ class Backlog:
         self._ready = Line()
         self._waiting = Waiting()
         self._large = [Line() for _ in SIZE_CLASSES]
-        self._large_paths: dict[bytes, int] = {}  # the paths of _large, each with its size class
+        self._large_files: dict[bytes, tuple[int, Candidate]] = {}  # those of _large by path, with their size class
         self._held: set[bytes] = set()  # the paths of _ready, _waiting and _large
         self._flying: set[bytes] = set()
         self._acknowledged: set[bytes] = set()  # of the flying ones: stored, not yet retired
@@ -91,7 +91,7 @@ class Backlog:
         """Whether a scan is due now: more files wait than are known by name, and what is known runs out."""
         running_low = (
             not self.complete
-            and len(self._held) - len(self._large_paths) <= self.window // 64
+            and len(self._held) - len(self._large_files) <= self.window // 64
             and self.room >= self.window // 8  # else all that a scan can bring is a handful, beside so many large ones
         )
         return not self._scanning and (running_low or len(self._newcomers) > MOST_NEWCOMERS)
@@ -112,7 +112,7 @@ class Backlog:
     @property
     def any_large(self) -> bool:
         """Whether there is a file for `take_large`."""
-        return bool(self._large_paths)
+        return bool(self._large_files)
 
     def any_large_of(self, size_class: int) -> bool:
         """Whether there is a file of this size class for `take_large`."""
@@ -123,7 +123,7 @@ class Backlog:
         while (first := self._ready.first()) and first[1] not in self._held:
             self._ready.pop()
         for number, line in enumerate(self._large):
-            while (first := line.first()) and self._large_paths.get(first[1]) != number:
+            while (first := line.first()) and self._large_of(first[1])[0] != number:
                 line.pop()
 
     def oldest(self) -> int | None:
@@ -158,7 +158,7 @@ class Backlog:
         """A look saw no file at `path` any more. (One in flight is found missing when it is read or moved.)"""
         self._held.discard(path)
         self._waiting.discard(path)
-        self._large_paths.pop(path, None)
+        self._large_files.pop(path, None)
         self._newcomers.discard(path)
         if path in self._fresh:
             self._fresh.discard(path)
@@ -183,7 +183,7 @@ class Backlog:
             taken.append(candidate)
         while self._ready and len(taken) < limit:
             path = self._ready.pop()[1]
-            if path in held and path not in self._waiting and path not in self._large_paths:
+            if path in held and path not in self._waiting and path not in self._large_files:
                 held.discard(path)
                 taken.append(Candidate(path))
         self._fly([candidate.path for candidate in taken])
@@ -194,26 +194,30 @@ class Backlog:
         if self._scanning:
             self._touched.update(paths)
 
-    def put_large(self, path: bytes, mtime_ns: int, size: int) -> None:
-        """The file in flight is a large one, of `size` bytes: it waits for `take_large`."""
+    def put_large(self, candidate: Candidate, mtime_ns: int, size: int) -> None:
+        """The file in flight is a large one, of `size` bytes: it waits for `take_large`, with what is known of it."""
+        path = candidate.path
         self.landed([path])
         if path not in self._held:
             number = size_class(size)
             self._held.add(path)
-            self._large_paths[path] = number
+            self._large_files[path] = number, candidate
             self._large[number].push((self.key(mtime_ns), path))
 
     def take_large(self, size_class: int) -> Candidate | None:
         """The next large file of this size class; it is in flight from here on. None where there is none."""
         line = self._large[size_class]
         while line:
-            path = line.pop()[1]
-            if self._large_paths.get(path) == size_class:
-                del self._large_paths[path]
-                self._held.discard(path)
-                self._fly([path])
-                return Candidate(path)
+            number, candidate = self._large_of(line.pop()[1])
+            if candidate is not None and number == size_class:
+                del self._large_files[candidate.path]
+                self._held.discard(candidate.path)
+                self._fly([candidate.path])
+                return candidate
         return None
+
+    def _large_of(self, path: bytes) -> tuple[int, Candidate | None]:
+        return self._large_files.get(path, (-1, None))
 
     def acknowledged(self, paths: Iterable[bytes]) -> None:
         """These files in flight are stored, or refused for good: they count no more."""

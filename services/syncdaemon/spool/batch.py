@@ -12,7 +12,7 @@ from syncdaemon.spool.home import Away, ReplayDirectory
 from syncdaemon.spool.large import Hasher, HashProgress
 from syncdaemon.spool.lookout import SCAN_RETRY, Lookout
 from syncdaemon.spool.queue import Queue
-from syncdaemon.spool.read import Gone, Hashing, NotYet, Reader, Reading, TooLarge, Unleased
+from syncdaemon.spool.read import Gone, Hashing, NotYet, Reader, Reading, TooLarge, Unleased, version
 from syncdaemon.spool.threads import DirectoryThread
 from syncdaemon.spool.waiting import Candidate
 
@@ -92,7 +92,7 @@ class BatchReader:
     def _placed(self, reading: Refusal | NotYet | Gone | TooLarge) -> Refusal | None:
         """The refusal of a file that can't be read; every other file goes to its place in the queue."""
         if isinstance(reading, TooLarge):
-            self._queue.put_large(reading.path, reading.mtime_ns, reading.size)
+            self._queue.put_large(reading.candidate, reading.mtime_ns, reading.size)
         elif isinstance(reading, NotYet):
             again = self._queue.landed([reading.candidate.path])
             self._queue.wait_for(reading.candidate, reading.wait)
@@ -138,7 +138,8 @@ class BatchReader:
     def put_back_large(self, contents: Sequence[Content]) -> None:
         """These were not stored as objects: they are to be read as large files again."""
         for content in contents:
-            self._queue.put_large(content.path, content.stamp.mtime_ns, content.stamp.size)
+            seen = Candidate(content.path, seen_ctime_ns=content.stamp.ctime_ns, version=version(content.stamp))
+            self._queue.put_large(seen, content.stamp.mtime_ns, content.stamp.size)
         self._hasher.remember(contents)
 
 

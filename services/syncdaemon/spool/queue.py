@@ -80,9 +80,9 @@ class Queue(Backlog):
         super().put_back(path, mtime_ns)
         self._changed.set()
 
-    def put_large(self, path: bytes, mtime_ns: int, size: int) -> None:
+    def put_large(self, candidate: Candidate, mtime_ns: int, size: int) -> None:
         """As in the backlog; wakes whoever waits for a large file."""
-        super().put_large(path, mtime_ns, size)
+        super().put_large(candidate, mtime_ns, size)
         self._large_came.set()
 
     def merge(self, listing: Listing) -> Sequence[bytes]:

@@ -39,9 +39,9 @@ class Gone(NamedTuple):
 
 
 class TooLarge(NamedTuple):
-    """The file is complete, and too large to be read as a whole."""
+    """The file is complete, and too large to be read as a whole. `candidate`: with what made it complete."""
 
-    path: bytes
+    candidate: Candidate
     mtime_ns: int
     size: int
 
@@ -105,13 +105,13 @@ class Reader(NamedTuple):
         fd, name, stamp, folder = opened
         try:
             if stamp.size + len(name) > (self.fit.message if self.pack else self.fit.link):
-                return TooLarge(candidate.path, stamp.mtime_ns, stamp.size)
+                return TooLarge(candidate, stamp.mtime_ns, stamp.size)
             data = _whole(fd, stamp.size)
             if not _is_still(fd, stamp):
                 return self.not_yet(candidate, 0)
             packed = self.pack(data) if self.pack and data else None
             if len(packed or data) + len(name) > self.fit.link:
-                return TooLarge(candidate.path, stamp.mtime_ns, stamp.size)
+                return TooLarge(candidate, stamp.mtime_ns, stamp.size)
             digest = sha256(data).hexdigest()
             return Content(candidate.path, name, stamp, packed or data, digest, 1, packed is not None, folder)
         except OSError as error:
@@ -157,12 +157,12 @@ class Reader(NamedTuple):
     def _unfinished(self, candidate: Candidate, found: os.stat_result, now_ns: int) -> NotYet | None:
         """The same for a file whose writers we can't see."""
         times = settle.Times(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-        version = hash(times)
-        again = candidate._replace(tries=candidate.tries + 1, seen_ctime_ns=times.ctime_ns, version=version)
+        now = hash(times)
+        again = candidate._replace(tries=candidate.tries + 1, seen_ctime_ns=times.ctime_ns, version=now)
         if (fresh := settle.quiet_wait(times.ctime_ns, now_ns, settle.TICK, candidate.seen_ctime_ns)) > 0:
             return NotYet(again, fresh)
         came = self.unleased.came(candidate.path, times.ctime_ns)
-        seen = settle.Seen(candidate.seen_ctime_ns, candidate.version == version)
+        seen = settle.Seen(candidate.seen_ctime_ns, candidate.version == now)
         wait = settle.unleased_wait(came, times, now_ns, self.unleased.in_place, seen)
         return NotYet(again, wait) if wait > 0 else None
 
@@ -223,6 +223,11 @@ class Hashing:
     def close(self) -> None:
         """Gives the file back."""
         os.close(self._fd)
+
+
+def version(stamp: Stamp) -> int:
+    """What a look that saw this stamp leaves in a candidate's `version`."""
+    return hash(settle.Times(stamp.size, stamp.mtime_ns, stamp.ctime_ns))
 
 
 def _is_still(fd: int, stamp: Stamp) -> bool:

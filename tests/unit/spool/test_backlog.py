@@ -369,7 +369,7 @@ def test_large_files_are_taken_by_themselves_and_in_order() -> None:
         scan(backlog, {b"a": 1, b"b": 2, b"c": 3})
         backlog.take(3, 0)
         for path, mtime in ((b"b", 2), (b"c", 3), (b"a", 1)):
-            backlog.put_large(path, mtime, LARGE)
+            backlog.put_large(Candidate(path), mtime, LARGE)
 
         assert (backlog.depth, backlog.any_large, backlog.any_due(0.0), backlog.oldest()) == (3, True, False, 1)
         assert backlog.take(3, 0) == []
@@ -379,13 +379,23 @@ def test_large_files_are_taken_by_themselves_and_in_order() -> None:
         assert (backlog.depth, backlog.any_large, backlog.idle) == (3, False, False)
 
 
+def test_what_is_known_of_a_large_file_stays_known() -> None:
+    """Else a file whose writers can't be seen is looked at for the first time again and again."""
+    backlog = Backlog()
+    scan(backlog, {b"a": 1})
+    backlog.take(1, 0)
+    known = Candidate(b"a", tries=2, seen_ctime_ns=5, version=7)
+    backlog.put_large(known, 1, LARGE)
+    assert backlog.take_large(0) == known
+
+
 def test_large_files_of_one_size_class_do_not_stand_before_those_of_another() -> None:
     """However many there are, and however old. Each class keeps the order."""
     backlog = Backlog()
     scan(backlog, {b"huge": 1, b"huger": 2, b"late": 3})
     backlog.take(3, 0)
     for path, mtime, size in ((b"huger", 2, 1 << 44), (b"huge", 1, 1 << 43), (b"late", 3, 20 << 20)):
-        backlog.put_large(path, mtime, size)
+        backlog.put_large(Candidate(path), mtime, size)
 
     assert [backlog.any_large_of(number) for number in SIZE_CLASSES] == [True, False, False, True]
     assert backlog.oldest() == 1
@@ -399,11 +409,11 @@ def test_a_large_file_that_comes_back_larger_is_in_its_new_class_only() -> None:
     backlog = Backlog()
     scan(backlog, {b"a": 1})
     backlog.take(1, 0)
-    backlog.put_large(b"a", 1, LARGE)
+    backlog.put_large(Candidate(b"a"), 1, LARGE)
     backlog.gone(b"a")
     backlog.seen(b"a", 2, 0.0, 5)
     backlog.take(1, 0)
-    backlog.put_large(b"a", 2, 1 << 44)
+    backlog.put_large(Candidate(b"a"), 2, 1 << 44)
     assert [backlog.any_large_of(number) for number in SIZE_CLASSES] == [False, False, False, True]
     assert [backlog.take_large(number) for number in SIZE_CLASSES] == [None, None, None, Candidate(b"a")]
 
@@ -413,7 +423,7 @@ def test_a_large_file_that_is_gone_is_not_taken() -> None:
     backlog = Backlog()
     scan(backlog, {b"a": 1})
     backlog.take(1, 0)
-    backlog.put_large(b"a", 1, LARGE)
+    backlog.put_large(Candidate(b"a"), 1, LARGE)
     backlog.gone(b"a")
     assert (backlog.take_large(0), backlog.depth, backlog.idle) == (None, 0, True)
 
@@ -428,7 +438,7 @@ def test_small_files_behind_many_large_ones_are_looked_for(large: int, wanted: b
     scan(backlog, directory)
     for candidate in backlog.take(100, 0):
         if large:
-            backlog.put_large(candidate.path, directory[candidate.path], LARGE)
+            backlog.put_large(candidate, directory[candidate.path], LARGE)
             large -= 1
         else:
             backlog.acknowledged([candidate.path])
@@ -777,7 +787,7 @@ class ReplayDirectory(RuleBasedStateMachine):
     def a_file_is_found_to_be_large(self, data: st.DataObject) -> None:
         path = self._pick(data, acknowledged=False)
         file = self.flying.pop(path)
-        self.backlog.put_large(path, file.mtime if file else 0, LARGE)
+        self.backlog.put_large(Candidate(path), file.mtime if file else 0, LARGE)
 
     @precondition(lambda self: self.backlog.any_large and len(self.flying) < SMALL)
     @rule()

@@ -75,12 +75,12 @@ def test_a_large_file_wakes_its_own_waiter() -> None:
     """The other one has nothing to do with it."""
     machine = Machine()
     queue = machine.queue
-    machine.run(woken_by(queue.any_large_to_read(0), lambda: queue.put_large(b"a", 1, 1 << 20)))
+    machine.run(woken_by(queue.any_large_to_read(0), lambda: queue.put_large(Candidate(b"a"), 1, 1 << 20)))
 
     machine = Machine()
     queue = machine.queue
     with pytest.raises(Stuck):
-        machine.run(woken_by(queue.any_to_read(), lambda: queue.put_large(b"a", 1, 1 << 20)))
+        machine.run(woken_by(queue.any_to_read(), lambda: queue.put_large(Candidate(b"a"), 1, 1 << 20)))
 
 
 @pytest.mark.parametrize("seconds", [0.5, 60.0])
@@ -135,7 +135,7 @@ def test_a_large_file_that_is_taken_may_call_for_a_scan() -> None:
     machine = Machine(window)
     machine.queue.merge(listing(*(b"%d" % number for number in range(window)), beyond=5))
     for candidate in machine.queue.take(window, machine.queue.clock()):
-        machine.queue.put_large(candidate.path, 1, 1 << 20)
+        machine.queue.put_large(candidate, 1, 1 << 20)
     machine.run(asked(machine.queue))
 
 
@@ -145,7 +145,7 @@ CHANGES: st.SearchStrategy[tuple[Any, ...]] = st.one_of(
     st.tuples(st.just("gone"), PATHS),
     st.tuples(st.just("wait_for"), PATHS, st.integers(0, 3)),
     st.tuples(st.just("put_back"), PATHS, st.integers(0, 3)),
-    st.tuples(st.just("put_large"), PATHS, st.integers(0, 3), st.just(1 << 20)),
+    st.tuples(st.just("put_large"), PATHS.map(Candidate), st.integers(0, 3), st.just(1 << 20)),
     st.tuples(st.just("landed"), PATHS),
     st.tuples(st.just("take"), st.integers(1, 3)),
     st.tuples(st.just("take_large"), st.just(0)),

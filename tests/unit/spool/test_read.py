@@ -248,7 +248,7 @@ def test_a_large_file_is_not_read_by_the_first_look(tmp_path: Path, monkeypatch:
     reading = reader(tmp_path, QUIET, fit(10 + len("%C3%BC") - 1))
 
     mtime_ns = (tmp_path / "ü").stat().st_mtime_ns
-    assert list(reading.read([Candidate("ü".encode())], later())) == [TooLarge("ü".encode(), mtime_ns, 10)]
+    assert list(reading.read([Candidate("ü".encode())], later())) == [TooLarge(Candidate("ü".encode()), mtime_ns, 10)]
 
 
 def test_a_large_file_is_read_a_piece_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
