@@ -12,7 +12,8 @@ class Stock:
 
     `expired`: receipts from before its first message. `left`: receipts whose message left by the stream's own rules,
     because it was consumed, or replaced on its subject. `void`: receipts whose message the server had lost, and got
-    again. `waiting`: receipts behind the newest message that this stream has got by a source. `by_receipts`: the stream could not be read through, so messages without a receipt were not looked for.
+    again. `waiting`: receipts behind the newest message that this stream has got by a source. `by_receipts`: the stream
+    could not be read through, so messages without a receipt were not looked for.
     """
 
     stream: str
