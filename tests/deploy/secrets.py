@@ -64,7 +64,23 @@ def of(profile: str) -> Secrets:
 
 
 def password(secrets: Secrets, user: str) -> str:
-    """Of a client of NATS: `client` or `admin`."""
-    found = re.search(rf'{user.upper()}_PASSWORD: "(\w+)"', secrets["nats-auth"]["auth.conf"].decode())
+    """Of a user of this NATS: at a site `client` or `admin`, at the hub `hub` or a party."""
+    if "nats-auth" in secrets:
+        name, text = f"{user.upper()}_PASSWORD", secrets["nats-auth"]["auth.conf"]
+    elif user == "hub":
+        name, text = "HUB_PASSWORD", secrets["nats-users"]["hub-password.conf"]
+    else:
+        name, text = "password", secrets["nats-users"][f"{user}.conf"]
+    found = re.search(rf'\b{name}: "(\w+)"', text.decode())
     assert found
     return found[1]
+
+
+def owner(secrets: Secrets) -> str:
+    """The user of people: at a site `admin`, at the hub `hub`."""
+    return "admin" if "nats-auth" in secrets else "hub"
+
+
+def user_file(user: str, password: str) -> bytes:
+    """A file of the Secret `nats-users`, as the page's commands make it."""
+    return f'users: [{{user: "{user}", password: "{password}"}}]\n'.encode()
