@@ -26,7 +26,7 @@ _LEFT_OUT = {"exporter"}
 
 
 class Playable(NamedTuple):
-    """What there is to play: first what pods refer to, then what runs before them and ends, then the pods, then jobs."""
+    """What there is to play: what pods refer to; what runs before them and ends; the pods; the jobs, which end too."""
 
     referred: list[Document]
     before: list[Document]

@@ -64,14 +64,14 @@ def of(profile: str) -> Secrets:
 
 
 def password(secrets: Secrets, user: str) -> str:
-    """Of a user of this NATS: at a site `client` or `admin`, at the hub `hub` or a party."""
+    """Of a user of this NATS: at a site `client` or `admin`, at the hub its own users and the parties."""
     if "nats-auth" in secrets:
         name, text = f"{user.upper()}_PASSWORD", secrets["nats-auth"]["auth.conf"]
-    elif user == "hub":
+    elif user in ("hub", "records") or user.startswith("in-"):
         name, text = "HUB_PASSWORD", secrets["nats-users"]["hub-password.conf"]
     else:
         name, text = "password", secrets["nats-users"][f"{user}.conf"]
-    found = re.search(rf'\b{name}: "(\w+)"', text.decode())
+    found = re.search(rf'\b{name}: "([\w-]+)"', text.decode())
     assert found
     return found[1]
 
@@ -81,6 +81,19 @@ def owner(secrets: Secrets) -> str:
     return "admin" if "nats-auth" in secrets else "hub"
 
 
-def user_file(user: str, password: str) -> bytes:
-    """A file of the Secret `nats-users`, as the page's commands make it."""
+def with_sites(hub: Secrets, *sites: str) -> Secrets:
+    """Those of a hub, with a login for each of these sites too."""
+    files = {f"site-{site}.conf": _user_file(f"site-{site}", f"of-{site}") for site in sites}
+    return {**hub, "nats-users": {**hub["nats-users"], **files}}
+
+
+def of_site(site: str) -> Secrets:
+    """Those of a site behind a leaf node, which `with_sites` lets in."""
+    given = of("edge-leafnode")
+    url = f"tls://site-{site}:of-{site}@hub.example.net:7422".encode()
+    return {**given, "nats-leafnode": {**given["nats-leafnode"], "url": url}}
+
+
+def _user_file(user: str, password: str) -> bytes:
+    """As the page's commands make it."""
     return f'users: [{{user: "{user}", password: "{password}"}}]\n'.encode()
