@@ -19,7 +19,7 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
 from tests.deploy import secrets
-from tests.deploy.manifests import PROFILES, containers, pod_templates, rendered
+from tests.deploy.manifests import PROFILES, ROOT, containers, pod_templates, rendered
 from tests.deploy.nats_config import check_config, pod, print_config, write_config
 from tests.deploy.nats_pod import Server, trusted
 from tests.support.daemon import MakeDaemon, eventually
@@ -243,6 +243,21 @@ def test_the_servers_key_is_for_the_server_alone() -> None:
                 if volume.get("secret", {}).get("secretName") == "nats-tls":
                     keys = {item["key"] for item in volume["secret"]["items"]}
                     assert keys == ({"tls.crt", "tls.key"} if name == "nats" else {"ca.crt"}), (profile, name)
+
+
+def test_as_many_landing_accounts_fit_as_the_page_says(make_server: MakeServer) -> None:
+    """With one more the server ends at once: the page warns of it."""
+    page = (ROOT / "docs/DEPLOYMENT.md").read_text(encoding="utf-8")
+    said = re.search(r"the volume of 7 Gi holds (\d+) of them", page)
+    assert said
+    for more in (0, 1):
+        hub = make_server("staging-leafnode", sites="".join(f"s{n} leaf\n" for n in range(int(said[1]) + more)))
+        hub.launch()
+        if more:
+            eventually(lambda: hub.ended() is not None, 30, "it ends")  # noqa: B023
+            assert "insufficient storage resources available" in hub.log()
+        else:
+            eventually(lambda: "Server is ready" in hub.log(), 30, "it starts")  # noqa: B023
 
 
 def test_a_hub_that_does_not_know_a_site_does_not_let_it_in(make_server: MakeServer) -> None:

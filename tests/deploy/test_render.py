@@ -129,7 +129,8 @@ def test_the_rules_are_wrapped_as_they_are(profile: str) -> None:
 
 def test_the_overlay_of_the_page_is_a_site_of_its_own(tmp_path: Path) -> None:
     page = (ROOT / "docs/DEPLOYMENT.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    example, of_a_hub = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert "hub-sites" in of_a_hub, "tests/deploy/test_new_site.py renders that one"
     here = os.path.relpath(K8S / "profiles/edge", tmp_path.resolve())
     (tmp_path / "kustomization.yaml").write_text(example.replace("../edge", here))
     text = render(tmp_path)
