@@ -41,6 +41,7 @@ def upload(folder: Path, server: NatsServer, size: int) -> Result:
         "replay": str(folder / "replay"),
         "ledger": str(folder / "ledger"),
         "within": _WITHIN,
+        "settings": {},
     }
     result = contend("upload", job, _WITHIN + 60)
     _check(server, count_of(size, _CHUNK) + 1)

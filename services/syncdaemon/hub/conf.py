@@ -27,6 +27,8 @@ from syncdaemon.hub.limits import LIMITS, Limits, batches
 from syncdaemon.hub.site_list import HubSite
 from syncdaemon.stream.calls import JETSTREAM
 
+_LOGIN_SECONDS = 60
+
 
 def hub_conf(sites: Sequence[HubSite], layout: Layout, limits: Limits = LIMITS) -> str:
     """What the hub's server includes: the limits of JetStream, and all accounts."""
@@ -49,7 +51,10 @@ def hub_conf(sites: Sequence[HubSite], layout: Layout, limits: Limits = LIMITS) 
 
 def jwt_conf(sites: Sequence[HubSite], accounts: Sequence[str]) -> str:
     """The same where the accounts are JWTs: these are the lines that name them."""
-    lines = ["# Printed by `syncdaemon permissions --role hub --jwt`. Include it in the server's configuration."]
+    lines = [
+        "# Printed by `syncdaemon permissions --role hub --jwt`. Include it in the server's configuration.",
+        f"authorization {{timeout: {_LOGIN_SECONDS}}}  # the first login waits until all accounts are read",
+    ]
     return "\n".join([*lines, *_jetstream(sites), *accounts, ""])
 
 
