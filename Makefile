@@ -21,7 +21,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test test-lengthy test-deps test-deploy test-container test-container-deps torture fuzz edge drain bench \
+.PHONY: help run test test-lengthy test-macos test-deps test-deploy test-container test-container-deps torture fuzz edge drain bench \
     lint format lock rules sbom image
 
 help: ## this list
@@ -36,6 +36,9 @@ test: $(VENV)/.installed-test ## the tests, but for the slow ones; ARGS="-k name
 
 test-lengthy: $(VENV)/.installed-test ## other tests that take minutes: full disks and streams, the other end, slow links, the runbook, the alerts
 	@scripts/two_passes.sh lengthy $(LENGTHY_WORKERS) $(BIN)/python -m pytest $(ARGS)
+
+test-macos: $(VENV)/.installed-test ## every command on macOS; on Linux the same, without the calls that macOS lacks
+	@$(BIN)/python -m pytest tests/integration/test_macos.py $(ARGS)
 
 test-deps: $(PROMETHEUS)/.unpacked ## the system packages that a few tests need (Debian; as root, or with sudo)
 	@$(call install_missing,$(SYSTEM_PACKAGES))
