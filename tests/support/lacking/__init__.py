@@ -14,7 +14,7 @@ KEYS = tuple(TAKEN)
 
 
 def lacking(what: str) -> dict[str, str]:
-    """The variables of a Python process that lacks this: one of `KEYS`, or `macos` for all.
+    """The variables of a Python process that lacks this: some of `KEYS` with commas between them, or `macos`.
 
     On a real macOS nothing has to be taken away.
     """
