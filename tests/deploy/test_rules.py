@@ -56,7 +56,7 @@ def test_no_rules_are_an_error(nothing: str) -> None:
 
 
 def test_every_alert_has_what_an_operator_needs(rendered: str) -> None:
-    """Severity, team, a summary, a description, and a section of the runbook that is there."""
+    """Severity, team, a summary, a description, and a section of the runbook that is there, at an absolute address."""
     runbook = (ROOT / "docs/OPERATIONS.md").read_text()
     titles = re.findall(r"^#+ (.+)$", runbook, re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
@@ -65,7 +65,7 @@ def test_every_alert_has_what_an_operator_needs(rendered: str) -> None:
         assert alert["labels"]["team"] == "edge", alert["alert"]
         assert alert["annotations"].keys() == {"summary", "description", "runbook_url"}, alert["alert"]
         page, _, anchor = alert["annotations"]["runbook_url"].partition("#")
-        assert page == "docs/OPERATIONS.md"
+        assert re.fullmatch(r"https://.+/docs/OPERATIONS\.md", page)
         assert anchor == alert["alert"].lower()
         assert anchor in anchors
 
