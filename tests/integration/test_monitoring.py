@@ -34,8 +34,11 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 RULES = quicker(local.RULES.read_text(), 60)
 QUEUE = '{stream="swarm_jobs",consumer="worker-staging"}'
+OF_THE_DISK = {"ReplayDiskFilling", "LedgerDiskFilling", "LedgerDiskLow"}
 # Series that are there only once something has gone wrong.
 OF_TROUBLE = {"syncdaemon_refused_total", "syncdaemon_publish_errors_total", "nats_worker_failed_total", "ALERTS"}
+# Series of what this rig does not have: large files, TLS and a login.
+OF_OTHERS = {"syncdaemon_bucket_bytes", "syncdaemon_credentials_expire_timestamp_seconds"}
 
 
 def test_the_room_on_the_ledgers_disk_is_told_beside_what_is_wanted(
@@ -189,8 +192,13 @@ class Alert:
 
 
 def alerts(api: Api) -> dict[str, str]:
-    """Every alert's state: inactive, pending or firing."""
-    return {rule["name"]: rule["state"] for rule in api.rules() if rule["type"] == "alerting"}
+    """Every alert's state: inactive, pending or firing; of one with two severities, the worse of its two states."""
+    states = ("inactive", "pending", "firing")
+    found: dict[str, str] = {}
+    for rule in api.rules():
+        if rule["type"] == "alerting":
+            found[rule["name"]] = max(found.get(rule["name"], "inactive"), rule["state"], key=states.index)
+    return found
 
 
 def fires(api: Api, name: str, within: float = 90.0) -> None:
@@ -199,8 +207,12 @@ def fires(api: Api, name: str, within: float = 90.0) -> None:
 
 
 def rests(api: Api, within: float = 90.0) -> None:
-    """Waits until no alert fires or is about to."""
-    eventually(lambda: set(alerts(api).values()) == {"inactive"}, within, "no alert is left")
+    """Waits until no alert fires or is about to. How this machine's disk fills is not the test's matter."""
+
+    def states() -> set[str]:
+        return {state for name, state in alerts(api).items() if name not in OF_THE_DISK}
+
+    eventually(lambda: states() == {"inactive"}, within, "no alert is left")
 
 
 class Edge:
@@ -256,7 +268,7 @@ def test_the_objective_is_at_risk_while_workers_pause_and_not_after_it(edge: Edg
         assert edge.api.value(f"jetstream_backlog_drain_estimate_minutes{QUEUE}") == math.inf
 
         edge.workers(signal.SIGCONT)
-        unanswered = {query for _, query in queries() if not series(query) & OF_TROUBLE}
+        unanswered = {query for _, query in queries() if not series(query) & (OF_TROUBLE | OF_OTHERS)}
         deadline = time.monotonic() + 90
         while edge.api.value(f"jetstream_backlog{QUEUE}") or unanswered:
             unanswered -= {query for query in unanswered if edge.api.query(query)}
@@ -289,3 +301,25 @@ def test_a_server_and_an_exporter_that_are_gone_are_told_apart(edge: Edge) -> No
 
     edge.daemon.kill()
     fires(edge.api, "EdgeDaemonDown")
+
+
+@pytest.mark.lengthy
+def test_a_file_that_a_recorder_holds_open_and_a_standby_page_nobody(edge: Edge) -> None:
+    """The first is not complete, and the second was asked for; for the second there is a warning after a day."""
+    rests(edge.api)
+    with Alert(edge.api, "ReplayQueueStalled") as stalled:
+        with (edge.daemon.replay / "recording.bin").open("wb") as recording:
+            recording.write(b"still")
+            recording.flush()
+            eventually(lambda: edge.api.value("min_over_time(replay_queue_depth[20s])") == 1, 90, "it waits for long")
+            assert edge.api.value("syncdaemon_settling_files") == 1
+            assert edge.api.value("edge_link_status") == 1
+        eventually(lambda: edge.api.value("replay_queue_depth") == 0, 90, "it is complete, and delivered")
+
+        edge.daemon.stop()
+        edge.daemon.env["EDGE_MODE"] = "false"
+        edge.daemon.start()
+        edge.drop(3)
+        eventually(lambda: edge.api.value("min_over_time(replay_queue_depth[20s])") == 3, 90, "they wait for long")
+        assert alerts(edge.api)["DeliveryPaused"] == "pending"
+    assert stalled.states == ["inactive"]

@@ -16,6 +16,7 @@ class Gauges:
     def __init__(self, parts: Parts, ledger_min_free: int) -> None:
         self._parts = parts
         self._spool, self._link, self._ledger = parts.spool, parts.link, parts.ledger
+        self._replay = parts.spool.directory
         self._hold, self._quarantine = parts.spool.hold, parts.spool.quarantine
         self._lane, self._limit = parts.publisher.lane, parts.link.limit
         self._ledger_min_free = ledger_min_free
@@ -54,7 +55,7 @@ class Gauges:
 
     def replay_free(self) -> float:
         """Free bytes on the replay directory's disk."""
-        return _unless_gone(self._spool.directory.free_bytes)
+        return _unless_gone(self._replay.free_bytes)
 
     def ledger_free(self) -> float:
         """Free bytes on the ledger's disk."""
