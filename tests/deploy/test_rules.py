@@ -85,7 +85,7 @@ def mutants(rules: str) -> Iterator[tuple[str, str]]:
                     yield f"{alert['alert']}: {found[0]} -> {new} in {target[field]}", yaml.safe_dump(changed)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1500)
 def test_a_changed_number_is_noticed(rendered: str, tmp_path: Path) -> None:
     """Each limit and each wait of each alert, one up and one down: some test must fail."""
     promtool = need("promtool")
@@ -96,12 +96,12 @@ def test_a_changed_number_is_noticed(rendered: str, tmp_path: Path) -> None:
         folder.mkdir()
         (folder / "rules.yaml").write_text(rules)
         name = what.partition(":")[0]
-        for test in TESTS:
-            if name in (text := test.read_text()):
-                (folder / test.name).write_text(text)
-                done = subprocess.run([promtool, "test", "rules", test.name], cwd=folder, capture_output=True)
-                if done.returncode:
-                    return ""
+        texts = {test.name: text for test in TESTS if name in (text := test.read_text())}
+        for test in sorted(texts, key=lambda it: -texts[it].count(name)):  # the likeliest to notice it comes first
+            (folder / test).write_text(texts[test])
+            done = subprocess.run([promtool, "test", "rules", test], cwd=folder, capture_output=True)
+            if done.returncode:
+                return ""
         return what
 
     with ThreadPoolExecutor(2) as pool:
