@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 PURE = {
     *{"base.errors", "base.model", "base.units", "base.timetable", "base.pause", "base.printable", "base.sizes"},
     *{"spool.backlog", "spool.faults", "spool.line", "spool.settle", "spool.sharing", "spool.waiting"},
-    *{"link.frame", "link.inbound", "link.pulse", "link.pace"},
+    *{"link.frame", "link.inbound", "link.pulse", "link.pace", "link.validity"},
     *{"stream.verdict", "stream.stored", "stream.object_format", "stream.buckets"},
     *{"stream.answers", "stream.calls", "stream.fields", "stream.info", "stream.pulled"},
     *{"publish.message", "publish.doubt", "publish.recent", "publish.choice", "publish.objects.resume"},

@@ -168,6 +168,19 @@ class LedgerFacts:
 
 
 @dataclass(frozen=True)
+class LoginFacts:
+    """A file that the daemon logs in with. `days` until what is in it ends, infinite for no end.
+
+    `what` it holds, in words; `problem`: why its end can't be read.
+    """
+
+    what: str
+    file: str
+    days: float = float("inf")
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class Facts:
     """Everything."""
 
@@ -175,3 +188,4 @@ class Facts:
     server: ServerFacts
     replay: ReplayFacts
     ledger: LedgerFacts
+    logins: tuple[LoginFacts, ...] = ()

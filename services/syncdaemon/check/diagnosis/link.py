@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from math import isinf
 
 from syncdaemon.base.units import duration_in_words, size_in_words
-from syncdaemon.check.diagnosis.facts import Intended, LinkFacts, Rights, ServerFacts
+from syncdaemon.check.diagnosis.facts import Intended, LinkFacts, LoginFacts, Rights, ServerFacts
 from syncdaemon.check.diagnosis.finding import Finding, failure, ok, warning
 from syncdaemon.stream.calls import JETSTREAM
 
-_SOON = 14.0  # days that a certificate should still be valid
+_SOON = 14.0  # days that a login and a certificate should still be valid; the alert CredentialsExpire has the same
 _CLOCK = 1.0  # seconds that two clocks may differ
 _NEARLY_FULL = 0.9
 
@@ -36,6 +37,23 @@ def _tls(link: LinkFacts) -> Finding:
     if link.loopback:
         return ok("tls", "none, and the server is on this machine")
     return warning("tls", "none: evidence and login go in the clear", "use a tls:// URL, or NATS_TLS_CA")
+
+
+def judge_logins(logins: Sequence[LoginFacts]) -> Iterator[Finding]:
+    """For how long the daemon will be let in with the files that it has."""
+    for login in logins:
+        about, days = f"{login.what} in {login.file}", login.days
+        if login.problem:
+            yield warning("login", f"{about}: {login.problem}", "put a file there that can be read")
+        elif days <= 0:
+            remedy = "put a new one in its place; the daemon reads it at its next connection"
+            yield failure("login", f"{about} ended {duration_in_words(-days * 86_400)} ago", remedy)
+        elif days < _SOON:
+            remedy = "put a new one in its place before that; no restart is needed"
+            yield warning("login", f"{about} ends in {duration_in_words(days * 86_400)}", remedy)
+        else:
+            left = "has no end" if isinf(days) else f"is valid for {duration_in_words(days * 86_400)}"
+            yield ok("login", f"{about} {left}")
 
 
 def judge_rights(rights: Rights, wanted: Intended) -> Iterator[Finding]:

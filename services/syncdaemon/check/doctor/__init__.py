@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from syncdaemon.base.units import max_age_text, size_text
 from syncdaemon.check.diagnosis import Facts, Finding, Intended, judge
-from syncdaemon.check.doctor import evidence, machine, server
+from syncdaemon.check.doctor import evidence, logins, machine, server
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Loaded, Settings
 from syncdaemon.spool.home import ReplayDirectory
@@ -28,6 +28,7 @@ async def examine(loaded: Loaded) -> list[Finding]:
         await server.look(settings),
         await asyncio.to_thread(machine.look, settings),
         await asyncio.to_thread(evidence.look, settings),
+        await asyncio.to_thread(logins.look, settings),
     )
     return list(judge(facts))
 
