@@ -30,7 +30,7 @@ class Presence:
 
     async def lost(self, session: Session, held: Sequence[Held]) -> list[Held]:
         """Those of these files that the stream has lost. Raises LinkDown, PermissionError, LanePaused."""
-        api, stream = Api(session), self._settings.stream
+        api, stream = Api.over(session), self._settings.stream
         if not self._lane.settings_seen and not self._settings.per_digest:
             raise PermissionError("on a plain subject, what the stream has is not seen where its settings are not")
         if self._lane.settings_seen:

@@ -84,7 +84,7 @@ class Claims:
 
     async def _seen(self, session: Session, message: Message, claim: Claim) -> own.OwnMessage:
         """The message on our own subject that may be ours; on a subject of many messages, the one at that sequence."""
-        api, stream = Api(session), self._settings.stream
+        api, stream = Api.over(session), self._settings.stream
         if self._settings.per_digest or not claim.seq:
             return await own.newest(api, stream, message.subject)
         return await own.at(api, stream, message.subject, claim.seq)

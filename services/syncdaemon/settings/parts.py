@@ -46,6 +46,8 @@ def link(settings: Settings) -> LinkSettings:
         tls_cert=settings.nats_tls_cert,
         tls_key=settings.nats_tls_key,
         bwlimit=settings.sync_bwlimit,
+        js_domain=settings.nats_js_domain or "",
+        tls_first=settings.nats_tls_first,
     )
 
 

@@ -141,7 +141,7 @@ class Objects:
         None of them, where objects leave the bucket by its own rules. Raises LinkDown, PermissionError, LanePaused.
         """
         try:
-            bucket = Bucket(Api(session), self._settings.bucket)
+            bucket = Bucket(Api.over(session), self._settings.bucket)
             keeps = await bucket.keeps_all()
             if keeps is None:
                 return set(names)
@@ -176,7 +176,7 @@ class Objects:
     async def _open(self, session: Session) -> Bucket:
         if self._bucket is None or self._bucket.session is not session:
             wanted = self._settings
-            self._bucket = await open_bucket(Api(session), wanted.bucket, wanted.create, wanted.replicas)
+            self._bucket = await open_bucket(Api.over(session), wanted.bucket, wanted.create, wanted.replicas)
         if self._tidied_at is None or time.monotonic() - self._tidied_at >= _TIDY_SECONDS:
             self._tidied_at = time.monotonic()
             await tidy(self._bucket)
