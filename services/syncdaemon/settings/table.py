@@ -121,8 +121,8 @@ SETTINGS = (
     Setting(
         "SYNC_BUCKET",
         Kind(units.bucket),
-        "edge_replay",
-        "bucket for files too large for a message; {site} is filled in, and then it is this site's alone",
+        "edge_replay_{site}",
+        "bucket for files too large for a message, with {site} filled in; edge_replay where only that is there",
     ),
     Setting("SYNC_STREAM_CREATE", _BOOLEAN, "true", "false: a missing stream is an error"),
     Setting(

@@ -82,11 +82,15 @@ class Rights:
 
 @dataclass(frozen=True)
 class BucketFacts:
-    """The bucket for large files. `problem`: why it can't be used; `missing`: it is not there."""
+    """The bucket for large files. `problem`: why it can't be used; `missing`: it is not there.
+
+    `instead_of`: the site's own bucket, which is not there, while this one of all sites is.
+    """
 
     name: str
     problem: str = ""
     missing: bool = False
+    instead_of: str = ""
 
 
 @dataclass(frozen=True)

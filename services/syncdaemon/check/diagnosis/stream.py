@@ -214,5 +214,8 @@ def judge_bucket(bucket: BucketFacts | None, wanted: Intended) -> Iterator[Findi
     elif bucket.problem:
         effect = "a file that is too large for a message waits, or is refused"
         yield warning("bucket", f"{bucket.problem}: {effect}", f"let the daemon use the stream OBJ_{bucket.name}")
+    elif bucket.instead_of:
+        said = f"large files become objects of {bucket.name}, which every site here may write into"
+        yield warning("bucket", said, f"make {bucket.instead_of}: then new files go there, and {bucket.name} is read")
     else:
         yield ok("bucket", f"files that are too large for a message become objects of {bucket.name}")

@@ -22,6 +22,7 @@ from syncdaemon.check.doctor.asked import SECONDS, Asked, ask
 from syncdaemon.link import Session, visit
 from syncdaemon.link.words import bare
 from syncdaemon.publish import PROBE_ID
+from syncdaemon.publish.objects.buckets import choose
 from syncdaemon.publish.objects.halt import Halt
 from syncdaemon.publish.objects.opening import open_bucket
 from syncdaemon.settings import parts
@@ -30,7 +31,6 @@ from syncdaemon.stream import own
 from syncdaemon.stream.answers import AccountAnswer, ApiRefusal
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.info import StreamAnswer, captured, read_info
-from syncdaemon.stream.object_format import BucketNames
 from syncdaemon.stream.prepare import rehearse
 from syncdaemon.stream.takers import takers
 
@@ -75,7 +75,7 @@ async def _look_at(api: Api, settings: Settings) -> ServerFacts:
         link=_link(api.session, (answer.answered_ns - answer.asked_ns) / 1e9 if not answer.problem else None),
         stream=stream,
         rights=rights,
-        bucket=await _bucket(api, parts.bucket(settings)),
+        bucket=await _bucket(api, settings),
         account=_account((await ask("the account", api.account())).found),
         clock_ahead=clock.ahead if clock else None,
         clock_error=clock.error if clock else 0.0,
@@ -159,9 +159,11 @@ async def _rehearsed(api: Api, settings: Settings) -> str:
     return ""
 
 
-async def _bucket(api: Api, names: BucketNames) -> BucketFacts | None:
+async def _bucket(api: Api, settings: Settings) -> BucketFacts | None:
+    own = names = parts.bucket(settings)
     try:
         async with asyncio.timeout(SECONDS):
+            names = (await choose(api, own, parts.former(settings))).names
             await open_bucket(api, names, create=False, replicas=1)
     except Halt as halt:
         return BucketFacts(names.bucket, str(halt), missing=halt.reason == "bucket_missing")
@@ -169,7 +171,7 @@ async def _bucket(api: Api, names: BucketNames) -> BucketFacts | None:
         return BucketFacts(names.bucket, f"no answer within {SECONDS:g} seconds")
     except LinkDown:
         return None
-    return BucketFacts(names.bucket)
+    return BucketFacts(names.bucket, instead_of="" if names == own else own.bucket)
 
 
 def _account(found: AccountAnswer | ApiRefusal | None) -> tuple[int, int] | None:
