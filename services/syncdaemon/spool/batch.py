@@ -140,7 +140,11 @@ class BatchReader:
         for content in contents:
             seen = Candidate(content.path, seen_ctime_ns=content.stamp.ctime_ns, version=version(content.stamp))
             self._queue.put_large(seen, content.stamp.mtime_ns, content.stamp.size)
-        self._hasher.remember(contents)
+        self.remember(contents)
+
+    def remember(self, contents: Iterable[Content]) -> None:
+        """Of these, the large ones are not read again as long as they are unchanged."""
+        self._hasher.remember(content for content in contents if content.data is None)
 
 
 def _size(item: Content | Refusal) -> int:
