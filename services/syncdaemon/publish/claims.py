@@ -95,7 +95,7 @@ class Claims:
     def _elsewhere(self, there: StoredMessage, message: Message) -> ObjectPlace | None:
         """The object that a message names, where it is of another bucket than ours would be, and of no other site's."""
         place = ObjectPlace.of(there.object) if there.object and there.object != message.object else None
-        if place is None or (not message.object and place.bucket == self._settings.bucket.bucket):
+        if place is None or (not message.object and place.names == self._settings.bucket):
             return None
         return None if _ANY.refusal(place, self._settings.site) else place
 

@@ -14,7 +14,7 @@ SECONDS = 5.0  # for each answer
 Found = TypeVar("Found")
 
 
-class Asked(NamedTuple, Generic[Found]):
+class Reported(NamedTuple, Generic[Found]):
     """What was found, and when it was asked and answered (ns of our wall clock); `problem`: why nothing was."""
 
     found: Found | None
@@ -24,18 +24,18 @@ class Asked(NamedTuple, Generic[Found]):
     answered_ns: int = 0
 
 
-async def ask(what: str, asking: Awaitable[Found]) -> Asked[Found]:
+async def ask(what: str, asking: Awaitable[Found]) -> Reported[Found]:
     """Asks, and notes when. `what` it is about stands in the words where no answer comes."""
     asked = time.time_ns()
     try:
         async with asyncio.timeout(SECONDS):
             found = await asking
     except PermissionError as error:
-        return Asked(None, str(error), denied=True)
+        return Reported(None, str(error), denied=True)
     except TimeoutError:
-        return Asked(None, f"no answer about {what} within {SECONDS:g} seconds")
+        return Reported(None, f"no answer about {what} within {SECONDS:g} seconds")
     except LinkDown as error:
-        return Asked(None, f"the connection was lost: {error}")
+        return Reported(None, f"the connection was lost: {error}")
     except LanePaused as error:
-        return Asked(None, str(error))
-    return Asked(found, "", False, asked, time.time_ns())
+        return Reported(None, str(error))
+    return Reported(found, "", False, asked, time.time_ns())

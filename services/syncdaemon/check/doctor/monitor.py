@@ -9,7 +9,7 @@ from typing import Any
 
 from syncdaemon.base.pages import open_page
 from syncdaemon.check.diagnosis import SyncFacts
-from syncdaemon.check.doctor.asked import SECONDS, Asked
+from syncdaemon.check.doctor.asked import SECONDS, Reported
 from syncdaemon.stream import fields
 
 
@@ -21,22 +21,22 @@ def time_of(page: Mapping[str, Any] | None) -> datetime | None:
         return None
 
 
-def fetch(url: str) -> Asked[dict[str, Any]]:
+def fetch(url: str) -> Reported[dict[str, Any]]:
     """A page of the monitoring port, as JSON; nothing without a URL."""
     if not url:
-        return Asked(None)
+        return Reported(None)
     asked = time.time_ns()
     try:
         with open_page(url, SECONDS) as page:
             body = fields.document(page.read())
     except (OSError, ValueError) as error:
-        return Asked(None, f"{url} can't be read: {getattr(error, 'reason', error)}")
+        return Reported(None, f"{url} can't be read: {getattr(error, 'reason', error)}")
     if "server_id" not in body:
-        return Asked(None, f"{url} is no page of a nats-server")
-    return Asked(body, "", False, asked, time.time_ns())
+        return Reported(None, f"{url} is no page of a nats-server")
+    return Reported(body, "", False, asked, time.time_ns())
 
 
-def sync_of(seen: Asked[dict[str, Any]]) -> SyncFacts:
+def sync_of(seen: Reported[dict[str, Any]]) -> SyncFacts:
     """From /jsz (nats-server 2.15): `sync_always` is there only where it is true, `sync_interval` is in ns."""
     body = seen.found or {}
     try:

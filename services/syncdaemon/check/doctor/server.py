@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from syncdaemon.base.errors import ConnectTimeout, LanePaused, LinkDown, SettingsError
 from syncdaemon.check.diagnosis import BucketFacts, LinkFacts, Rights, ServerFacts, StreamFacts
 from syncdaemon.check.doctor import monitor
-from syncdaemon.check.doctor.asked import SECONDS, Asked, ask
+from syncdaemon.check.doctor.asked import SECONDS, Reported, ask
 from syncdaemon.link import Session, visit
 from syncdaemon.link.words import bare
 from syncdaemon.publish import PROBE_ID
@@ -99,7 +99,7 @@ def _link(session: Session, rtt: float | None) -> LinkFacts:
     )
 
 
-def _stream(answer: Asked[StreamAnswer | ApiRefusal], settings: Settings) -> StreamFacts:
+def _stream(answer: Reported[StreamAnswer | ApiRefusal], settings: Settings) -> StreamFacts:
     found = answer.found
     if isinstance(found, ApiRefusal) and found.no_stream:
         return StreamFacts(missing=True)
@@ -178,7 +178,7 @@ def _account(found: AccountAnswer | ApiRefusal | None) -> tuple[int, int] | None
     return (found.storage, found.most) if isinstance(found, AccountAnswer) else None
 
 
-def _clock(answer: Asked[Any], server: datetime | None) -> _Clock | None:
+def _clock(answer: Reported[Any], server: datetime | None) -> _Clock | None:
     """The server's clock against the middle of asking and answering."""
     if server is None:
         return None

@@ -23,7 +23,7 @@ from syncdaemon.link import Session
 from syncdaemon.publish.objects import resume
 from syncdaemon.publish.objects.file import UploadFile
 from syncdaemon.publish.objects.halt import Halt
-from syncdaemon.publish.objects.places import ObjectsSettings, Places
+from syncdaemon.publish.objects.places import ObjectPlaces, ObjectsSettings
 from syncdaemon.publish.objects.source import Changed, Marks, Source
 from syncdaemon.publish.objects.turns import TurnOver, Turns
 from syncdaemon.publish.objects.upload import Upload
@@ -64,7 +64,7 @@ class Objects:
         self._open_file = open_file
         self._thread = ThreadPoolExecutor(1, "objects")
         self._turns = Turns()
-        self._places = Places(settings)
+        self._places = ObjectPlaces(settings)
         self._under_way: tuple[Content, Upload] | None = None
         self._resume_at = 0.0
         self._said = OnceAMinute()

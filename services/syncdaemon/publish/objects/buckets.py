@@ -16,22 +16,22 @@ from syncdaemon.stream.api import Api
 from syncdaemon.stream.object_format import BucketNames
 
 
-class Choice(NamedTuple):
+class BucketChoice(NamedTuple):
     """`names`: the bucket for new files. `former`: the one of earlier versions, where that is there beside it."""
 
     names: BucketNames
     former: BucketNames | None = None
 
 
-async def choose(api: Api, own: BucketNames, former: BucketNames | None) -> Choice:
+async def choose(api: Api, own: BucketNames, former: BucketNames | None) -> BucketChoice:
     """The bucket of the settings, `own`; or `former`, where that is there, and we see no bucket of our own.
 
     `former`: of earlier versions; None where the settings name a bucket that is not the default.
     Raises LinkDown, and Halt where the server can't tell now.
     """
     if former is None or not await _seen(api, former):
-        return Choice(own)
-    return Choice(own, former) if await _seen(api, own) else Choice(former)
+        return BucketChoice(own)
+    return BucketChoice(own, former) if await _seen(api, own) else BucketChoice(former)
 
 
 async def _seen(api: Api, names: BucketNames) -> bool:
@@ -57,11 +57,11 @@ class Buckets:
         self._api = api
         self._own, self._former = own, former
         self._create, self._replicas = create, replicas
-        self._choice: Choice | None = None
+        self._choice: BucketChoice | None = None
         self._open: dict[BucketNames, Bucket] = {}
         self.session = api.session
 
-    async def choice(self) -> Choice:
+    async def choice(self) -> BucketChoice:
         """Raises LinkDown, Halt."""
         if self._choice is None:
             self._choice = await choose(self._api, self._own, self._former)

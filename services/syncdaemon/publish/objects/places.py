@@ -13,7 +13,7 @@ from syncdaemon.base.sizes import SIZE_CLASSES
 from syncdaemon.link import Session
 from syncdaemon.publish.objects import resume
 from syncdaemon.publish.objects.bucket import Bucket
-from syncdaemon.publish.objects.buckets import Buckets, Choice
+from syncdaemon.publish.objects.buckets import BucketChoice, Buckets
 from syncdaemon.publish.objects.janitor import tidy
 from syncdaemon.publish.objects.states import UploadState, UploadStates
 from syncdaemon.stream import object_format
@@ -42,7 +42,7 @@ class ObjectsSettings:
     former: BucketNames | None = None
 
 
-class Places:
+class ObjectPlaces:
     """Knows the buckets, and what was begun in which. Calls raise LinkDown, and Halt where a bucket takes nothing."""
 
     def __init__(self, settings: ObjectsSettings) -> None:
@@ -56,7 +56,7 @@ class Places:
         """The buckets are asked for anew."""
         self._buckets = None
 
-    async def choice(self, session: Session) -> Choice:
+    async def choice(self, session: Session) -> BucketChoice:
         """The bucket for new files. Where it is not the site's own, the log says so."""
         choice = await self._over(session).choice()
         own, shared = self._settings.bucket, choice.names != self._settings.bucket
