@@ -210,7 +210,7 @@ def test_a_full_stream(shell: Shell, nats_server: NatsServer) -> None:
         ("$JS.API.CONSUMER.CREATE.>", "may_consume", "warning"),
         ("$JS.API.CONSUMER.MSG.NEXT.>", "may_consume", "warning"),
         ("$JS.API.STREAM.INFO.swarm_jobs", "stream", "warning"),
-        ("$JS.API.STREAM.INFO.OBJ_edge_replay", "bucket", "warning"),
+        ("$JS.API.STREAM.INFO.OBJ_edge_replay_test-site", "bucket", "warning"),
     ],
 )
 def test_a_right_that_is_missing(

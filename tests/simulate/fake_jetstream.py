@@ -110,7 +110,8 @@ class FakeJetStream:
     def handle(self, frame: Frame) -> Answer | None:
         """What the message changes, and its answer if it gets one."""
         if frame.subject.startswith(_DIRECT):
-            return self._direct(*frame.subject.removeprefix(_DIRECT).split(".", 1))
+            name, _, subject = frame.subject.removeprefix(_DIRECT).partition(".")
+            return self._direct(name, subject)
         if frame.subject.startswith(_API):
             return json.dumps(self._api(frame.subject.removeprefix(_API), frame.data)).encode(), None
         stream = self.captor(frame.subject)
@@ -221,9 +222,12 @@ class FakeJetStream:
         return {"message": found.shown()}
 
     def _direct(self, name: str, subject: str) -> Answer:
-        """The newest message of a subject, as it was stored, with its place in headers behind its own (ADR-31)."""
+        """The newest message of a subject, as it was stored, with its place in headers behind its own (ADR-31).
+
+        Several in one answer are not given: a call without a subject has no responders, as where it is not permitted.
+        """
         stream = self.streams.get(name)
-        if stream is None or not stream.config["allow_direct"]:
+        if stream is None or not subject or not stream.config["allow_direct"]:
             return no_responders(f"{_DIRECT}{name}.{subject}")
         found = stream.last(subject)
         if found is None:
@@ -363,7 +367,7 @@ class FakeSession(Session):
         if wanted:
             self._tell(frame.reply, frame.reply, b"", b"NATS/1.0 404 No Messages\r\n\r\n")
 
-    def _tell(self, inbox: bytes, subject: bytes, reply: bytes, headers: bytes, data: bytes = b"") -> None:
+    def _tell(self, inbox: bytes, subject: bytes, reply: bytes, headers: bytes | None, data: bytes = b"") -> None:
         sids = (sid for pattern, sid in self._inboxes.items() if matches(pattern.decode(), inbox.decode()))
         if listener := self._client._listeners.get(next(sids, -1)):
             self.loop.call_soon(listener, subject, reply, data, headers)
@@ -374,9 +378,14 @@ class FakeSession(Session):
             self.loop.call_soon(self.hear, frame.reply, answer)
 
     def hear(self, reply: bytes, answer: Answer) -> None:
-        """The answer is there."""
-        if not self.lost.done():
-            self._answered(int(reply.rpartition(b".")[2]), *answer)
+        """The answer is there; it goes to the inbox of a conversation, or to the one of all other requests."""
+        if self.lost.done():
+            return
+        data, headers = answer
+        if any(matches(inbox.decode(), reply.decode()) for inbox in self._inboxes):
+            self._tell(reply, reply, b"", headers, data)
+        else:
+            self._answered(int(reply.rpartition(b".")[2]), data, headers)
 
     def cut(self, reason: str) -> None:
         """The connection is gone, and what was on its way with it."""

@@ -20,6 +20,7 @@ from syncdaemon.link import Session, Sink
 from syncdaemon.link.frame import Buffer
 from syncdaemon.publish.objects import Objects, ObjectsSettings, janitor, resume, source, turns
 from syncdaemon.publish.objects.flight import ChunkFlight
+from syncdaemon.publish.objects.lost import lost
 from syncdaemon.publish.objects.upload import Upload
 from syncdaemon.stream import object_format
 from syncdaemon.stream.object_format import BucketNames
@@ -664,7 +665,7 @@ class TestWhatTheBucketHasLost:
     async def lost(self, site: Site, *contents: Content) -> list[bool]:
         """Which of these objects are gone."""
         names = [BUCKET.object_of(content.sha256) for content in contents]
-        gone = await site.objects.lost(await site.jetstream.session(), names)
+        gone = await lost(await site.jetstream.session(), names)
         return [name in gone for name in names]
 
     async def test_whole_objects_are_not_lost_and_others_are(self, site: Site) -> None:

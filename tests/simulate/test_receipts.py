@@ -196,7 +196,7 @@ def test_a_limit_that_was_raised_holds_for_the_next_file(edge: Edge) -> None:
 
     edge.do(scene())
 
-    assert "OBJ_edge_replay" not in edge.hub.streams, "a message holds it by now"
+    assert "OBJ_edge_replay_edge-1" not in edge.hub.streams, "a message holds it by now"
     assert [message.data for message in edge.history()] == [LARGE]
 
 
@@ -352,7 +352,7 @@ def test_what_cannot_be_sent_again_now_is_not_deleted(holding_edge: Edge, monkey
     edge.check()
 
 
-@pytest.mark.parametrize("lost", ["OBJ_edge_replay", "swarm_jobs", ""])
+@pytest.mark.parametrize("lost", ["OBJ_edge_replay_edge-1", "swarm_jobs", ""])
 def test_a_large_file_that_the_server_lost_in_part_is_sent_again(holding_edge: Edge, lost: str) -> None:
     """Its object, or the message that names it, or both."""
     edge = holding_edge
@@ -390,7 +390,7 @@ def test_a_file_that_the_stream_has_as_an_object_does_not_become_a_message(
                 assert edge.held() == []
                 edge.drop(again, LARGE)
                 edge.life.events.put_nowait(again.encode())
-            edge.hub.lose_power(1_000, "OBJ_edge_replay")
+            edge.hub.lose_power(1_000, "OBJ_edge_replay_edge-1")
             await asyncio.sleep(100)
             await edge.end()
 
@@ -399,7 +399,7 @@ def test_a_file_that_the_stream_has_as_an_object_does_not_become_a_message(
 
         edge.check()
         assert edge.contents() == [LARGE]
-        assert edge.receipts()[-1]["object"].startswith("edge_replay/")
+        assert edge.receipts()[-1]["object"].startswith("edge_replay_edge-1/")
 
 
 @pytest.mark.parametrize("killed", [False, True])
@@ -410,7 +410,7 @@ def test_a_message_whose_object_was_lost_has_its_receipt_again(holding_edge: Edg
     async def scene() -> None:
         life = edge.begin()
         await until(edge.held)
-        edge.hub.lose_power(1_000, "OBJ_edge_replay")
+        edge.hub.lose_power(1_000, "OBJ_edge_replay_edge-1")
         edge.drop("large", b"another")
         await life.daemon.lane.trust.believed()
         if killed:

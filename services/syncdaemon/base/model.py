@@ -47,7 +47,8 @@ class Content(NamedTuple):
     `path` is relative to the replay directory, in the raw bytes of the file system; `name` is the same,
     percent-encoded, as headers, ledger and logs carry it. `data` is None where the file is too large for a
     message: its digest is known all the same. `packed`: it is not the bytes of the file, but a zstd frame of them.
-    `folder`: the one that it was read in.
+    `folder`: the one that it was read in. `object`: bucket and name of the object that has the bytes, or is to have
+    them, where that is decided.
     """
 
     path: bytes
@@ -58,6 +59,7 @@ class Content(NamedTuple):
     attempts: int
     packed: bool = False
     folder: FolderId = UNKNOWN_FOLDER
+    object: str = ""
 
 
 class Receipt(NamedTuple):
@@ -84,9 +86,13 @@ class Refusal(NamedTuple):
 
 
 class AsObject(NamedTuple):
-    """The stream's message for this content names an object, which may be lost: the file has to be one as well."""
+    """The stream's message for this content names an object, which may be lost: the file has to be one as well.
+
+    `object`: bucket and name of it, where it is known.
+    """
 
     content: Content
+    object: str = ""
 
 
 class Later(NamedTuple):

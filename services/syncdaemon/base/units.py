@@ -188,6 +188,13 @@ def stream_name(text: str) -> str:
     return text
 
 
+def domain(text: str) -> str:
+    """The name of a JetStream domain: one token of a subject."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,255}", text):
+        raise Wrong("not the name of a domain", "use letters, digits, - and _")
+    return text
+
+
 def bucket(text: str) -> str:
     """The template of a bucket's name (ADR-20), with `{site}` as its placeholder."""
     name = text.replace("{site}", "s" * 63)

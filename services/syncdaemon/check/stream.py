@@ -30,8 +30,7 @@ from syncdaemon.stream.stored import StoredMessage
 
 _AT_ONCE = 64  # messages that are fetched at the same time
 _TELL_EVERY = 500  # messages between two calls of `progress`
-_PATIENCE = 15.0  # seconds: more than a daemon waits for an answer
-_LOOK_SECONDS = 0.5
+_PATIENCE, _LOOK_SECONDS = 15.0, 0.5  # the first: more than a daemon waits for an answer
 
 
 class Books:
@@ -239,9 +238,8 @@ class Stocktake:
 
 def _is_older(row: Mapping[str, Any], comparison: Comparison, state: Mapping[str, Any]) -> bool:
     """Whether a receipt is from before the stream's first message."""
-    if comparison.sourced:
-        return row["n"] in comparison.earlier and state["first_seq"] > 1
-    return bool(row["stream_seq"] < state["first_seq"])
+    first = state["first_seq"]
+    return bool(row["n"] in comparison.earlier and first > 1 if comparison.sourced else row["stream_seq"] < first)
 
 
 def _lets_go(config: Mapping[str, Any]) -> bool:

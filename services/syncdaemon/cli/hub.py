@@ -103,6 +103,6 @@ def _layout(given: Given) -> Layout:
 
     stream, subject = given.values["SYNC_STREAM"], given.values["SYNC_SUBJECT"]
     try:
-        return Layout.of(stream, subject, given.values.get("SYNC_BUCKET", "edge_replay_{site}"))
+        return Layout.of(stream, subject, given.values["SYNC_BUCKET"])
     except Wrong as wrong:
         raise SettingsError(f"what sites share: {wrong}") from None

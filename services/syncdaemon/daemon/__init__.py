@@ -15,6 +15,7 @@ from syncdaemon import __version__
 from syncdaemon.base.tasks import background, finish
 from syncdaemon.daemon import recover
 from syncdaemon.daemon.ends import Ends
+from syncdaemon.daemon.first_look import first_look
 from syncdaemon.daemon.gauges import Gauges
 from syncdaemon.daemon.levels import Levels
 from syncdaemon.daemon.metrics import Metrics
@@ -65,7 +66,7 @@ class Daemon:
             self.lane,
             self.spool,
             self.ledger,
-            Presence(parts.message(settings), self.lane, self.ledger, self.objects),
+            Presence(parts.message(settings), self.lane, self.ledger),
             on_lost=self.metrics.held_lost,
         )
         self._own_rows = OwnRows(self.ledger)
@@ -153,6 +154,7 @@ class Daemon:
         yield self._put_back.run()
         if self.settings.edge_mode:
             yield self.lane.keep_open()
+            yield first_look(self.publisher, self.objects, parts.message(self.settings))
             yield self.resend.run()
             yield self._levels.run()
             yield self._expiry.run()

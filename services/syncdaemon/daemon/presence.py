@@ -10,7 +10,7 @@ from syncdaemon.ledger import Ledger
 from syncdaemon.link import Session
 from syncdaemon.publish import Lane
 from syncdaemon.publish.message import MessageSettings
-from syncdaemon.publish.objects import Objects
+from syncdaemon.publish.objects.lost import lost as lost_objects
 from syncdaemon.stream import presence
 from syncdaemon.stream.api import Api
 
@@ -22,20 +22,19 @@ class Presence:
     share it, each on the subject that its receipt names.
     """
 
-    def __init__(self, settings: MessageSettings, lane: Lane, ledger: Ledger, objects: Objects) -> None:
+    def __init__(self, settings: MessageSettings, lane: Lane, ledger: Ledger) -> None:
         self._settings = settings
         self._lane = lane
         self._ledger = ledger
-        self._objects = objects
 
     async def lost(self, session: Session, held: Sequence[Held]) -> list[Held]:
         """Those of these files that the stream has lost. Raises LinkDown, PermissionError, LanePaused."""
-        api, stream = Api(session), self._settings.stream
+        api, stream = Api.over(session), self._settings.stream
         if not self._lane.settings_seen and not self._settings.per_digest:
             raise PermissionError("on a plain subject, what the stream has is not seen where its settings are not")
         if self._lane.settings_seen:
-            return await presence.lost(api, stream, self._settings.subject_for("*"), held, self._objects.lost)
-        return await presence.lost_unseen(api, stream, await self._subjects(held), held, self._objects.lost)
+            return await presence.lost(api, stream, self._settings.subject_for("*"), held, lost_objects)
+        return await presence.lost_unseen(api, stream, await self._subjects(held), held, lost_objects)
 
     async def _subjects(self, held: Sequence[Held]) -> dict[Held, str]:
         """The subject of each file's message, as its receipt names it."""

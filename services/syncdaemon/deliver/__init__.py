@@ -90,7 +90,7 @@ class Delivery:
         certain = {receipt.content.path for receipt in receipts} | {refusal.content.path for refusal in refusals}
         self._spool.acknowledged(certain)
         self._on_outcomes(receipts, refusals)
-        self._retries.need_objects(outcome.content for outcome in others if isinstance(outcome, AsObject))
+        self._retries.need_objects(outcome for outcome in others if isinstance(outcome, AsObject))
         self._retries.put_back_later(later)
         placed = certain | {outcome.content.path for outcome in later}
         if left := [content for content in fresh if content.path not in placed]:

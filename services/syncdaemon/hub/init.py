@@ -35,7 +35,7 @@ async def make(
     by_login = groupby(streams.streams(sites, layout, life), lambda entry: entry[0])
     for login, entries in by_login:
         async with visit(link_of(login)) as session:
-            api = Api(session)
+            api = Api.over(session)
             for _, config in entries:
                 tell(f"{login.user}: stream {config['name']}: {await _stream(api, config)}")
             if login == streams.OWN:

@@ -16,6 +16,16 @@ _MOST_WAITING, _WAITING_BYTES = 1 << 16, 64 << 20  # messages that were heard an
 _AT_ONCE = 17  # of the largest that may come: 32 messages as large as the server's `max_payload`
 
 
+class Sink(Protocol):
+    """Waits for answers. Each message that was sent gets exactly one of the two calls, once."""
+
+    def answered(self, key: int, data: bytes, headers: bytes | None, latency: float) -> None:
+        """The answer to message `key` came, `latency` seconds after it was sent."""
+
+    def lost(self, reason: str) -> None:
+        """The connection is gone; what was not answered until now never will be."""
+
+
 class Connection(Protocol):
     """What a conversation asks of its session. `lost`: done when the connection is gone; its result is the reason."""
 
@@ -94,11 +104,11 @@ class Conversation:
         self._heard.append(Heard(subject, reply, data, headers))
         self._more.set()
 
-    async def ask(self, payload: bytes) -> None:
-        """Sends one request. Raises LinkDown."""
+    async def ask(self, payload: bytes, headers: bytes = b"") -> None:
+        """Sends one request, with a header block or none. Raises LinkDown."""
         self._asked += 1
         self._reply = b"%b.%d" % (self.inbox, self._asked)
-        await self._connection.send(frame(self._subject, self._reply, b"", payload))
+        await self._connection.send(frame(self._subject, self._reply, headers, payload))
 
     async def hang_up(self) -> None:
         """Asks the server to send nothing more; what it has sent by then can still be heard. Raises LinkDown."""

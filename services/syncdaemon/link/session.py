@@ -6,12 +6,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Protocol
 
 from syncdaemon.base.errors import LinkDown, NotAnswered
 from syncdaemon.base.timetable import OFF
 from syncdaemon.link import pace
-from syncdaemon.link.conversation import Conversation, Reply, Requests
+from syncdaemon.link.conversation import Conversation, Reply, Requests, Sink
 from syncdaemon.link.frame import FRAME_BYTES, Buffer, frame, guard, subscribe
 from syncdaemon.link.inbound import most_of
 from syncdaemon.link.limit import Limit
@@ -23,16 +22,6 @@ from syncdaemon.link.wire import Wire
 STOPPED = "stopped"  # the reason of a loss that is our own doing
 
 MakeWire = Callable[[Answered, Callable[[str], bool], Limit], Wire]
-
-
-class Sink(Protocol):
-    """Waits for answers. Each message that was sent gets exactly one of the two calls, once."""
-
-    def answered(self, key: int, data: bytes, headers: bytes | None, latency: float) -> None:
-        """The answer to message `key` came, `latency` seconds after it was sent."""
-
-    def lost(self, reason: str) -> None:
-        """The connection is gone; what was not answered until now never will be."""
 
 
 class Session:
@@ -59,9 +48,11 @@ class Session:
         self._token = 0
         self._piece = (0, 0)  # messages and bytes that are expected to leave with the next `send`
         self._prefix = b""
+        self.js_domain = ""  # of the JetStream whose API is asked; empty: the server's own
 
     async def open(self, settings: LinkSettings) -> None:
         """Connects. Raises OSError, TimeoutError or nats.errors.Error with the server's own words."""
+        self.js_domain = settings.js_domain
         self._prefix = await self._wire.open(self.url, settings)
 
     @property

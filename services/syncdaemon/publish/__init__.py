@@ -81,7 +81,7 @@ class Publisher:
     def refusal(self, content: Content, session: Session) -> Refusal | None:
         """Why this session can send no message for the file, not even one that names an object; None where it can."""
         try:
-            message = encode(content, self._settings, self._settings.object_of(content.sha256))
+            message = encode(content, self._settings, content.object or self._settings.object_of(content.sha256))
         except Unsendable as error:
             return Refusal(content, "unsendable", str(error))
         if message.size > session.max_payload:
@@ -123,7 +123,9 @@ class Publisher:
 
     def _message(self, content: Content) -> Message | Refusal:
         """What is sent for a file; a refusal where no frame can carry it."""
-        elsewhere = self._settings.object_of(content.sha256) if content.data is None else ""
+        elsewhere = ""
+        if content.data is None:
+            elsewhere = content.object or self._settings.object_of(content.sha256)
         try:
             message = encode(content, self._settings, elsewhere)
             guard(message.subject.encode())

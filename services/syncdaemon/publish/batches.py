@@ -121,7 +121,7 @@ class Batches:
         there: StoredMessage | None = None
         first, home = flight.messages[0], self._lane.home
         try:
-            seen = await own.at(Api(session), home.stream, first.subject, flight.first_seq)
+            seen = await own.at(Api.over(session), home.stream, first.subject, flight.first_seq)
             if seen.message is None and not (seen.surely or seen.elsewhere):
                 return  # a copy of the stream that is behind
             there = seen.message

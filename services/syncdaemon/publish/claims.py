@@ -16,13 +16,16 @@ from syncdaemon.base.model import first_id
 from syncdaemon.link import Session
 from syncdaemon.publish.lane import Lane
 from syncdaemon.publish.message import Message, MessageSettings, encode
-from syncdaemon.stream import own, verdict
+from syncdaemon.stream import fetch, own, verdict
 from syncdaemon.stream.api import Api
+from syncdaemon.stream.buckets import BUCKET_OF_A_SITE, ReadableBuckets
 from syncdaemon.stream.info import Memory
+from syncdaemon.stream.object_format import ObjectPlace
 from syncdaemon.stream.stored import StoredMessage
 
 SOON = 1.0  # seconds until a message that was not seen is looked for again
 DENIED = 30.0  # the same where the server does not let us read
+_ANY = ReadableBuckets(("*",), BUCKET_OF_A_SITE)  # whatever we were set to before, but no other site's
 _RANDOM_BYTES = 4  # in hexadecimal behind the id of a message that is sent afresh
 
 Claim = verdict.Stored | verdict.Known
@@ -33,6 +36,7 @@ class Whose(Enum):
     """Whose message the stream has."""
 
     OURS = "our bytes lie on our own subject, or the object that has them is named there"
+    ELSEWHERE = "our own subject names an object of another bucket of ours, which is not whole"
     ANOTHERS = "our own subject has other bytes"
     GONE = "it was ours, and is consumed"
     NOBODYS = "the claim is about a message that is not ours: ours is sent afresh"
@@ -40,11 +44,15 @@ class Whose(Enum):
 
 
 class Looked(NamedTuple):
-    """What became of a claim. `there`: the message on our own subject. `wait`: seconds until it is looked at again."""
+    """What became of a claim. `there`: the message on our own subject. `wait`: seconds until it is looked at again.
+
+    `proved`: the object that it names was read, and has our bytes.
+    """
 
     whose: Whose
     there: StoredMessage | None = None
     wait: float = SOON
+    proved: bool = False
 
 
 class Claims:
@@ -65,6 +73,8 @@ class Claims:
         except LanePaused as error:
             self._lane.not_read("read_failed", str(error))
         there = seen.message if seen is not None else None
+        if there is not None and (place := self._elsewhere(there, message)) is not None:
+            return await self._read(session, there, message, place)
         if there is not None and _holds(there, message):
             return Looked(Whose.OURS, there)
         stale = seen is None or not seen.surely
@@ -82,9 +92,32 @@ class Claims:
             return Looked(Whose.GONE)
         return Looked(Whose.NOBODYS)
 
+    def _elsewhere(self, there: StoredMessage, message: Message) -> ObjectPlace | None:
+        """The object that a message names, where it is of another bucket than ours would be, and of no other site's."""
+        place = ObjectPlace.of(there.object) if there.object and there.object != message.object else None
+        if place is None or (not message.object and place.names == self._settings.bucket):
+            return None
+        return None if _ANY.refusal(place, self._settings.site) else place
+
+    async def _read(self, session: Session, there: StoredMessage, message: Message, place: ObjectPlace) -> Looked:
+        """What a message is worth that names an object elsewhere: all of that is read. Raises LinkDown."""
+        content = message.content
+        try:
+            digest = await fetch.object_digest(Api.over(session), place)
+        except PermissionError as error:
+            self._lane.not_read("read_denied", str(error))
+            return Looked(Whose.UNSEEN, wait=DENIED)
+        except LanePaused as error:
+            self._lane.not_read("read_failed", str(error))
+            return Looked(Whose.UNSEEN)
+        if digest == content.sha256:
+            return Looked(Whose.OURS, there, proved=True)
+        mine = place.names in (self._settings.bucket, self._settings.former) and place.name == content.sha256
+        return Looked(Whose.ELSEWHERE if mine else Whose.ANOTHERS, there)
+
     async def _seen(self, session: Session, message: Message, claim: Claim) -> own.OwnMessage:
         """The message on our own subject that may be ours; on a subject of many messages, the one at that sequence."""
-        api, stream = Api(session), self._settings.stream
+        api, stream = Api.over(session), self._settings.stream
         if self._settings.per_digest or not claim.seq:
             return await own.newest(api, stream, message.subject)
         return await own.at(api, stream, message.subject, claim.seq)

@@ -19,13 +19,12 @@ from syncdaemon.publish.resolve import Journal, Resolver
 from syncdaemon.publish.trust import Trust
 from syncdaemon.stream import own, verdict
 from syncdaemon.stream.api import Api
-from syncdaemon.stream.calls import JETSTREAM
+from syncdaemon.stream.calls import Calls
 from syncdaemon.stream.info import Memory, StreamInfo
 from syncdaemon.stream.prepare import StreamSettings, prepare
 
 _UNREADABLE_RETRY = 1.0  # seconds
 _CONFIG_RETRY = 30.0  # seconds until a stream that refused us for its configuration is asked again
-_PERMIT_HISTORY = f"permit {JETSTREAM.prefix}.CONSUMER.> for this stream"
 PROBE_ID = "0" * 64
 UNKNOWN_WINDOW = 120.0  # the server's default, in seconds
 
@@ -69,10 +68,11 @@ class Lane:
 
     @property
     def home(self) -> verdict.Home:
-        """Whose acknowledgements count; where the stream can't be seen, those of the domain that our server names."""
+        """Whose acknowledgements count. Of an unseen stream: of the settings' domain, else of that of our server."""
         if self.stream is not None:
             return verdict.Home(self.stream.name, self.stream.domain)
-        return verdict.Home(self._stream.name, None if self._session is None else self._session.domain)
+        session = self._session
+        return verdict.Home(self._stream.name, None if session is None else session.js_domain or session.domain)
 
     @property
     def horizon(self) -> float:
@@ -121,9 +121,9 @@ class Lane:
     async def _prepare(self, session: Session) -> None:
         try:
             subject, first = self._settings.subject_for(PROBE_ID), not self._ever_prepared
-            self.stream = await prepare(Api(session), self._stream, subject, sound=first)
+            self.stream = await prepare(Api.over(session), self._stream, subject, sound=first)
             if first and self._settings.per_digest:
-                await self._try_reading(Api(session), subject)
+                await self._try_reading(Api.over(session), subject)
         except LinkDown:
             await asyncio.wait((session.lost,))
         except LanePaused as error:
@@ -196,7 +196,8 @@ class Lane:
             self.pause("stream_unreadable", str(error), _UNREADABLE_RETRY)
         except PermissionError as error:
             self._blind = True
-            log.warning("history_denied", reason=str(error), remedy=_PERMIT_HISTORY)
+            consumers = Calls.of(session.js_domain).every("CONSUMER")
+            log.warning("history_denied", reason=str(error), remedy=f"permit {consumers} for this stream")
         else:
             self._resolved = session
             if not self._ever_prepared:

@@ -24,7 +24,7 @@ class MessageSettings:
     """`subject_for` makes the subject from a message id; `identity` is SYNC_MSG_ID; `stream` must store it.
 
     `per_digest`: the subject holds the id, so that the stream itself can refuse a second copy. `bucket`: where the
-    content of a file lies that is too large for a message.
+    content of a file lies that is too large for a message; `former`: where earlier versions put it, or None.
     """
 
     site: str
@@ -33,6 +33,7 @@ class MessageSettings:
     per_digest: bool
     subject_for: Callable[[str], str]
     bucket: BucketNames = field(kw_only=True)
+    former: BucketNames | None = field(kw_only=True, default=None)
 
     def object_of(self, digest: str) -> str:
         """The object that has this content, as `Edge-Object` names it."""

@@ -116,14 +116,15 @@ class Outcomes:
         self._watcher.answered(flight.latencies, stored)
         return outcomes + found, afresh
 
-    def found(self, message: Message, there: StoredMessage | StoredHeaders) -> Receipt | AsObject:
-        """The stream holds the message: its receipt.
+    def found(self, message: Message, there: StoredMessage | StoredHeaders, proved: bool = False) -> Receipt | AsObject:
+        """The stream holds the message: its receipt. `proved`: the object that it names has our bytes.
 
         A message there may name an object, while ours has the content itself. Then the file has to become an object
         as well: the server may have lost the object and kept the message.
         """
-        if there.headers.get("Edge-Object") and not message.object:
-            return AsObject(message.content)
+        if (named := there.headers.get("Edge-Object", "")) and not message.object and not proved:
+            digest = message.content.sha256
+            return AsObject(message.content, named if named.endswith(f"/{digest}") else "")
         own = self._is_own(message, there.seq, there.headers)
         return self._receipt(message, there.seq, not own, there)
 
@@ -177,7 +178,9 @@ class Outcomes:
             self.in_doubt[content.path] = message.msg_id
             return None
         if found.there is not None and found.whose is Whose.OURS:
-            return self.found(message, found.there)
+            return self.found(message, found.there, found.proved)
+        if found.there is not None and found.whose is Whose.ELSEWHERE:
+            return AsObject(content, found.there.object)
         match found.whose:
             case Whose.ANOTHERS:
                 detail = f"message {claim.seq} of the stream has this subject, and is another's: {message.subject}"

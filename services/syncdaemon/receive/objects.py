@@ -63,7 +63,7 @@ class Fetcher:
                     session = await self._link.wait_up()
                     done = reader.done if reader else 0
                     try:
-                        api = Api(session)
+                        api = Api.over(session)
                         reader = reader or _Reader(await _chunks(api, place), target)
                         await reader.read(api, begun)
                         return

@@ -40,6 +40,8 @@ class Settings(BaseSettings):
     nats_tls_ca: Path | None
     nats_tls_cert: Path | None
     nats_tls_key: Path | None
+    nats_tls_first: bool
+    nats_js_domain: str | None
     nats_monitor_url: str | None
     sync_subject: str
     sync_stream: str

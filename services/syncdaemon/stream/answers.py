@@ -132,6 +132,15 @@ def _refusal(error: object) -> ApiRefusal:
     return ApiRefusal(code, err_code, found.get("description", f"refused with code {code}")[:_MOST_WORDS])
 
 
+def refuses_as_another(data: bytes) -> bool:
+    """Whether a stream answers so to a message that is meant for another stream."""
+    try:
+        answer = fields.document(data)
+        return "error" in answer and _refusal(answer["error"]).other_stream
+    except ValueError:
+        return False
+
+
 def account_of(answer: dict[str, Any]) -> AccountAnswer:
     """What the account stores."""
     limits = fields.mapping(answer.get("limits"))

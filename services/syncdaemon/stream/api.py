@@ -36,7 +36,7 @@ from syncdaemon.stream.calls import JETSTREAM, Calls
 from syncdaemon.stream.info import StreamAnswer, captured
 from syncdaemon.stream.stored import StoredMessage
 
-_IMPOSSIBLE = "no.stream"  # no stream's name has a dot, so a message that expects this one is never stored
+IMPOSSIBLE = "no.stream"  # no stream's name has a dot, so a message that expects this one is never stored
 
 Value = TypeVar("Value")
 
@@ -47,6 +47,11 @@ class Api:
 
     session: Session
     calls: Calls = JETSTREAM
+
+    @classmethod
+    def over(cls, session: Session) -> Api:
+        """The API of the JetStream that the settings of this session name; else of the server itself."""
+        return cls(session, Calls.of(session.js_domain))
 
     async def account(self) -> AccountAnswer | ApiRefusal:
         """What the account stores."""
@@ -143,7 +148,7 @@ class Api:
         may publish there, that a stream captures the subject, and that its acknowledgement reaches us.
         A `body` counts as in flight, and so in what is known of the link.
         """
-        headers = header_block(("Nats-Expected-Stream", _IMPOSSIBLE))
+        headers = header_block(("Nats-Expected-Stream", IMPOSSIBLE))
         answer = await self.session.request(subject, body, headers, counted=bool(body))
         found = answers.read_answer(subject, *answer, answers.rehearsed)
         return None if isinstance(found, ApiRefusal) and found.other_stream else found

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 from syncdaemon.stream.object_format import ObjectPlace
 
+BUCKET_OF_A_SITE = "edge_replay_{site}"
+"""What a site calls its bucket where its settings name no other."""
+
 BUCKETS = ("edge_replay", "edge_replay_*")
 """The patterns of a reader that was given none."""
 

@@ -13,6 +13,11 @@ class Calls(NamedTuple):
 
     prefix: str
 
+    @classmethod
+    def of(cls, domain: str | None) -> Calls:
+        """Those of the JetStream that has this domain; without one, of the server that we are connected to."""
+        return cls(f"$JS.{domain}.API") if domain else JETSTREAM
+
     @property
     def account(self) -> str:
         """What the account stores, and its limits."""

@@ -46,6 +46,7 @@ def _wanted(loaded: Loaded) -> Intended:
         archive=settings.sync_after == "archive",
         min_free=settings.sync_min_free_bytes,
         rescan=settings.sync_rescan_seconds,
+        js_domain=settings.nats_js_domain or "",
     )
 
 

@@ -92,7 +92,7 @@ async def _take_stock(settings: Settings, books: Books, content: bool, buckets: 
                     if done == total:  # what comes now is said in lines
                         shown.stop()
 
-                api = Api(session)
+                api = Api.over(session)
                 stocktake = Stocktake(
                     api, books, stream, content=content, buckets=buckets, tell=_say, progress=progress
                 )

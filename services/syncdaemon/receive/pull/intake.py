@@ -71,13 +71,13 @@ class Intake:
         with suppress(LinkDown, PermissionError, LanePaused, TimeoutError):
             await self._conversation.hang_up()
             async with asyncio.timeout(_FENCE_SECONDS):
-                await Api(self._session).consumer(self._settings.stream, self._settings.name)
+                await Api.over(self._session).consumer(self._settings.stream, self._settings.name)
 
     async def _pull(self) -> None:
         while True:
             session = await self._link.wait_up()
             try:
-                self.info = await prepare(Api(session), self._settings)
+                self.info = await prepare(Api.over(session), self._settings)
                 self._say_unseen(self.info.unseen)
                 await self._pull_from(session)
             except LinkDown as error:
@@ -96,7 +96,7 @@ class Intake:
 
     async def _pull_from(self, session: Session) -> None:
         """Raises LinkDown, or LanePaused where the consumer has to be looked at again."""
-        async with Api(session).pulls(self._settings.stream, self._settings.name) as conversation:
+        async with Api.over(session).pulls(self._settings.stream, self._settings.name) as conversation:
             self._session, self._conversation = session, conversation
             self.paused = ""
             try:
