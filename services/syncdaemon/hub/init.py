@@ -10,7 +10,7 @@ from syncdaemon.base.errors import SettingsError
 from syncdaemon.hub import streams
 from syncdaemon.hub.accounts import Layout
 from syncdaemon.hub.site_list import HubSite
-from syncdaemon.hub.streams import Life, Login
+from syncdaemon.hub.streams import Life, HubUser
 from syncdaemon.link import LinkSettings, visit
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
@@ -20,7 +20,7 @@ _BY_SITE = ("subjects", "sources", "discard_new_per_subject", "duplicate_window"
 
 
 async def make(
-    link_of: Callable[[Login], LinkSettings],
+    link_of: Callable[[HubUser], LinkSettings],
     sites: Sequence[HubSite],
     layout: Layout,
     *,

@@ -33,18 +33,18 @@ _DEFAULT_WINDOW = 120_000_000_000
 _FOR_GOOD: dict[str, Any] = {"deny_delete": True, "deny_purge": True, "max_msgs_per_subject": 1}
 
 
-class Login(NamedTuple):
+class HubUser(NamedTuple):
     """The user of an account of the hub's own, as `conf.hub_conf` names it."""
 
     user: str
 
 
-OWN, RECORDS_LOGIN = Login("hub"), Login("records")
+OWN, RECORDS_USER = HubUser("hub"), HubUser("records")
 
 
-def landing_login(site: str) -> Login:
+def landing_user(site: str) -> HubUser:
     """The user of this site's landing account."""
-    return Login(f"in-{site}")
+    return HubUser(f"in-{site}")
 
 
 class Life(NamedTuple):
@@ -57,17 +57,19 @@ class Life(NamedTuple):
 FOR_EVER = Life()
 
 
-def streams(sites: Sequence[HubSite], layout: Layout, life: Life = FOR_EVER) -> Iterator[tuple[Login, dict[str, Any]]]:
+def streams(
+    sites: Sequence[HubSite], layout: Layout, life: Life = FOR_EVER
+) -> Iterator[tuple[HubUser, dict[str, Any]]]:
     """Every stream, with the login of the account that it lies in; what is sourced comes before what sources it."""
     for login, config in _streams(sites, layout, life):
         yield login, config | {"num_replicas": life.replicas}
 
 
-def _streams(sites: Sequence[HubSite], layout: Layout, life: Life) -> Iterator[tuple[Login, dict[str, Any]]]:
+def _streams(sites: Sequence[HubSite], layout: Layout, life: Life) -> Iterator[tuple[HubUser, dict[str, Any]]]:
     max_age = {"max_age": int(life.max_age * 1e9)}
     for site in sites:
         if site.leaf:
-            landing = landing_login(site.name)
+            landing = landing_user(site.name)
             yield landing, _landed(site.name, layout) | max_age
             yield landing, _landed_bucket(site.name, layout)
             for name, subject in records_of(site.name).items():
@@ -77,8 +79,8 @@ def _streams(sites: Sequence[HubSite], layout: Layout, life: Life) -> Iterator[t
         if not site.leaf:
             yield OWN, _bucket(site.name, layout)
     for name in (CHECKPOINTS, LEDGER, FLEET):
-        yield RECORDS_LOGIN, _records(name, sites)
-    yield RECORDS_LOGIN, _cosigned()
+        yield RECORDS_USER, _records(name, sites)
+    yield RECORDS_USER, _cosigned()
 
 
 def consumer(layout: Layout) -> dict[str, Any]:

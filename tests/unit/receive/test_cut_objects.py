@@ -26,6 +26,7 @@ class Connection:
     def __init__(self) -> None:
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.sent_away = False
+        self.js_domain = ""
 
     def cut(self, in_words: bool) -> None:
         """Its end."""

@@ -10,7 +10,7 @@ from syncdaemon.cli.say import say
 from syncdaemon.hub.accounts import Layout
 from syncdaemon.hub.init import make
 from syncdaemon.hub.site_list import HubSite
-from syncdaemon.hub.streams import Life, Login
+from syncdaemon.hub.streams import Life, HubUser
 from syncdaemon.link import LinkSettings
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Loaded
@@ -21,7 +21,7 @@ def init(loaded: Loaded, sites: Sequence[HubSite], layout: Layout) -> int:
     settings = loaded.settings
     link = parts.link(settings)
 
-    def link_of(login: Login) -> LinkSettings:
+    def link_of(login: HubUser) -> LinkSettings:
         if link.creds is not None:
             return replace(link, creds=link.creds.with_name(f"{login.user}.creds"))
         return replace(link, user=login.user)
