@@ -15,6 +15,7 @@ from syncdaemon import __version__
 from syncdaemon.base.tasks import background, finish
 from syncdaemon.daemon import recover
 from syncdaemon.daemon.gauges import Gauges
+from syncdaemon.daemon.last_look import LastLook
 from syncdaemon.daemon.metrics import Metrics
 from syncdaemon.daemon.parts import Parts
 from syncdaemon.daemon.presence import Presence
@@ -28,6 +29,7 @@ from syncdaemon.ledger import Ledger, now_text, open_attempts, rows
 from syncdaemon.link import Link, Session
 from syncdaemon.publish import Lane, Publisher
 from syncdaemon.publish.objects import Objects
+from syncdaemon.publish.stream_watch import StreamWatch
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Settings
 from syncdaemon.spool.spool import Spool
@@ -58,17 +60,15 @@ class Daemon:
         self.delivery = Delivery(
             self.spool, self.publisher, self.objects, self.ledger, on_outcomes=self.tally.add, now_text=now_text
         )
+        presence = Presence(parts.message(settings), self.lane, self.ledger, self.objects)
         self.resend = Resend(
-            self.delivery,
-            self.lane,
-            self.spool,
-            self.ledger,
-            Presence(parts.message(settings), self.lane, self.ledger, self.objects),
-            on_lost=self.metrics.held_lost,
+            self.delivery, self.lane, self.spool, self.ledger, presence, on_lost=self.metrics.held_lost
         )
         self._own_rows = OwnRows(self.ledger)
         self._put_back = PutBack(self.spool, self.ledger, self._own_rows)
-        self._expiry = Expiry(self.spool, self.link, self.publisher, self.delivery)
+        self._stream_watch = StreamWatch(self.lane, parts.stream(settings))
+        last_look = LastLook(self._stream_watch, self.lane, self.spool, presence)
+        self._expiry = Expiry(self.spool, self.link, self.publisher, self.delivery, last_look)
         shown = Parts(self.spool, self.link, self.publisher, self.objects, self.ledger)
         self.metrics.add_gauges(Gauges(shown, settings.sync_min_free_bytes))
         self.report = Report(settings, shown, self.tally, self.metrics)
@@ -144,7 +144,7 @@ class Daemon:
         yield self._own_rows.run()
         yield self._put_back.run()
         if self.settings.edge_mode:
-            yield self.lane.keep_open()
+            yield self._stream_watch.run()
             yield self.resend.run()
             yield self._expiry.run()
 

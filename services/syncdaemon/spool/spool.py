@@ -179,6 +179,10 @@ class Spool:
         """The files in the hold, a bucket at a time. Raises OSError."""
         return self.retirement.held()
 
+    async def first_due(self) -> list[Held]:
+        """Of each bucket of the hold whose time is over, the file that came first. Raises OSError."""
+        return await self.retirement.first_due()
+
     def hold_anew(self) -> None:
         """What is held now stays for its whole time from here on."""
         self.retirement.hold_anew()

@@ -72,7 +72,7 @@ async def prepare(api: Api, settings: StreamSettings, probe_subject: str, sound:
     info = await _ensure(api, settings)
     hidden = info if isinstance(info, ApiRefusal) else None
     if isinstance(info, StreamInfo):
-        _accept(info, settings)
+        accept(info, settings)
     await rehearse(api, settings, probe_subject, seen=isinstance(info, StreamInfo), hidden=hidden)
     if hidden is not None:  # JetStream may have come up between the two
         info = await _ensure(api, settings)
@@ -87,7 +87,8 @@ async def prepare(api: Api, settings: StreamSettings, probe_subject: str, sound:
     return info
 
 
-def _accept(info: StreamInfo, settings: StreamSettings) -> None:
+def accept(info: StreamInfo, settings: StreamSettings) -> None:
+    """Raises SettingsError where the stream can't take our messages as it is."""
     if info.sealed:
         raise SettingsError(f"SYNC_STREAM: {info.name} is sealed and takes no message any more; name another")
     if info.no_ack:
