@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import Any
 
 import nats
 import pytest
@@ -13,24 +11,13 @@ from syncdaemon.dev.server import NatsServer
 from tests.support.audit import File, audit
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.jetstream import messages
+from tests.support.owner import call
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 STREAM = "swarm_jobs"
 FILES = [(f"f{number:02}", b"evidence %d" % number) for number in range(50)]
 LATER = [(f"later{number}", b"evidence of later %d" % number) for number in range(2)]
-
-
-async def call(url: str, subject: str, ask: dict[str, Any] | None = None) -> dict[str, Any]:
-    """A call of JetStream's API, as an operator's tools make it."""
-    client = await nats.connect(url, allow_reconnect=False)
-    try:
-        answer = await client.request(f"$JS.API.{subject}", json.dumps(ask).encode() if ask else b"", timeout=30)
-        found: dict[str, Any] = json.loads(answer.data)
-        assert "error" not in found, found
-        return found
-    finally:
-        await client.close()
 
 
 async def remake(url: str, name: str = STREAM, others: int = 0) -> None:

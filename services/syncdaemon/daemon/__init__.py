@@ -27,7 +27,7 @@ from syncdaemon.deliver import Delivery
 from syncdaemon.deliver.resend import Resend
 from syncdaemon.ledger import Ledger, now_text, open_attempts, rows
 from syncdaemon.link import Link, Session
-from syncdaemon.publish import Lane, Publisher
+from syncdaemon.publish import PROBE_ID, Lane, Publisher
 from syncdaemon.publish.objects import Objects
 from syncdaemon.publish.stream_watch import StreamWatch
 from syncdaemon.settings import parts
@@ -66,7 +66,7 @@ class Daemon:
         )
         self._own_rows = OwnRows(self.ledger)
         self._put_back = PutBack(self.spool, self.ledger, self._own_rows)
-        self._stream_watch = StreamWatch(self.lane, parts.stream(settings))
+        self._stream_watch = StreamWatch(self.lane, parts.stream(settings), settings.subject_for(PROBE_ID))
         last_look = LastLook(self._stream_watch, self.lane, self.spool, presence)
         self._expiry = Expiry(self.spool, self.link, self.publisher, self.delivery, last_look)
         shown = Parts(self.spool, self.link, self.publisher, self.objects, self.ledger)

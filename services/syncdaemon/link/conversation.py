@@ -94,11 +94,11 @@ class Conversation:
         self._heard.append(Heard(subject, reply, data, headers))
         self._more.set()
 
-    async def ask(self, payload: bytes) -> None:
+    async def ask(self, payload: bytes, headers: bytes = b"") -> None:
         """Sends one request. Raises LinkDown."""
         self._asked += 1
         self._reply = b"%b.%d" % (self.inbox, self._asked)
-        await self._connection.send(frame(self._subject, self._reply, b"", payload))
+        await self._connection.send(frame(self._subject, self._reply, headers, payload))
 
     async def hang_up(self) -> None:
         """Asks the server to send nothing more; what it has sent by then can still be heard. Raises LinkDown."""

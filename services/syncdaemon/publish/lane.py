@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 class Lane:
     """Opens when the stream is prepared and nothing is in doubt; pauses, and opens again.
 
-    The class has more than 150 lines because everything that closes the lane, or opens it, is decided in this one
+    Class and module have more than 150 and 250 lines because all that closes the lane, or opens it, is decided in one
     place. `stream`: what the server says of the stream; None before the first contact, and where we may not see it.
     `paused`: why nothing is sent now, in words; empty while the lane is open. `recent`: the newest receipts.
     """

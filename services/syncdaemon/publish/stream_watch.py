@@ -7,11 +7,12 @@ import asyncio
 import structlog
 
 from syncdaemon.base.errors import LanePaused, LinkDown, SettingsError
+from syncdaemon.link import Session
 from syncdaemon.publish.lane import Lane
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.info import read_info
-from syncdaemon.stream.prepare import StreamSettings, accept
+from syncdaemon.stream.prepare import ALL_ANSWERS, StreamSettings, accept
 
 _LOOK_SECONDS = 15.0  # between two looks while messages are stored
 _LONGEST = 300.0  # the same where nothing was stored for a long time: an answer takes about 1.5 kB of the link
@@ -22,21 +23,35 @@ log = structlog.get_logger(__name__)
 class StreamWatch:
     """Asks the server now and then what the stream is, and before a delivered file is deleted."""
 
-    def __init__(self, lane: Lane, settings: StreamSettings) -> None:
+    def __init__(self, lane: Lane, settings: StreamSettings, probe_subject: str) -> None:
+        """`probe_subject`: one of our subjects, on which no file's message is."""
         self._lane = lane
         self._settings = settings
+        self._probe = probe_subject
         self._looking = asyncio.Lock()
 
     async def run(self) -> None:
         """For ever: opens the lane over every new connection, whether something waits or not, and looks."""
-        wait, stored = _LOOK_SECONDS, 0
+        wait, stored, asked = _LOOK_SECONDS, 0, False
         while True:
             session = await self._lane.ready()
+            asked = asked or await self._say_who_answers(session)
             last = self._lane.trust.last_seq
             wait, stored = (_LOOK_SECONDS if last != stored else min(2 * wait, _LONGEST)), last
             await asyncio.wait((session.lost,), timeout=wait)
             if not session.lost.done():
                 await self.look()
+
+    async def _say_who_answers(self, session: Session) -> bool:
+        """Says where more than one stream answers to our subject. Whether that could be found out."""
+        try:
+            found = await Api(session).answering(self._probe, ALL_ANSWERS)
+        except (LinkDown, LanePaused, PermissionError):
+            return False
+        if found > 1:
+            effect = "what another stream than ours acknowledges does not count, and delivery waits for it"
+            log.error("streams_share_our_subject", streams=found, subject=self._settings.own, effect=effect)
+        return True
 
     async def look(self) -> bool:
         """Whether the stream could be seen, or is known to be kept from us. What changed begins to count."""

@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -147,6 +147,26 @@ class Api:
         answer = await self.session.request(subject, body, headers, counted=bool(body))
         found = answers.read_answer(subject, *answer, answers.rehearsed)
         return None if isinstance(found, ApiRefusal) and found.other_stream else found
+
+    async def answering(self, subject: str, within: float) -> int:
+        """How many streams take messages on this subject. Each of them refuses a message that no stream can store.
+
+        There is more than one where servers that share an account have a JetStream each. Returns when there was no
+        further answer for `within` seconds.
+        """
+        headers, count = header_block(("Nats-Expected-Stream", _IMPOSSIBLE)), 0
+        async with self.session.converse(subject) as conversation:
+            await conversation.ask(b"", headers)
+            with suppress(TimeoutError):
+                while True:
+                    heard = await conversation.next(within)
+                    found = answers.read_answer(subject, heard.data, heard.headers, answers.rehearsed)
+                    count += isinstance(found, ApiRefusal) and found.other_stream
+        return count
+
+    async def capturing(self, subject: str) -> list[str] | ApiRefusal:
+        """The names of the streams whose subjects overlap with this wildcard: at most 1,024, an answer's worth."""
+        return await self._ask(f"{self.calls.prefix}.STREAM.NAMES", {"subject": subject}, answers.names_of)
 
     async def occupied(self, subject: str) -> int | ApiRefusal:
         """The sequence of the newest message on this subject, by the word of the stream's leader; 0: it has none.

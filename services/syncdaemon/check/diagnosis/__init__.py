@@ -20,7 +20,7 @@ from syncdaemon.check.diagnosis.facts import (
 from syncdaemon.check.diagnosis.finding import Finding, Level, ok, warning
 from syncdaemon.check.diagnosis.link import judge_account, judge_clock, judge_link, judge_rights
 from syncdaemon.check.diagnosis.machine import judge_folder, judge_replay, judge_work
-from syncdaemon.check.diagnosis.stream import judge_bucket, judge_stream, judge_sync
+from syncdaemon.check.diagnosis.stream import judge_answering, judge_bucket, judge_stream, judge_sync
 
 __all__ = [
     "BucketFacts",
@@ -46,6 +46,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
     yield _site(wanted)
     yield from judge_link(server.link)
     yield from judge_stream(server.stream, server.rights, server.link, wanted)
+    yield from judge_answering(server.answering, wanted)
     yield from judge_rights(server.rights, wanted)
     yield from judge_bucket(server.bucket, wanted)
     yield from judge_account(server.account)

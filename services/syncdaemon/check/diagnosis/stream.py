@@ -29,6 +29,10 @@ def judge_stream(stream: StreamFacts | None, rights: Rights, link: LinkFacts, wa
     elif stream.problem:
         remedy = f"allow publishing to {JETSTREAM.stream('INFO', name)}, or see that JetStream is on"
         yield warning("stream", f"{name} can't be looked at: {stream.problem}", remedy)
+    elif stream.missing and wanted.create and stream.rivals:
+        rivals = ", ".join(stream.rivals)
+        said = f"there is no {name}, and it can't be created: {rivals} has subjects that overlap ({wanted.created})"
+        yield failure("stream", said, f"set SYNC_STREAM={stream.rivals[0]}, or another SYNC_SUBJECT")
     elif stream.missing and wanted.create:
         yield warning("stream", f"there is no {name} yet", f"`syncdaemon run` creates it: {wanted.created}")
     elif stream.missing:
@@ -48,6 +52,16 @@ def judge_stream(stream: StreamFacts | None, rights: Rights, link: LinkFacts, wa
         yield _persist_mode(stream, wanted)
         yield _replicas(stream, link)
         yield _deny_delete(stream)
+
+
+def judge_answering(answering: int | None, wanted: Intended) -> Iterator[Finding]:
+    """Whether one stream answers to our subject. Of several, any can be the first to acknowledge."""
+    if answering is not None and answering > 1:
+        said = f"{answering} streams answer to {wanted.subject}: servers that share an account have a JetStream each"
+        remedy = f"take {wanted.subject} off the subjects of all but {wanted.stream_name}; until then delivery is slow"
+        yield warning("streams", said, remedy)
+    elif answering:
+        yield ok("streams", f"one answers to {wanted.subject}")
 
 
 def _subject(stream: StreamFacts, wanted: Intended) -> Finding:
@@ -89,6 +103,10 @@ def _dedupe(stream: StreamFacts, wanted: Intended) -> Finding:
         said = f"an outage of any length makes no second copy, but equal files over {window} apart are a message each"
         return warning("dedupe", said, "keep {sha256} in SYNC_SUBJECT: then the stream refuses the second")
     said = f"an outage of more than {duration_in_words(stream.horizon)} may make second copies"
+    if stream.evicts:
+        limits = ", ".join(stream.evicts)
+        said = f"{said}: at its limit ({limits}) the stream throws away messages, and forgets them"
+        return warning("dedupe", said, "set discard to new, and discard_new_per_subject: then it refuses")
     if not limits:
         return warning("dedupe", f"{said}, so may a restart of the server", "use a stream with limits retention")
     if not wanted.per_digest and not stream.config.get("max_age"):

@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
-from datetime import datetime
-from typing import Any, Generic, NamedTuple, TypeVar
+from functools import partial
 from urllib.parse import urlsplit
 
 from syncdaemon.base.errors import ConnectTimeout, LanePaused, LinkDown, SettingsError
-from syncdaemon.base.pages import open_page
-from syncdaemon.check.diagnosis import BucketFacts, LinkFacts, Rights, ServerFacts, StreamFacts, SyncFacts
+from syncdaemon.check.diagnosis import BucketFacts, LinkFacts, Rights, ServerFacts, StreamFacts
+from syncdaemon.check.doctor import monitor
+from syncdaemon.check.doctor.monitor import SECONDS, Answer, Found
 from syncdaemon.link import Session, visit
 from syncdaemon.link.words import bare
 from syncdaemon.publish import PROBE_ID
@@ -25,46 +25,27 @@ from syncdaemon.publish.objects.halt import Halt
 from syncdaemon.publish.objects.opening import open_bucket
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Settings
-from syncdaemon.stream import fields, own
+from syncdaemon.stream import own, prepare
 from syncdaemon.stream.answers import AccountAnswer, ApiRefusal
 from syncdaemon.stream.api import Api
-from syncdaemon.stream.info import StreamAnswer, captured, read_info
+from syncdaemon.stream.info import StreamAnswer, read_info
 from syncdaemon.stream.object_format import BucketNames
-from syncdaemon.stream.prepare import rehearse
 
-_SECONDS = 5.0  # for each answer
 _NOT_JSON = b"{"
 _NO_JETSTREAM = "no answer: JetStream is off, or not available now"
-
-Found = TypeVar("Found")
-
-
-class _Answer(NamedTuple, Generic[Found]):
-    """What was found, and when it was asked and answered (ns of our wall clock); `problem`: why nothing was."""
-
-    found: Found | None
-    problem: str = ""
-    denied: bool = False
-    asked_ns: int = 0
-    answered_ns: int = 0
-
-
-class _Clock(NamedTuple):
-    ahead: float
-    error: float
 
 
 async def look(settings: Settings) -> ServerFacts:
     """Everything about the other side."""
     url = settings.nats_monitor_url
-    fetching = asyncio.create_task(asyncio.to_thread(_fetch, f"{url}/jsz" if url else ""))
+    fetching = asyncio.create_task(asyncio.to_thread(monitor.fetch, f"{url}/jsz" if url else ""))
     facts, seen = await _connect(settings), await fetching
     if not url:
         return facts
-    clock = None if facts.clock_ahead is not None else _clock(seen, _page_time(seen.found))
+    clock = None if facts.clock_ahead is not None else monitor.clock(seen, monitor.page_time(seen.found))
     if clock is not None:
         facts = replace(facts, clock_ahead=clock.ahead, clock_error=clock.error)
-    return replace(facts, sync=_sync(seen))
+    return replace(facts, sync=monitor.sync(seen))
 
 
 async def _connect(settings: Settings) -> ServerFacts:
@@ -77,15 +58,18 @@ async def _connect(settings: Settings) -> ServerFacts:
 
 async def _look_at(api: Api, settings: Settings) -> ServerFacts:
     answer = await _ask("the stream", api.stream(settings.sync_stream))
-    stream = _stream(answer, settings)
-    rights = await _rights(api, settings, stream)
+    missing = isinstance(answer.found, ApiRefusal) and answer.found.no_stream
+    rivals = (await _ask("streams", prepare.rivals(api, parts.stream(settings)))).found if missing else None
+    stream = _stream(answer, settings, rivals or ())
+    rights = await _rights(api, settings, stream, answer.found)
     if rights.consume and not settings.subject_is_per_digest:  # then only the window is left
         stream = replace(stream, horizon=min(stream.horizon, stream.config.get("duplicate_window", 0) / 1e9))
-    clock = _clock(answer, answer.found.at if isinstance(answer.found, StreamAnswer) else None)
+    clock = monitor.clock(answer, answer.found.at if isinstance(answer.found, StreamAnswer) else None)
     return ServerFacts(
         link=_link(api.session, (answer.answered_ns - answer.asked_ns) / 1e9 if not answer.problem else None),
         stream=stream,
         rights=rights,
+        answering=await _answering(api, settings),
         bucket=await _bucket(api, parts.bucket(settings)),
         account=_account((await _ask("the account", api.account())).found),
         clock_ahead=clock.ahead if clock else None,
@@ -93,20 +77,20 @@ async def _look_at(api: Api, settings: Settings) -> ServerFacts:
     )
 
 
-async def _ask(what: str, asking: Awaitable[Found]) -> _Answer[Found]:
+async def _ask(what: str, asking: Awaitable[Found]) -> Answer[Found]:
     asked = time.time_ns()
     try:
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(SECONDS):
             found = await asking
     except PermissionError as error:
-        return _Answer(None, str(error), denied=True)
+        return Answer(None, str(error), denied=True)
     except TimeoutError:
-        return _Answer(None, f"no answer about {what} within {_SECONDS:g} seconds")
+        return Answer(None, f"no answer about {what} within {SECONDS:g} seconds")
     except LinkDown as error:
-        return _Answer(None, f"the connection was lost: {error}")
+        return Answer(None, f"the connection was lost: {error}")
     except LanePaused as error:
-        return _Answer(None, str(error))
-    return _Answer(found, "", False, asked, time.time_ns())
+        return Answer(None, str(error))
+    return Answer(found, "", False, asked, time.time_ns())
 
 
 def _link(session: Session, rtt: float | None) -> LinkFacts:
@@ -126,10 +110,10 @@ def _link(session: Session, rtt: float | None) -> LinkFacts:
     )
 
 
-def _stream(answer: _Answer[StreamAnswer | ApiRefusal], settings: Settings) -> StreamFacts:
+def _stream(answer: Answer[StreamAnswer | ApiRefusal], settings: Settings, rivals: Sequence[str]) -> StreamFacts:
     found = answer.found
     if isinstance(found, ApiRefusal) and found.no_stream:
-        return StreamFacts(missing=True)
+        return StreamFacts(missing=True, rivals=tuple(rivals))
     if isinstance(found, ApiRefusal):
         problem = _NO_JETSTREAM if found.unanswered else found.words
         return StreamFacts(problem=problem, unseen=found.no_jetstream)
@@ -140,23 +124,32 @@ def _stream(answer: _Answer[StreamAnswer | ApiRefusal], settings: Settings) -> S
         config=found.config,
         state=found.state,
         lagging=found.lagging,
-        captured=captured(info.subjects, settings.subject_for("*")),
+        captured=prepare.captures(info, parts.stream(settings)),
         horizon=info.horizon(settings.subject_is_per_digest),
+        evicts=info.evicts(settings.subject_is_per_digest),
     )
 
 
-async def _rights(api: Api, settings: Settings, stream: StreamFacts) -> Rights:
+async def _answering(api: Api, settings: Settings) -> int | None:
+    """How many streams answer to our subject."""
+    asking = api.answering(settings.subject_for(PROBE_ID), prepare.ALL_ANSWERS)
+    return (await _ask("the subject", asking)).found
+
+
+async def _rights(api: Api, settings: Settings, stream: StreamFacts, asked: StreamAnswer | ApiRefusal | None) -> Rights:
+    hidden = asked if isinstance(asked, ApiRefusal) and asked.no_jetstream else None
+    rehearsed = partial(_rehearsed, api, settings, isinstance(asked, StreamAnswer) and stream.captured, hidden)
     name, calls = settings.sync_stream, api.calls
     if stream.missing:
         if not settings.sync_stream_create:
             return Rights()
         return Rights(create=await _denied(api.session.request(calls.stream("CREATE", name), _NOT_JSON)))
     if stream.unseen and settings.subject_is_per_digest:  # then it is never read through
-        return Rights(publish=await _rehearsed(api, settings), read=await _denied(_own_newest(api, settings)))
+        return Rights(publish=await rehearsed(), read=await _denied(_own_newest(api, settings)))
     make = await _denied(api.session.request(calls.consumer("CREATE", name, "doctor"), _NOT_JSON))
     pull = calls.consumer("MSG.NEXT", name, "doctor")
     return Rights(
-        publish=await _rehearsed(api, settings),
+        publish=await rehearsed(),
         read=await _denied(_own_newest(api, settings)),
         consume=make or await _denied(api.session.request(pull)),
     )
@@ -172,12 +165,16 @@ async def _denied(asking: Awaitable[object]) -> str:
     return answer.problem if answer.denied else ""
 
 
-async def _rehearsed(api: Api, settings: Settings) -> str:
+async def _rehearsed(api: Api, settings: Settings, seen: bool, hidden: ApiRefusal | None) -> str:
+    """Why no message of ours is taken, other than that no stream captures our subject: that is said of the stream."""
+    wanted, subject = parts.stream(settings), settings.subject_for(PROBE_ID)
     try:
-        async with asyncio.timeout(_SECONDS):
-            await rehearse(api, parts.stream(settings), settings.subject_for(PROBE_ID))
+        async with asyncio.timeout(SECONDS):
+            await prepare.rehearse(api, wanted, subject, seen=seen, hidden=hidden)
+    except prepare.Uncaptured:
+        return ""
     except TimeoutError:
-        return f"no acknowledgement within {_SECONDS:g} seconds"
+        return f"no acknowledgement within {SECONDS:g} seconds"
     except (SettingsError, LanePaused, LinkDown) as error:
         return str(error)
     return ""
@@ -185,12 +182,12 @@ async def _rehearsed(api: Api, settings: Settings) -> str:
 
 async def _bucket(api: Api, names: BucketNames) -> BucketFacts | None:
     try:
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(SECONDS):
             await open_bucket(api, names, create=False, replicas=1)
     except Halt as halt:
         return BucketFacts(names.bucket, str(halt), missing=halt.reason == "bucket_missing")
     except TimeoutError:
-        return BucketFacts(names.bucket, f"no answer within {_SECONDS:g} seconds")
+        return BucketFacts(names.bucket, f"no answer within {SECONDS:g} seconds")
     except LinkDown:
         return None
     return BucketFacts(names.bucket)
@@ -198,50 +195,3 @@ async def _bucket(api: Api, names: BucketNames) -> BucketFacts | None:
 
 def _account(found: AccountAnswer | ApiRefusal | None) -> tuple[int, int] | None:
     return (found.storage, found.most) if isinstance(found, AccountAnswer) else None
-
-
-def _clock(answer: _Answer[Any], server: datetime | None) -> _Clock | None:
-    """The server's clock against the middle of asking and answering."""
-    if server is None:
-        return None
-    asked, answered = answer.asked_ns / 1e9, answer.answered_ns / 1e9
-    return _Clock(server.timestamp() - (asked + answered) / 2, (answered - asked) / 2)
-
-
-def _page_time(page: Mapping[str, Any] | None) -> datetime | None:
-    try:
-        return fields.moment((page or {}).get("now"))
-    except ValueError:
-        return None
-
-
-def _fetch(url: str) -> _Answer[dict[str, Any]]:
-    """A page of the monitoring port, as JSON; nothing without a URL."""
-    if not url:
-        return _Answer(None)
-    asked = time.time_ns()
-    try:
-        with open_page(url, _SECONDS) as page:
-            body = fields.document(page.read())
-    except (OSError, ValueError) as error:
-        return _Answer(None, f"{url} can't be read: {getattr(error, 'reason', error)}")
-    if "server_id" not in body:
-        return _Answer(None, f"{url} is no page of a nats-server")
-    return _Answer(body, "", False, asked, time.time_ns())
-
-
-def _sync(seen: _Answer[dict[str, Any]]) -> SyncFacts:
-    """From /jsz (nats-server 2.15): `sync_always` is there only where it is true, `sync_interval` is in ns."""
-    body = seen.found or {}
-    try:
-        config = fields.checked(body.get("config") or {}, {"sync_interval": fields.whole})
-    except ValueError as error:
-        return SyncFacts(f"the server there tells of its JetStream what can't be read: {error}")
-    if seen.problem or not config:
-        return SyncFacts(seen.problem or "the server there has no JetStream")
-    return SyncFacts(
-        always=config.get("sync_always") is True,
-        interval=config.get("sync_interval", 0) / 1e9,
-        server=str(body.get("server_name", "")),
-        server_id=str(body["server_id"]),
-    )
