@@ -181,6 +181,7 @@ def test_a_stream_whose_subjects_another_one_has(
     found = examined(shell, 1, NATS_URL=nats_server.url, SYNC_STREAM="other")
     assert found["stream"][0] == "failure"
     assert "there is no other, and it can't be created: swarm_jobs has subjects that overlap" in found["stream"][1]
+    (shell.replay / "waits").write_bytes(b"evidence")
     refused = one_line(shell("drain", NATS_URL=nats_server.url, SYNC_STREAM="other"), 2)
     assert "other can't be created" in refused
     assert "swarm_jobs" in refused

@@ -20,6 +20,7 @@ from syncdaemon.spool.backlog import Listing
 from syncdaemon.spool.home import Away, ReplayDirectory
 from syncdaemon.spool.queue import Queue
 from syncdaemon.spool.scan import files, scan
+from syncdaemon.spool.sizes import Sizes
 from syncdaemon.spool.threads import DirectoryThread
 from syncdaemon.spool.watch import Watch
 
@@ -68,6 +69,7 @@ class Lookout:
         self._once_a_minute = OnceAMinute()
         self.problem = ""
         self.unseen = Unseen()
+        self.sizes = Sizes()
         self.scanned = False
 
     @property
@@ -90,8 +92,10 @@ class Lookout:
         await self._thread.run(self._directory.set_clock)
         since = self._directory.now_ns() - _LATE_EVENTS_NS
         root, mine, room = self._directory.root, self._queue.mine(), self._queue.room
-        look = partial(scan, root, mine, room, self._queue.newest_first, since)
+        sizes = Sizes()
+        look = partial(scan, root, mine, room, self._queue.newest_first, since, sizes)
         listing = await self._thread.in_directory(look)
+        self.sizes = sizes
         self.unseen.note(listing)
         self.look_at(self._queue.merge(listing))
         self.scanned = True
@@ -180,6 +184,7 @@ class Lookout:
                 self._queue.want_scan()
             return
         if stat.S_ISREG(found.st_mode):
+            self.sizes.add(found.st_size)
             wait = settle.quiet_wait(found.st_ctime_ns, self._directory.now_ns(), self._quiet)
             self._queue.seen(path, found.st_mtime_ns, self._queue.clock() + wait, found.st_ctime_ns, ended)
         elif stat.S_ISDIR(found.st_mode):

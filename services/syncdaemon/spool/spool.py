@@ -107,6 +107,11 @@ class Spool:
         return self.queue.depth
 
     @property
+    def waiting_bytes(self) -> int:
+        """About how many bytes these files have."""
+        return self._lookout.sizes.of(self.depth)
+
+    @property
     def idle(self) -> bool:
         """Whether no file that is known by name is left to deliver."""
         return self.queue.idle
