@@ -14,6 +14,7 @@ import structlog
 from syncdaemon import __version__
 from syncdaemon.base.tasks import background, finish
 from syncdaemon.daemon import recover
+from syncdaemon.daemon.beginning import Beginning
 from syncdaemon.daemon.gauges import Gauges
 from syncdaemon.daemon.last_look import LastLook
 from syncdaemon.daemon.metrics import Metrics
@@ -147,6 +148,12 @@ class Daemon:
             yield self._stream_watch.run()
             yield self.resend.run()
             yield self._expiry.run()
+            yield self._say_if_ledger_is_younger()
+
+    async def _say_if_ledger_is_younger(self) -> None:
+        settings = self.settings
+        folder, subject = self.ledger.folder, settings.subject_for("*")
+        await Beginning(self.lane, folder, settings.site, settings.sync_stream, subject=subject).say()
 
     def _link_changed(self, session: Session | None, reason: str) -> None:
         if session is None:
