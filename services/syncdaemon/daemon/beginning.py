@@ -19,6 +19,7 @@ from syncdaemon.stream.api import Api
 
 _CURE = "put the lost files of the ledger back if you have them; `syncdaemon verify --stream` counts what they had"
 _RETRY = 60.0  # seconds
+_WRITTEN = 0.2  # seconds
 _ROWS = 10_000  # in which the first receipt is looked for
 _ANY = 1 << 63  # above every sequence
 
@@ -35,9 +36,11 @@ class Beginning:
 
     async def say(self) -> None:
         """Says once that messages are older than the ledger, as soon as the stream can be asked."""
-        begins = await asyncio.to_thread(_begins, self._folder, self._site)
-        if begins is None:
-            return
+        begins = None
+        while begins is None:
+            begins = await asyncio.to_thread(_begins, self._folder, self._site)
+            if begins is None:  # the first row of a new ledger is still under way
+                await asyncio.sleep(_WRITTEN)
         while True:
             session = await self._lane.ready()
             try:
@@ -49,7 +52,7 @@ class Beginning:
                 await asyncio.sleep(_RETRY)
         if found is None or isinstance(found, ApiRefusal) or found.at is None:
             return
-        if found.seq < begins.seq and found.at < datetime.fromisoformat(begins.at):
+        if begins.first and found.seq < begins.seq and found.at < datetime.fromisoformat(begins.at):
             log.error(
                 "ledger_is_younger_than_stream",
                 first_row=begins.at,
@@ -60,19 +63,23 @@ class Beginning:
 
 
 class _Begins(NamedTuple):
-    """When the ledger's first row was written, and the sequence of its first receipt for a message of its own."""
+    """When the first row was written, and the sequence of the first receipt for a message of the ledger's own.
 
+    `first`: it is the ledger's first row indeed; older files were not moved away.
+    """
+
+    first: bool
     at: str
     seq: int
 
 
 def _begins(folder: Path, site: str) -> _Begins | None:
-    """None where older files were moved away, or there is nothing that can be read."""
+    """None where there is no row yet. Of what can't be read, `verify` and the start say what is wrong."""
     try:
         rows = list(islice(rows_numbered(folder, site, lambda number: number <= _ROWS), _ROWS))
-    except (LedgerDamaged, OSError):  # the start of the ledger itself says what is wrong
-        return None
-    if not rows or rows[0]["n"] != 1:
+    except (LedgerDamaged, OSError):
+        return _Begins(False, "", _ANY)
+    if not rows:
         return None
     own = (int(row["stream_seq"]) for row in rows if row["event"] == PUBLISHED)
-    return _Begins(str(rows[0]["ts"]), next(own, _ANY))
+    return _Begins(rows[0]["n"] == 1, str(rows[0]["ts"]), next(own, _ANY))
