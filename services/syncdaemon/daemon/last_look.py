@@ -45,5 +45,5 @@ class LastLook:
             return False
         if gone:
             log.error("held_file_is_not_in_the_stream", seq=gone[0].seq, effect="the hold is checked")
-            self._lane.trust.suspect()
+            self._lane.suspect()
         return not gone

@@ -1,4 +1,7 @@
-"""The lane: over what, and whether anything, can be sent now. Connected, the stream prepared, nothing in doubt."""
+"""The lane: over what, and whether anything, can be sent now. Connected, the stream prepared, nothing in doubt.
+
+The module has more than 250 lines because all that closes the lane, or opens it, is decided in this one place.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ log = structlog.get_logger(__name__)
 class Lane:
     """Opens when the stream is prepared and nothing is in doubt; pauses, and opens again.
 
-    Class and module have more than 150 and 250 lines because all that closes the lane, or opens it, is decided in one
+    The class has more than 150 lines because everything that closes the lane, or opens it, is decided in this one
     place. `stream`: what the server says of the stream; None before the first contact, and where we may not see it.
     `paused`: why nothing is sent now, in words; empty while the lane is open. `recent`: the newest receipts.
     """
@@ -155,6 +158,15 @@ class Lane:
         """The session over which the stream is prepared; None while that is still to be done."""
         session = self._prepared
         return session if session is not None and session is self._link.session else None
+
+    def suspect(self) -> None:
+        """The stream may have lost what it acknowledged."""
+        self.trust.suspect()
+
+    @property
+    def last_seq(self) -> int:
+        """The last sequence that the stream is known to have."""
+        return self.trust.last_seq
 
     def prepare_again(self) -> None:
         """The stream is not as it was: it is prepared again before anything else is sent."""

@@ -36,7 +36,7 @@ class StreamWatch:
         while True:
             session = await self._lane.ready()
             asked = asked or await self._say_who_answers(session)
-            last = self._lane.trust.last_seq
+            last = self._lane.last_seq
             wait, stored = (_LOOK_SECONDS if last != stored else min(2 * wait, _LONGEST)), last
             await asyncio.wait((session.lost,), timeout=wait)
             if not session.lost.done():
@@ -61,7 +61,7 @@ class StreamWatch:
                 return False
             if self._lane.stream is None:
                 return True
-            least = self._lane.trust.last_seq
+            least = self._lane.last_seq
             try:
                 answer = await Api(session).stream(self._settings.name)
             except LinkDown:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from syncdaemon.base.sizes import SIZE_CLASSES, size_class
-from syncdaemon.spool.line import Line
+from syncdaemon.spool.line import BEHIND, Line
 from syncdaemon.spool.waiting import Candidate, Waiting
 
 WINDOW = 196_608  # files held by name: about 40 MB
@@ -131,7 +131,7 @@ class Backlog:
         self._forget_taken()
         lines = (self._ready, *self._large)
         found = [line.first() if self._sign > 0 else line.last() for line in lines]
-        return min((self._sign * file[0] for file in found if file), default=None)
+        return min((self._sign * file[0] for file in found if file and file[0] < BEHIND), default=None)
 
     def seen(self, path: bytes, mtime_ns: int, due: float, ctime_ns: int, ended: bool = False) -> None:
         """A look saw a file at `path`, which is not to be read before `due`.
@@ -195,14 +195,18 @@ class Backlog:
             self._touched.update(paths)
 
     def put_large(self, candidate: Candidate, mtime_ns: int, size: int) -> None:
-        """The file in flight is a large one, of `size` bytes: it waits for `take_large`, with what is known of it."""
+        """The file in flight is a large one, of `size` bytes: it waits for `take_large`, with what is known of it.
+
+        One that was delivered and could not be moved is behind all others: reading it again takes long, and each try is
+        like the last one.
+        """
         path = candidate.path
         self.landed([path])
         if path not in self._held:
             number = size_class(size)
             self._held.add(path)
             self._large_files[path] = number, candidate
-            self._large[number].push((self.key(mtime_ns), path))
+            self._large[number].push((BEHIND if candidate.delivered else self.key(mtime_ns), path))
 
     def take_large(self, size_class: int) -> Candidate | None:
         """The next large file of this size class; it is in flight from here on. None where there is none."""

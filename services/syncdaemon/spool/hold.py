@@ -29,6 +29,8 @@ class Hold:
     They lie in buckets, a folder for each span of time, so that no list of them is needed in memory. A bucket's
     age is counted by this process' own clock: the time of a bucket that was there at the start begins again, and a wall
     clock that is set cannot shorten the hold.
+
+    The class has more than 150 lines because all that changes a bucket needs its one lock.
     """
 
     def __init__(self, directory: ReplayDirectory, seconds: float) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from heapq import heappop, heappush
 
+BEHIND = 1 << 80
+"""A key that stands behind all times, in either order."""
+
 
 class Line:
     """Files in order of their keys. What comes all at once is sorted once, which is far cheaper than a heap of it."""
@@ -35,8 +38,8 @@ class Line:
         return self._sorted.pop()
 
     def last(self) -> tuple[int, bytes] | None:
-        """The last of them; looks at all that came singly."""
-        return max([*self._sorted[:1], *self._heap], default=None)
+        """The last of them whose key is a time; looks at all that came singly."""
+        return max((file for file in [*self._sorted[:1], *self._heap] if file[0] < BEHIND), default=None)
 
     def __bool__(self) -> bool:
         return bool(self._sorted or self._heap)

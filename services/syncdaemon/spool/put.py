@@ -20,14 +20,14 @@ from typing import Any
 import aiofiles
 from aiofiles.os import wrap
 
-from syncdaemon.base.disk import rename_new
+from syncdaemon.base.disk import rename_new, sync
 from syncdaemon.base.errors import SyncError
 from syncdaemon.spool import settle
 
 _PIECE = 1 << 20  # bytes that are copied in one go
 _MODE = 0o666  # as for any new file: the umask takes its part away
 
-_fsync = wrap(os.fsync)
+_fsync = wrap(sync)
 _rename_new = wrap(rename_new)
 
 

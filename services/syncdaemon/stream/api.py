@@ -43,7 +43,10 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Api:
-    """JetStream's API over one session. Each call raises LinkDown, PermissionError and LanePaused."""
+    """JetStream's API over one session. Each call raises LinkDown, PermissionError and LanePaused.
+
+    The class has more than 150 lines because it has a method for each call.
+    """
 
     session: Session
     calls: Calls = JETSTREAM

@@ -16,7 +16,7 @@ SECONDS = 5.0  # for each answer
 Found = TypeVar("Found")
 
 
-class Answer(NamedTuple, Generic[Found]):
+class Probed(NamedTuple, Generic[Found]):
     """What was found, and when it was asked and answered (ns of our wall clock); `problem`: why nothing was."""
 
     found: Found | None
@@ -33,7 +33,7 @@ class Clock(NamedTuple):
     error: float
 
 
-def clock(answer: Answer[Any], server: datetime | None) -> Clock | None:
+def clock(answer: Probed[Any], server: datetime | None) -> Clock | None:
     """The server's clock against the middle of asking and answering."""
     if server is None:
         return None
@@ -49,22 +49,22 @@ def page_time(page: Mapping[str, Any] | None) -> datetime | None:
         return None
 
 
-def fetch(url: str) -> Answer[dict[str, Any]]:
+def fetch(url: str) -> Probed[dict[str, Any]]:
     """A page of the monitoring port, as JSON; nothing without a URL."""
     if not url:
-        return Answer(None)
+        return Probed(None)
     asked = time.time_ns()
     try:
         with open_page(url, SECONDS) as page:
             body = fields.document(page.read())
     except (OSError, ValueError) as error:
-        return Answer(None, f"{url} can't be read: {getattr(error, 'reason', error)}")
+        return Probed(None, f"{url} can't be read: {getattr(error, 'reason', error)}")
     if "server_id" not in body:
-        return Answer(None, f"{url} is no page of a nats-server")
-    return Answer(body, "", False, asked, time.time_ns())
+        return Probed(None, f"{url} is no page of a nats-server")
+    return Probed(body, "", False, asked, time.time_ns())
 
 
-def sync(seen: Answer[dict[str, Any]]) -> SyncFacts:
+def sync(seen: Probed[dict[str, Any]]) -> SyncFacts:
     """From /jsz (nats-server 2.15): `sync_always` is there only where it is true, `sync_interval` is in ns."""
     body = seen.found or {}
     try:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from syncdaemon.base.errors import ConnectTimeout, LanePaused, LinkDown, SettingsError
 from syncdaemon.check.diagnosis import BucketFacts, LinkFacts, Rights, ServerFacts, StreamFacts
 from syncdaemon.check.doctor import monitor
-from syncdaemon.check.doctor.monitor import SECONDS, Answer, Found
+from syncdaemon.check.doctor.monitor import SECONDS, Found, Probed
 from syncdaemon.link import Session, visit
 from syncdaemon.link.words import bare
 from syncdaemon.publish import PROBE_ID
@@ -77,20 +77,20 @@ async def _look_at(api: Api, settings: Settings) -> ServerFacts:
     )
 
 
-async def _ask(what: str, asking: Awaitable[Found]) -> Answer[Found]:
+async def _ask(what: str, asking: Awaitable[Found]) -> Probed[Found]:
     asked = time.time_ns()
     try:
         async with asyncio.timeout(SECONDS):
             found = await asking
     except PermissionError as error:
-        return Answer(None, str(error), denied=True)
+        return Probed(None, str(error), denied=True)
     except TimeoutError:
-        return Answer(None, f"no answer about {what} within {SECONDS:g} seconds")
+        return Probed(None, f"no answer about {what} within {SECONDS:g} seconds")
     except LinkDown as error:
-        return Answer(None, f"the connection was lost: {error}")
+        return Probed(None, f"the connection was lost: {error}")
     except LanePaused as error:
-        return Answer(None, str(error))
-    return Answer(found, "", False, asked, time.time_ns())
+        return Probed(None, str(error))
+    return Probed(found, "", False, asked, time.time_ns())
 
 
 def _link(session: Session, rtt: float | None) -> LinkFacts:
@@ -110,7 +110,7 @@ def _link(session: Session, rtt: float | None) -> LinkFacts:
     )
 
 
-def _stream(answer: Answer[StreamAnswer | ApiRefusal], settings: Settings, rivals: Sequence[str]) -> StreamFacts:
+def _stream(answer: Probed[StreamAnswer | ApiRefusal], settings: Settings, rivals: Sequence[str]) -> StreamFacts:
     found = answer.found
     if isinstance(found, ApiRefusal) and found.no_stream:
         return StreamFacts(missing=True, rivals=tuple(rivals))
