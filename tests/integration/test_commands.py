@@ -23,6 +23,7 @@ from syncdaemon.ledger import chain, end
 from syncdaemon.settings.table import VARIABLES
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import ledger_rows, messages
+from tests.support.ports import own_port
 from tests.support.process import PROGRAM
 from tests.support.server import MakeNatsServer, new_server
 from tests.support.shell import PASSWORD, Shell, one_line
@@ -301,6 +302,47 @@ def test_status_without_a_daemon_exits_3(shell: Shell) -> None:
     """One line that says where it asked."""
     line = one_line(shell("status"), 3)
     assert line.startswith("SYNC_HTTP_ADDR: no daemon answers at http://")
+
+
+def test_status_tells_by_its_exit_code_that_the_link_is_down(
+    shell: Shell, nats_server: NatsServer, make_daemon: MakeDaemon
+) -> None:
+    """1, for people and for programs; how many bytes wait, and how long that takes, in bytes and seconds."""
+    daemon = make_daemon(nats_server.url)
+    daemon.start()
+    address = f"{HOST}:{daemon.port}"
+    eventually(lambda: shell("status", SYNC_HTTP_ADDR=address).code == 0, what="the link is up")
+    nats_server.stop()
+    eventually(lambda: daemon.metric("edge_link_status") == 0, what="the link is down")
+    for number in range(4):
+        daemon.drop(f"f{number}", bytes(1_000 * number))
+    eventually(lambda: daemon.metric("replay_queue_depth") == 4, what="the files wait")
+
+    assert shell("status", SYNC_HTTP_ADDR=address).code == 1
+    ended = shell("status", "--json", SYNC_HTTP_ADDR=address)
+    found = json.loads(ended.out)
+    assert ended.code == 1
+    assert (found["waiting_bytes"], found["time_left_seconds"]) == (6_000, "unknown")
+    assert not [name for name in found if name.endswith("bps")]
+    nats_server.start()
+    eventually(lambda: shell("status", SYNC_HTTP_ADDR=address).code == 0, what="the link is up again")
+    eventually(lambda: not daemon.waiting(), what="all is delivered")
+    ended = shell("status", "--json", SYNC_HTTP_ADDR=address)
+    assert (json.loads(ended.out)["waiting_bytes"], json.loads(ended.out)["time_left_seconds"]) == (0, 0)
+
+
+def test_status_says_that_a_drain_is_at_work(shell: Shell, nats_server: NatsServer, make_daemon: MakeDaemon) -> None:
+    """It has no web side, but it has the directory."""
+    drain = make_daemon(f"nats://{HOST}:{own_port()}", str(shell.folder))
+    drain.command[drain.command.index("run")] = "drain"
+    (shell.replay / "waits").write_bytes(b"evidence")
+    with subprocess.Popen(drain.command, env=drain.env, stderr=subprocess.DEVNULL) as process:
+        try:
+            eventually(lambda: "a `drain`, or a daemon" in shell("status").err, what="status says so")
+            assert shell("status").code == 3
+        finally:
+            process.kill()
+    assert "a `drain`" not in one_line(shell("status"), 3)
 
 
 # verify

@@ -74,10 +74,16 @@ def test_a_running_daemon_on_its_own_stream_is_well(
     daemon.drop("a", b"evidence")
     eventually(lambda: daemon.metric("syncdaemon_held_files") == 1, what="it is delivered and held")
     before, files = asyncio.run(state(nats_server.url)), sorted(map(str, shell.folder.rglob("*")))
-    ended = shell("doctor", NATS_URL=nats_server.url)
+    (summary,) = shell("doctor", NATS_URL=nats_server.url).out.splitlines()
+    ended = shell("doctor", "--verbose", NATS_URL=nats_server.url)
 
     assert (ended.code, ended.err) == (0, "")
-    lines = ended.out.splitlines()
+    first, *lines = ended.out.splitlines()
+    assert (
+        summary
+        == f"{first}; --verbose shows them"
+        == f"{len(lines)} checks: 0 failures, 0 warnings, {len(lines)} ok; --verbose shows them"
+    )
     assert len(lines) > 30
     assert [line for line in lines if not line.startswith("ok ")] == []
     for part in ("an outage of any length makes no second copy", "one runs on the replay directory", "ago; no file wa"):
@@ -115,7 +121,7 @@ def test_a_missing_stream_is_not_created(shell: Shell, nats_server: NatsServer) 
         ),
         (
             {"discard": "old", "max_bytes": 1 << 20},
-            {"discard": "warning", "deny_delete": "warning"},
+            {"discard": "warning", "deny_delete": "warning", "dedupe": "warning"},
             ("discard", "at its limit (max_bytes) the stream throws away acknowledged messages"),
         ),
         (
@@ -130,7 +136,7 @@ def test_a_missing_stream_is_not_created(shell: Shell, nats_server: NatsServer) 
         ),
         (
             {"subjects": ["other.>"], "deny_delete": True},
-            {"subject": "failure", "may_publish": "failure"},
+            {"subject": "failure"},
             ("subject", "the stream captures other.>, not edge.replay.test-site.*"),
         ),
         (
@@ -165,6 +171,45 @@ def test_a_plain_subject_has_the_window_for_equal_files(shell: Shell, nats_serve
 
     assert levels(found) == {"dedupe": "warning"}
     assert "no second copy, but equal files over 30 seconds apart are a message each" in found["dedupe"][1]
+
+
+def test_a_stream_whose_subjects_another_one_has(
+    shell: Shell, nats_server: NatsServer, make_daemon: MakeDaemon
+) -> None:
+    """It can't be created: `doctor` says what `run` finds, and both name the other stream."""
+    asyncio.run(create(nats_server.url))
+    found = examined(shell, 1, NATS_URL=nats_server.url, SYNC_STREAM="other")
+    assert found["stream"][0] == "failure"
+    assert "there is no other, and it can't be created: swarm_jobs has subjects that overlap" in found["stream"][1]
+    (shell.replay / "waits").write_bytes(b"evidence")
+    refused = one_line(shell("drain", NATS_URL=nats_server.url, SYNC_STREAM="other"), 2)
+    assert "other can't be created" in refused
+    assert "swarm_jobs" in refused
+
+
+def test_a_subject_that_is_not_captured_is_no_missing_right(shell: Shell, nats_server: NatsServer) -> None:
+    """The right is there: the server says so, by answering that no stream takes the message."""
+    asyncio.run(create(nats_server.url, subjects=["other.>"], deny_delete=True))
+    found = examined(shell, 1, NATS_URL=nats_server.url)
+    assert found["subject"][0] == "failure"
+    assert found["may_publish"][0] == "ok"
+    assert not [check for check, (_, said) in found.items() if "allow publishing" in said]
+
+
+def test_findings_come_first(shell: Shell, nats_server: NatsServer) -> None:
+    """Failures, warnings, then how many of each there are; what is well only with --verbose, behind that."""
+    asyncio.run(create(nats_server.url, no_ack=True))
+    brief = shell("doctor", NATS_URL=nats_server.url)
+    whole = shell("doctor", "--verbose", NATS_URL=nats_server.url)
+    assert brief.code == whole.code == 1
+    *lines, summary = brief.out.splitlines()
+    kinds = [line.split()[0] for line in lines]
+    assert kinds == sorted(kinds)  # failures before warnings
+    failures, warnings = kinds.count("failure"), kinds.count("warning")
+    assert f": {failures} failures, {warnings} warnings, " in summary
+    more = whole.out.splitlines()[len(lines) + 1 :]
+    assert len(more) > 20
+    assert {line.split()[0] for line in more} == {"ok"}
 
 
 async def seal(url: str) -> None:

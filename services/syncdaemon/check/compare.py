@@ -47,7 +47,7 @@ class Comparison:
         self._order = [at for at in there if receipts.covered(at)]
         self._next = 0
         self.void, self.expired = len(receipts) - len(valid), len(valid) - len(there)
-        self.matched = self.messages = 0
+        self.matched = self.messages = self.before = 0
         self.doubtful = [receipts.row(at) for at in there if not receipts.covered(at)]
         self.unknown: dict[int, StoredHeaders] = {}
         self.sourced = 0
@@ -125,8 +125,11 @@ class Comparison:
         for seq in [seq for seq, seen in self.unknown.items() if seen.headers.get("Nats-Msg-Id") == row["msg_id"]]:
             del self.unknown[seq]
 
-    def without_receipt(self) -> Iterator[Problem]:
-        """The messages without a receipt: each is a second copy, or unknown."""
+    def without_receipt(self, began: int = 0) -> Iterator[Problem]:
+        """The messages without a receipt: each is a second copy, or unknown.
+
+        `began`: the first sequence since the ledger began. What is older and no second copy is counted in `before`.
+        """
         first = self._first_copies() if self.unknown else {}
         for seen in self.unknown.values():
             path, mark = seen.headers.get("Edge-Path", ""), self._receipts.mark(seen.headers.get("Nats-Msg-Id", ""))
@@ -134,6 +137,9 @@ class Comparison:
                 yield Problem("doubled", path, seen.seq, f"a second copy of message {first[mark]}")
             else:
                 first[mark] = seen.seq
+                if seen.seq < began:
+                    self.before += 1
+                    continue
                 yield Problem("unknown", path, seen.seq, "the ledger has no receipt of it")
 
     def _first_copies(self) -> dict[int, int]:

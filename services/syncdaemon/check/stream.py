@@ -5,27 +5,27 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from syncdaemon.base.disk import is_locked
 from syncdaemon.base.errors import SettingsError
-from syncdaemon.base.model import StoredHeaders
 from syncdaemon.check.by_subject import each_on_its_subject
 from syncdaemon.check.compare import Comparison, Fetched, Problem, Receipts, second_look
 from syncdaemon.check.content import Contents
+from syncdaemon.check.reading import Reading, SiteMessages
 from syncdaemon.check.stock import Stock
+from syncdaemon.check.subjects import Subjects
 from syncdaemon.ledger import lock_path, rows_numbered
-from syncdaemon.ledger.rows import HELD_LOST, PUBLISHED, is_receipt
+from syncdaemon.ledger.rows import HELD_LOST, OPEN, PUBLISHED, is_receipt
 from syncdaemon.stream import fetch
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.buckets import ReadableBuckets
-from syncdaemon.stream.history import contents, one_by_one, since
-from syncdaemon.stream.info import captured
 from syncdaemon.stream.stored import StoredMessage
 
 _AT_ONCE = 64  # messages that are fetched at the same time
@@ -36,24 +36,29 @@ _PATIENCE, _LOOK_SECONDS = 15.0, 0.5  # the first: more than a daemon waits for 
 class Books:
     """The receipts of a site's ledger, by stream. Give `row` every row, one after another.
 
-    `stream` has an entry even without a receipt for it. `subject`: the messages on it are read through. A receipt for
-    another subject, such as that of a duplicate which another site had stored, is looked at by itself.
+    `stream` has an entry even without a receipt for it. `subject`: the messages on it are read through, and those on
+    every other subject of the site that the ledger names. A receipt for another subject, such as that of a duplicate
+    which another site had stored, is looked at by itself. `began`: when the first row was written, where that is the
+    first one of a ledger or of what is left of it; None else.
     """
 
     def __init__(self, folder: Path, site: str, stream: str, subject: str) -> None:
         self.folder = folder
         self.site = site
-        self.subject = subject
+        self.subjects = Subjects(site, subject)
+        self.began: datetime | None = None
         self.last_row = 0
         self._key = secrets.token_bytes(16)
         self.receipts = {stream: Receipts(self._key)}
 
     def row(self, row: Mapping[str, Any]) -> None:
         """The next row."""
+        if not self.last_row and (row["event"] == OPEN or row["n"] > 1):
+            self.began = datetime.fromisoformat(row["ts"])
         self.last_row = row["n"]
         if is_receipt(row):
             receipts = self.receipts.setdefault(row["stream"], Receipts(self._key))
-            receipts.add(row, captured([self.subject], row["subject"]))
+            receipts.add(row, self.subjects.add(row))
         elif row["event"] == HELD_LOST:
             for receipts in self.receipts.values():
                 receipts.void(row)
@@ -84,6 +89,7 @@ class Stocktake:
         self._tell_problem = tell
         self._progress = progress
         self._receipts = books.receipts[stream]
+        self._site_messages = SiteMessages(api, stream, books.subjects, content)
         self._read_so_far = 0
         self.stock = Stock(stream, len(self._receipts))
 
@@ -110,8 +116,11 @@ class Stocktake:
         self.stock.void, self.stock.messages = comparison.void, comparison.messages
         self.stock.expired = comparison.expired
         await self._later_receipts(comparison)
-        for problem in comparison.without_receipt():
+        wanted = bool(comparison.unknown and config)
+        began = await self._site_messages.first_since(self._books.began) if wanted else 0
+        for problem in comparison.without_receipt(began):
             self._tell(problem)
+        self.stock.before = comparison.before
         await self._look_again(comparison)
 
     async def _later_receipts(self, comparison: Comparison) -> None:
@@ -158,30 +167,16 @@ class Stocktake:
     async def _read(self, comparison: Comparison, config: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         """The messages that were there when we began, in order."""
         first, last = state["first_seq"], state["last_seq"]
-        if config.get("retention", "limits") != "limits":
-            await self._through(one_by_one(*self._where(first)), comparison, first, last)
-            return
         try:
-            if self._content:
-                await self._through(contents(*self._where(first)), comparison, first, last)
-            else:
-                await self._through(self._headers(first), comparison, first, last)
+            await self._through(self._site_messages.quickly(config, first), comparison, first, last)
         except PermissionError:
             if self._read_so_far:
                 raise
-            await self._through(one_by_one(*self._where(first)), comparison, first, last)
-
-    def _where(self, first: int) -> tuple[Api, str, str, int]:
-        return self._api, self.stock.stream, self._books.subject, first
-
-    async def _headers(self, first: int) -> AsyncGenerator[tuple[StoredHeaders, bytes | None], None]:
-        async with aclosing(since(*self._where(first))) as messages:
-            async for seen in messages:
-                yield seen, None
+            await self._through(self._site_messages.one_by_one(first), comparison, first, last)
 
     async def _through(
         self,
-        reading: AsyncGenerator[tuple[StoredHeaders, bytes | None], None],
+        reading: Reading,
         comparison: Comparison,
         first: int,
         last: int,

@@ -13,17 +13,18 @@ from syncdaemon.settings.given import Given
 @with_settings
 def doctor(
     given: Given,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Every check as JSON, for programs.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Also every check that is well.")] = False,
 ) -> int:
     """Check each promise against the actual server, stream, disk and clock. Alters nothing.
 
-    A line for each check: ok, a warning with a remedy, or a failure. Exit 1 if something failed, 3 if the server
-    could not be reached.
+    A line for each failure and each warning, with what to do; then a line that counts the checks. Exit 1 if something
+    failed, 3 if the server could not be reached.
     """
     from syncdaemon.cli.work.begin import begin
     from syncdaemon.cli.work.doctor import doctor
 
-    return doctor(begin(given), as_json)
+    return doctor(begin(given), as_json=as_json, verbose=verbose)
 
 
 @with_settings

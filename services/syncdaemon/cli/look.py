@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from syncdaemon.base.errors import ConnectTimeout, SettingsError
-from syncdaemon.cli.options import with_settings
+from syncdaemon.cli.options import FOUND, with_settings
 from syncdaemon.cli.say import say_json
 from syncdaemon.settings.addresses import address
 from syncdaemon.settings.given import Given
@@ -22,15 +23,40 @@ def status(
     given: Given,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> int:
-    """Ask the running daemon how it is."""
-    found = _ask(given.values["SYNC_HTTP_ADDR"], given.values["SYNC_HTTP_TOKEN_FILE"])
+    """Ask the running daemon how it is. Exit 1 if its link is down, 3 if no daemon answers."""
+    try:
+        found = _ask(given.values["SYNC_HTTP_ADDR"], given.values["SYNC_HTTP_TOKEN_FILE"])
+    except ConnectTimeout as error:
+        raise ConnectTimeout(f"{error}{_at_work(given.values['SYNC_REPLAY_DIR'])}") from None
+    code = 0 if _link_is_up(found) else FOUND
     if as_json:
         say_json(json.dumps(found, indent=2, sort_keys=True))
-        return 0
+        return code
     from syncdaemon.cli import tables
 
     tables.show((name.replace("_", " "), _text(value)) for name, value in found.items())
-    return 0
+    return code
+
+
+def _link_is_up(found: dict[str, Any]) -> bool:
+    link = found.get("link")
+    return isinstance(link, dict) and link.get("up") is True
+
+
+def _at_work(replay_dir: Path) -> str:
+    """That a process without a web side is at work on the replay directory, in words; empty where none is."""
+    from syncdaemon.spool.home import ReplayDirectory
+
+    home = ReplayDirectory(os.fsencode(os.path.abspath(replay_dir)))
+    try:
+        home.reach()
+        busy = home.in_use()
+    except OSError:
+        return ""
+    finally:
+        home.close()
+    here = f"; but a `drain`, or a daemon with another SYNC_HTTP_ADDR, is at work in {os.path.abspath(replay_dir)}"
+    return here if busy else ""
 
 
 def _text(value: Any) -> str:

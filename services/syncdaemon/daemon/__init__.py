@@ -14,9 +14,11 @@ import structlog
 from syncdaemon import __version__
 from syncdaemon.base.tasks import background, finish
 from syncdaemon.daemon import recover
+from syncdaemon.daemon.beginning import Beginning
 from syncdaemon.daemon.ends import Ends
 from syncdaemon.daemon.first_look import first_look
 from syncdaemon.daemon.gauges import Gauges
+from syncdaemon.daemon.last_look import LastLook
 from syncdaemon.daemon.levels import Levels
 from syncdaemon.daemon.metrics import Metrics
 from syncdaemon.daemon.parts import Parts
@@ -31,6 +33,7 @@ from syncdaemon.ledger import Ledger, now_text, open_attempts, rows
 from syncdaemon.link import Link, Session
 from syncdaemon.publish import Lane, Publisher
 from syncdaemon.publish.objects import Objects
+from syncdaemon.publish.stream_watch import StreamWatch
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Settings
 from syncdaemon.spool.spool import Spool
@@ -61,17 +64,15 @@ class Daemon:
         self.delivery = Delivery(
             self.spool, self.publisher, self.objects, self.ledger, on_outcomes=self.tally.add, now_text=now_text
         )
+        presence = Presence(parts.message(settings), self.lane, self.ledger)
         self.resend = Resend(
-            self.delivery,
-            self.lane,
-            self.spool,
-            self.ledger,
-            Presence(parts.message(settings), self.lane, self.ledger),
-            on_lost=self.metrics.held_lost,
+            self.delivery, self.lane, self.spool, self.ledger, presence, on_lost=self.metrics.held_lost
         )
         self._own_rows = OwnRows(self.ledger)
         self._put_back = PutBack(self.spool, self.ledger, self._own_rows)
-        self._expiry = Expiry(self.spool, self.link, self.publisher, self.delivery)
+        self._stream_watch = StreamWatch(self.lane, parts.stream(settings))
+        last_look = LastLook(self._stream_watch, self.lane, self.spool, presence)
+        self._expiry = Expiry(self.spool, self.link, self.publisher, self.delivery, last_look)
         shown = Parts(self.spool, self.link, self.publisher, self.objects, self.ledger)
         self.metrics.add_gauges(Gauges(shown, settings.sync_min_free_bytes))
         self._levels = Levels(
@@ -153,11 +154,17 @@ class Daemon:
         yield self._own_rows.run()
         yield self._put_back.run()
         if self.settings.edge_mode:
-            yield self.lane.keep_open()
+            yield self._stream_watch.run()
             yield first_look(self.publisher, self.objects, parts.message(self.settings))
             yield self.resend.run()
             yield self._levels.run()
             yield self._expiry.run()
+            yield self._say_if_ledger_is_younger()
+
+    async def _say_if_ledger_is_younger(self) -> None:
+        settings = self.settings
+        folder, subject = self.ledger.folder, settings.subject_for("*")
+        await Beginning(self.lane, folder, settings.site, settings.sync_stream, subject=subject).say()
 
     def _link_changed(self, session: Session | None, reason: str) -> None:
         if session is None:

@@ -69,7 +69,7 @@ class Levels:
 
     async def _look_over(self, session: Session) -> None:
         while not session.lost.done():
-            self._known = {of: await _level(Api(session), name) for of, name in self._names.items()}
+            self._known = {of: await _level(Api.over(session), name) for of, name in self._names.items()}
             looked, sent = time.monotonic(), self._sent()
             while not await _lost_within(session, BUSY_SECONDS):
                 if self._sent() != sent or time.monotonic() - looked >= IDLE_SECONDS:

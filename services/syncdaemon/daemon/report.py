@@ -76,6 +76,7 @@ class Report:
     def status(self) -> dict[str, Any]:
         """What `syncdaemon status` shows."""
         settings, link, tally, ledger = self._settings, self._link, self._tally, self._ledger
+        waiting, bandwidth = self._spool.waiting_bytes, self._metrics.bandwidth() / 8
         return {
             "site": settings.site,
             "version": __version__,
@@ -88,8 +89,10 @@ class Report:
             "upload": self._upload(),
             "hashing": self._hashing(),
             "queue_depth": self._spool.depth,
+            "waiting_bytes": waiting,
+            "time_left_seconds": _time_left(waiting, bandwidth),
             "oldest_file_age_seconds": round(self._spool.oldest_age(), 3),
-            "bandwidth_bps": round(self._metrics.bandwidth()),
+            "bandwidth_bytes_per_second": round(bandwidth),
             "bwlimit_bytes_per_second": self._limit.rate if isfinite(self._limit.rate) else "off",
             "published_files": tally.delivered - tally.duplicates,
             "published_bytes": tally.published_bytes,
@@ -105,3 +108,10 @@ class Report:
             "replay_dir": self._replay_dir,
             "ledger_dir": str(ledger.folder),
         }
+
+
+def _time_left(waiting: int, bandwidth: float) -> int | str:
+    """Seconds until all is delivered, at the speed of the last seconds (bytes a second)."""
+    if not waiting:
+        return 0
+    return round(waiting / bandwidth) if bandwidth else "unknown"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+from syncdaemon.daemon.last_look import LastLook
 from syncdaemon.deliver import Delivery
 from syncdaemon.ledger import Entry, Ledger, rows
 from syncdaemon.link import Link
@@ -82,9 +83,10 @@ def requeued(order: Order) -> Entry:
 class Expiry:
     """The end of the time for which delivered files are held, and of what is remembered about files that are gone."""
 
-    def __init__(self, spool: Spool, link: Link, publisher: Publisher, delivery: Delivery) -> None:
+    def __init__(self, spool: Spool, link: Link, publisher: Publisher, delivery: Delivery, last_look: LastLook) -> None:
         self._spool, self._link = spool, link
         self._publisher, self._delivery = publisher, delivery
+        self._last_look = last_look
 
     async def run(self) -> None:
         """For ever: deletes held files in time, as long as the server is sure to have what it acknowledged."""
@@ -92,7 +94,7 @@ class Expiry:
             await asyncio.sleep(_EXPIRE_SECONDS)
             if self._nothing_waits():
                 self._publisher.nothing_waits()
-            if self._is_due():
+            if self._is_due() and await self._last_look.all_is_there():
                 await self._spool.expire()
 
     def _nothing_waits(self) -> bool:

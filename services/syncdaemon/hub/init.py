@@ -10,7 +10,7 @@ from syncdaemon.base.errors import SettingsError
 from syncdaemon.hub import streams
 from syncdaemon.hub.accounts import Layout
 from syncdaemon.hub.site_list import HubSite
-from syncdaemon.hub.streams import Life, HubUser
+from syncdaemon.hub.streams import HubUser, Life
 from syncdaemon.link import LinkSettings, visit
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api

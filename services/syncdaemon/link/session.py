@@ -1,4 +1,7 @@
-"""One connection: what waits for which answer, and what all of them get at its end."""
+"""One connection: what waits for which answer, and what all of them get at its end.
+
+The module has more than 250 lines because its one class is the door through which all others use a connection.
+"""
 
 from __future__ import annotations
 

@@ -186,6 +186,7 @@ class Publisher:
         try:
             async with self._sending:
                 session.window.max_messages = self._most
+                flight.floor = self._trust.last_seq
                 await flight.send(session)
         except LinkDown as error:
             flight.lost(str(error))

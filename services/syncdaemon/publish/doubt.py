@@ -75,6 +75,11 @@ class Doubt:
         """The message of this id, where we found it in the stream."""
         return self._found.get(first_id(msg_id))
 
+    def began_anew(self, seq: int) -> None:
+        """What the stream had from `seq` on is lost: it can have these messages from there on."""
+        for msg_id, attempt in self._open.items():
+            self._open[msg_id] = attempt._replace(first_seq=min(attempt.first_seq, seq))
+
     @property
     def first_seq(self) -> int:
         """The first sequence that a message in doubt can have; 0 where none is in doubt."""

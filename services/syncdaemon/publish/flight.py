@@ -17,7 +17,7 @@ class Flight:
 
     `handed`: how many of them may have left, at least in part. `landed` is done when all are answered or lost.
     `began`: when the first was to be sent; `ended`: when the flight landed. `home`: whose acknowledgements count; None:
-    those of any stream.
+    those of any stream. `floor`: the last sequence that the stream had when the first message left.
     """
 
     def __init__(self, messages: Sequence[Message], home: verdict.Home | None = None) -> None:
@@ -26,6 +26,7 @@ class Flight:
         self.answers: list[verdict.Verdict | None] = [None] * len(messages)
         self.latencies: list[float] = []
         self.began = self.ended = 0.0
+        self.floor = 0
         self.handed = 0
         self._next = 0  # the first message that is in no piece yet
         self.landed: asyncio.Future[None] = asyncio.get_running_loop().create_future()

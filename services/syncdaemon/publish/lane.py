@@ -1,4 +1,7 @@
-"""The lane: over what, and whether anything, can be sent now. Connected, the stream prepared, nothing in doubt."""
+"""The lane: over what, and whether anything, can be sent now. Connected, the stream prepared, nothing in doubt.
+
+The module has more than 250 lines because all that closes the lane, or opens it, is decided in this one place.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.link import Link, Session
 from syncdaemon.publish.doubt import Doubt
 from syncdaemon.publish.message import Message, MessageSettings, least
+from syncdaemon.publish.promise import UNKNOWN_WINDOW, say_weaker_promise
 from syncdaemon.publish.recent import Recent
 from syncdaemon.publish.resolve import Journal, Resolver
 from syncdaemon.publish.trust import Trust
@@ -26,7 +30,6 @@ from syncdaemon.stream.prepare import StreamSettings, prepare
 _UNREADABLE_RETRY = 1.0  # seconds
 _CONFIG_RETRY = 30.0  # seconds until a stream that refused us for its configuration is asked again
 PROBE_ID = "0" * 64
-UNKNOWN_WINDOW = 120.0  # the server's default, in seconds
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +53,7 @@ class Lane:
         self._least = least(settings)
         self._blind = False  # the stream's messages can't be read back
         self._resume_at = 0.0
-        self.preparations = 0  # how often the stream was prepared
+        self.preparations = 0  # how often the stream was prepared, or found to be set otherwise
         self._said = OnceAMinute()
         self._opening = asyncio.Lock()
         self.stream: StreamInfo | None = None
@@ -91,12 +94,6 @@ class Lane:
         async with self._opening:
             return await self._open()
 
-    async def keep_open(self) -> None:
-        """For ever: opens the lane over every new connection, whether something waits to be sent or not."""
-        while True:
-            session = await self.ready()
-            await asyncio.wait((session.lost,))
-
     async def _open(self) -> Session:
         while True:
             session = await self._link.wait_up()
@@ -121,6 +118,7 @@ class Lane:
     async def _prepare(self, session: Session) -> None:
         try:
             subject, first = self._settings.subject_for(PROBE_ID), not self._ever_prepared
+            before = self.stream
             self.stream = await prepare(Api.over(session), self._stream, subject, sound=first)
             if first and self._settings.per_digest:
                 await self._try_reading(Api.over(session), subject)
@@ -135,11 +133,63 @@ class Lane:
             self.pause("stream_misconfigured", str(error), _CONFIG_RETRY)
             await asyncio.wait((session.lost,), timeout=_CONFIG_RETRY)
         else:
-            self.trust.meet(session.server["server_id"], self.stream)
-            if self.stream is not None:
-                self.recent.forget_beyond(self.stream.last_seq)
+            self._meet(session, before, None)
             self.preparations += 1
             self._prepared = session
+
+    def _meet(self, session: Session, before: StreamInfo | None, least: int | None) -> None:
+        """What we know of the stream is compared with what we knew `before`; `least` as in `Trust.meet`."""
+        stream = self.stream
+        self.trust.meet(session.server["server_id"], stream, least)
+        if stream is None:
+            return
+        if before is not None and before.created != stream.created:
+            self._forget_beyond(0)
+        elif least is None or stream.last_seq < least:
+            self._forget_beyond(stream.last_seq)
+
+    def _forget_beyond(self, seq: int) -> None:
+        """The stream has none of the messages any more that it had beyond this sequence."""
+        self.recent.forget_beyond(seq)
+        self.doubt.began_anew(seq + 1)
+
+    @property
+    def prepared(self) -> Session | None:
+        """The session over which the stream is prepared; None while that is still to be done."""
+        session = self._prepared
+        return session if session is not None and session is self._link.session else None
+
+    def suspect(self) -> None:
+        """The stream may have lost what it acknowledged."""
+        self.trust.suspect()
+
+    @property
+    def last_seq(self) -> int:
+        """The last sequence that the stream is known to have."""
+        return self.trust.last_seq
+
+    def prepare_again(self) -> None:
+        """The stream is not as it was: it is prepared again before anything else is sent."""
+        self._prepared = None
+
+    def seen_again(self, session: Session, stream: StreamInfo, least: int) -> None:
+        """The stream, asked once more over the session of its preparation. What changed counts from here on."""
+        before, self.stream = self.stream, stream
+        if before is not None and (changes := stream.changes(before)):
+            self.preparations += 1
+            log.warning("stream_changed", stream=stream.name, changes=changes)
+            self._say_weaker_promise()
+        self._meet(session, before, least)
+
+    def _say_weaker_promise(self) -> None:
+        say_weaker_promise(self.stream, self._settings.per_digest, self.memory, self.horizon)
+
+    def went_back(self, seq: int) -> None:
+        """A message was stored at a sequence that the stream had before: the stream is another one, or lost its end."""
+        log.error("sequence_went_back", seq=seq, known=self.trust.last_seq, effect="the hold is checked")
+        self._forget_beyond(seq - 1)
+        self.doubt.began_anew(1)
+        self.trust.went_back(seq)
 
     async def _try_reading(self, api: Api, subject: str) -> None:
         """Says at the start where what the stream has of ours could not be read back. Raises LinkDown."""
@@ -202,7 +252,7 @@ class Lane:
             self._resolved = session
             if not self._ever_prepared:
                 self._ever_prepared = True
-                _say_weaker_promise(self.memory, self.horizon, self.stream)
+                self._say_weaker_promise()
 
     async def note(self, messages: Sequence[Message]) -> None:
         """These messages leave now. Returns when the ledger has them, because the stream would not know them."""
@@ -233,16 +283,3 @@ class Lane:
         self.paused = f"{reason}: {detail}"
         if self._said.due(now, reason):
             log.warning("lane_paused", reason=reason, detail=detail, effect="every file is kept")
-
-
-def _say_weaker_promise(memory: Memory, horizon: float, stream: StreamInfo | None) -> None:
-    """Warns where a file can be stored twice in spite of all."""
-    if horizon != float("inf"):
-        meaning = f"a file whose answer is lost in an outage of over {horizon:g} s may be stored twice"
-    elif memory is Memory.HISTORY:
-        window = stream.window if stream else UNKNOWN_WINDOW
-        meaning = f"files with the same content, over {window:g} s apart, are stored as a message each"
-    else:
-        return
-    remedy = "keep {sha256} in SYNC_SUBJECT, on a stream with limits retention and no max_age"
-    log.warning("weaker_promise", horizon_seconds=horizon, meaning=meaning, remedy=remedy)

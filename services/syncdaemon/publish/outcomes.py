@@ -87,7 +87,7 @@ class Outcomes:
         outcomes: list[Outcome] = []
         claimed: list[tuple[Message, Claim]] = []
         trouble: Counter[str] = Counter()
-        stored = 0
+        stored, floor = 0, flight.floor
         for key, (message, judged) in enumerate(zip(flight.messages, flight.answers, strict=True)):
             if judged is None:
                 if key < flight.handed:
@@ -96,13 +96,17 @@ class Outcomes:
                     self._not_stored(message)
                 trouble["link_down"] += 1
             elif isinstance(judged, verdict.Stored) and not judged.duplicate:
+                if judged.seq <= floor:
+                    self.lane.went_back(judged.seq)
+                floor = judged.seq
                 stored += len(message.body)
                 outcomes.append(self._receipt(message, judged.seq, duplicate=False))
             elif isinstance(judged, verdict.Stored | verdict.Known):
                 claimed.append((message, judged))
             elif isinstance(judged, verdict.Refuse):
                 self._not_stored(message)
-                outcomes.append(Refusal(message.content, judged.reason, judged.detail))
+                if (outcome := self._refused(session, message, judged)) is not None:
+                    outcomes.append(outcome)
             else:
                 if isinstance(judged, verdict.Doubtful):
                     self.in_doubt[message.content.path] = message.msg_id
@@ -127,6 +131,21 @@ class Outcomes:
             return AsObject(message.content, named if named.endswith(f"/{digest}") else "")
         own = self._is_own(message, there.seq, there.headers)
         return self._receipt(message, there.seq, not own, there)
+
+    def _refused(self, session: Session, message: Message, refused: verdict.Refuse) -> Refusal | AsObject | None:
+        """What becomes of a file whose message the server does not take. None: it is taken again.
+
+        Too large for the stream: its limit is lower than it was when we asked, or it is kept from us. The file becomes
+        an object then. A message that names one is refused only if it was over the limit that we know.
+        """
+        if refused.reason == verdict.TOO_LARGE:
+            unknown = self.lane.stream is not None and message.size <= self.lane.largest(session)
+            self.lane.prepare_again()
+            if not message.object:
+                return AsObject(message.content)
+            if unknown:
+                return None
+        return Refusal(message.content, refused.reason, refused.detail)
 
     def _not_stored(self, message: Message) -> None:
         """Not by this attempt. An earlier attempt without an answer may have stored it all the same."""

@@ -65,8 +65,10 @@ class Resolver:
         wanted = self._doubt.read_from(_now(), window)
         if wanted is None and not first:
             return
-        read = 0
-        begin = wanted or self._trust.last_seq + 1
+        read, end = 0, self._trust.last_seq + 1
+        begin = end if wanted is None else wanted
+        if begin > end:  # the stream was made anew since, and may have these messages anywhere
+            begin = 1
         async with aclosing(since(Api.over(session), self._stream, self._subject, begin)) as messages:
             async for seen in messages:
                 self._doubt.look(seen)

@@ -19,9 +19,10 @@ class _Identity(NamedTuple):
 class Trust:
     """The suspicion that the server lost something, and what became of it.
 
-    A suspicion begins when the server is another process, the stream is another one, or the stream ends before the
-    last sequence that it had. Whoever looks into a suspicion reports with `looked` or `believe`, and gives the number
-    that `suspected` returned. A report on an older suspicion changes nothing.
+    A suspicion begins when the server is another process, the stream is another one, the stream ends before the last
+    sequence that it had, or a message is stored at a sequence that the stream had before. Whoever looks into a
+    suspicion reports with `looked` or `believe`, and gives the number that `suspected` returned. A report on an older
+    suspicion changes nothing.
 
     `last_seq`: the last sequence that the stream is known to have.
     """
@@ -37,18 +38,32 @@ class Trust:
         """Whether there is no suspicion now."""
         return not self._suspicion.is_set()
 
-    def meet(self, server_id: str, stream: StreamInfo | None) -> None:
-        """Compares the stream, as it is over a new connection, with what was known of it.
+    def meet(self, server_id: str, stream: StreamInfo | None, least: int | None = None) -> None:
+        """Compares the stream, as it is now, with what was known of it.
 
-        None: its settings are not seen. Then the server alone shows that something may be lost.
+        None: its settings are not seen. Then the server alone shows that something may be lost. `least`: the last
+        sequence that the stream was known to have when it was asked, where messages may have been stored since.
         """
         created, leader, last_seq = ("", "", 0) if stream is None else (stream.created, stream.leader, stream.last_seq)
         identity = _Identity(server_id, created, leader)
-        if identity != self._identity or (stream is not None and last_seq < self.last_seq):
-            self._suspicions += 1
-            self._suspicion.set()
-            self._belief.clear()
-        self._identity, self.last_seq = identity, last_seq
+        known = self.last_seq if least is None else least
+        if identity != self._identity or (stream is not None and last_seq < known):
+            self.suspect()
+            self.last_seq = last_seq
+        else:
+            self.last_seq = last_seq if least is None else max(last_seq, self.last_seq)
+        self._identity = identity
+
+    def suspect(self) -> None:
+        """The stream may have lost what it acknowledged."""
+        self._suspicions += 1
+        self._suspicion.set()
+        self._belief.clear()
+
+    def went_back(self, seq: int) -> None:
+        """A message is stored at `seq`, which the stream had before: what it had from there on is lost."""
+        self.last_seq = seq
+        self.suspect()
 
     def forget_server(self) -> None:
         """The server may have been restarted: the next `meet` begins a suspicion."""

@@ -29,6 +29,8 @@ class Hold:
     They lie in buckets, a folder for each span of time, so that no list of them is needed in memory. A bucket's
     age is counted by this process' own clock: the time of a bucket that was there at the start begins again, and a wall
     clock that is set cannot shorten the hold.
+
+    The class has more than 150 lines because all that changes a bucket needs its one lock.
     """
 
     def __init__(self, directory: ReplayDirectory, seconds: float) -> None:
@@ -110,6 +112,16 @@ class Hold:
             return []
         return [found for name in names if (found := _held(bucket, name)) is not None]
 
+    def due(self, now: float) -> list[bytes]:
+        """The buckets whose time is over."""
+        with self._lock:
+            return [name for name, closed in self._buckets.items() if now >= closed + self.seconds]
+
+    def first_of(self, buckets: Sequence[bytes]) -> list[Held]:
+        """The file of each of these buckets that came first."""
+        files = map(self.held, buckets)
+        return [min(some, key=_moved) for some in files if some]
+
     def begin_anew(self, now: float) -> None:
         """The server has all of it, but perhaps not on its disk yet: the time begins again now."""
         with self._lock:
@@ -144,8 +156,8 @@ class Hold:
         Those were written to while they were held: what they hold now was never sent, so they are back in the
         replay directory, under a new name. Raises OSError; what is left then is tried again the next time.
         """
+        due = self.due(now)
         with self._lock:
-            due = [name for name, closed in self._buckets.items() if now >= closed + self.seconds]
             if self._open in due:
                 self._open = None
         back: list[bytes] = []
@@ -205,10 +217,16 @@ def _let_go(file: At, root: int, back: list[bytes]) -> None:
 def _held(bucket: bytes, name: bytes) -> Held | None:
     """The file that has this name in the hold; None for a name that is not ours."""
     try:
-        _, mtime_ns, size, seq, digest, _ = name.split(b"-")
+        _, mtime_ns, size, seq, digest, moved = name.split(b"-")
+        int(moved)
         return Held(bucket, name, int(seq), digest.decode(), int(mtime_ns), int(size))
     except ValueError:
         return None
+
+
+def _moved(held: Held) -> int:
+    """The number of its move, which grows within a bucket."""
+    return int(held.name.rpartition(b"-")[2])
 
 
 def _held_version(found: os.stat_result) -> bytes:

@@ -20,6 +20,7 @@ from syncdaemon.spool.backlog import Listing
 from syncdaemon.spool.home import Away, ReplayDirectory
 from syncdaemon.spool.queue import Queue
 from syncdaemon.spool.scan import files, scan
+from syncdaemon.spool.sizes import Sizes
 from syncdaemon.spool.threads import DirectoryThread
 from syncdaemon.spool.watch import Watch
 
@@ -53,6 +54,8 @@ class Lookout:
 
     `quiet`: seconds that a file must have been left alone before it is read; `rescan`: seconds between two scans.
     `problem`: why nothing can be read now, empty where it can. `scanned`: whether there was a scan.
+
+    The class has more than 150 lines because scans and hints take turns in telling the queue.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Lookout:
         self._once_a_minute = OnceAMinute()
         self.problem = ""
         self.unseen = Unseen()
+        self._sizes = Sizes()
         self.scanned = False
 
     @property
@@ -85,13 +89,19 @@ class Lookout:
         own = "lease" if self._directory.has_leases() else seen
         return {"own": own, "others": own if sees_all_writers() else seen}
 
+    def bytes_of(self, files: int) -> int:
+        """About how many bytes so many of the files have."""
+        return self._sizes.of(files)
+
     async def scan(self) -> None:
         """Looks at the whole directory once. Raises OSError where it can't be read."""
         await self._thread.run(self._directory.set_clock)
         since = self._directory.now_ns() - _LATE_EVENTS_NS
         root, mine, room = self._directory.root, self._queue.mine(), self._queue.room
-        look = partial(scan, root, mine, room, self._queue.newest_first, since)
+        sizes = Sizes()
+        look = partial(scan, root, mine, room, self._queue.newest_first, since, sizes)
         listing = await self._thread.in_directory(look)
+        self._sizes = sizes
         self.unseen.note(listing)
         self.look_at(self._queue.merge(listing))
         self.scanned = True
@@ -180,6 +190,7 @@ class Lookout:
                 self._queue.want_scan()
             return
         if stat.S_ISREG(found.st_mode):
+            self._sizes.add(found.st_size)
             wait = settle.quiet_wait(found.st_ctime_ns, self._directory.now_ns(), self._quiet)
             self._queue.seen(path, found.st_mtime_ns, self._queue.clock() + wait, found.st_ctime_ns, ended)
         elif stat.S_ISDIR(found.st_mode):

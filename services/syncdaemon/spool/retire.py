@@ -119,6 +119,11 @@ class Retirement:
         for bucket in self._hold.buckets():
             yield await self._expiring.in_directory(partial(self._hold.held, bucket))
 
+    async def first_due(self) -> list[Held]:
+        """Of each bucket whose time is over, the file that came first. Raises OSError."""
+        due = self._hold.due(self._queue.clock())
+        return await self._expiring.in_directory(partial(self._hold.first_of, due))
+
     def hold_anew(self) -> None:
         """What is held now stays for its whole time from here on."""
         self._hold.begin_anew(self._queue.clock())

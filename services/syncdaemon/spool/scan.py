@@ -10,17 +10,20 @@ from urllib.parse import quote_from_bytes
 from syncdaemon.base.beneath import LISTING, open_beneath
 from syncdaemon.spool import settle
 from syncdaemon.spool.backlog import Listing
+from syncdaemon.spool.sizes import Sizes
 
 _SPARE = 4  # a quarter more than the wanted number may pile up before it is cut
 _NO_LIMIT = 1 << 80
 
 
-def scan(root: int, mine: frozenset[bytes], room: int, newest_first: bool, since_ns: int) -> Listing:
+def scan(
+    root: int, mine: frozenset[bytes], room: int, newest_first: bool, since_ns: int, sizes: Sizes | None = None
+) -> Listing:
     """Everything below the open folder `root` but the files of `mine`.
 
     The first `room` in order by name, the rest counted. A file whose ctime is at or after `since_ns` is named in
-    `fresh` where it is counted only. What vanishes on the way is skipped. Raises OSError where `root` itself can't be
-    read.
+    `fresh` where it is counted only. `sizes` gets the size of each file, also of `mine`. What vanishes on the way is
+    skipped. Raises OSError where `root` itself can't be read.
     """
     sign = -1 if newest_first else 1
     first: list[tuple[int, bytes]] = []
@@ -31,6 +34,8 @@ def scan(root: int, mine: frozenset[bytes], room: int, newest_first: bool, since
     unread: list[str] = []
     beyond = odd = 0
     for path, stat in files(root, unread=unread):
+        if stat is not None and sizes is not None:
+            sizes.add(stat.st_size)
         if path in missing:
             missing.discard(path)
             continue

@@ -107,6 +107,11 @@ class Spool:
         return self.queue.depth
 
     @property
+    def waiting_bytes(self) -> int:
+        """About how many bytes these files have."""
+        return self._lookout.bytes_of(self.depth)
+
+    @property
     def idle(self) -> bool:
         """Whether no file that is known by name is left to deliver."""
         return self.queue.idle
@@ -180,6 +185,10 @@ class Spool:
     def held(self) -> AsyncIterator[list[Held]]:
         """The files in the hold, a bucket at a time. Raises OSError."""
         return self.retirement.held()
+
+    async def first_due(self) -> list[Held]:
+        """Of each bucket of the hold whose time is over, the file that came first. Raises OSError."""
+        return await self.retirement.first_due()
 
     def hold_anew(self) -> None:
         """What is held now stays for its whole time from here on."""

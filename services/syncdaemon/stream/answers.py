@@ -175,6 +175,11 @@ def consumer_of(answer: dict[str, Any], name: str) -> ConsumerAnswer:
     return ConsumerAnswer(fields.checked(answer.get("config"), _CONSUMER), fields.whole(answer.get("num_pending")))
 
 
+def names_of(answer: dict[str, Any]) -> list[str]:
+    """The names in a list of streams; null for none."""
+    return [fields.text(name) for name in answer.get("streams") or ()]
+
+
 def done(answer: dict[str, Any]) -> None:
     """The answer of a call that says no more than that it is done."""
     if answer.get("success") is not True:

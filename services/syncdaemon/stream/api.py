@@ -43,7 +43,10 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Api:
-    """JetStream's API over one session. Each call raises LinkDown, PermissionError and LanePaused."""
+    """JetStream's API over one session. Each call raises LinkDown, PermissionError and LanePaused.
+
+    The class has more than 150 lines because it has a method for each call.
+    """
 
     session: Session
     calls: Calls = JETSTREAM
@@ -152,6 +155,10 @@ class Api:
         answer = await self.session.request(subject, body, headers, counted=bool(body))
         found = answers.read_answer(subject, *answer, answers.rehearsed)
         return None if isinstance(found, ApiRefusal) and found.other_stream else found
+
+    async def capturing(self, subject: str) -> list[str] | ApiRefusal:
+        """The names of the streams whose subjects overlap with this wildcard: at most 1,024, an answer's worth."""
+        return await self._ask(f"{self.calls.prefix}.STREAM.NAMES", {"subject": subject}, answers.names_of)
 
     async def occupied(self, subject: str) -> int | ApiRefusal:
         """The sequence of the newest message on this subject, by the word of the stream's leader; 0: it has none.

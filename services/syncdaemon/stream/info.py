@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ _STATE: Mapping[str, fields.Kind] = {
     "subjects": fields.counts,
 }
 _REPLICA: Mapping[str, fields.Kind] = {"name": fields.text, "current": fields.flag, "offline": fields.flag}
+_SHOWN = 80  # characters of a setting
 _CLUSTER: Mapping[str, fields.Kind] = {"leader": fields.text, "replicas": fields.each(fields.mapping)}
 
 
@@ -82,7 +83,8 @@ class StreamInfo:
 
     `forgets`: messages leave it by its own rules; `allow_atomic`: it takes atomic batches (nats-server 2.12);
     `leader` is empty outside a cluster. `max_msg_size` in bytes, headers counted; below 0: no limit of its own.
-    `domain`: of its JetStream, empty for none; None where that is not known.
+    `domain`: of its JetStream, empty for none; None where that is not known. `evicting`: the limits in count or size
+    at which it throws away messages. `settings`: all of its configuration that we know of.
     """
 
     name: str
@@ -101,6 +103,8 @@ class StreamInfo:
     leader: str
     max_msg_size: int = -1
     domain: str | None = None
+    evicting: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def memory(self, per_digest: bool) -> Memory:
         """What the stream can tell of a message that was sent to it and not acknowledged."""
@@ -110,9 +114,18 @@ class StreamInfo:
 
     def horizon(self, per_digest: bool) -> float:
         """For how long an outage can last without a second copy, in seconds; infinite where nothing is forgotten."""
-        if self.memory(per_digest) is Memory.WINDOW:
+        if self.memory(per_digest) is Memory.WINDOW or self.evicts(per_digest):
             return self.window
         return self.max_age or float("inf")
+
+    def evicts(self, per_digest: bool) -> tuple[str, ...]:
+        """The limits at which it throws away messages of ours: on a subject per digest, we never send a second one."""
+        return tuple(limit for limit in self.evicting if not (per_digest and limit == "max_msgs_per_subject"))
+
+    def changes(self, before: StreamInfo) -> str:
+        """What is set otherwise than `before`, in words; empty where nothing is."""
+        names = sorted(name for name in _CONFIG if self.settings.get(name) != before.settings.get(name))
+        return ", ".join(f"{name}={_shown(self, name)} (was {_shown(before, name)})" for name in names)
 
 
 def read_info(answer: StreamAnswer) -> StreamInfo:
@@ -135,18 +148,27 @@ def read_info(answer: StreamAnswer) -> StreamInfo:
         leader=answer.leader,
         max_msg_size=config.get("max_msg_size", -1),
         domain=answer.domain,
+        evicting=_evicting(config),
+        settings=config,
     )
+
+
+def _shown(info: StreamInfo, name: str) -> str:
+    return str(info.settings.get(name, "not set"))[:_SHOWN]
+
+
+def _evicting(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The limits in count or size at which the stream throws away old messages for new ones."""
+    limits = [name for name in ("max_msgs", "max_bytes", "max_msgs_per_subject") if config.get(name, -1) > 0]
+    if config.get("discard", "old") == "new":  # then only the limit of a subject can throw away
+        refuses = config.get("discard_new_per_subject", False)
+        limits = [name for name in limits if name == "max_msgs_per_subject" and not refuses]
+    return tuple(limits)
 
 
 def _forgets(config: Mapping[str, Any]) -> bool:
     """Whether messages leave the stream by its own rules."""
-    if config.get("retention", "limits") != "limits" or config.get("max_age"):
-        return True
-    full: bool = config.get("max_msgs", -1) > 0 or config.get("max_bytes", -1) > 0
-    per_subject: bool = config.get("max_msgs_per_subject", -1) > 0
-    if config.get("discard") == "new":
-        return per_subject and not config.get("discard_new_per_subject")
-    return full or per_subject
+    return bool(config.get("retention", "limits") != "limits" or config.get("max_age") or _evicting(config))
 
 
 def captured(subjects: Sequence[str], wildcard: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,11 @@ from syncdaemon.stream.api import Api
 from syncdaemon.stream.info import StreamInfo, captured, read_info
 
 _SOUNDINGS = (4 << 10, 16 << 10, 64 << 10)  # bytes: over 32 kbit/s the first take a second, or the next some seconds
+
+
+class Uncaptured(SettingsError):
+    """No stream at the server takes messages on our subject."""
+
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
 
@@ -72,7 +78,7 @@ async def prepare(api: Api, settings: StreamSettings, probe_subject: str, sound:
     info = await _ensure(api, settings)
     hidden = info if isinstance(info, ApiRefusal) else None
     if isinstance(info, StreamInfo):
-        _accept(info, settings)
+        accept(info, settings)
     await rehearse(api, settings, probe_subject, seen=isinstance(info, StreamInfo), hidden=hidden)
     if hidden is not None:  # JetStream may have come up between the two
         info = await _ensure(api, settings)
@@ -87,16 +93,22 @@ async def prepare(api: Api, settings: StreamSettings, probe_subject: str, sound:
     return info
 
 
-def _accept(info: StreamInfo, settings: StreamSettings) -> None:
+def accept(info: StreamInfo, settings: StreamSettings) -> None:
+    """Raises SettingsError where the stream can't take our messages as it is."""
     if info.sealed:
         raise SettingsError(f"SYNC_STREAM: {info.name} is sealed and takes no message any more; name another")
     if info.no_ack:
         raise SettingsError(f"SYNC_STREAM: {info.name} acknowledges nothing (no_ack), so no delivery can be proved")
-    if not captured(info.subjects, settings.own):
+    if not captures(info, settings):
         raise SettingsError(
             f"SYNC_SUBJECT: the stream {info.name} captures {', '.join(info.subjects) or 'no subject'}, not "
             f"{settings.own}; add that to its subjects, or set SYNC_SUBJECT or SYNC_STREAM to match"
         )
+
+
+def captures(info: StreamInfo, settings: StreamSettings) -> bool:
+    """Whether the stream takes all messages of ours."""
+    return captured(info.subjects, settings.own)
 
 
 async def _ensure(api: Api, settings: StreamSettings) -> StreamInfo | ApiRefusal | None:
@@ -137,8 +149,24 @@ async def _create(api: Api, settings: StreamSettings) -> None:
         if answer.code in (429, 503):
             raise answer.paused(f"stream {settings.name} can't be created now")
         what = f"{settings.name} can't be created for {settings.wildcard}"
-        raise SettingsError(f"SYNC_STREAM: {what}: {answer.words}")
+        raise SettingsError(f"SYNC_STREAM: {what}: {answer.words}{_named(await rivals(api, settings))}")
     log.info("stream_created", stream=settings.name, subjects=settings.wildcard)
+
+
+async def rivals(api: Api, settings: StreamSettings) -> list[str]:
+    """The streams whose subjects overlap with those of the stream as it would be created: while they do, it can't be.
+
+    None where the server does not let us ask. Raises LinkDown.
+    """
+    try:
+        found = await api.capturing(settings.wildcard)
+    except (PermissionError, LanePaused):
+        return []
+    return [] if isinstance(found, ApiRefusal) else [name for name in found if name != settings.name]
+
+
+def _named(streams: Sequence[str]) -> str:
+    return f"; these subjects overlap with those of {', '.join(streams)}: name it as SYNC_STREAM" if streams else ""
 
 
 async def rehearse(
@@ -156,7 +184,8 @@ async def rehearse(
     `hidden`: what was answered where no JetStream told of the stream. Where the message is taken all the same, the
     stream is there and its settings are kept from us; else there may be no JetStream now.
 
-    Raises SettingsError where only an operator can help, LanePaused where it passes, LinkDown.
+    Raises SettingsError where only an operator can help (Uncaptured where that is the subject), LanePaused where it
+    passes, LinkDown.
     """
     try:
         refusal = await api.rehearse(subject, body)
@@ -170,7 +199,7 @@ async def rehearse(
         raise hidden.paused("JetStream")
     if seen:
         raise LanePaused(f"stream {settings.name} takes no message now: it has no leader, or is not available")
-    raise SettingsError(
+    raise Uncaptured(
         f"SYNC_SUBJECT: no stream at the server captures {settings.own}; "
         f"add it to the subjects of {settings.name}, or name another SYNC_STREAM"
     )

@@ -101,6 +101,8 @@ class Home(NamedTuple):
         return _in_words(self.stream, self.domain or "")
 
 
+TOO_LARGE = "too_large"
+"""The reason of a refusal: the message is larger than the stream's max_msg_size."""
 NO_RESPONDERS = b"NATS/1.0 503"
 _PLAIN = re.compile(  # what nearly every answer is
     rb'\{"stream":"([^"\\]{1,255})",(?: ?"domain":"([^"\\]{1,255})",)? ?"seq":([1-9][0-9]{0,17})\}'
@@ -134,7 +136,7 @@ _STOP = {
 _BATCHES_DISABLED = 10174
 _BATCHES_BUSY = (10210, 10211, 10176)
 _REFUSE = {
-    10054: "too_large",
+    10054: TOO_LARGE,
     10097: "headers_too_large",
 }
 

@@ -197,6 +197,7 @@ def test_a_login_that_ends_soon_is_named_with_its_file(login: LoginFacts, level:
         ({"per_digest": False}, "dedupe", "warning", "equal files over 2 minutes apart are a message each"),
         (stream(horizon=120.0) | {"per_digest": False}, "dedupe", "warning", "an outage of more than 2 minutes"),
         (stream(horizon=86400.0 * 30), "dedupe", "warning", "an outage of more than 30 days"),
+        (stream(horizon=120.0, evicts=("max_msgs",)), "dedupe", "warning", "at its limit (max_msgs)"),
         (config(max_age=3600 * 10**9), "max_age", "warning", "deleted after 1 hour, read or not"),
         (config(discard="old"), "discard", "ok", "no limit"),
         (config(discard="old", max_bytes=1000), "discard", "warning", "(max_bytes)"),

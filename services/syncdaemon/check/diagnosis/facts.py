@@ -50,6 +50,9 @@ class LinkFacts:
 class StreamFacts:
     """The stream. `problem`: why it could not be looked at; `missing`: it is not there.
 
+    `rivals`: the streams whose subjects overlap with those of a missing one, so that it can't be created. `evicts`: the
+    limits at which it throws away messages of ours.
+
     `unseen`: no JetStream tells of it; where a message is taken all the same, its settings are kept from us.
 
     `config` and `state` are those of JetStream's STREAM.INFO, `lagging` the replicas that are not up to date.
@@ -58,12 +61,14 @@ class StreamFacts:
 
     problem: str = ""
     missing: bool = False
+    rivals: tuple[str, ...] = ()
     unseen: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)
     state: Mapping[str, Any] = field(default_factory=dict)
     lagging: tuple[str, ...] = ()
     captured: bool = True
     horizon: float = float("inf")
+    evicts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,9 +111,9 @@ class SyncFacts:
 
 @dataclass(frozen=True)
 class ServerFacts:
-    """All of the other side. `account`: bytes of storage used and allowed; `clock_ahead`: the server's, in seconds.
+    """All of the other side. `account`: bytes of storage used, allowed.
 
-    `clock_error`: by how much `clock_ahead` may be wrong.
+    `clock_ahead`: the server's, in seconds. `clock_error`: by how much `clock_ahead` may be wrong.
     """
 
     link: LinkFacts

@@ -30,6 +30,10 @@ def judge_stream(stream: StreamFacts | None, rights: Rights, link: LinkFacts, wa
         asked = Calls.of(wanted.js_domain).stream("INFO", name)
         remedy = f"allow publishing to {asked}, see that JetStream is on, or set NATS_JS_DOMAIN where it is elsewhere"
         yield warning("stream", f"{name} can't be looked at: {stream.problem}", remedy)
+    elif stream.missing and wanted.create and stream.rivals:
+        rivals = ", ".join(stream.rivals)
+        said = f"there is no {name}, and it can't be created: {rivals} has subjects that overlap ({wanted.created})"
+        yield failure("stream", said, f"set SYNC_STREAM={stream.rivals[0]}, or another SYNC_SUBJECT")
     elif stream.missing and wanted.create:
         yield warning("stream", f"there is no {name} yet", f"`syncdaemon run` creates it: {wanted.created}")
     elif stream.missing:
@@ -90,6 +94,10 @@ def _dedupe(stream: StreamFacts, wanted: Intended) -> Finding:
         said = f"an outage of any length makes no second copy, but equal files over {window} apart are a message each"
         return warning("dedupe", said, "keep {sha256} in SYNC_SUBJECT: then the stream refuses the second")
     said = f"an outage of more than {duration_in_words(stream.horizon)} may make second copies"
+    if stream.evicts:
+        limits = ", ".join(stream.evicts)
+        said = f"{said}: at its limit ({limits}) the stream throws away messages, and forgets them"
+        return warning("dedupe", said, "set discard to new, and discard_new_per_subject: then it refuses")
     if not limits:
         return warning("dedupe", f"{said}, so may a restart of the server", "use a stream with limits retention")
     if not wanted.per_digest and not stream.config.get("max_age"):

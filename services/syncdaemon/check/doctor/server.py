@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -27,11 +28,10 @@ from syncdaemon.publish.objects.halt import Halt
 from syncdaemon.publish.objects.opening import open_bucket
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Settings
-from syncdaemon.stream import own
+from syncdaemon.stream import own, prepare
 from syncdaemon.stream.answers import AccountAnswer, ApiRefusal
 from syncdaemon.stream.api import Api
-from syncdaemon.stream.info import StreamAnswer, captured, read_info
-from syncdaemon.stream.prepare import rehearse
+from syncdaemon.stream.info import StreamAnswer, read_info
 from syncdaemon.stream.takers import takers
 
 _NOT_JSON = b"{"
@@ -66,8 +66,10 @@ async def _connect(settings: Settings) -> ServerFacts:
 
 async def _look_at(api: Api, settings: Settings) -> ServerFacts:
     answer = await ask("the stream", api.stream(settings.sync_stream))
-    stream = _stream(answer, settings)
-    rights = await _rights(api, settings, stream)
+    missing = isinstance(answer.found, ApiRefusal) and answer.found.no_stream
+    rivals = (await ask("streams", prepare.rivals(api, parts.stream(settings)))).found if missing else None
+    stream = _stream(answer, settings, rivals or ())
+    rights = await _rights(api, settings, stream, answer.found)
     if rights.consume and not settings.subject_is_per_digest:  # then only the window is left
         stream = replace(stream, horizon=min(stream.horizon, stream.config.get("duplicate_window", 0) / 1e9))
     clock = _clock(answer, answer.found.at if isinstance(answer.found, StreamAnswer) else None)
@@ -99,10 +101,10 @@ def _link(session: Session, rtt: float | None) -> LinkFacts:
     )
 
 
-def _stream(answer: Reported[StreamAnswer | ApiRefusal], settings: Settings) -> StreamFacts:
+def _stream(answer: Reported[StreamAnswer | ApiRefusal], settings: Settings, rivals: Sequence[str]) -> StreamFacts:
     found = answer.found
     if isinstance(found, ApiRefusal) and found.no_stream:
-        return StreamFacts(missing=True)
+        return StreamFacts(missing=True, rivals=tuple(rivals))
     if isinstance(found, ApiRefusal):
         problem = _NO_JETSTREAM if found.unanswered else found.words
         return StreamFacts(problem=problem, unseen=found.no_jetstream)
@@ -113,12 +115,15 @@ def _stream(answer: Reported[StreamAnswer | ApiRefusal], settings: Settings) -> 
         config=found.config,
         state=found.state,
         lagging=found.lagging,
-        captured=captured(info.subjects, settings.subject_for("*")),
+        captured=prepare.captures(info, parts.stream(settings)),
         horizon=info.horizon(settings.subject_is_per_digest),
+        evicts=info.evicts(settings.subject_is_per_digest),
     )
 
 
-async def _rights(api: Api, settings: Settings, stream: StreamFacts) -> Rights:
+async def _rights(api: Api, settings: Settings, stream: StreamFacts, asked: StreamAnswer | ApiRefusal | None) -> Rights:
+    hidden = asked if isinstance(asked, ApiRefusal) and asked.no_jetstream else None
+    rehearsed = partial(_rehearsed, api, settings, isinstance(asked, StreamAnswer) and stream.captured, hidden)
     name, calls = settings.sync_stream, api.calls
     if stream.missing:
         if not settings.sync_stream_create:
@@ -127,11 +132,11 @@ async def _rights(api: Api, settings: Settings, stream: StreamFacts) -> Rights:
     several = (await ask("the subject", takers(api.session, settings.subject_for(PROBE_ID)))).found or 0
     if stream.unseen and settings.subject_is_per_digest:  # then it is never read through
         may_read = await _denied(_own_newest(api, settings))
-        return Rights(publish=await _rehearsed(api, settings), read=may_read, takers=several)
+        return Rights(publish=await rehearsed(), read=may_read, takers=several)
     make = await _denied(api.session.request(calls.consumer("CREATE", name, "doctor"), _NOT_JSON))
     pull = calls.consumer("MSG.NEXT", name, "doctor")
     return Rights(
-        publish=await _rehearsed(api, settings),
+        publish=await rehearsed(),
         read=await _denied(_own_newest(api, settings)),
         consume=make or await _denied(api.session.request(pull)),
         takers=several,
@@ -148,10 +153,14 @@ async def _denied(asking: Awaitable[object]) -> str:
     return answer.problem if answer.denied else ""
 
 
-async def _rehearsed(api: Api, settings: Settings) -> str:
+async def _rehearsed(api: Api, settings: Settings, seen: bool, hidden: ApiRefusal | None) -> str:
+    """Why no message of ours is taken, other than that no stream captures our subject: that is said of the stream."""
+    wanted, subject = parts.stream(settings), settings.subject_for(PROBE_ID)
     try:
         async with asyncio.timeout(SECONDS):
-            await rehearse(api, parts.stream(settings), settings.subject_for(PROBE_ID))
+            await prepare.rehearse(api, wanted, subject, seen=seen, hidden=hidden)
+    except prepare.Uncaptured:
+        return ""
     except TimeoutError:
         return f"no acknowledgement within {SECONDS:g} seconds"
     except (SettingsError, LanePaused, LinkDown) as error:

@@ -10,7 +10,7 @@ from syncdaemon.cli.say import say
 from syncdaemon.hub.accounts import Layout
 from syncdaemon.hub.init import make
 from syncdaemon.hub.site_list import HubSite
-from syncdaemon.hub.streams import Life, HubUser
+from syncdaemon.hub.streams import HubUser, Life
 from syncdaemon.link import LinkSettings
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Loaded

@@ -110,9 +110,10 @@ def _sum_up(stock: Stock, seconds: float) -> None:
     found = ", ".join(f"{stock.problems[what]} {what}" for what in ("lost", "altered", "doubled", "unknown"))
     aside = {"older than the stream": stock.expired, "gone by its own rules": stock.left, "void": stock.void}
     aside |= {"not here yet": stock.waiting}
+    before = f", {stock.before} of them from before this ledger" if stock.before else ""
     apart = "".join(f", {count} {what}" for what, count in aside.items() if count)
     verdict = "not ok" if stock.problems else "ok"
-    say(f"stream {stock.stream}: {verdict}, {stock.receipts} receipts{apart}, {stock.messages} messages")
+    say(f"stream {stock.stream}: {verdict}, {stock.receipts} receipts{apart}, {stock.messages} messages{before}")
     if stock.by_receipts:
         say("  its settings are not seen: each receipt was looked for, and no message without a receipt")
     say(f"  {found}; {stock.receipts / max(1e-9, seconds):.0f} receipts/s")
