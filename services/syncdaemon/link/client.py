@@ -176,8 +176,14 @@ class Client(nats.aio.client.Client):
 
     @property
     def tls(self) -> tuple[str, str] | None:
-        """TLS's version, and until when the server's certificate is valid, as `ssl` writes that; None without TLS."""
-        ssl_object = self.writer.get_extra_info("ssl_object")
+        """TLS's version, and until when the server's certificate is valid, as `ssl` writes that; None without TLS.
+
+        None also where the connection has ended meanwhile.
+        """
+        try:
+            ssl_object = self.writer.get_extra_info("ssl_object")
+        except OSError:
+            return None
         if ssl_object is None:
             return None
         return str(ssl_object.version()), str(ssl_object.getpeercert().get("notAfter", ""))
