@@ -150,6 +150,8 @@ class FakeJetStream:
                 stream.lose(self.clock.now - seconds, self.clock.now)
 
     def _api(self, call: str, data: bytes) -> dict[str, Any]:
+        if call == "STREAM.NAMES":
+            return self._names(json.loads(data))
         verb, _, name = call.rpartition(".")
         ask = json.loads(data or b"{}")
         if verb.startswith("CONSUMER."):
@@ -170,6 +172,16 @@ class FakeJetStream:
             return calls[verb](name, ask)
         except Refused as refused:
             return {"error": refused.error}
+
+    def _names(self, ask: dict[str, Any]) -> dict[str, Any]:
+        """The streams that take some of these subjects."""
+        wanted = ask["subject"]
+        found = [
+            name
+            for name, stream in self.streams.items()
+            if any(overlap(wanted, subject) for subject in stream.config["subjects"])
+        ]
+        return {"streams": found}
 
     def _stream(self, name: str) -> FakeStream:
         if name not in self.streams:

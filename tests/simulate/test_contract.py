@@ -952,7 +952,7 @@ class TestWhatTheStreamHasLost:
         receipts = await (await jetstream.publisher()).publish(batch, await jetstream.session())
         held = [Held(b"", b"", one.seq, one.content.sha256) for one in receipts if isinstance(one, Receipt)]
         assert await self.lost(jetstream, held) == []
-        assert await self.lost(jetstream, held, objects=[f"edge_replay/{held[1].sha256}"]) == [held[1]]
+        assert await self.lost(jetstream, held, objects=[f"edge_replay_here/{held[1].sha256}"]) == [held[1]]
 
     async def test_what_was_consumed_from_a_work_queue_is_not_lost(self, jetstream: JetStream) -> None:
         """Unless the queue ends before it."""
