@@ -190,6 +190,11 @@ class NoWeb:
         """Nothing was under way."""
 
 
+async def _at_once(work: Callable[..., T], *arguments: Any) -> T:
+    """In the place of a thread, which would go on when its process has died."""
+    return work(*arguments)
+
+
 class Edge:
     """The machine. `variables` are settings of its daemon; `batches`: it publishes in atomic batches where it may.
 
@@ -241,6 +246,7 @@ class Edge:
             ):
                 put(module, "ThreadPoolExecutor", self._executor, raising=False)
                 put(module, "os", MortalOs(self), raising=False)
+        put(asyncio, "to_thread", _at_once)
         put(syncdaemon.base.disk, "_renameat2", self._step("disk", syncdaemon.base.disk._renameat2))
         put(syncdaemon.daemon, "Spool", partial(Spool, clock=self.clock.monotonic))
         put(syncdaemon.daemon, "Link", self._link)
