@@ -47,7 +47,8 @@ class Content(NamedTuple):
     `path` is relative to the replay directory, in the raw bytes of the file system; `name` is the same,
     percent-encoded, as headers, ledger and logs carry it. `data` is None where the file is too large for a
     message: its digest is known all the same. `packed`: it is not the bytes of the file, but a zstd frame of them.
-    `folder`: the one that it was read in.
+    `folder`: the one that it was read in. `arrived_ns`: when it came into the replay directory, by the file system's
+    clock; 0 where that is not known.
     """
 
     path: bytes
@@ -58,6 +59,7 @@ class Content(NamedTuple):
     attempts: int
     packed: bool = False
     folder: FolderId = UNKNOWN_FOLDER
+    arrived_ns: int = 0
 
 
 class Receipt(NamedTuple):

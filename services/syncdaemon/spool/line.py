@@ -34,9 +34,5 @@ class Line:
             return heappop(self._heap)
         return self._sorted.pop()
 
-    def last(self) -> tuple[int, bytes] | None:
-        """The last of them; looks at all that came singly."""
-        return max([*self._sorted[:1], *self._heap], default=None)
-
     def __bool__(self) -> bool:
         return bool(self._sorted or self._heap)

@@ -33,10 +33,14 @@ log = structlog.get_logger(__name__)
 
 
 class Unseen:
-    """What the last scan found and could not take: `odd` entries, `unread` folders and files, and one of the latter."""
+    """What the last scan found and could not take.
+
+    `odd`: entries that are neither files nor folders; `unread`: folders and files that it could not look at, of which
+    `unread_folders` are folders; `unread_one`: one of them with the cause.
+    """
 
     def __init__(self) -> None:
-        self.odd = self.unread = 0
+        self.odd = self.unread = self.unread_folders = 0
         self.unread_one = ""
 
     def note(self, listing: Listing) -> None:
@@ -46,6 +50,7 @@ class Unseen:
         if listing.unread > self.unread:
             log.error("unread", count=listing.unread, one=listing.unread_one, effect="what is there is not delivered")
         self.odd, self.unread, self.unread_one = listing.odd, listing.unread, listing.unread_one
+        self.unread_folders = listing.unread_folders
 
 
 class Lookout:
@@ -181,7 +186,8 @@ class Lookout:
             return
         if stat.S_ISREG(found.st_mode):
             wait = settle.quiet_wait(found.st_ctime_ns, self._directory.now_ns(), self._quiet)
-            self._queue.seen(path, found.st_mtime_ns, self._queue.clock() + wait, found.st_ctime_ns, ended)
+            due = self._queue.clock() + wait
+            self._queue.seen(path, found.st_mtime_ns, due, found.st_ctime_ns, ended, ino=found.st_ino)
         elif stat.S_ISDIR(found.st_mode):
             self._folders.add(path)
 

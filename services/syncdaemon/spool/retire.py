@@ -71,7 +71,8 @@ class Retirement:
             self._lookout.look_at(paths)
         self._say(retired.kept)
         for receipt in kept:
-            self._queue.wait_for(Candidate(receipt.content.path, 1), settle.LONGEST_WAIT)
+            path, arrived = receipt.content.path, receipt.content.arrived_ns
+            self._queue.wait_for(Candidate(path, 1, arrived=arrived), settle.LONGEST_WAIT)
         return kept
 
     def _move_away(self, receipts: Sequence[Receipt]) -> Retired:
@@ -96,7 +97,7 @@ class Retirement:
             await self._files.moving(partial(self._quarantine.set_aside, refusal, first, last))
         except OSError as error:
             log.error("not_set_aside", path=name, reason=refusal.reason, error=str(error))
-            self._queue.wait_for(Candidate(path, 1), _STUCK)
+            self._queue.wait_for(Candidate(path, 1, arrived=refusal.content.arrived_ns), _STUCK)
         else:
             log.error("quarantined", path=name, reason=refusal.reason, error=str(refusal.detail))
             self._lookout.landed([path])
