@@ -107,7 +107,7 @@ class Sightings:
             if event.mask & IGNORED:
                 self._forget(event.watch)
             elif event.mask & IS_FOLDER:
-                if folder is not None and event.mask & (CREATE | MOVED_TO | MOVED_FROM):
+                if folder is not None and event.name and event.mask & (ATTRIB | CREATE | MOVED_TO | MOVED_FROM):
                     new += self._folder(folder + event.name + b"/", event)
                     if event.mask & MOVED_FROM and not event.name.startswith(b"."):
                         touched[folder + event.name] = True
@@ -151,6 +151,10 @@ class Sightings:
         seen[name] = sighting
 
     def _folder(self, path: bytes, event: Event) -> Iterator[NewFolder]:
+        if event.mask & ATTRIB:  # a folder that could not be watched may be let in now
+            if path not in self._watches and not event.name.startswith(b"."):
+                yield NewFolder(path, False)
+            return
         if event.mask & MOVED_FROM:
             if not event.name.startswith(b"."):
                 self._take_away(path, event.cookie)
