@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from functools import partial
 from urllib.parse import quote_from_bytes
 
 import structlog
 
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.spool import requeue
 from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.lookout import Lookout
@@ -28,6 +30,7 @@ class Orders:
         self._quarantine = quarantine
         self._lookout = lookout
         self._thread = thread
+        self._said = OnceAMinute()
 
     async def carry_out(self, wait: bool) -> list[Order]:
         """Carries out all orders; those that are done are to be recorded, and then forgotten.
@@ -50,7 +53,8 @@ class Orders:
             outcomes = requeue.carry_out(self._directory, wait)
             self._quarantine.count_again()
         except OSError as error:
-            log.error("quarantine_unseen", error=str(error))
+            if self._said.due(time.monotonic(), "quarantine_unseen"):
+                log.error("quarantine_unseen", error=str(error), effect="nothing is put back; looked at again")
             return []
         return outcomes
 

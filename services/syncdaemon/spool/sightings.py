@@ -151,9 +151,9 @@ class Sightings:
         seen[name] = sighting
 
     def _folder(self, path: bytes, event: Event) -> Iterator[NewFolder]:
-        if event.mask & ATTRIB:  # a folder that could not be watched may be let in now
+        if event.mask & ATTRIB:
             if path not in self._watches and not event.name.startswith(b"."):
-                yield NewFolder(path, False)
+                yield NewFolder(path, False)  # it could not be watched before, and may be let in now
             return
         if event.mask & MOVED_FROM:
             if not event.name.startswith(b"."):
@@ -189,8 +189,7 @@ class Sightings:
 
     def lose_sight(self) -> None:
         """The other half of renames does not come any more: those folders have left."""
-        for below in self._moved_folders.values():
-            self._forgotten += below.values()
+        self._forgotten += (watch for below in self._moved_folders.values() for watch in below.values())
         self._moved_folders.clear()
         self._moved.clear()
 
