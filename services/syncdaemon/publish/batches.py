@@ -10,6 +10,7 @@ from typing import NamedTuple
 import structlog
 
 from syncdaemon.base.errors import LanePaused, LinkDown
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.link import Session
 from syncdaemon.publish.atomic import MORE_BYTES, MOST, AtomicFlight
 from syncdaemon.publish.choice import Choice, Timing, Way
@@ -39,6 +40,7 @@ class Batches:
         self._doubted = doubted
         self._barred: StreamInfo | None = None
         self._checked: Session | None = None
+        self._said = OnceAMinute()
 
     @property
     def allowed(self) -> bool:
@@ -116,11 +118,13 @@ class Batches:
             flight.doubt()
             return
         except LanePaused as error:
-            log.warning("batch_not_checked", reason=str(error))
+            if self._said.due(time.monotonic(), "batch_not_checked"):
+                log.warning("batch_not_checked", reason=str(error))
         if isinstance(there, StoredMessage) and there.msg_id == flight.messages[0].msg_id:
             self._checked = session
             return
-        log.error("batch_misnumbered", seq=flight.first_seq, effect="its files are in doubt, and go one by one")
+        if self._said.due(time.monotonic(), "batch_misnumbered"):
+            log.error("batch_misnumbered", seq=flight.first_seq, effect="its files are in doubt, and go one by one")
         self._bar()
         flight.doubt()
 

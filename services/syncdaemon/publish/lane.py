@@ -120,7 +120,7 @@ class Lane:
     async def _prepare(self, session: Session) -> None:
         try:
             subject, first = self._settings.subject_for(PROBE_ID), not self._ever_prepared
-            self.stream = await prepare(Api(session), self._stream, subject, sound=first)
+            self.stream = await prepare(Api(session), self._stream, subject, sound=first, said=self._said)
         except LinkDown:
             await asyncio.wait((session.lost,))
         except LanePaused as error:
@@ -178,7 +178,8 @@ class Lane:
             self.pause("stream_unreadable", str(error), _UNREADABLE_RETRY)
         except PermissionError as error:
             self._blind = True
-            log.warning("history_denied", reason=str(error), remedy=_PERMIT_HISTORY)
+            if self._said.due(time.monotonic(), "history_denied"):
+                log.warning("history_denied", reason=str(error), remedy=_PERMIT_HISTORY)
         else:
             self._resolved = session
             if not self._ever_prepared:

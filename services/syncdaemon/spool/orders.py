@@ -31,6 +31,7 @@ class Orders:
         self._lookout = lookout
         self._thread = thread
         self._said = OnceAMinute()
+        self._left: list[Order] = []  # those that could not be removed
 
     async def carry_out(self, wait: bool) -> list[Order]:
         """Carries out all orders; those that are done are to be recorded, and then forgotten.
@@ -38,6 +39,8 @@ class Orders:
         Without `wait`: none, while the operator's command is at it itself.
         """
         outcomes = await self._thread.run(partial(self._carry_out, wait))
+        recorded = {order.name for order in self._left}
+        outcomes = [outcome for outcome in outcomes if outcome.order.name not in recorded]
         done = [order for order, problem in outcomes if not problem]
         for order, problem in outcomes:
             if problem:
@@ -59,6 +62,16 @@ class Orders:
         return outcomes
 
     async def forget(self, orders: Sequence[Order]) -> None:
-        """Removes these orders: each is recorded, or could not be carried out."""
-        if orders:
-            await self._thread.run(partial(requeue.forget, self._directory, orders))
+        """Removes these orders: each is recorded, or could not be carried out.
+
+        What can't be removed now is tried again later, and has no second row meanwhile.
+        """
+        if not (left := [*self._left, *orders]):
+            return
+        try:
+            await self._thread.run(partial(requeue.forget, self._directory, left))
+            self._left = []
+        except OSError as error:
+            self._left = left
+            if self._said.due(time.monotonic(), "orders_not_removed"):
+                log.error("orders_not_removed", orders=len(left), error=error.strerror or str(error))

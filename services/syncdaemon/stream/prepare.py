@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from syncdaemon.base.errors import LanePaused, SettingsError
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.info import StreamInfo, captured, read_info
@@ -59,15 +61,17 @@ class StreamSettings:
         return config
 
 
-async def prepare(api: Api, settings: StreamSettings, probe_subject: str, sound: bool = False) -> StreamInfo | None:
+async def prepare(
+    api: Api, settings: StreamSettings, probe_subject: str, sound: bool = False, said: OnceAMinute | None = None
+) -> StreamInfo | None:
     """Makes sure that the stream is there and takes our subject; what the server tells of it, None if nothing.
 
     `sound`: some kilobytes are sent on the way, and more where those were quick, so that it is known how slow the link
-    is before a file goes over it.
+    is before a file goes over it. `said`: what was logged of the stream before.
     Raises SettingsError where only an operator can help, LanePaused where it passes, LinkDown.
     """
     session = api.session
-    info = await _ensure(api, settings)
+    info = await _ensure(api, settings, said or OnceAMinute())
     if info is not None:
         _accept(info, settings)
     await rehearse(api, settings, probe_subject, seen=info is not None)
@@ -90,11 +94,12 @@ def _accept(info: StreamInfo, settings: StreamSettings) -> None:
         )
 
 
-async def _ensure(api: Api, settings: StreamSettings) -> StreamInfo | None:
+async def _ensure(api: Api, settings: StreamSettings, said: OnceAMinute) -> StreamInfo | None:
     try:
         answer = await api.stream(settings.name)
     except PermissionError as error:
-        log.warning("stream_unseen", stream=settings.name, reason=str(error), effect="its settings are not checked")
+        if said.due(time.monotonic(), "stream_unseen"):
+            log.warning("stream_unseen", stream=settings.name, reason=str(error), effect="its settings are not checked")
         return None
     if not isinstance(answer, ApiRefusal):
         return read_info(answer)

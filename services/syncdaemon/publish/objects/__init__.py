@@ -86,7 +86,6 @@ class Objects:
         self._tidied_at: float | None = None
         self._resume_at = 0.0
         self._said = OnceAMinute()
-        self._said_reason = ""
         self.chunk = resume.SIZES[0]
         self.paused = ""
 
@@ -123,9 +122,11 @@ class Objects:
         except LinkDown:
             self._watcher.failed("link_down", 1)
         except Changed as change:
-            log.info("changed_under_way", path=content.name, what=str(change), effect="it has to settle again")
+            if self._due(f"changed_under_way {content.name}"):
+                log.info("changed_under_way", path=content.name, what=str(change), effect="it has to settle again")
         except OSError as error:
-            log.warning("not_read", path=content.name, error=error.strerror, effect="it is looked at again")
+            if self._due(f"not_read {content.name}"):
+                log.warning("not_read", path=content.name, error=error.strerror, effect="it is looked at again")
         else:
             self.paused = ""
             return stored
@@ -170,7 +171,7 @@ class Objects:
     async def _open(self, session: Session) -> Bucket:
         if self._bucket is None or self._bucket.session is not session:
             wanted = self._settings
-            self._bucket = await open_bucket(Api(session), wanted.bucket, wanted.create, wanted.replicas)
+            self._bucket = await open_bucket(Api(session), wanted.bucket, wanted.create, wanted.replicas, self._said)
         if self._tidied_at is None or time.monotonic() - self._tidied_at >= _TIDY_SECONDS:
             self._tidied_at = time.monotonic()
             await tidy(self._bucket)
@@ -207,11 +208,11 @@ class Objects:
         self._resume_at = now + halt.wait
         self.paused = f"{halt.reason}: {halt}"
         self._watcher.failed(halt.reason, 1)
-        if halt.reason != self._said_reason:
-            self._said_reason = halt.reason
-            self._said.over()
-        if self._said.due(now):
+        if self._said.due(now, halt.reason):
             log.warning("objects_paused", reason=halt.reason, detail=str(halt), effect="large files are kept")
+
+    def _due(self, kind: str) -> bool:
+        return self._said.due(time.monotonic(), kind)
 
     def close(self) -> None:
         """Waits for the thread."""

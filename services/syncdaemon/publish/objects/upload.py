@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ import structlog
 
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.base.model import Stamp
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.publish.objects.bucket import Bucket
 from syncdaemon.publish.objects.file import UploadFile
 from syncdaemon.publish.objects.flight import ChunkFlight
@@ -27,11 +29,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class UploadState:
-    """What the process remembers of an upload between two attempts. All of it can be lost. `size`: of a chunk."""
+    """What the process remembers of an upload between two attempts. All of it can be lost. `size`: of a chunk.
+
+    `said`: what was logged, of all uploads: a file that changes all the time is another upload each time.
+    """
 
     nuid: str
     size: int
     stamp: Stamp
+    said: OnceAMinute = field(default_factory=OnceAMinute)
     marks: Marks = field(default_factory=dict)
     generation: int = 0
     strays: list[int] = field(default_factory=list)  # sequences of chunks after a gap, to be taken out
@@ -42,6 +48,7 @@ class UploadStates:
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._said = OnceAMinute()
         self._kept: dict[str, UploadState] = {}  # by nuid, the newest last
 
     def __iter__(self) -> Iterator[UploadState]:
@@ -49,7 +56,7 @@ class UploadStates:
 
     def take(self, nuid: str, size: int, stamp: Stamp) -> UploadState:
         """What we remember of this upload, as far as it belongs to this version of the file."""
-        kept = self._kept.pop(nuid, None) or UploadState(nuid, size, stamp)
+        kept = self._kept.pop(nuid, None) or UploadState(nuid, size, stamp, self._said)
         self._kept[nuid] = kept
         while len(self._kept) > self._most:
             del self._kept[next(iter(self._kept))]
@@ -135,7 +142,9 @@ class Upload:
 
     async def _discard(self, why: str) -> None:
         """Takes out every chunk of this upload. They belong to this site alone."""
-        log.warning("upload_begun_again", object=self._meta.name, reason=why)
+        said = self._kept.said
+        if said.due(time.monotonic(), why):
+            log.warning("upload_begun_again", object=self._meta.name, reason=why)
         await self._bucket.purge(self._meta.nuid)
         strays = self._kept.strays
         strays.clear()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from syncdaemon.base.errors import LanePaused, SettingsError
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.link import Conversation, Heard
 from syncdaemon.receive.pull.demand import EXPIRES, GRACE, Ask
 from syncdaemon.stream.answers import ApiRefusal, ConsumerAnswer
@@ -61,15 +62,17 @@ class ConsumerInfo(NamedTuple):
         return Ask(min(ask.messages, self.max_batch), min(size, self.max_bytes))
 
 
-async def prepare(api: Api, settings: ConsumerSettings) -> ConsumerInfo:
-    """Makes sure that the consumer is there. One that is there already is never altered.
+async def prepare(api: Api, settings: ConsumerSettings, said: OnceAMinute) -> ConsumerInfo:
+    """Makes sure that the consumer is there. One that is there already is never altered. `said`: what was logged of it.
 
     Raises SettingsError where only an operator can help, LanePaused where the trouble passes, LinkDown.
     """
     try:
         answer = await api.consumer(settings.stream, settings.name)
     except PermissionError as error:
-        log.warning("consumer_unseen", consumer=settings.name, reason=str(error), effect="its settings are not checked")
+        if said.due(time.monotonic(), "consumer_unseen"):
+            effect = "its settings are not checked"
+            log.warning("consumer_unseen", consumer=settings.name, reason=str(error), effect=effect)
         return ConsumerInfo()
     if isinstance(answer, ApiRefusal) and answer.no_consumer:
         answer = await _create(api, settings)
@@ -77,7 +80,7 @@ async def prepare(api: Api, settings: ConsumerSettings) -> ConsumerInfo:
         if answer.no_stream:
             raise LanePaused(f"there is no stream {settings.stream} at the server yet")
         raise answer.paused(f"consumer {settings.name}")
-    return _accept(answer.config, settings)
+    return _accept(answer.config, settings, said)
 
 
 async def _create(api: Api, settings: ConsumerSettings) -> ConsumerAnswer | ApiRefusal:
@@ -94,7 +97,7 @@ async def _create(api: Api, settings: ConsumerSettings) -> ConsumerAnswer | ApiR
     return answer
 
 
-def _accept(config: Mapping[str, Any], settings: ConsumerSettings) -> ConsumerInfo:
+def _accept(config: Mapping[str, Any], settings: ConsumerSettings, said: OnceAMinute) -> ConsumerInfo:
     wrong = ""
     if config.get("deliver_subject"):
         wrong = "it pushes its messages (deliver_subject)"
@@ -108,7 +111,7 @@ def _accept(config: Mapping[str, Any], settings: ConsumerSettings) -> ConsumerIn
             f"--consumer: {settings.name} on {settings.stream} is there already, and {wrong}; "
             "name another, or delete it"
         )
-    if config.get("max_deliver", -1) > 0:
+    if config.get("max_deliver", -1) > 0 and said.due(time.monotonic(), "consumer_gives_up"):
         log.warning(
             "consumer_gives_up",
             consumer=settings.name,

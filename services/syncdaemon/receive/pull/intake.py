@@ -74,7 +74,7 @@ class Intake:
         while True:
             session = await self._link.wait_up()
             try:
-                self.info = await prepare(Api(session), self._settings)
+                self.info = await prepare(Api(session), self._settings, self._strange)
                 await self._pull_from(session)
             except LinkDown as error:
                 self.paused = str(error)
@@ -119,7 +119,7 @@ class Intake:
             return
         if is_from(heard.reply, self._settings.stream, self._settings.name):
             self._hands.take(Arrival(*heard))
-        elif self._strange.due(time.monotonic()):
+        elif self._strange.due(time.monotonic(), "strange_delivery"):
             log.error("strange_delivery", reply=str(heard.reply[:_SHOWN]), effect="the message is not taken")
 
     async def _disk_ready(self, session: Session) -> None:
