@@ -17,12 +17,14 @@ IMAGE ?= agentforge/syncdaemon:$(VERSION)
 SBOM ?= dist/syncdaemon-$(VERSION).cdx.json
 BASE ?=
 ARGS ?=
+FINAL ?=
+WITHOUT ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test test-lengthy test-deps test-deploy test-container test-container-deps torture fuzz edge drain bench \
-    lint format lock rules sbom image
+.PHONY: help run test test-lengthy test-macos test-deps test-deploy test-container test-container-deps torture fuzz edge drain bench \
+    lint format lock rules sbom image release
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +38,9 @@ test: $(VENV)/.installed-test ## the tests, but for the slow ones; ARGS="-k name
 
 test-lengthy: $(VENV)/.installed-test ## other tests that take minutes: full disks and streams, the other end, slow links, the runbook, the alerts
 	@scripts/two_passes.sh lengthy $(LENGTHY_WORKERS) $(BIN)/python -m pytest $(ARGS)
+
+test-macos: $(VENV)/.installed-test ## every command on macOS; on Linux the same, without the calls that macOS lacks
+	@$(BIN)/python -m pytest tests/integration/test_macos.py $(ARGS)
 
 test-deps: $(PROMETHEUS)/.unpacked ## the system packages that a few tests need (Debian; as root, or with sudo)
 	@$(call install_missing,$(SYSTEM_PACKAGES))
@@ -105,6 +110,10 @@ image: sbom ## build the image with podman, or ENGINE=docker, its SBOM in dist/;
 	@BUILDAH_FORMAT=docker $(ENGINE) build --tag $(IMAGE) --build-arg REVISION=$$(git rev-parse HEAD) \
 	    $(if $(BASE),--build-arg BASE=$(BASE)) $(ARGS) .
 	@echo "$(IMAGE) is built; $(SBOM) says what it contains"
+
+release: $(VENV)/.installed-test $(VENV)/.installed-sbom ## all files of a release, with checksums, in dist/; FINAL=1 refuses what is not ready, WITHOUT=image leaves that out
+	@$(BIN)/python -m scripts.make_release --engine $(ENGINE) --image $(IMAGE) $(if $(FINAL),--final) \
+	    $(addprefix --without ,$(WITHOUT))
 
 $(VENV)/.installed-%: pyproject.toml $(VENV)/.made
 	@echo "installing what $(if $(filter dev,$*),make run,the tests) needs into $(VENV)"

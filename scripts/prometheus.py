@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, Self
 
 from syncdaemon.base.errors import ConnectTimeout, SettingsError
 from syncdaemon.base.pages import open_page
-from syncdaemon.dev.server import HOST, free_port, leashed
+from syncdaemon.dev.leash import leashed
+from syncdaemon.dev.server import HOST, free_port
 
 UNPACKED = Path(__file__).parents[1] / ".cache/prometheus"
 

@@ -18,7 +18,8 @@ from types import MappingProxyType
 
 from benchmarks.process import remove
 from scripts.prometheus import Prometheus, Targets, end
-from syncdaemon.dev.server import HOST, NatsServer, free_port, leashed
+from syncdaemon.dev.leash import leashed
+from syncdaemon.dev.server import HOST, NatsServer, free_port
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "k8s/components/monitoring/rules.yaml"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -74,6 +75,11 @@ def descriptors(daemon: DaemonProcess) -> int:
     return len(os.listdir(f"/proc/{daemon.pid}/fd"))
 
 
+def memory(daemon: DaemonProcess) -> int:
+    """The bytes that it has in memory."""
+    return int(Path(f"/proc/{daemon.pid}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
 def delivers(daemon: DaemonProcess, name: str) -> None:
     """A file that is dropped now has its receipt soon."""
     before = len(daemon.rows_so_far("published"))
@@ -117,6 +123,23 @@ def test_few_descriptors_are_not_all_given_to_connections(deployed: MakeDeployed
         delivers(daemon, "while-they-are-held")
         assert slowest(where(daemon), 1.0) < PROBE_SECONDS
     assert daemon.stop() == 0
+    quiet(daemon)
+
+
+def test_a_peer_that_has_gone_costs_no_page(deployed: MakeDeployed) -> None:
+    """Each asks for pages that cost time and leaves. What it asked for is not made, and not kept in memory."""
+    daemon = deployed(files=256)
+    daemon.start(within=60)
+    get(where(daemon), "/metrics")
+    before = memory(daemon)
+    for _ in range(1500):
+        with socket.create_connection(where(daemon), timeout=10) as connection:
+            connection.sendall(METRICS * 50)
+    began = time.monotonic()
+    assert get(where(daemon), "/metrics").status == 200
+    assert time.monotonic() - began < 4
+    assert memory(daemon) < before + (24 << 20)
+    assert daemon.stop(within=5) == 0
     quiet(daemon)
 
 

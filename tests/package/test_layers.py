@@ -64,6 +64,37 @@ HOMES: dict[str, set[str]] = {
     "zstandard": {"base.packing", "receive"},
 }
 
+# Calls that macOS does not have, by how they are written in the code. Each has a home, which knows what to do without.
+LINUX_ONLY: dict[str, str] = {
+    **dict.fromkeys(("F_SETLEASE", "F_GETLEASE", "/proc/self/status"), "base.leases"),
+    **dict.fromkeys(("fdatasync", "posix_fadvise", "posix_fallocate", "renameat2"), "base.disk"),
+    **dict.fromkeys(("O_PATH", "openat2"), "base.beneath"),
+    **dict.fromkeys(("TCP_INFO", "TIOCOUTQ", "SIOCOUTQ", "TCP_USER_TIMEOUT"), "link.kernel"),
+    **dict.fromkeys(("inotify_init1", "inotify_add_watch", "/proc/self/fd"), "spool.inotify"),
+    **dict.fromkeys(("/proc/self/mountinfo", "/proc/sys/fs/inotify/max_user_watches"), "check.doctor.machine"),
+    **dict.fromkeys(("SEEK_DATA", "SEEK_HOLE"), "spool.holes"),
+    **dict.fromkeys(("TCP_DEFER_ACCEPT",), "web.listener"),
+    **dict.fromkeys(("prctl",), "dev.leash"),
+    **dict.fromkeys(("waitid",), "dev.server"),
+    **dict.fromkeys(("SIGRTMIN", "SIGRTMAX", "SIGPWR", "SIGSTKFLT", "SIGPOLL"), "daemon.process"),
+}
+NO_HOME_YET = {  # whoever needs one of these gives it a home above, with what is done where it is missing
+    *{"O_TMPFILE", "O_DIRECT", "O_NOATIME", "SO_PEERCRED", "SO_BINDTODEVICE", "SOCK_CLOEXEC", "SOCK_NONBLOCK"},
+    *{
+        "eventfd",
+        "copy_file_range",
+        "splice",
+        "memfd_create",
+        "pidfd_open",
+        "pipe2",
+        "getrandom",
+        "epoll",
+        "sigtimedwait",
+    },
+    *{"sched_getaffinity", "sched_setaffinity", "sched_setscheduler", "setresuid", "getresuid", "unshare", "setns"},
+    *{"getxattr", "setxattr", "listxattr", "removexattr", "F_OFD_SETLK", "F_OFD_SETLKW", "F_ADD_SEALS", "F_NOTIFY"},
+}
+
 
 def dotted(path: Path) -> str:
     """The name of a module below the package: `link.session`; of a folder's own module that of the folder."""
@@ -168,6 +199,33 @@ def test_the_prefix_of_jetstreams_api_stands_in_one_module() -> None:
 
 def test_the_package_itself_imports_nothing() -> None:
     assert list(imports((PACKAGE / "__init__.py").read_text(encoding="utf-8"))) == []
+
+
+def linux_calls(source: str) -> Iterator[str]:
+    """The names of calls that Linux alone has, in what is executed: attributes, and text such as a library's symbol."""
+    wanted = {*LINUX_ONLY, *NO_HOME_YET}
+    tree = ast.parse(source)
+    words = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docstrings
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in wanted:
+            yield node.attr
+        elif isinstance(node, ast.Constant) and id(node) not in words and isinstance(node.value, str | bytes):
+            text = node.value if isinstance(node.value, str) else node.value.decode(errors="replace")
+            yield from (name for name in wanted if text == name or (name[0] == "/" and text.startswith(name)))
+            if "/proc/" in text and not text.startswith(tuple(wanted)):
+                yield text
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_what_linux_alone_has_is_called_in_its_home_only(module: str) -> None:
+    found = set(linux_calls(MODULES[module].read_text(encoding="utf-8")))
+    assert {name for name in found if not within(module, {LINUX_ONLY.get(name, "nowhere")})} == set()
+
+
+def test_what_linux_alone_has_is_found() -> None:
+    """As an attribute, as the name of a symbol, as a path; a docstring may speak of it."""
+    source = 'def f():\n    """prctl"""\n    os.fdatasync(1), getattr(libc, "prctl")\nf("/proc/self/fd/3", "/proc/9")'
+    assert sorted(linux_calls(source)) == ["/proc/9", "/proc/self/fd", "fdatasync", "prctl"]
 
 
 def test_services_is_a_folder_and_no_package() -> None:

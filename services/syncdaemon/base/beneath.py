@@ -2,7 +2,8 @@
 
 The kernel does it in one call where it can: openat2(2) with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, Linux 5.6. Where
 it can't, or where a container's seccomp filter forbids that call, each component of the path is opened by itself with
-O_NOFOLLOW. Both ways give the same answers.
+O_NOFOLLOW. Both ways give the same answers. Only Linux has O_PATH, which opens a folder without the right to list it;
+elsewhere (macOS) that right is needed.
 """
 
 from __future__ import annotations
@@ -10,11 +11,17 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-"""How a folder is opened whose names are looked up. That needs no right to list it."""
+from syncdaemon.base.disk import sync
+
+TOP = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+"""How the folder is opened that all paths begin at. Its own path may lead over symlinks."""
+
+FOLDER = TOP | os.O_NOFOLLOW
+"""How a folder is opened whose names are looked up. Where there is O_PATH, that needs no right to list it."""
 
 LISTING = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """How a folder is opened that is listed or synced."""
@@ -61,11 +68,13 @@ def lstat_beneath(root: int, path: bytes) -> os.stat_result:
     """
     if b"/" not in path:
         return os.stat(_plain(path, path), dir_fd=root, follow_symlinks=False)
-    fd = open_beneath(root, path, os.O_PATH)
+    _must_be_short(path)
+    above, _, name = path.rpartition(b"/")
+    folder = open_beneath(root, _plain(above, path), FOLDER)
     try:
-        return os.fstat(fd)
+        return os.stat(_plain(name, path), dir_fd=folder, follow_symlinks=False)
     finally:
-        os.close(fd)
+        os.close(folder)
 
 
 def make_beneath(root: int, path: bytes, mode: int = 0o750, made: Callable[[int], object] | None = None) -> int:
@@ -96,7 +105,7 @@ def _made(parent: int, name: bytes, mode: int, made: Callable[[int], object] | N
     with suppress(FileExistsError):
         os.mkdir(name, mode, dir_fd=parent)
         is_new = True
-        os.fsync(parent)
+        sync(parent)
     fd = os.open(name, LISTING, dir_fd=parent)
     try:
         if is_new and made is not None:
@@ -118,9 +127,11 @@ def names_in(folder: int) -> list[bytes]:
 
 def _kernel_can(root: int) -> bool:
     global _in_one_call
+    if sys.platform != "linux":  # the number is another call's there
+        return False
     if _in_one_call is None:
         try:
-            os.close(_openat2(root, b".", os.O_PATH | os.O_DIRECTORY))
+            os.close(_openat2(root, b".", TOP))
             _in_one_call = True
         except OSError as error:  # ENOSYS, or whatever a filter says
             if error.errno in _SHORT_OF:
@@ -141,8 +152,7 @@ def _openat2(root: int, path: bytes, flags: int) -> int:
 
 
 def _step_by_step(root: int, path: bytes, flags: int) -> int:
-    if len(path) >= _PATH_MAX:
-        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
+    _must_be_short(path)
     *folders, name = path.split(b"/")
     at = root
     try:
@@ -155,6 +165,11 @@ def _step_by_step(root: int, path: bytes, flags: int) -> int:
     finally:
         if at != root:
             os.close(at)
+
+
+def _must_be_short(path: bytes) -> None:
+    if len(path) >= _PATH_MAX:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), path)
 
 
 def _plain(name: bytes, path: bytes) -> bytes:

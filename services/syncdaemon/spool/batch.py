@@ -15,6 +15,7 @@ from syncdaemon.spool.queue import Queue
 from syncdaemon.spool.read import Gone, Hashing, NotYet, Reader, Reading, TooLarge, Unleased, version
 from syncdaemon.spool.threads import DirectoryThread
 from syncdaemon.spool.waiting import Candidate
+from syncdaemon.spool.watch import blind
 
 BATCH_FILES = 512
 BATCH_BYTES = 4 << 20
@@ -44,7 +45,7 @@ class BatchReader:
         self._lookout = lookout
         self._thread = thread
         self._quiet = quiet
-        self._unleased = Unleased(in_place, lookout.arrivals.came)
+        self._unleased = Unleased(quiet if blind() else in_place, lookout.arrivals.came)
         self._pack = Packer().pack if compress else None
         self._hasher = Hasher()
         self._taken: list[Candidate] = []
@@ -141,7 +142,11 @@ class BatchReader:
             ctime_ns, known = content.stamp.ctime_ns, version(content.stamp)
             seen = Candidate(content.path, seen_ctime_ns=ctime_ns, version=known, arrived=content.arrived_ns)
             self._queue.put_large(seen, content.stamp.mtime_ns, content.stamp.size)
-        self._hasher.remember(contents)
+        self.remember(contents)
+
+    def remember(self, contents: Iterable[Content]) -> None:
+        """Of these, the large ones are not read again as long as they are unchanged."""
+        self._hasher.remember(content for content in contents if content.data is None)
 
 
 def _size(item: Content | Refusal) -> int:

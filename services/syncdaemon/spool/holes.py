@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 
+_SYSTEM_TELLS = hasattr(os, "SEEK_DATA")
+
 
 class Holes:
     """Those of an open file of `size` bytes. The kernel is asked only where the file takes less room than its size."""
@@ -12,7 +14,7 @@ class Holes:
     def __init__(self, fd: int, size: int) -> None:
         self._fd = fd
         self._size = size
-        self._known = os.fstat(fd).st_blocks * 512 < size
+        self._known = _SYSTEM_TELLS and os.fstat(fd).st_blocks * 512 < size
         self._data = 0  # where the data after the last hole begins
 
     def covers(self, offset: int, length: int) -> bool:

@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from syncdaemon.base.disk import READ, has_writer, is_locked
+from syncdaemon.base.beneath import TOP
+from syncdaemon.base.disk import READ, is_locked
 from syncdaemon.base.errors import SettingsError
+from syncdaemon.base.leases import has_writer
 from syncdaemon.spool.folders import OpenFolders
 from syncdaemon.spool.own import HELD, LOCK, NAME, QUARANTINE, REQUEUE, NotOurs, OwnFolder
 
@@ -36,7 +38,7 @@ class ReplayDirectory:
 
     def reach(self) -> None:
         """Opens the directory, and makes and locks nothing, as the commands do. Raises OSError."""
-        self.root = os.open(self.replay_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.root = os.open(self.replay_dir, TOP)
         self.folders = OpenFolders(self.root)
         self._own = OwnFolder(self.root)
 

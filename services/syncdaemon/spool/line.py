@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from heapq import heappop, heappush
 
+BEHIND = 1 << 80
+"""A key that stands behind all times, in either order."""
+
 
 class Line:
     """Files in order of their keys. What comes all at once is sorted once, which is far cheaper than a heap of it."""

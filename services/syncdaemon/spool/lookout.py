@@ -13,8 +13,8 @@ from itertools import islice
 import structlog
 
 from syncdaemon.base.beneath import lstat_beneath
-from syncdaemon.base.disk import sees_all_writers
 from syncdaemon.base.errors import SettingsError
+from syncdaemon.base.leases import sees_all_writers
 from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.spool import faults, settle
 from syncdaemon.spool.backlog import Listing

@@ -24,7 +24,7 @@ import aiofiles
 from aiofiles.os import wrap
 
 from syncdaemon.base.beneath import make_beneath
-from syncdaemon.base.disk import rename_new
+from syncdaemon.base.disk import rename_new, sync
 from syncdaemon.base.errors import SyncError
 from syncdaemon.spool import settle
 from syncdaemon.spool.grant import ALL, READ, DaemonUser, daemon_user, grant
@@ -36,7 +36,7 @@ _LONGEST = 255  # bytes of a name
 _WAIT_SECONDS = 0.2  # at most until an interrupt ends a read from a pipe
 _STRAYS = (b"", b".", b"..")
 
-_fsync = wrap(os.fsync)
+_fsync = wrap(sync)
 _rename_new = wrap(rename_new)
 _make_beneath = wrap(make_beneath)
 

@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import NamedTuple
 from urllib.parse import quote_from_bytes
 
-from syncdaemon.base import disk
+from syncdaemon.base import disk, leases
 from syncdaemon.base.model import Content, Fit, FolderId, Refusal, Stamp
 from syncdaemon.spool import arrival, faults, settle
 from syncdaemon.spool.folders import OpenFolders
@@ -155,7 +155,7 @@ class Reader(NamedTuple):
         if wait > 0:
             why = settle.CHANGING if candidate.seen_ctime_ns not in (0, found.st_ctime_ns) else settle.YOUNG
             return NotYet(candidate._replace(seen_ctime_ns=found.st_ctime_ns, why=why), wait)
-        writer = disk.has_writer(fd, keep_out=at_once and found.st_size <= _SMALL)
+        writer = leases.has_writer(fd, keep_out=at_once and found.st_size <= _SMALL)
         if writer is None:
             return self._unfinished(candidate, found, now_ns)
         return self.not_yet(candidate, found.st_ctime_ns, settle.WRITER) if writer else None

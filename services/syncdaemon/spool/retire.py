@@ -26,6 +26,8 @@ from syncdaemon.spool.retired import Retired
 from syncdaemon.spool.threads import Threads
 from syncdaemon.spool.waiting import Candidate
 
+_LONGEST_STAY = 30.0  # seconds until a delivered file that could not be moved is read and tried again, at most
+_MOST_STAYING = 65_536  # of so many it is known how often they were tried
 _STUCK = 60.0  # seconds until a refused file that could not be set aside is tried again: each try is a row
 
 log = structlog.get_logger(__name__)
@@ -51,6 +53,7 @@ class Retirement:
         self._lookout = lookout
         self._files, self._expiring = threads.files, threads.expiring
         self._once_a_minute = OnceAMinute()
+        self._tries: dict[bytes, int] = {}  # how often a delivered file could not be moved
         self.stuck = ""
 
     async def retire(self, receipts: Sequence[Receipt]) -> list[Receipt]:
@@ -72,10 +75,19 @@ class Retirement:
         if retired.moved < len(paths):  # gone, or another version by now, of which there may have been no event
             self._lookout.look_at(paths)
         self._say(retired.kept)
+        for path in paths:
+            self._tries.pop(path, None)
         for receipt in kept:
-            path, arrived = receipt.content.path, receipt.content.arrived_ns
-            self._queue.wait_for(Candidate(path, 1, arrived=arrived), settle.LONGEST_WAIT)
+            path = receipt.content.path
+            self._queue.wait_for(Candidate(path, 1, delivered=True), self._stays(path))
         return kept
+
+    def _stays(self, path: bytes) -> float:
+        """Seconds until this file is tried again: each time longer, since each try reads the file."""
+        tries = self._tries[path] = self._tries.get(path, 0) + 1
+        if len(self._tries) > _MOST_STAYING:
+            self._tries.clear()
+        return min(_LONGEST_STAY, settle.LONGEST_WAIT * 2.0 ** min(tries - 1, 8))
 
     def _move_away(self, receipts: Sequence[Receipt]) -> Retired:
         if self._archive is not None:

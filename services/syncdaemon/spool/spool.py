@@ -185,7 +185,9 @@ class Spool:
 
     async def retire(self, receipts: Sequence[Receipt]) -> list[Receipt]:
         """Lets go of recorded files. Returns those whose file could not be moved: they stay, and count again."""
-        return await self.retirement.retire(receipts)
+        kept = await self.retirement.retire(receipts)
+        self._reader.remember(receipt.content for receipt in kept)
+        return kept
 
     async def set_aside(self, refusal: Refusal, first: str, last: str) -> None:
         """Moves a refused file to the quarantine with its reason; `first` and `last` attempt in RFC 3339."""

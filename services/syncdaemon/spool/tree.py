@@ -24,6 +24,7 @@ TICK_NS = 20_000_000  # the kernel stamps files with a clock that stands still f
 _GATHER_MS = 5  # how long events are gathered before they are read again
 _HALF_MS = 1_000  # how long the second half of a rename is waited for
 _OVERFLOW = "more events than the kernel keeps (fs.inotify.max_queued_events)"
+_WAKES = 4_096  # bytes of the pipe that wakes the thread, which are taken in one go
 _MOST_NEWS = 262_144  # paths; more of them ask for a scan
 
 
@@ -34,10 +35,8 @@ class Tree:
     was told of folders by the trees before this one. Raises OSError where the kernel lets nobody watch.
     """
 
-    def __init__(
-        self, root: int, now_ns: Callable[[], int], told: Callable[[], None], said: OnceAMinute | None = None
-    ) -> None:
-        self._walk = Walk(root, self._watch_folder, self._came_whole, said or OnceAMinute())
+    def __init__(self, root: int, now_ns: Callable[[], int], told: Callable[[], None], said: OnceAMinute) -> None:
+        self._walk = Walk(root, self._watch_folder, self._came_whole, said)
         self._now_ns = now_ns
         self._told = told
         self._lock = threading.Lock()  # for all below
@@ -48,7 +47,9 @@ class Tree:
         self._inotify = Inotify()
         self._closed = False
         self._broken: Exception | None = None
-        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._wake, self._waker = os.pipe()
+        for end in (self._wake, self._waker):
+            os.set_blocking(end, False)
         self._stopped = False
 
     def run(self) -> None:
@@ -62,6 +63,7 @@ class Tree:
                 self._closed = True
                 self._inotify.close()
                 os.close(self._wake)
+                os.close(self._waker)
             self._told()
 
     def _watch(self) -> None:
@@ -77,7 +79,7 @@ class Tree:
                     self._sightings.lose_sight()
                     self._let_go()
             with suppress(BlockingIOError):
-                os.eventfd_read(self._wake)
+                os.read(self._wake, _WAKES)
             if self._step():
                 self._told()
             stopping.poll(_GATHER_MS)
@@ -95,7 +97,8 @@ class Tree:
 
     def _wake_up(self) -> None:
         if not self._closed:
-            os.eventfd_write(self._wake, 1)
+            with suppress(BlockingIOError):  # it is full, so the thread wakes anyway
+                os.write(self._waker, b"\0")
 
     def _step(self) -> bool:
         """Takes in what has come, and watches new folders; whether there is news. Raises what has broken the watch."""

@@ -16,8 +16,8 @@ class Candidate(NamedTuple):
 
     `tries`: looks that found it incomplete; `seen_ctime_ns`: its ctime at the look before this one, 0 at the first;
     `failures`: looks that could not read it; `version`: what the look before this one saw, as one number, 0 where
-    that does not matter; `arrived`: when it came (see arrival.py); `why`: why the last look found it incomplete, empty
-    where it was not looked at.
+    that does not matter; `delivered`: it was, and could not be moved out of the way; `arrived`: when it came (see
+    arrival.py); `why`: why the last look found it incomplete, empty where it was not looked at.
     """
 
     path: bytes
@@ -25,6 +25,7 @@ class Candidate(NamedTuple):
     seen_ctime_ns: int = 0
     failures: int = 0
     version: int = 0
+    delivered: bool = False
     arrived: int = UNKNOWN
     why: str = ""
 

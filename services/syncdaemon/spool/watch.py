@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
@@ -16,8 +15,9 @@ from threading import Thread
 
 import structlog
 
+from syncdaemon.base.leases import LEASES
 from syncdaemon.base.pause import OnceAMinute
-from syncdaemon.spool import settle
+from syncdaemon.spool import inotify, settle
 from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.settle import Came
 from syncdaemon.spool.tree import Tree
@@ -32,6 +32,11 @@ log = structlog.get_logger(__name__)
 Hints = Mapping[bytes, bool]
 
 
+def blind() -> bool:
+    """Whether this system can show neither a file's writers nor its close: then quiet is all that tells."""
+    return not (LEASES or inotify.is_here())
+
+
 class Watch:
     """Watches the directory that was locked, for as long as `hints` is followed."""
 
@@ -43,7 +48,7 @@ class Watch:
     @property
     def by_inotify(self) -> bool:
         """Whether hints come from inotify here; else from watchfiles."""
-        return sys.platform == "linux" and not os.environ.get("WATCHFILES_FORCE_POLLING")
+        return inotify.is_here() and not os.environ.get("WATCHFILES_FORCE_POLLING")
 
     @property
     def sees_ends(self) -> bool:
@@ -64,7 +69,7 @@ class Watch:
 
         They end where the watch breaks. The first ones say that the watch is on; now and then there are none.
         """
-        source = self._by_inotify() if self.by_inotify else _by_watchfiles(self._directory.replay_dir)
+        source = self._by_inotify() if self.by_inotify else _by_watchfiles(_real(self._directory.replay_dir))
         try:
             async with aclosing(source):
                 async for hints in source:
@@ -100,7 +105,10 @@ class Watch:
 
 
 async def _by_watchfiles(root: bytes) -> AsyncGenerator[Hints]:
-    """The path is what watchfiles makes of the name: bytes that are no UTF-8 may come out mangled."""
+    """The path is what watchfiles makes of the name: bytes that are no UTF-8 may come out mangled.
+
+    `root` has no symlink in it: on macOS watchfiles tells the paths that files really have.
+    """
     from watchfiles import awatch  # on Linux it is hardly ever needed, and its start costs time
 
     prefix = len(os.fsdecode(root)) + 1
@@ -108,6 +116,10 @@ async def _by_watchfiles(root: bytes) -> AsyncGenerator[Hints]:
     async for some in changes:
         paths = {os.fsencode(path[prefix:]) for _, path in some}
         yield {path: True for path in paths if path and not settle.path_ignored(path)}
+
+
+def _real(path: bytes) -> bytes:
+    return os.path.realpath(path)
 
 
 def _cause(error: BaseException) -> str:

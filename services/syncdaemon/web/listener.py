@@ -25,6 +25,8 @@ _QUEUE = 4096  # connections that the kernel keeps for us; net.core.somaxconn ma
 _REST_SECONDS = 0.1
 # The kernel keeps a connection for so long, or until its first bytes come (tcp(7), TCP_DEFER_ACCEPT). So a probe has
 # its request with it when it takes a place, and no crowd of silent connections can push it out before it has asked.
+# Only Linux has that; another kernel hands on a connection before its first bytes.
+_DEFER = getattr(socket, "TCP_DEFER_ACCEPT", None)
 _DEFER_SECONDS = 1
 
 log = structlog.get_logger(__name__)
@@ -135,8 +137,9 @@ def _listening(family: int, address: tuple[object, ...]) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        with suppress(OSError):  # a kernel without it hands on a connection before its first bytes
-            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, _DEFER_SECONDS)
+        if _DEFER is not None:
+            with suppress(OSError):
+                listening.setsockopt(socket.IPPROTO_TCP, _DEFER, _DEFER_SECONDS)
         listening.bind(address)
         listening.listen(_QUEUE)
     except OSError:

@@ -41,7 +41,8 @@ class Web:
         self._pages = Pages(views, hosts, token.current)
         self._once_a_minute = OnceAMinute()
         self._turns = PageTurns()
-        self._server = web.Server(self._answer)
+        # A page for a peer that has gone is not made: those who ask and leave would fill the memory with their turns.
+        self._server = web.Server(self._answer, handler_cancellation=True)
         self._callers = Callers(self._protocol, most_connections(descriptors()))
         self._listener = Listener(self._callers)
 

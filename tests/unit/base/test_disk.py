@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import importlib
 import os
 import shutil
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from syncdaemon.base import disk
-from syncdaemon.base.disk import is_locked, lock_file, read_small, rename_new, write_durably
+from syncdaemon.base.disk import is_locked, lock_file, read_small, rename_new, sync, sync_data, write_durably
 
 
 @pytest.fixture(params=["renameat2", "link", "neither"])
@@ -160,3 +162,59 @@ def test_a_small_file_is_read_to_its_end_and_nothing_else_is(tmp_path: Path) -> 
         with pytest.raises(OSError, match=r"."):
             read_small(name, folder, most)
     os.close(folder)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_on_macos_what_is_synced_is_past_the_disks_own_memory(
+    known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By F_FULLFSYNC, which is 51 there, and where a file system does not know that, by fsync(2)."""
+    asked: list[object] = []
+
+    def control(fd: int, command: int) -> None:
+        asked.append(command)
+        if not known:
+            raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(fcntl, "fcntl", control)
+    monkeypatch.setattr(os, "fsync", lambda fd: asked.append("fsync"))
+    monkeypatch.delattr(os, "fdatasync", raising=False)
+    with (tmp_path / "file").open("wb") as file:
+        sync(file.fileno())
+        sync_data(file.fileno())
+    assert asked == ([51, 51] if known else [51, "fsync", 51, "fsync"])
+
+
+def test_a_sync_that_fails_is_no_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only a file system that does not know the call gets another one: a disk that fails must not look well."""
+
+    def control(fd: int, command: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
+    monkeypatch.setattr(fcntl, "fcntl", control)
+    with (tmp_path / "file").open("wb") as file, pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        sync(file.fileno())
+
+
+def test_macos_renames_by_its_own_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """renameatx_np(2) takes other numbers: AT_FDCWD is -2 there, and RENAME_EXCL is 4."""
+    asked: list[tuple[object, ...]] = []
+
+    class Apple:
+        @staticmethod
+        def renameatx_np(*arguments: object) -> int:
+            asked.append(arguments)
+            return 0
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "platform", "darwin")
+            importlib.reload(disk)
+            patch.setattr(disk, "_LIBC", Apple)
+            disk.rename_new(b"a", b"b")
+            disk.rename_new(b"a", b"b", 5, 6)
+    finally:
+        importlib.reload(disk)
+    assert asked == [(-2, b"a", -2, b"b", 4), (5, b"a", 6, b"b", 4)]

@@ -288,6 +288,7 @@ def test_without_a_connection_this_machine_is_looked_at_all_the_same() -> None:
             "and 2 more folders like it",
         ),
         ({"leases": "Invalid argument", "kind": "nfs4"}, "leases", "warning", "no leases on nfs4"),
+        ({"leases": "Function not implemented", "blind": True}, "leases", "warning", "SYNC_SETTLE_SECONDS counts"),
         ({"watch": "no watches left"}, "watch", "warning", "found by the scan every 30 seconds"),
         ({"folders": 8000}, "watch", "warning", "fs.inotify.max_user_watches is 8192"),
         ({"watches": None}, "watch", "ok", "any number"),

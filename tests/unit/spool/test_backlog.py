@@ -391,6 +391,21 @@ def test_what_is_known_of_a_large_file_stays_known() -> None:
     assert backlog.take_large(0) == known
 
 
+def test_a_large_file_that_is_delivered_and_stays_is_behind_all_others() -> None:
+    """However old it is. Else many of them, each read again and again, would keep the others from their turn."""
+    for newest_first in (False, True):
+        backlog = Backlog(newest_first)
+        scan(backlog, {b"stays": 2, b"old": 1, b"new": 3})
+        backlog.take(3, 0)
+        backlog.put_large(Candidate(b"stays", delivered=True, arrived=2), 2, LARGE)
+        assert backlog.oldest(0.0) is None
+        backlog.put_large(Candidate(b"old", arrived=1), 1, LARGE)
+        backlog.put_large(Candidate(b"new", arrived=3), 3, LARGE)
+        assert backlog.oldest(0.0) == 1
+        taken = [found.path for _ in range(3) if (found := backlog.take_large(0))]
+        assert taken == ([b"new", b"old", b"stays"] if newest_first else [b"old", b"new", b"stays"])
+
+
 def test_large_files_of_one_size_class_do_not_stand_before_those_of_another() -> None:
     """However many there are, and however old. Each class keeps the order."""
     backlog = Backlog()

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syncdaemon.base import disk
+from syncdaemon.base import disk, leases
 from syncdaemon.base.model import Content, Fit, Refusal, Stamp
 from syncdaemon.base.packing import Packer, digest
 from syncdaemon.publish.objects.source import Changed, Source
@@ -141,7 +141,7 @@ def leased(file: Path) -> Path:
     with file.open("ab") as writer:
         fd = os.open(file, os.O_RDONLY)
         try:
-            if not disk.has_writer(fd):
+            if not leases.has_writer(fd):
                 pytest.skip(f"no leases on {file}")
         finally:
             os.close(fd)

@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
-from syncdaemon.base.model import Fit, Refusal
-from syncdaemon.spool import threads
+from syncdaemon.base.model import Content, Fit, Receipt, Refusal
+from syncdaemon.spool import large, threads
+from syncdaemon.spool.hold import Hold
 from syncdaemon.spool.quarantine import Quarantine
+from syncdaemon.spool.read import Hashing, Reading
+from syncdaemon.spool.retired import Retired
 from syncdaemon.spool.spool import Spool, SpoolSettings
 from tests.simulate.clock import Clock, JumpingLoop, LoopExecutor
 
@@ -41,7 +44,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     def executor(_: int, name: str) -> LoopExecutor:
         return LoopExecutor(name, lambda _, work: work())
 
-    monkeypatch.setattr(threads, "ThreadPoolExecutor", executor)
+    for module in (threads, large):
+        monkeypatch.setattr(module, "ThreadPoolExecutor", executor)
     (tmp_path / "replay").mkdir()
     site = Site(tmp_path / "replay")
     yield site
@@ -95,5 +99,57 @@ def test_a_file_at_the_name_of_a_refused_one_is_read_at_once(site: Site) -> None
         (content,) = await site.spool.read(FIT)
         assert not isinstance(content, Refusal)
         assert (content.data, site.clock.now) == (b"another", began)
+
+    site.loop.run_until_complete(scene())
+
+
+def test_a_delivered_file_that_can_not_be_moved_is_read_again_less_and_less_often(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try reads it: else one that nobody may move, in a folder of its producer, costs a whole disk's time."""
+    (site.replay / "a").write_bytes(b"evidence")
+
+    def stays(_: Hold, receipts: list[Receipt], __: float) -> Retired:
+        return Retired(0, [(receipt, "Permission denied") for receipt in receipts])
+
+    monkeypatch.setattr(Hold, "retire", stays)
+
+    async def scene() -> None:
+        await site.spool.scan()
+        waits = []
+        for _ in range(7):
+            began = site.clock.now
+            await site.spool.some()
+            waits.append(site.clock.now - began)
+            (content,) = await site.spool.read(FIT)
+            assert isinstance(content, Content)
+            await site.spool.retire([Receipt(content, "id", "subject", "stream", 1, False)])
+        assert waits == pytest.approx([0, 2, 4, 8, 16, 30, 30])
+
+    site.loop.run_until_complete(scene())
+
+
+def test_a_large_file_that_can_not_be_moved_is_not_read_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its digest is known as long as it is unchanged."""
+    (site.replay / "a").write_bytes(bytes(1000))
+    read: list[bytes] = []
+    step = Hashing.step
+
+    def counted(hashing: Hashing) -> Reading | None:
+        read.append(hashing.name.encode())
+        return step(hashing)
+
+    monkeypatch.setattr(Hashing, "step", counted)
+    monkeypatch.setattr(Hold, "retire", lambda _, receipts, __: Retired(0, [(one, "no") for one in receipts]))
+
+    async def scene() -> None:
+        await site.spool.scan()
+        for _ in range(3):
+            await site.spool.some()
+            assert await site.spool.read(Fit(100, 100, 100)) == []
+            content = await site.spool.read_large(0)
+            assert isinstance(content, Content)
+            await site.spool.retire([Receipt(content, "id", "subject", "stream", 1, False)])
+        assert read == [b"a"]
 
     site.loop.run_until_complete(scene())

@@ -120,9 +120,10 @@ class ReplayFacts:
     """The replay directory and its file system.
 
     `unmovable`: why files can't be moved within it; `mounts` below it; `clock_ahead`: the file system's clock, in
-    seconds; `leases`, `watch`: empty, or why there are none; `folders` against the limit `watches`; `waiting` files,
-    the oldest for `oldest` seconds; `counted_all`: whether those are all. `danger`: what other users can do there, and
-    `stuck`: a folder that files can't be moved out of, each empty where there is none, and with its cure.
+    seconds; `leases`, `watch`: empty, or why there are none; `blind`: neither writers nor closes can ever be seen;
+    `folders` against the limit `watches`; `waiting` files, the oldest for `oldest` seconds; `counted_all`: whether
+    those are all. `danger`: what other users can do there, and `stuck`: a folder that files can't be moved out of, each
+    empty where there is none, and with its cure.
     """
 
     folder: Folder
@@ -132,6 +133,7 @@ class ReplayFacts:
     unmovable: str | None = None
     mounts: tuple[str, ...] = ()
     leases: str | None = None
+    blind: bool = False
     clock_ahead: float | None = None
     watch: str | None = None
     folders: int = 0

@@ -5,9 +5,7 @@ What can only be known by trying is tried with a hidden file of our own, which n
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import fcntl
 import os
 import re
 import secrets
@@ -16,20 +14,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
+from syncdaemon.base.beneath import TOP
 from syncdaemon.base.disk import PRIVATE
+from syncdaemon.base.leases import refusal
 from syncdaemon.check.diagnosis import Folder, ReplayFacts
 from syncdaemon.settings.values import Settings
-from syncdaemon.spool import settle
+from syncdaemon.spool import inotify, settle
 from syncdaemon.spool.home import ReplayDirectory, clock_offset_ns
 from syncdaemon.spool.own import NAME
 from syncdaemon.spool.quarantine import names
 from syncdaemon.spool.rights import danger, stuck
 from syncdaemon.spool.scan import files
 from syncdaemon.spool.sharing import Danger
+from syncdaemon.spool.watch import blind
 
 _MOST = 100_000  # files that are looked at; where there are more, that is said
 _REMOTE = ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "lustre", "virtiofs", "fuse.sshfs", "fuse.glusterfs")
-_IN_CREATE = 0x100  # inotify(7)
 _HARMLESS = Danger("", "")
 _WATCHES = "/proc/sys/fs/inotify/max_user_watches"
 
@@ -57,7 +57,7 @@ def look(settings: Settings) -> ReplayFacts:
 
 def _look(home: ReplayDirectory, folder: Folder) -> ReplayFacts:
     with _trial(home.root) as (fd, _):
-        leases, ahead = _leases(fd), clock_offset_ns(fd) / 1e9
+        refused, ahead = refusal(fd), clock_offset_ns(fd) / 1e9
     kind, mounts = _mounts(os.path.realpath(home.replay_dir))
     waiting = _waiting(home)
     shared = danger(home) or _HARMLESS
@@ -69,9 +69,10 @@ def _look(home: ReplayDirectory, folder: Folder) -> ReplayFacts:
         remote=kind in _REMOTE,
         unmovable=_unmovable(home, mounts),
         mounts=tuple(os.fsdecode(mount) for mount in mounts if not _is_own(mount)),
-        leases=leases,
+        leases=refused,
+        blind=blind(),
         clock_ahead=ahead,
-        watch=_watch(home.replay_dir),
+        watch=_watch(home.root),
         folders=waiting.folders,
         watches=_number(_WATCHES),
         waiting=waiting.files,
@@ -90,7 +91,7 @@ def look_at_folder(path: bytes) -> Folder:
     """Whether a file can be made there, and how much room an ordinary process has."""
     shown = os.fsdecode(path)
     try:
-        fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = os.open(path, TOP)
         try:
             with _trial(fd):
                 disk = os.statvfs(path)
@@ -115,15 +116,6 @@ def _trial(folder: int) -> Iterator[tuple[int, bytes]]:
         os.close(fd)
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=folder)
-
-
-def _leases(fd: int) -> str:
-    """Why the kernel grants no read lease on this file system; empty where it does (fcntl(2), F_SETLEASE)."""
-    try:
-        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-    except OSError as error:
-        return error.strerror or str(error)
-    return ""
 
 
 def _unmovable(home: ReplayDirectory, mounts: list[bytes]) -> str | None:
@@ -170,24 +162,22 @@ def _is_own(path: bytes) -> bool:
     return path.split(b"/")[0] == NAME
 
 
-def _watch(root: bytes) -> str | None:
+def _watch(root: int) -> str | None:
     """Why the kernel does not let us watch the directory; empty where it does, None where it has no inotify."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if not hasattr(libc, "inotify_init1"):
+    if not inotify.is_here():
         return None
-    fd = libc.inotify_init1(os.O_CLOEXEC)
-    if fd < 0:
-        return _inotify_error("fs.inotify.max_user_instances")
+    limit = "fs.inotify.max_user_instances"
     try:
-        watch = libc.inotify_add_watch(fd, root, _IN_CREATE)
-        return "" if watch >= 0 else _inotify_error("fs.inotify.max_user_watches")
-    finally:
-        os.close(fd)
-
-
-def _inotify_error(limit: str) -> str:
-    number = ctypes.get_errno()
-    return f"{limit} is used up" if number in (errno.EMFILE, errno.ENOSPC) else os.strerror(number)
+        events = inotify.Inotify()
+        limit = "fs.inotify.max_user_watches"
+        try:
+            events.add(root)
+        finally:
+            events.close()
+    except OSError as error:
+        full = error.errno in (errno.EMFILE, errno.ENOSPC)
+        return f"{limit} is used up" if full else error.strerror or str(error)
+    return ""
 
 
 def _number(path: str) -> int | None:

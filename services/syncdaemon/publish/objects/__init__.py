@@ -85,7 +85,8 @@ class Objects:
         self._under_way: tuple[Content, Upload] | None = None
         self._tidied_at: float | None = None
         self._resume_at = 0.0
-        self._said = OnceAMinute()
+        self._said, self._said_pause = OnceAMinute(), OnceAMinute()
+        self._said_reason = ""
         self.chunk = resume.SIZES[0]
         self.paused = ""
 
@@ -122,10 +123,10 @@ class Objects:
         except LinkDown:
             self._watcher.failed("link_down", 1)
         except Changed as change:
-            if self._due(f"changed_under_way {content.name}"):
+            if self._said.due(time.monotonic(), f"changed_under_way {content.name}"):
                 log.info("changed_under_way", path=content.name, what=str(change), effect="it has to settle again")
         except OSError as error:
-            if self._due(f"not_read {content.name}"):
+            if self._said.due(time.monotonic(), f"not_read {content.name}"):
                 log.warning("not_read", path=content.name, error=error.strerror, effect="it is looked at again")
         else:
             self.paused = ""
@@ -208,11 +209,11 @@ class Objects:
         self._resume_at = now + halt.wait
         self.paused = f"{halt.reason}: {halt}"
         self._watcher.failed(halt.reason, 1)
-        if self._said.due(now, halt.reason):
+        if halt.reason != self._said_reason:
+            self._said_reason = halt.reason
+            self._said_pause.over()
+        if self._said_pause.due(now):
             log.warning("objects_paused", reason=halt.reason, detail=str(halt), effect="large files are kept")
-
-    def _due(self, kind: str) -> bool:
-        return self._said.due(time.monotonic(), kind)
 
     def close(self) -> None:
         """Waits for the thread."""

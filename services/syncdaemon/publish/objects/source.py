@@ -7,7 +7,7 @@ import stat
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from syncdaemon.base import disk
+from syncdaemon.base import leases
 from syncdaemon.base.model import Stamp
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Source:
         self._fd = fd
         try:
             self.check()
-            if disk.has_writer(self._fd):
+            if leases.has_writer(self._fd):
                 raise Changed("it is being written to")
         except BaseException:
             os.close(self._fd)

@@ -9,7 +9,7 @@ from typing import Any
 
 import zstandard
 
-from syncdaemon.base.disk import write_all
+from syncdaemon.base.disk import begin_sync, sync, write_all
 from syncdaemon.receive.incoming import Rejected, Wanted
 
 _WINDOW = 8 << 20  # bytes of memory that a frame may ask for; every decoder has so much (RFC 8878, 3.1.1.1.2)
@@ -68,11 +68,11 @@ class Draft:
         if self._wanted.mtime_ns is not None:
             with suppress(OSError, OverflowError):  # a time that this file system can't hold
                 os.utime(self._fd, ns=(self._wanted.mtime_ns, self._wanted.mtime_ns))
-        os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        begin_sync(self._fd)
 
     def sync(self) -> None:
         """Makes durable what there is. Raises OSError."""
-        os.fsync(self._fd)
+        sync(self._fd)
 
     def close(self) -> None:
         """Forgets it; a file that was given a place stays there. A second time: nothing.

@@ -9,6 +9,7 @@ import os
 from contextlib import suppress
 from errno import ELOOP, ENOTDIR
 
+from syncdaemon.base.disk import sync
 from syncdaemon.receive.files.places import TRIES, Taken
 from syncdaemon.receive.incoming import MOST_FOLDERS, Wanted, beside
 
@@ -71,8 +72,8 @@ class Folders:
         """
         try:
             for fd in self._open.values():
-                os.fsync(fd)
-            os.fsync(self._root)
+                sync(fd)
+            sync(self._root)
         except OSError as error:
             raise NotDurable(error) from None
         finally:

@@ -8,6 +8,7 @@ import stat
 from contextlib import suppress
 from hashlib import sha256
 
+from syncdaemon.base.disk import sync
 from syncdaemon.receive.incoming import Wanted, beside
 
 TRIES = 4  # names until a path counts as taken
@@ -63,7 +64,7 @@ def _holds(folder: int, name: bytes, wanted: Wanted) -> bool | None:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode) or found.st_size != wanted.size or _digest(fd) != wanted.sha256:
             return False
-        os.fsync(fd)
+        sync(fd)
         return True
     finally:
         os.close(fd)
