@@ -14,7 +14,9 @@ ONCE = {
         "http_token_open_to_others",
         "receiving",
         "replay_dir_is_shared",
+        "several_streams",
         "site_by_hostname",
+        "sites_not_bound",
         "standing_by",
         "weaker_promise",
     },
@@ -24,6 +26,8 @@ ONCE = {
     "for each order of the operator": {"not_requeued", "requeued"},
     "for each connection": {"doubt_resolved", "hold_checked", "link_down", "link_up", "object_cut"},
     "for each change of the timetable": {"bandwidth_limit"},
+    "when the bucket becomes another one": {"shared_bucket"},
+    "for each file, which has another id from then on": {"sent_afresh"},
     "when a pause that was logged is over": {"pulling_again", "spool_resumed"},
     "for each file, which is moved by it": {"changed_while_held", "quarantined"},
     "for each message, which is acknowledged or ended by it": {"kept_beside", "message_rejected"},
@@ -41,8 +45,8 @@ def lines(source: str) -> Iterator[tuple[str, bool]]:
         parents.update(dict.fromkeys(ast.iter_child_nodes(node), node))
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and _logs(node.func):
-            assert isinstance(node.args[0], ast.Constant), f"an event is a plain word: line {node.lineno}"
-            yield str(node.args[0].value), _asks(node, parents)
+            event = node.args[0]
+            yield str(event.value) if isinstance(event, ast.Constant) else ast.unparse(event), _asks(node, parents)
 
 
 def _logs(function: ast.AST) -> bool:

@@ -114,8 +114,8 @@ class Reader(NamedTuple):
             if len(packed or data) + len(name) > self.fit.link:
                 return TooLarge(candidate, stamp.mtime_ns, stamp.size)
             digest = sha256(data).hexdigest()
-            is_packed, arrived = packed is not None, candidate.arrived
-            return Content(candidate.path, name, stamp, packed or data, digest, 1, is_packed, folder, arrived)
+            path, is_packed, came = candidate.path, packed is not None, candidate.arrived
+            return Content(path, name, stamp, packed or data, digest, 1, is_packed, folder, arrived_ns=came)
         except OSError as error:
             return self.failed(candidate, error)
         finally:
