@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 # Time and the outside come to these as arguments: so they can be tested with neither sleep nor mock.
 PURE = {
     *{"base.errors", "base.model", "base.units", "base.timetable", "base.pause", "base.printable", "base.sizes"},
-    *{"spool.backlog", "spool.faults", "spool.line", "spool.settle", "spool.sharing", "spool.waiting"},
+    *{"spool.arrival", "spool.backlog", "spool.faults", "spool.line", "spool.settle", "spool.sharing", "spool.waiting"},
     *{"link.frame", "link.inbound", "link.pulse", "link.pace", "link.validity"},
     *{"stream.verdict", "stream.stored", "stream.object_format", "stream.buckets"},
     *{"stream.answers", "stream.calls", "stream.fields", "stream.info", "stream.pulled"},

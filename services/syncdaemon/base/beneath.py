@@ -12,6 +12,7 @@ import ctypes
 import errno
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 
 from syncdaemon.base.disk import sync
@@ -76,8 +77,10 @@ def lstat_beneath(root: int, path: bytes) -> os.stat_result:
         os.close(folder)
 
 
-def make_beneath(root: int, path: bytes, mode: int = 0o750) -> int:
+def make_beneath(root: int, path: bytes, mode: int = 0o750, made: Callable[[int], object] | None = None) -> int:
     """Opens a folder by its descriptor, and makes it and what is missing above it, each durable in its parent.
+
+    `made` is called with the descriptor of each folder that was missing.
 
     Raises OSError: FileExistsError or NotADirectoryError where a name on the way is a file's or a symlink's.
     """
@@ -90,14 +93,27 @@ def make_beneath(root: int, path: bytes, mode: int = 0o750) -> int:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
         raise
     above, _, name = path.rpartition(b"/")
-    parent = make_beneath(root, above, mode)
+    parent = make_beneath(root, above, mode, made)
     try:
-        with suppress(FileExistsError):
-            os.mkdir(_plain(name, path), mode, dir_fd=parent)
-            sync(parent)
-        return os.open(name, LISTING, dir_fd=parent)
+        return _made(parent, _plain(name, path), mode, made)
     finally:
         os.close(parent)
+
+
+def _made(parent: int, name: bytes, mode: int, made: Callable[[int], object] | None) -> int:
+    is_new = False
+    with suppress(FileExistsError):
+        os.mkdir(name, mode, dir_fd=parent)
+        is_new = True
+        sync(parent)
+    fd = os.open(name, LISTING, dir_fd=parent)
+    try:
+        if is_new and made is not None:
+            made(fd)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def names_in(folder: int) -> list[bytes]:

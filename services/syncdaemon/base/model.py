@@ -48,7 +48,8 @@ class Content(NamedTuple):
     percent-encoded, as headers, ledger and logs carry it. `data` is None where the file is too large for a
     message: its digest is known all the same. `packed`: it is not the bytes of the file, but a zstd frame of them.
     `folder`: the one that it was read in. `object`: bucket and name of the object that has the bytes, or is to have
-    them, where that is decided.
+    them, where that is decided. `arrived_ns`: when it came into the replay directory, by the file system's clock; 0
+    where that is not known.
     """
 
     path: bytes
@@ -60,6 +61,7 @@ class Content(NamedTuple):
     packed: bool = False
     folder: FolderId = UNKNOWN_FOLDER
     object: str = ""
+    arrived_ns: int = 0
 
 
 class Receipt(NamedTuple):

@@ -19,6 +19,7 @@ class OnceAMinute:
         said_at = self._said_at.get(kind)
         if said_at is not None and now - said_at < SAY_AGAIN_SECONDS:
             return False
+        self._said_at = {one: at for one, at in self._said_at.items() if now - at < SAY_AGAIN_SECONDS}
         self._said_at[kind] = now
         return True
 

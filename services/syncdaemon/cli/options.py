@@ -27,7 +27,7 @@ FOUND, WRONG, NO_CONNECTION = 1, 2, 3
 _ANY_LENGTH = 1_000
 
 _FLAGS = {setting.field for setting in SETTINGS}
-_TEXTS = {*_FLAGS, "files", "names", "reason", "bucket"}  # parameters whose value is the text that was given
+_TEXTS = {*_FLAGS, "files", "name", "names", "reason", "bucket"}  # parameters whose value is the text that was given
 
 
 def _process(convert: Callable[[Any, Any], Any], parameter: Any, ctx: Any, value: Any) -> Any:

@@ -25,6 +25,7 @@ from syncdaemon.daemon.parts import Parts
 from syncdaemon.daemon.presence import Presence
 from syncdaemon.daemon.process import ignore_broken_leases, spare_the_collector
 from syncdaemon.daemon.report import Report
+from syncdaemon.daemon.settling import SettlingLog
 from syncdaemon.daemon.tally import Tally
 from syncdaemon.daemon.upkeep import Expiry, OwnRows, PutBack
 from syncdaemon.deliver import Delivery
@@ -52,8 +53,8 @@ class Daemon:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics(settings.site)
-        self.tally = Tally(self.metrics)
         self.spool = Spool(parts.spool(settings))
+        self.tally = Tally(self.metrics, self.spool.age)
         self.link = Link(parts.link(settings), self._link_changed)
         self.ledger = Ledger(
             settings.sync_ledger_dir, settings.site, settings.sync_min_free_bytes, self.metrics.fsynced
@@ -74,7 +75,7 @@ class Daemon:
         last_look = LastLook(self._stream_watch, self.lane, self.spool, presence)
         self._expiry = Expiry(self.spool, self.link, self.publisher, self.delivery, last_look)
         shown = Parts(self.spool, self.link, self.publisher, self.objects, self.ledger)
-        self.metrics.add_gauges(Gauges(shown, settings.sync_min_free_bytes))
+        self.metrics.add_gauges(Gauges(shown, settings.sync_min_free_bytes, edge_mode=settings.edge_mode))
         self._levels = Levels(
             self.link, settings.sync_stream, parts.bucket(settings).stream, self.metrics.answered_bytes
         )
@@ -153,6 +154,7 @@ class Daemon:
         yield self.link.run()
         yield self._own_rows.run()
         yield self._put_back.run()
+        yield SettlingLog(self.spool).run()
         if self.settings.edge_mode:
             yield self._stream_watch.run()
             yield first_look(self.publisher, self.objects, parts.message(self.settings))

@@ -72,6 +72,6 @@ def _late(daemon: Daemon) -> Exception:
     if daemon.link.connects:
         why = daemon.lane.paused or daemon.objects.paused or daemon.ledger.problem or "stopped, or out of time"
         spool = daemon.spool
-        settling = f", {spool.queue.settling} of them not complete yet" if spool.queue.settling else ""
+        settling = f", {spool.settling.files} of them not complete yet" if spool.settling.files else ""
         return TimeoutError(f"{spool.depth} files left{settling}; {why}")
     return ConnectTimeout(f"NATS_URL: no connection: {daemon.link.problem}")

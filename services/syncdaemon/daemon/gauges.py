@@ -13,11 +13,13 @@ from syncdaemon.ledger.room import daily_sizes, days_left
 class Gauges:
     """One method for each gauge of the metrics. What is not known now is NaN, and all others are still shown."""
 
-    def __init__(self, parts: Parts, ledger_min_free: int) -> None:
+    def __init__(self, parts: Parts, ledger_min_free: int, *, edge_mode: bool) -> None:
         self._parts = parts
+        self._edge_mode = edge_mode
         self._spool, self._link, self._ledger = parts.spool, parts.link, parts.ledger
         self._replay = parts.spool.directory
         self._hold, self._quarantine = parts.spool.hold, parts.spool.quarantine
+        self._unseen = parts.spool.unseen
         self._lane, self._limit = parts.publisher.lane, parts.link.limit
         self._ledger_min_free = ledger_min_free
 
@@ -25,9 +27,30 @@ class Gauges:
         """Files complete or settling, not yet acknowledged."""
         return self._spool.depth
 
+    def ready_files(self) -> float:
+        """Files that are complete, as far as was looked, and not yet acknowledged."""
+        return self._spool.ready
+
+    def settling_files(self) -> float:
+        """Files that are not complete, as far as was looked."""
+        settling = self._spool.settling
+        return settling.files
+
     def oldest_age(self) -> float:
-        """Age in seconds, by mtime, of the oldest file that is ready."""
+        """Seconds since the arrival of the file that is ready and came first."""
         return self._spool.oldest_age()
+
+    def unreadable_folders(self) -> float:
+        """Folders that the last scan could not look into."""
+        return self._unseen.unread_folders
+
+    def edge_mode(self) -> float:
+        """0 while the daemon stands by."""
+        return int(self._edge_mode)
+
+    def paused(self) -> float:
+        """1 while an operator has paused the delivery. No command can do that yet."""
+        return 0
 
     def in_doubt(self) -> float:
         """Files that were sent and not answered."""

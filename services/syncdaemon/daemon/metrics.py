@@ -95,7 +95,7 @@ class Metrics:
         self._rows = self._counter("syncdaemon_ledger_rows", "Rows written to the ledger")
         self._published = self._histogram("syncdaemon_publish_latency_seconds", "From send to acknowledgement")
         self._delivered = self._histogram(
-            "syncdaemon_delivery_latency_seconds", "From a file's mtime to its acknowledgement", _DELIVERY_BUCKETS
+            "syncdaemon_delivery_latency_seconds", "From a file's arrival to its acknowledgement", _DELIVERY_BUCKETS
         )
         self._fsync = self._histogram("syncdaemon_ledger_fsync_seconds", "One group commit of the ledger")
         self.registry.register(_LogLines(site))
@@ -106,6 +106,11 @@ class Metrics:
         """Shows these values too. They are read whenever the metrics are asked for."""
         for name, help_text, read in (
             ("replay_queue_depth", "Files complete or settling, not yet acknowledged", gauges.queue_depth),
+            ("syncdaemon_ready_files", "Files complete and not yet acknowledged", gauges.ready_files),
+            ("syncdaemon_settling_files", "Files that are not complete yet", gauges.settling_files),
+            ("syncdaemon_unreadable_folders", "Folders that can't be looked into", gauges.unreadable_folders),
+            ("syncdaemon_edge_mode", "0 while the daemon stands by (EDGE_MODE)", gauges.edge_mode),
+            ("syncdaemon_paused", "1 while an operator has paused the delivery", gauges.paused),
             ("edge_link_status", "1 only while the server answers", gauges.link_status),
             ("edge_bandwidth_bps", "Bits per second of acknowledged payload over the last 5 s", self.bandwidth),
             ("syncdaemon_in_doubt_files", "Files sent whose acknowledgement did not come", gauges.in_doubt),
@@ -113,7 +118,7 @@ class Metrics:
             ("syncdaemon_quarantined_files", "Refused files that wait for the operator", gauges.quarantined),
             (
                 "syncdaemon_oldest_file_age_seconds",
-                "Age by mtime of the oldest file that is ready",
+                "Seconds since the arrival of the file that is ready and came first",
                 gauges.oldest_age,
             ),
             (
@@ -183,15 +188,13 @@ class Metrics:
         """The server had acknowledged these, and lost them."""
         self._lost.labels(self._site).inc(files)
 
-    def delivered(self, receipts: Sequence[Receipt]) -> None:
-        """These files are in the stream."""
-        now = time.time_ns()
+    def delivered(self, receipts: Sequence[Receipt], ages: Iterable[float]) -> None:
+        """These files are in the stream. `ages`: for each, the seconds since its arrival."""
         fresh = [receipt.content for receipt in receipts if not receipt.duplicate]
         self._files.labels(self._site).inc(len(fresh))
         self._bytes.labels(self._site).inc(sum(content.stamp.size for content in fresh))
         self._duplicates.labels(self._site).inc(len(receipts) - len(fresh))
-        stamps = [content.stamp for content, *_ in receipts]
-        self._delivered.observe(max(0.0, (now - stamp.mtime_ns) / 1e9) for stamp in stamps)
+        self._delivered.observe(ages)
 
     def refused(self, reason: str) -> None:
         """A file was set aside."""

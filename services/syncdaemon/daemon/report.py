@@ -10,6 +10,7 @@ from typing import Any
 from syncdaemon import __version__
 from syncdaemon.daemon.metrics import Metrics
 from syncdaemon.daemon.parts import Parts
+from syncdaemon.daemon.settling import oldest_settling
 from syncdaemon.daemon.tally import Tally
 from syncdaemon.settings.values import Settings
 from syncdaemon.web.views import Check
@@ -77,6 +78,7 @@ class Report:
         """What `syncdaemon status` shows."""
         settings, link, tally, ledger = self._settings, self._link, self._tally, self._ledger
         waiting, bandwidth = self._spool.waiting_bytes, self._metrics.bandwidth() / 8
+        settling = self._spool.settling
         return {
             "site": settings.site,
             "version": __version__,
@@ -91,6 +93,9 @@ class Report:
             "queue_depth": self._spool.depth,
             "waiting_bytes": waiting,
             "time_left_seconds": _time_left(waiting, bandwidth),
+            "ready_files": self._spool.ready,
+            "settling_files": settling.files,
+            "oldest_settling_file": oldest_settling(self._spool),
             "oldest_file_age_seconds": round(self._spool.oldest_age(), 3),
             "bandwidth_bytes_per_second": round(bandwidth),
             "bwlimit_bytes_per_second": self._limit.rate if isfinite(self._limit.rate) else "off",
@@ -102,6 +107,7 @@ class Report:
             "held_files": self._hold.count,
             "quarantined_files": self._quarantine.count,
             "ignored_entries": self._unseen.odd,
+            "unreadable_folders": self._unseen.unread_folders,
             "complete_by": self._spool.complete_by(),
             "ledger_rows": ledger.head.n,
             "last_receipt": tally.last_receipt,

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from syncdaemon.base.model import Receipt, Refusal
+from syncdaemon.base.model import Content, Receipt, Refusal
 from syncdaemon.daemon.metrics import Metrics
 from syncdaemon.ledger import now_text
 
 
 class Tally:
-    """Counts delivered and refused files, for the metrics and for the status."""
+    """Counts delivered and refused files, for the metrics and for the status.
 
-    def __init__(self, metrics: Metrics) -> None:
+    `age`: the seconds since an arrival, which is in ns.
+    """
+
+    def __init__(self, metrics: Metrics, age: Callable[[int], float]) -> None:
         self._metrics = metrics
+        self._age = age
         self._last: tuple[Receipt, str] | None = None
         self.first_receipt = asyncio.Event()
         self.delivered = self.duplicates = self.refused = 0
@@ -22,7 +26,7 @@ class Tally:
 
     def add(self, receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> None:
         """These files are delivered, and those are refused."""
-        self._metrics.delivered(receipts)
+        self._metrics.delivered(receipts, [self._age(_arrival(receipt.content)) for receipt in receipts])
         for refusal in refusals:
             self._metrics.refused(refusal.reason)
         for receipt in receipts:
@@ -48,3 +52,8 @@ class Tally:
         content = receipt.content
         fields = {"path": content.name, "sha256": content.sha256, "stream": receipt.stream}
         return {**fields, "stream_seq": receipt.seq, "at": at}
+
+
+def _arrival(content: Content) -> int:
+    """When the file came; where no look noted that, its ctime stands for it."""
+    return content.arrived_ns or content.stamp.ctime_ns

@@ -8,6 +8,7 @@ deleted from the hold before that is done.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from urllib.parse import unquote_to_bytes
@@ -16,6 +17,7 @@ import structlog
 
 from syncdaemon.base.errors import LanePaused, LinkDown
 from syncdaemon.base.model import Held, Row
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.deliver import Delivery
 from syncdaemon.deliver.needs import HoldLike, LaneLike, LedgerLike, PresenceLike, Session
 from syncdaemon.ledger.rows import held_lost, without_receipt
@@ -49,6 +51,7 @@ class Resend:
         self._ledger = ledger
         self._presence = presence
         self._on_lost = on_lost
+        self._said = OnceAMinute()
 
     async def run(self) -> None:
         """For ever: waits for a suspicion that the server lost something, and looks into it."""
@@ -62,7 +65,8 @@ class Resend:
                     await asyncio.sleep(_STUCK)
                     continue
             except PermissionError as error:
-                log.warning("hold_not_checked", reason=str(error), effect="what the server lost can't be seen")
+                if self._said.due(time.monotonic(), "hold_not_checked"):
+                    log.warning("hold_not_checked", reason=str(error), effect="what the server lost can't be seen")
             except LanePaused as error:  # the stream may be gone: the lane prepares it again
                 self._lane.unreadable(str(error))
                 continue
@@ -111,6 +115,7 @@ class Resend:
             try:
                 await self._hold.send_again(held, unquote_to_bytes(str(row["path"])))
             except OSError as error:
-                log.error("not_sent_again", path=row["path"], error=str(error), effect="it stays in the hold")
                 stuck += 1
+                if self._said.due(time.monotonic(), f"not_sent_again {error.errno}"):
+                    log.error("not_sent_again", path=row["path"], error=str(error), effect="it stays in the hold")
         return stuck

@@ -23,6 +23,7 @@ from typing import Any
 import structlog
 
 from syncdaemon.base.errors import ConnectTimeout
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.base.tasks import to_the_end
 from syncdaemon.link import pace
 from syncdaemon.link.conversation import Conversation, Heard, Sink
@@ -65,6 +66,7 @@ class Link:
         self._rose_at = 0.0
         self._loss = ""
         self._refusals: dict[str, str] = {}  # by URL: the last reason that was logged
+        self._said = OnceAMinute()
         self.session: Session | None = None
         self.connects = 0
         self.problem = "not connected yet"
@@ -134,9 +136,10 @@ class Link:
         return session.sent_away
 
     def _not_connected(self, url: str, reason: str) -> None:
-        if self._refusals.get(url) != reason:
+        if self._refusals.get(url) != reason and self._said.due(time.monotonic(), f"{url} {reason}"):
+            self._refusals[url] = reason
             log.warning("no_connection", url=bare(url), reason=reason)
-        self._refusals[url] = self.problem = reason
+        self.problem = reason
         self._failures += 1
 
     def _rise(self, session: Session) -> None:
@@ -144,6 +147,7 @@ class Link:
         self._rose_at = time.monotonic()
         self.connects += 1
         self._refusals.clear()
+        self._said.over()
         self._up.set()
         log.info("link_up", url=self.shown_url, **session.server)
         self._changed(session, "")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import structlog
 
 from syncdaemon.base.errors import LanePaused, LinkDown
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.link import Session
 from syncdaemon.publish.atomic import MORE_BYTES, MOST, AtomicFlight
 from syncdaemon.publish.choice import Choice, Timing, Way
@@ -44,6 +45,7 @@ class Batches:
         self._barred = -1  # the preparation of the stream that shows no batches
         self._busy_until = 0.0
         self._checked: Session | None = None
+        self._said = OnceAMinute()
 
     @property
     def allowed(self) -> bool:
@@ -102,7 +104,8 @@ class Batches:
         if flight.rejected and flight.rejected.busy:
             self._busy_until = time.monotonic() + _BUSY_SECONDS
             self._failed("batch_slots", len(flight.messages))
-            log.warning("batches_busy", reason=flight.rejected.detail, effect="messages go one by one for a while")
+            if self._said.due(time.monotonic(), "batches_busy"):
+                log.warning("batches_busy", reason=flight.rejected.detail, effect="messages go one by one for a while")
         elif flight.rejected:
             self.choice.refused()
         if flight.rejected:
@@ -132,11 +135,13 @@ class Batches:
             flight.doubt()
             return
         except LanePaused as error:
-            log.warning("batch_not_checked", reason=str(error))
+            if self._said.due(time.monotonic(), "batch_not_checked"):
+                log.warning("batch_not_checked", reason=str(error))
         if there is not None and there.msg_id == first.msg_id:
             self._checked = session
             return
-        log.error("batch_misnumbered", seq=flight.first_seq, effect="its files are in doubt, and go one by one")
+        if self._said.due(time.monotonic(), "batch_misnumbered"):
+            log.error("batch_misnumbered", seq=flight.first_seq, effect="its files are in doubt, and go one by one")
         self._bar()
         flight.doubt()
 

@@ -119,7 +119,7 @@ class Lane:
         try:
             subject, first = self._settings.subject_for(PROBE_ID), not self._ever_prepared
             before = self.stream
-            self.stream = await prepare(Api.over(session), self._stream, subject, sound=first)
+            self.stream = await prepare(Api.over(session), self._stream, subject, sound=first, said=self._said)
             if first and self._settings.per_digest:
                 await self._try_reading(Api.over(session), subject)
         except LinkDown:
@@ -247,7 +247,8 @@ class Lane:
         except PermissionError as error:
             self._blind = True
             consumers = Calls.of(session.js_domain).every("CONSUMER")
-            log.warning("history_denied", reason=str(error), remedy=f"permit {consumers} for this stream")
+            if self._said.due(time.monotonic(), "history_denied"):
+                log.warning("history_denied", reason=str(error), remedy=f"permit {consumers} for this stream")
         else:
             self._resolved = session
             if not self._ever_prepared:

@@ -13,6 +13,7 @@ from urllib.parse import quote_from_bytes
 
 import structlog
 
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.base.tasks import background, finish, in_thread
 from syncdaemon.link import Link
 from syncdaemon.receive import large
@@ -50,6 +51,7 @@ class Worker:
         self._large = LargeFiles(link, self._store, self._threads)
         self._disk_trouble: tuple[str, float] = ("", 0.0)  # and when it was seen
         self._no_room = ""
+        self._said = OnceAMinute()
 
     async def run(self, intake: Intake, stop: asyncio.Event) -> None:
         """Works until `stop`; then finishes or puts back what is held. Raises SettingsError where the intake does."""
@@ -141,9 +143,11 @@ class Worker:
             elif outcome.how == "beside":
                 log.warning("kept_beside", stream_seq=seq, **_names(held.item.wanted))
         for reason, seqs in left_out.items():
-            _say_left_out(reason, seqs)
+            if self._said.due(time.monotonic(), f"messages_left_out {reason}"):
+                _say_left_out(reason, seqs)
         for retry, count in later.items():
-            log.warning("messages_put_back", reason=retry.reason, detail=retry.detail, count=count)
+            if self._said.due(time.monotonic(), f"messages_put_back {retry.reason}"):
+                log.warning("messages_put_back", reason=retry.reason, detail=retry.detail, count=count)
             if retry.disk and count == len(group):
                 self._disk_trouble = f"DIR: {retry.detail}", time.monotonic()
 
@@ -159,7 +163,8 @@ class Worker:
             try:
                 await in_thread(self._threads, self._home.sweep)
             except OSError as error:
-                log.warning("leftovers_stay", reason=error.strerror)
+                if self._said.due(time.monotonic(), "leftovers_stay"):
+                    log.warning("leftovers_stay", reason=error.strerror)
 
     async def _put_back(self) -> None:
         """Gives what is held at the end to another worker at once, and not only after its `ack_wait`."""

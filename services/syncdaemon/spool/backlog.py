@@ -11,12 +11,14 @@ because this can be checked only where all the places stand together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from syncdaemon.base.sizes import SIZE_CLASSES, size_class
+from syncdaemon.spool import arrival
 from syncdaemon.spool.line import BEHIND, Line
-from syncdaemon.spool.waiting import Candidate, Waiting
+from syncdaemon.spool.waiting import Candidate, Settling, Waiting
 
 WINDOW = 196_608  # files held by name: about 40 MB
 MOST_NEWCOMERS = 32_768  # names kept only to count each once; more of them ask for a scan
@@ -28,7 +30,8 @@ class Listing(NamedTuple):
     `first`: (order key, path) of the first ones in order, at most a window; `missing`: those of `mine` that were
     not there; `beyond`: how many more there were; `fresh`: the paths among those beyond whose ctime is not older
     than the scan; `odd`: entries that are neither files nor folders; `unread`: how many folders and files could not be
-    looked at, and `unread_one`: one of them with the cause.
+    looked at, `unread_folders`: how many of them are folders, and `unread_one`: one of them with the cause; `arrived`:
+    when the files of `first` came.
     """
 
     first: list[tuple[int, bytes]]
@@ -38,6 +41,8 @@ class Listing(NamedTuple):
     odd: int
     unread: int = 0
     unread_one: str = ""
+    unread_folders: int = 0
+    arrived: Mapping[bytes, int] = MappingProxyType({})
 
 
 class Backlog:
@@ -54,7 +59,7 @@ class Backlog:
         self._waiting = Waiting()
         self._large = [Line() for _ in SIZE_CLASSES]
         self._large_files: dict[bytes, tuple[int, Candidate]] = {}  # those of _large by path, with their size class
-        self._held: set[bytes] = set()  # the paths of _ready, _waiting and _large
+        self._held: dict[bytes, int] = {}  # the paths of _ready, _waiting and _large, and when those files came
         self._flying: set[bytes] = set()
         self._acknowledged: set[bytes] = set()  # of the flying ones: stored, not yet retired
         self._again: set[bytes] = set()  # of the flying ones: a look has seen a file at that path since
@@ -72,9 +77,13 @@ class Backlog:
         return len(self._held) + flying + self._beyond + len(self._newcomers)
 
     @property
-    def settling(self) -> int:
-        """Files that are known by name and not complete yet, as far as was looked."""
+    def waiting(self) -> int:
+        """Files that are not to be looked at yet, or were not since their time was over. Costs nothing."""
         return len(self._waiting)
+
+    def settling(self, now: float) -> Settling:
+        """The files that are known by name and not complete yet, as far as was looked."""
+        return self._waiting.settling(now)
 
     @property
     def complete(self) -> bool:
@@ -126,17 +135,20 @@ class Backlog:
             while (first := line.first()) and self._large_of(first[1])[0] != number:
                 line.pop()
 
-    def oldest(self) -> int | None:
-        """The mtime of the oldest file that is ready and known by name, in ns."""
-        self._forget_taken()
-        lines = (self._ready, *self._large)
-        found = [line.first() if self._sign > 0 else line.last() for line in lines]
-        return min((self._sign * file[0] for file in found if file and file[0] < BEHIND), default=None)
+    def oldest(self, now: float) -> int | None:
+        """The arrival of the file that is ready, known by name, and came first; None where none is ready.
 
-    def seen(self, path: bytes, mtime_ns: int, due: float, ctime_ns: int, ended: bool = False) -> None:
+        Takes some ms where a hundred thousand files wait.
+        """
+        is_settling = self._waiting.is_settling
+        held = self._held.items()
+        return min((arrived for path, arrived in held if arrived and not is_settling(path, now)), default=None)
+
+    def seen(self, path: bytes, mtime_ns: int, due: float, ctime_ns: int, ended: bool = False, *, ino: int = 0) -> None:
         """A look saw a file at `path`, which is not to be read before `due`.
 
         `ended`: it may have come to its end just now. Then it is not to wait for longer than that, if it waits already.
+        `ino`: its inode.
         """
         if self._scanning:
             self._touched.add(path)
@@ -144,19 +156,21 @@ class Backlog:
             self._waiting.hasten(path, due)
         if path in self._flying:
             self._again.add(path)
-        elif not self._scanning and path not in self._held and path not in self._newcomers and path not in self._fresh:
-            self._arrive(path, self.key(mtime_ns), due, ctime_ns)
+        elif path in self._held:
+            self._held[path] = arrival.known_or_new(self._held[path], ctime_ns, ino)
+        elif not self._scanning and path not in self._newcomers and path not in self._fresh:
+            self._arrive(path, self.key(mtime_ns), due, ctime_ns, ino)
 
-    def _arrive(self, path: bytes, key: int, due: float, ctime_ns: int) -> None:
+    def _arrive(self, path: bytes, key: int, due: float, ctime_ns: int, ino: int) -> None:
         behind = not self.complete and (self._end is None or key > self._end)
         if behind or len(self._held) >= self.window:
             self._newcomers.add(path)
         else:
-            self.wait(Candidate(path, 0, ctime_ns), due)
+            self.wait(Candidate(path, 0, ctime_ns, arrived=arrival.first_sight(ctime_ns, ino)), due)
 
     def gone(self, path: bytes) -> None:
         """A look saw no file at `path` any more. (One in flight is found missing when it is read or moved.)"""
-        self._held.discard(path)
+        self._held.pop(path, None)
         self._waiting.discard(path)
         self._large_files.pop(path, None)
         self._newcomers.discard(path)
@@ -167,7 +181,7 @@ class Backlog:
     def wait(self, candidate: Candidate, due: float) -> None:
         """The file is not to be read before `due`."""
         self.landed([candidate.path])
-        self._held.add(candidate.path)
+        self._held[candidate.path] = candidate.arrived
         self._waiting.put(candidate, due)
 
     def next_due(self) -> float | None:
@@ -179,13 +193,11 @@ class Backlog:
         taken: list[Candidate] = []
         held = self._held
         while len(taken) < limit and (candidate := self._waiting.take(now)):
-            held.discard(candidate.path)
-            taken.append(candidate)
+            taken.append(candidate._replace(arrived=held.pop(candidate.path, candidate.arrived)))
         while self._ready and len(taken) < limit:
             path = self._ready.pop()[1]
             if path in held and path not in self._waiting and path not in self._large_files:
-                held.discard(path)
-                taken.append(Candidate(path))
+                taken.append(Candidate(path, arrived=held.pop(path)))
         self._fly([candidate.path for candidate in taken])
         return taken
 
@@ -204,7 +216,7 @@ class Backlog:
         self.landed([path])
         if path not in self._held:
             number = size_class(size)
-            self._held.add(path)
+            self._held[path] = arrival.UNKNOWN if candidate.delivered else candidate.arrived
             self._large_files[path] = number, candidate
             self._large[number].push((BEHIND if candidate.delivered else self.key(mtime_ns), path))
 
@@ -215,9 +227,9 @@ class Backlog:
             number, candidate = self._large_of(line.pop()[1])
             if candidate is not None and number == size_class:
                 del self._large_files[candidate.path]
-                self._held.discard(candidate.path)
+                arrived = self._held.pop(candidate.path, candidate.arrived)
                 self._fly([candidate.path])
-                return candidate
+                return candidate._replace(arrived=arrived)
         return None
 
     def _large_of(self, path: bytes) -> tuple[int, Candidate | None]:
@@ -235,11 +247,11 @@ class Backlog:
         self._again -= again
         return again
 
-    def put_back(self, path: bytes, mtime_ns: int) -> None:
-        """The file in flight was not delivered: it is ready again."""
+    def put_back(self, path: bytes, mtime_ns: int, arrived: int = arrival.UNKNOWN) -> None:
+        """The file in flight was not delivered: it is ready again. `arrived`: when it came."""
         self.landed([path])
         if path not in self._held:
-            self._held.add(path)
+            self._held[path] = arrived
             self._ready.push((self.key(mtime_ns), path))
 
     @property
@@ -251,7 +263,7 @@ class Backlog:
         """A scan begins: the files that it must not report, since their place is known here."""
         self._scanning = True
         self._touched.clear()
-        return frozenset(self._held | self._flying)
+        return frozenset(self._held.keys() | self._flying)
 
     def merge(self, listing: Listing) -> Sequence[bytes]:
         """A scan has ended. Returns the paths to be looked at one by one: where something happened meanwhile."""
@@ -259,7 +271,7 @@ class Backlog:
         for path in listing.missing - self._touched:
             self.gone(path)
         self._ready.extend(file for file in listing.first if file[1] not in self._held)
-        self._held.update(path for _, path in listing.first)
+        self._held.update((path, listing.arrived.get(path, arrival.UNKNOWN)) for _, path in listing.first)
         self._beyond = listing.beyond
         self._newcomers.clear()
         if not listing.beyond:

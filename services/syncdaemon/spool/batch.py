@@ -139,7 +139,8 @@ class BatchReader:
     def put_back_large(self, contents: Sequence[Content]) -> None:
         """These were not stored as objects: they are to be read as large files again."""
         for content in contents:
-            seen = Candidate(content.path, seen_ctime_ns=content.stamp.ctime_ns, version=version(content.stamp))
+            ctime_ns, known = content.stamp.ctime_ns, version(content.stamp)
+            seen = Candidate(content.path, seen_ctime_ns=ctime_ns, version=known, arrived=content.arrived_ns)
             self._queue.put_large(seen, content.stamp.mtime_ns, content.stamp.size)
         self.remember(contents)
 

@@ -37,9 +37,5 @@ class Line:
             return heappop(self._heap)
         return self._sorted.pop()
 
-    def last(self) -> tuple[int, bytes] | None:
-        """The last of them whose key is a time; looks at all that came singly."""
-        return max((file for file in [*self._sorted[:1], *self._heap] if file[0] < BEHIND), default=None)
-
     def __bool__(self) -> bool:
         return bool(self._sorted or self._heap)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -34,19 +35,30 @@ log = structlog.get_logger(__name__)
 
 
 class Unseen:
-    """What the last scan found and could not take: `odd` entries, `unread` folders and files, and one of the latter."""
+    """What the last scan found and could not take.
+
+    `odd`: entries that are neither files nor folders; `unread`: folders and files that it could not look at, of which
+    `unread_folders` are folders; `unread_one`: one of them with the cause.
+    """
 
     def __init__(self) -> None:
-        self.odd = self.unread = 0
+        self.odd = self.unread = self.unread_folders = 0
         self.unread_one = ""
+        self._said = OnceAMinute()
+        self._said_odd = self._said_unread = 0
 
     def note(self, listing: Listing) -> None:
-        """A scan has ended. What has become more is said in the log."""
-        if listing.odd > self.odd:
+        """A scan has ended. What has become more since the log said it is said."""
+        now = time.monotonic()
+        self._said_odd, self._said_unread = min(self._said_odd, listing.odd), min(self._said_unread, listing.unread)
+        if listing.odd > self._said_odd and self._said.due(now, "odd_entries"):
+            self._said_odd = listing.odd
             log.warning("odd_entries", count=listing.odd, meaning="symlinks, pipes, sockets or devices: not taken")
-        if listing.unread > self.unread:
+        if listing.unread > self._said_unread and self._said.due(now, "unread"):
+            self._said_unread = listing.unread
             log.error("unread", count=listing.unread, one=listing.unread_one, effect="what is there is not delivered")
         self.odd, self.unread, self.unread_one = listing.odd, listing.unread, listing.unread_one
+        self.unread_folders = listing.unread_folders
 
 
 class Lookout:
@@ -170,7 +182,8 @@ class Lookout:
                     await self._look_into_folders()
             self._queue.want_scan()
             await asyncio.sleep(delay)
-            delay = min(2 * delay, self._rescan)
+            if self._watch.by_inotify:  # the polling of watchfiles 1.3 ends at each folder that it can't look into
+                delay = min(2 * delay, self._rescan)
             self._queue.want_scan()
 
     def look_at(self, paths: Iterable[bytes], ended: bool = False) -> None:
@@ -192,7 +205,8 @@ class Lookout:
         if stat.S_ISREG(found.st_mode):
             self._sizes.add(found.st_size)
             wait = settle.quiet_wait(found.st_ctime_ns, self._directory.now_ns(), self._quiet)
-            self._queue.seen(path, found.st_mtime_ns, self._queue.clock() + wait, found.st_ctime_ns, ended)
+            due = self._queue.clock() + wait
+            self._queue.seen(path, found.st_mtime_ns, due, found.st_ctime_ns, ended, ino=found.st_ino)
         elif stat.S_ISDIR(found.st_mode):
             self._folders.add(path)
 

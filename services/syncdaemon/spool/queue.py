@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from syncdaemon.spool.arrival import UNKNOWN
 from syncdaemon.spool.backlog import Backlog, Listing
 from syncdaemon.spool.waiting import Candidate
 
@@ -60,9 +61,9 @@ class Queue(Backlog):
             self._large_came.clear()
             await self._large_came.wait()
 
-    def seen(self, path: bytes, mtime_ns: int, due: float, ctime_ns: int, ended: bool = False) -> None:
+    def seen(self, path: bytes, mtime_ns: int, due: float, ctime_ns: int, ended: bool = False, *, ino: int = 0) -> None:
         """As in the backlog; wakes the waiter."""
-        super().seen(path, mtime_ns, due, ctime_ns, ended)
+        super().seen(path, mtime_ns, due, ctime_ns, ended, ino=ino)
         self._changed.set()
 
     def gone(self, path: bytes) -> None:
@@ -75,9 +76,9 @@ class Queue(Backlog):
         super().wait(candidate, due)
         self._changed.set()
 
-    def put_back(self, path: bytes, mtime_ns: int) -> None:
+    def put_back(self, path: bytes, mtime_ns: int, arrived: int = UNKNOWN) -> None:
         """As in the backlog; wakes the waiter."""
-        super().put_back(path, mtime_ns)
+        super().put_back(path, mtime_ns, arrived)
         self._changed.set()
 
     def put_large(self, candidate: Candidate, mtime_ns: int, size: int) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import quote_from_bytes
 
 from syncdaemon.base import disk, leases
 from syncdaemon.base.model import Content, Fit, FolderId, Refusal, Stamp
-from syncdaemon.spool import faults, settle
+from syncdaemon.spool import arrival, faults, settle
 from syncdaemon.spool.folders import OpenFolders
 from syncdaemon.spool.holes import Holes
 from syncdaemon.spool.settle import Came
@@ -54,6 +54,7 @@ Open = Callable[[bytes, int], tuple[int, FolderId]]
 
 
 class _Opened(NamedTuple):
+    candidate: Candidate
     fd: int
     name: str
     stamp: Stamp
@@ -102,18 +103,19 @@ class Reader(NamedTuple):
         opened = self._open(candidate, now_ns, self.folders.open_here, at_once=True)
         if not isinstance(opened, _Opened):
             return opened
-        fd, name, stamp, folder = opened
+        candidate, fd, name, stamp, folder = opened
         try:
             if stamp.size + len(name) > (self.fit.message if self.pack else self.fit.link):
                 return TooLarge(candidate, stamp.mtime_ns, stamp.size)
             data = _whole(fd, stamp.size)
             if not _is_still(fd, stamp):
-                return self.not_yet(candidate, 0)
+                return self.not_yet(candidate, 0, settle.CHANGING)
             packed = self.pack(data) if self.pack and data else None
             if len(packed or data) + len(name) > self.fit.link:
                 return TooLarge(candidate, stamp.mtime_ns, stamp.size)
             digest = sha256(data).hexdigest()
-            return Content(candidate.path, name, stamp, packed or data, digest, 1, packed is not None, folder)
+            path, is_packed, came = candidate.path, packed is not None, candidate.arrived
+            return Content(path, name, stamp, packed or data, digest, 1, is_packed, folder, arrived_ns=came)
         except OSError as error:
             return self.failed(candidate, error)
         finally:
@@ -122,7 +124,7 @@ class Reader(NamedTuple):
     def begin(self, candidate: Candidate, now_ns: int) -> Hashing | Reading:
         """Begins to read a large file; where it is not to be read now, how it was found."""
         opened = self._open(candidate, now_ns, self.folders.open_alone)
-        return Hashing(self, candidate, opened) if isinstance(opened, _Opened) else opened
+        return Hashing(self, opened) if isinstance(opened, _Opened) else opened
 
     def _open(self, candidate: Candidate, now_ns: int, open_file: Open, at_once: bool = False) -> _Opened | Reading:
         try:
@@ -132,9 +134,12 @@ class Reader(NamedTuple):
         reading: Reading | None = None
         try:
             found = os.fstat(fd)
+            arrived = arrival.known_or_new(candidate.arrived, found.st_ctime_ns, found.st_ino)
+            if arrived != candidate.arrived:
+                candidate = candidate._replace(arrived=arrived)
             if (reading := self._incomplete(candidate, fd, found, now_ns, at_once)) is None:
                 stamp = Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-                return _Opened(fd, quote_from_bytes(candidate.path), stamp, folder)
+                return _Opened(candidate, fd, quote_from_bytes(candidate.path), stamp, folder)
         except OSError as error:
             reading = self.failed(candidate, error)
         os.close(fd)
@@ -148,28 +153,30 @@ class Reader(NamedTuple):
             return Gone(candidate.path)
         wait = settle.quiet_wait(found.st_ctime_ns, now_ns, self.quiet, candidate.seen_ctime_ns)
         if wait > 0:
-            return NotYet(candidate._replace(seen_ctime_ns=found.st_ctime_ns), wait)
+            why = settle.CHANGING if candidate.seen_ctime_ns not in (0, found.st_ctime_ns) else settle.YOUNG
+            return NotYet(candidate._replace(seen_ctime_ns=found.st_ctime_ns, why=why), wait)
         writer = leases.has_writer(fd, keep_out=at_once and found.st_size <= _SMALL)
         if writer is None:
             return self._unfinished(candidate, found, now_ns)
-        return self.not_yet(candidate, found.st_ctime_ns) if writer else None
+        return self.not_yet(candidate, found.st_ctime_ns, settle.WRITER) if writer else None
 
     def _unfinished(self, candidate: Candidate, found: os.stat_result, now_ns: int) -> NotYet | None:
         """The same for a file whose writers we can't see."""
         times = settle.Times(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         now = hash(times)
+        seen = settle.Seen(candidate.seen_ctime_ns, candidate.version == now)
         again = candidate._replace(tries=candidate.tries + 1, seen_ctime_ns=times.ctime_ns, version=now)
         if (fresh := settle.quiet_wait(times.ctime_ns, now_ns, settle.TICK, candidate.seen_ctime_ns)) > 0:
-            return NotYet(again, fresh)
+            return NotYet(again._replace(why=settle.YOUNG), fresh)
         came = self.unleased.came(candidate.path, times.ctime_ns)
-        seen = settle.Seen(candidate.seen_ctime_ns, candidate.version == now)
         wait = settle.unleased_wait(came, times, now_ns, self.unleased.in_place, seen)
-        return NotYet(again, wait) if wait > 0 else None
+        why = settle.unleased_why(came, times, seen)
+        return NotYet(again._replace(why=why), wait) if wait > 0 else None
 
-    def not_yet(self, candidate: Candidate, ctime_ns: int) -> NotYet:
+    def not_yet(self, candidate: Candidate, ctime_ns: int, why: str) -> NotYet:
         """The file is not complete. `ctime_ns`: its ctime when we saw it, 0 where we did not."""
         tries = candidate.tries + 1
-        again = candidate._replace(tries=tries, seen_ctime_ns=ctime_ns)
+        again = candidate._replace(tries=tries, seen_ctime_ns=ctime_ns, why=why)
         return NotYet(again, settle.next_wait(tries, self.quiet))
 
     def failed(self, candidate: Candidate, error: OSError) -> Reading:
@@ -177,9 +184,9 @@ class Reader(NamedTuple):
         if error.errno in faults.NO_FILE:
             return Gone(candidate.path)
         if error.errno in faults.PASSING:
-            return self.not_yet(candidate, 0)
+            return self.not_yet(candidate, 0, settle.UNREAD)
         if candidate.failures + 1 < _TRIES_TO_READ:
-            return self.not_yet(candidate._replace(failures=candidate.failures + 1), 0)
+            return self.not_yet(candidate._replace(failures=candidate.failures + 1), 0, settle.UNREAD)
         unread = Content(candidate.path, quote_from_bytes(candidate.path), _UNKNOWN, None, "", candidate.failures + 1)
         return Refusal(unread, "unreadable", f"can't be read: {error.strerror}")
 
@@ -193,10 +200,9 @@ class Hashing:
     costs time and no evidence: the upload reads every byte, and begins again where its digest is another one.
     """
 
-    def __init__(self, reader: Reader, candidate: Candidate, opened: _Opened) -> None:
+    def __init__(self, reader: Reader, opened: _Opened) -> None:
         self._reader = reader
-        self._candidate = candidate
-        self._fd, self.name, self.stamp, self.folder = opened
+        self._candidate, self._fd, self.name, self.stamp, self.folder = opened
         self._digest = sha256()
         self._holes = Holes(self._fd, self.stamp.size)
         self.done = 0
@@ -216,9 +222,10 @@ class Hashing:
 
     def _end(self) -> Reading:
         if not _is_still(self._fd, self.stamp):
-            return self._reader.not_yet(self._candidate, 0)
+            return self._reader.not_yet(self._candidate, 0, settle.CHANGING)
+        path, *_, arrived, _ = self._candidate
         digest = self._digest.hexdigest()
-        return Content(self._candidate.path, self.name, self.stamp, None, digest, 1, folder=self.folder)
+        return Content(path, self.name, self.stamp, None, digest, 1, folder=self.folder, arrived_ns=arrived)
 
     def close(self) -> None:
         """Gives the file back."""

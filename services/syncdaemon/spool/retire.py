@@ -66,6 +66,8 @@ class Retirement:
             await self.expire()
         kept = [receipt for receipt, _ in retired.kept]
         paths = [receipt.content.path for receipt in receipts]
+        if retired.unsynced and self._once_a_minute.due(self._queue.clock(), "not_synced"):
+            log.error("not_synced", files=retired.moved, error=retired.unsynced)
         if kept:
             staying = {receipt.content.path for receipt in kept}
             paths = [path for path in paths if path not in staying]
@@ -98,7 +100,7 @@ class Retirement:
             return
         receipt, cause = kept[0]
         self.stuck = f"SYNC_REPLAY_DIR: delivered files can't be moved out of the way: {cause}"
-        if self._once_a_minute.due(self._queue.clock()):
+        if self._once_a_minute.due(self._queue.clock(), "not_moved"):
             effect = "recorded, and still there"
             log.error("not_moved", files=len(kept), one=receipt.content.name, error=cause, effect=effect)
 
@@ -108,8 +110,9 @@ class Retirement:
         try:
             await self._files.moving(partial(self._quarantine.set_aside, refusal, first, last))
         except OSError as error:
-            log.error("not_set_aside", path=name, reason=refusal.reason, error=str(error))
-            self._queue.wait_for(Candidate(path, 1), _STUCK)
+            if self._once_a_minute.due(self._queue.clock(), f"not_set_aside {error.errno}"):
+                log.error("not_set_aside", path=name, reason=refusal.reason, error=str(error))
+            self._queue.wait_for(Candidate(path, 1, arrived=refusal.content.arrived_ns), _STUCK)
         else:
             log.error("quarantined", path=name, reason=refusal.reason, error=str(refusal.detail))
             self._lookout.landed([path])
@@ -141,7 +144,8 @@ class Retirement:
         except Away:
             return  # the scan says so
         except OSError as error:
-            log.error("hold_not_emptied", error=str(error), effect="delivered files are kept for longer")
+            if self._once_a_minute.due(self._queue.clock(), "hold_not_emptied"):
+                log.error("hold_not_emptied", error=str(error), effect="delivered files are kept for longer")
             return
         for path in back:
             log.warning("changed_while_held", path=os.fsdecode(path), effect="delivered as a new file")

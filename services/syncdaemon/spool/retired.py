@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-import structlog
-
 from syncdaemon.base.disk import fsync_dir
 from syncdaemon.base.model import Receipt
 from syncdaemon.spool.home import ReplayDirectory
@@ -14,14 +12,16 @@ from syncdaemon.spool.moves import At, move
 from syncdaemon.spool.rights import stuck
 from syncdaemon.spool.sharing import Danger
 
-log = structlog.get_logger(__name__)
-
 
 class Retired(NamedTuple):
-    """`moved`: how many files were moved away. `kept`: receipts whose file could not be moved, with the cause."""
+    """`moved`: how many files were moved away. `kept`: receipts whose file could not be moved, with the cause.
+
+    `unsynced`: why a power cut may bring moved files back, which are known by their rows then; empty where it can't.
+    """
 
     moved: int
     kept: list[tuple[Receipt, str]]
+    unsynced: str = ""
 
 
 def move_all(
@@ -29,10 +29,10 @@ def move_all(
 ) -> Retired:
     """Moves the file of each receipt out of the folder that it was read in, to its name in the folder `target`.
 
-    Durable when it returns, unless it says otherwise in the log.
+    Durable when it returns, unless `unsynced` says otherwise.
     """
     folders = directory.folders
-    moved = 0
+    moved, unsynced = 0, ""
     kept: list[tuple[Receipt, str]] = []
     for receipt in receipts:
         content = receipt.content
@@ -48,9 +48,9 @@ def move_all(
     if moved:
         try:
             fsync_dir(target)
-        except OSError as error:  # a file that comes back after a power cut is known by its row
-            log.error("not_synced", files=moved, error=error.strerror or str(error))
-    return Retired(moved, kept)
+        except OSError as error:
+            unsynced = error.strerror or str(error)
+    return Retired(moved, kept, unsynced)
 
 
 def _denied(error: PermissionError, danger: Danger | None) -> str:

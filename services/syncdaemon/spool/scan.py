@@ -9,6 +9,7 @@ from urllib.parse import quote_from_bytes
 
 from syncdaemon.base.beneath import LISTING, open_beneath
 from syncdaemon.spool import settle
+from syncdaemon.spool.arrival import first_sight
 from syncdaemon.spool.backlog import Listing
 from syncdaemon.spool.sizes import Sizes
 
@@ -26,12 +27,12 @@ def scan(
     skipped. Raises OSError where `root` itself can't be read.
     """
     sign = -1 if newest_first else 1
-    first: list[tuple[int, bytes]] = []
+    first: list[tuple[int, bytes, int]] = []  # order key, path, arrival
     most = room + room // _SPARE
     last = _NO_LIMIT  # the order key of the last one of `first` since it was cut
     fresh: set[bytes] = set()
     missing = set(mine)
-    unread: list[str] = []
+    unread = Unread()
     beyond = odd = 0
     for path, stat in files(root, unread=unread):
         if stat is not None and sizes is not None:
@@ -48,16 +49,41 @@ def scan(
         if order > last:
             beyond += 1
             continue
-        first.append((order, path))
+        first.append((order, path, first_sight(stat.st_ctime_ns, stat.st_ino)))
         if len(first) > most:
             beyond += _cut(first, room)
             last = first[-1][0] if first else -_NO_LIMIT
     beyond += _cut(first, room)
-    fresh.difference_update(path for _, path in first)
-    return Listing(first, missing, beyond, fresh, odd, len(unread), unread[0] if unread else "")
+    fresh.difference_update(path for _, path, _ in first)
+    return Listing(
+        [(order, path) for order, path, _ in first],
+        missing,
+        beyond,
+        fresh,
+        odd,
+        unread.count,
+        unread.one,
+        unread.folders,
+        {path: arrived for _, path, arrived in first},
+    )
 
 
-def _cut(first: list[tuple[int, bytes]], room: int) -> int:
+class Unread:
+    """What a walk could not look at: how many folders and files, how many of them folders, and one with the cause."""
+
+    def __init__(self) -> None:
+        self.count = self.folders = 0
+        self.one = ""
+
+    def note(self, path: bytes, error: OSError, is_folder: bool) -> None:
+        """This one could not be looked at. One that has vanished, or is a symlink by now, is none of them."""
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            self.count += 1
+            self.folders += is_folder
+            self.one = self.one or f"{quote_from_bytes(path)}: {error.strerror}"
+
+
+def _cut(first: list[tuple[int, bytes, int]], room: int) -> int:
     first.sort()
     surplus = max(0, len(first) - room)
     del first[room:]
@@ -67,7 +93,7 @@ def _cut(first: list[tuple[int, bytes]], room: int) -> int:
 def files(
     root: int,
     start: bytes = b"",
-    unread: list[str] | None = None,
+    unread: Unread | None = None,
     entered: Callable[[bytes, int], object] | None = None,
 ) -> Iterator[tuple[bytes, os.stat_result | None]]:
     """What lies below the folder `start` (with its slash, or empty: `root` itself), paths relative to `root`.
@@ -76,10 +102,9 @@ def files(
     The stat result is None for what is neither file nor folder.
 
     Folders that vanish are skipped, and so are those that can't be read, `root` excepted; these are
-    noted in `unread`, the first with its cause, the others as an empty string each. `entered` is called with the path
-    and the descriptor of each folder that can be.
+    noted in `unread`. `entered` is called with the path and the descriptor of each folder that can be.
     """
-    unread = [] if unread is None else unread
+    unread = Unread() if unread is None else unread
     folders = [start]
     while folders:
         folder = folders.pop()
@@ -88,7 +113,7 @@ def files(
         except OSError as error:
             if not folder:
                 raise
-            _note(unread, folder, error)
+            unread.note(folder, error, is_folder=True)
             continue
         try:
             if entered is not None:
@@ -108,11 +133,6 @@ def files(
                         elif not name.endswith(settle.IGNORED_ENDINGS):
                             yield path, None
                     except OSError as error:
-                        _note(unread, path, error)
+                        unread.note(path, error, is_folder=False)
         finally:
             os.close(fd)
-
-
-def _note(unread: list[str], path: bytes, error: OSError) -> None:
-    if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # those have vanished, or are symlinks by now
-        unread.append("" if unread else f"{quote_from_bytes(path)}: {error.strerror}")

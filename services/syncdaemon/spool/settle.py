@@ -18,6 +18,12 @@ from typing import NamedTuple
 IGNORED_ENDINGS = (b".tmp", b".part", b".partial")
 LONGEST_WAIT = 2.0  # seconds between two tries to read a file that a process keeps open
 TICK = 0.05  # seconds; more than a tick of the kernel's clock of file times, and the time that an event takes
+
+WRITER = "a writer has it open"
+CHANGING = "still changing"
+YOUNG = "too young"
+UNREAD = "it can't be read now"
+
 _SELDOM = 30.0  # seconds between two looks at a file that was not closed; its close brings the next look forward
 
 
@@ -86,10 +92,22 @@ def unleased_wait(came: Came, times: Times, now_ns: int, in_place: float, before
     """
     if came is Came.ENDED:
         return 0.0
-    if came is Came.OPEN or (came is Came.MADE and not times.size):
+    if _has_writer(came, times):
         return max(LONGEST_WAIT, min(_SELDOM, in_place))
     changed_ns = times.mtime_ns if times.ctime_ns < times.mtime_ns <= now_ns else times.ctime_ns
     wait = quiet_wait(changed_ns, now_ns, in_place, before.ctime_ns)
     if wait <= 0 and not before.same:
         return min(LONGEST_WAIT, max(in_place, TICK))
     return wait
+
+
+def unleased_why(came: Came, times: Times, before: Seen) -> str:
+    """Why a file is not complete whose writers can't be seen."""
+    if _has_writer(came, times):
+        return WRITER
+    return CHANGING if before.ctime_ns not in (0, times.ctime_ns) else YOUNG
+
+
+def _has_writer(came: Came, times: Times) -> bool:
+    """Whether a writer has the file open, or is about to open it."""
+    return came is Came.OPEN or (came is Came.MADE and not times.size)

@@ -107,7 +107,7 @@ class Sightings:
             if event.mask & IGNORED:
                 self._forget(event.watch)
             elif event.mask & IS_FOLDER:
-                if folder is not None and event.mask & (CREATE | MOVED_TO | MOVED_FROM):
+                if folder is not None and event.name and event.mask & (ATTRIB | CREATE | MOVED_TO | MOVED_FROM):
                     new += self._folder(folder + event.name + b"/", event)
                     if event.mask & MOVED_FROM and not event.name.startswith(b"."):
                         touched[folder + event.name] = True
@@ -151,6 +151,10 @@ class Sightings:
         seen[name] = sighting
 
     def _folder(self, path: bytes, event: Event) -> Iterator[NewFolder]:
+        if event.mask & ATTRIB:
+            if path not in self._watches and not event.name.startswith(b"."):
+                yield NewFolder(path, False)  # it could not be watched before, and may be let in now
+            return
         if event.mask & MOVED_FROM:
             if not event.name.startswith(b"."):
                 self._take_away(path, event.cookie)
@@ -185,8 +189,7 @@ class Sightings:
 
     def lose_sight(self) -> None:
         """The other half of renames does not come any more: those folders have left."""
-        for below in self._moved_folders.values():
-            self._forgotten += below.values()
+        self._forgotten += (watch for below in self._moved_folders.values() for watch in below.values())
         self._moved_folders.clear()
         self._moved.clear()
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from syncdaemon.base.model import Content, Fit, Held, Receipt, Refusal
+from syncdaemon.spool import arrival
 from syncdaemon.spool.archive import Archive
 from syncdaemon.spool.backlog import WINDOW
 from syncdaemon.spool.batch import BatchReader
@@ -24,6 +25,7 @@ from syncdaemon.spool.retire import Places, Retirement
 from syncdaemon.spool.rights import danger
 from syncdaemon.spool.sharing import Danger
 from syncdaemon.spool.threads import Threads
+from syncdaemon.spool.waiting import Settling
 
 log = structlog.get_logger(__name__)
 
@@ -121,10 +123,24 @@ class Spool:
         """Whether only a scan can tell what is left to deliver."""
         return self.queue.wants_scan or (self.queue.idle and not self.queue.complete)
 
+    @property
+    def settling(self) -> Settling:
+        """The files that are not complete, as far as was looked."""
+        return self.queue.settling(self.queue.clock())
+
+    @property
+    def ready(self) -> int:
+        """How many files are not yet acknowledged, and complete as far as was looked."""
+        return self.queue.depth - self.settling.files
+
     def oldest_age(self) -> float:
-        """Age in seconds, by mtime, of the oldest file that is ready; 0 where none is."""
-        mtime_ns = self.queue.oldest()
-        return 0.0 if mtime_ns is None else max(0.0, (time.time_ns() - mtime_ns) / 1e9)
+        """Seconds since the arrival of the file that is ready and came first; 0 where none is ready."""
+        arrived = self.queue.oldest(self.queue.clock())
+        return 0.0 if arrived is None else self.age(arrived)
+
+    def age(self, arrived: int) -> float:
+        """Seconds since this arrival, by the file system's clock."""
+        return arrival.age(arrived, self.directory.now_ns())
 
     async def scan(self) -> None:
         """Looks at the whole directory once. Raises OSError where it can't be read."""
@@ -162,7 +178,7 @@ class Spool:
     def put_back(self, contents: Iterable[Content]) -> None:
         """These files were not delivered: they are ready again, for `read`."""
         for content in contents:
-            self.queue.put_back(content.path, content.stamp.mtime_ns)
+            self.queue.put_back(content.path, content.stamp.mtime_ns, content.arrived_ns)
 
     def put_back_large(self, contents: Sequence[Content]) -> None:
         """The same for `read_large`: however fast the link is by now, what was begun as an object ends as one."""

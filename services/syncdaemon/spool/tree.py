@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.spool.inotify import OVERFLOW, Inotify
 from syncdaemon.spool.settle import Came
 from syncdaemon.spool.sightings import NewFolder, Sightings
@@ -30,12 +31,12 @@ _MOST_NEWS = 262_144  # paths; more of them ask for a scan
 class Tree:
     """The open folder `root` and all below it, from `run` until `stop`. Hidden folders are left out.
 
-    `now_ns`: the file system's now. `told`: called in the thread, whenever there is news to take. Raises OSError where
-    the kernel lets nobody watch.
+    `now_ns`: the file system's now. `told`: called in the thread, whenever there is news to take. `said`: what the log
+    was told of folders by the trees before this one. Raises OSError where the kernel lets nobody watch.
     """
 
-    def __init__(self, root: int, now_ns: Callable[[], int], told: Callable[[], None]) -> None:
-        self._walk = Walk(root, self._watch_folder, self._came_whole)
+    def __init__(self, root: int, now_ns: Callable[[], int], told: Callable[[], None], said: OnceAMinute) -> None:
+        self._walk = Walk(root, self._watch_folder, self._came_whole, said)
         self._now_ns = now_ns
         self._told = told
         self._lock = threading.Lock()  # for all below

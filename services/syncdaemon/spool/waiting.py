@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
+from operator import attrgetter
 from typing import NamedTuple
+
+from syncdaemon.spool.arrival import UNKNOWN
 
 _SPARE = 1_024  # places of files that were hastened, which may be left over
 
@@ -13,7 +16,8 @@ class Candidate(NamedTuple):
 
     `tries`: looks that found it incomplete; `seen_ctime_ns`: its ctime at the look before this one, 0 at the first;
     `failures`: looks that could not read it; `version`: what the look before this one saw, as one number, 0 where
-    that does not matter; `delivered`: it was, and could not be moved out of the way.
+    that does not matter; `delivered`: it was, and could not be moved out of the way; `arrived`: when it came (see
+    arrival.py); `why`: why the last look found it incomplete, empty where it was not looked at.
     """
 
     path: bytes
@@ -22,6 +26,15 @@ class Candidate(NamedTuple):
     failures: int = 0
     version: int = 0
     delivered: bool = False
+    arrived: int = UNKNOWN
+    why: str = ""
+
+
+class Settling(NamedTuple):
+    """Files that are not complete: how many, and the one of them that came first."""
+
+    files: int
+    oldest: Candidate | None
 
 
 class Waiting:
@@ -39,6 +52,19 @@ class Waiting:
 
     def __contains__(self, path: bytes) -> bool:
         return path in self._candidates
+
+    def is_settling(self, path: bytes, now: float) -> bool:
+        """Whether the file at this path waits and is not complete, as far as was looked.
+
+        One that was not looked at yet is taken for complete as soon as its quiet time is over.
+        """
+        candidate, due = self._candidates.get(path, (None, now))
+        return candidate is not None and _is_settling(candidate, due, now)
+
+    def settling(self, now: float) -> Settling:
+        """The files that are not complete, as far as was looked. Takes some ms where a hundred thousand wait."""
+        found = [candidate for candidate, due in self._candidates.values() if _is_settling(candidate, due, now)]
+        return Settling(len(found), min(found, key=attrgetter("arrived"), default=None))
 
     def put(self, candidate: Candidate, due: float) -> None:
         """The file waits until `due`, in the place of what waited at its path before."""
@@ -75,3 +101,7 @@ class Waiting:
                 del self._candidates[path]
                 return candidate
         return None
+
+
+def _is_settling(candidate: Candidate, due: float, now: float) -> bool:
+    return bool(candidate.why) or (due > now and not candidate.tries)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from urllib.parse import quote_from_bytes
 
 import structlog
 
 from syncdaemon.base.beneath import LISTING, open_beneath
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.spool.sightings import NewFolder
 
 log = structlog.get_logger(__name__)
@@ -18,14 +21,20 @@ class Walk:
     """Calls `watch` for each folder, open, before it looks into it, and `whole` for each file that came to its end.
 
     Paths are relative to the open folder `root`; those of folders have a slash at the end. Hidden folders are left out.
-    `stopped`: the walk under way is to end soon.
+    `stopped`: the walk under way is to end soon. `said`: what was said of folders that can't be watched.
     """
 
-    def __init__(self, root: int, watch: Callable[[int, bytes], None], whole: Callable[[bytes, int], None]) -> None:
+    def __init__(
+        self,
+        root: int,
+        watch: Callable[[int, bytes], None],
+        whole: Callable[[bytes, int], None],
+        said: OnceAMinute,
+    ) -> None:
         self._root = root
         self._watch = watch
         self._whole = whole
-        self._unwatched = False  # whether that was said
+        self._said = said
         self.stopped = False
 
     def add(self, new: NewFolder, must: bool = False) -> None:
@@ -52,7 +61,7 @@ class Walk:
             except OSError as error:
                 if must and path == new.path:
                     raise
-                self._left_out(error)
+                self._left_out(path, error)
 
     def _look_into(self, fd: int, path: bytes, by_ns: int | None) -> list[bytes]:
         """The folders in this one. Its files were whole at `by_ns`, if that is known and they are not younger."""
@@ -69,10 +78,12 @@ class Walk:
                         self._whole(path + name, by_ns)
         return folders
 
-    def _left_out(self, error: OSError) -> None:
-        if not self._unwatched and not isinstance(error, FileNotFoundError | NotADirectoryError):
-            self._unwatched = True
-            log.warning("folder_not_watched", error=str(error), effect="scans find its files; this is said once")
+    def _left_out(self, path: bytes, error: OSError) -> None:
+        if isinstance(error, FileNotFoundError | NotADirectoryError):
+            return
+        if self._said.due(time.monotonic(), "folder_not_watched"):
+            why, effect = error.strerror or str(error), "only scans find its files"
+            log.warning("folder_not_watched", path=quote_from_bytes(path), error=why, effect=effect)
 
 
 def _renamed_by(folder: os.stat_result) -> int | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 from threading import Thread
@@ -15,6 +16,7 @@ from threading import Thread
 import structlog
 
 from syncdaemon.base.leases import LEASES
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.spool import inotify, settle
 from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.settle import Came
@@ -41,6 +43,12 @@ class Watch:
     def __init__(self, directory: ReplayDirectory) -> None:
         self._directory = directory
         self._tree: Tree | None = None
+        self._said = OnceAMinute()
+
+    @property
+    def by_inotify(self) -> bool:
+        """Whether hints come from inotify here; else from watchfiles."""
+        return inotify.is_here() and not os.environ.get("WATCHFILES_FORCE_POLLING")
 
     @property
     def sees_ends(self) -> bool:
@@ -61,8 +69,7 @@ class Watch:
 
         They end where the watch breaks. The first ones say that the watch is on; now and then there are none.
         """
-        by_inotify = inotify.is_here() and not os.environ.get("WATCHFILES_FORCE_POLLING")
-        source = self._by_inotify() if by_inotify else _by_watchfiles(_real(self._directory.replay_dir))
+        source = self._by_inotify() if self.by_inotify else _by_watchfiles(_real(self._directory.replay_dir))
         try:
             async with aclosing(source):
                 async for hints in source:
@@ -70,7 +77,8 @@ class Watch:
         except Exception as error:
             # Whatever it is, a scan mends it: inotify's limits and its overflow, a folder that went away, or an error
             # of watchfiles' own, which comes in a group.
-            log.info("watch_failed", error=_cause(error), effect="files are found by scans until it is on again")
+            if self._said.due(time.monotonic(), "watch_failed"):
+                log.info("watch_failed", error=_cause(error), effect="files are found by scans until it is on again")
 
     async def _by_inotify(self) -> AsyncGenerator[Hints]:
         loop, news = asyncio.get_running_loop(), asyncio.Event()
@@ -79,7 +87,7 @@ class Watch:
             with suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(news.set)
 
-        tree = Tree(self._directory.root, self._directory.now_ns, told)
+        tree = Tree(self._directory.root, self._directory.now_ns, told, self._said)
         self._tree = tree
         Thread(target=tree.run, name="watch", daemon=True).start()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import structlog
 
 from syncdaemon.base.errors import LanePaused, NotAnswered, SettingsError
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.info import StreamInfo, captured, read_info
@@ -67,23 +69,26 @@ class StreamSettings:
         return config
 
 
-async def prepare(api: Api, settings: StreamSettings, probe_subject: str, sound: bool = False) -> StreamInfo | None:
+async def prepare(
+    api: Api, settings: StreamSettings, probe_subject: str, sound: bool = False, said: OnceAMinute | None = None
+) -> StreamInfo | None:
     """Makes sure that the stream is there and takes our subject; what the server tells of it, None if nothing.
 
     `sound`: some kilobytes are sent on the way, and more where those were quick, so that it is known how slow the link
-    is before a file goes over it.
+    is before a file goes over it. `said`: what was logged of the stream before.
     Raises SettingsError where only an operator can help, LanePaused where it passes, LinkDown.
     """
     session = api.session
-    info = await _ensure(api, settings)
+    said = said or OnceAMinute()
+    info = await _ensure(api, settings, said)
     hidden = info if isinstance(info, ApiRefusal) else None
     if isinstance(info, StreamInfo):
         accept(info, settings)
     await rehearse(api, settings, probe_subject, seen=isinstance(info, StreamInfo), hidden=hidden)
     if hidden is not None:  # JetStream may have come up between the two
-        info = await _ensure(api, settings)
+        info = await _ensure(api, settings, said)
     if not isinstance(info, StreamInfo):
-        if hidden is not None:
+        if hidden is not None and said.due(time.monotonic(), "stream_unseen"):
             log.info("stream_unseen", stream=settings.name, reason=_KEPT, effect="its settings are not checked")
         info = None
     taken = info.max_msg_size if info is not None and info.max_msg_size >= 0 else session.max_payload
@@ -111,17 +116,17 @@ def captures(info: StreamInfo, settings: StreamSettings) -> bool:
     return captured(info.subjects, settings.own)
 
 
-async def _ensure(api: Api, settings: StreamSettings) -> StreamInfo | ApiRefusal | None:
+async def _ensure(api: Api, settings: StreamSettings, said: OnceAMinute) -> StreamInfo | ApiRefusal | None:
     """The stream as it is; a refusal where no JetStream answers us; None where we may not ask."""
     try:
         answer = await api.stream(settings.name)
     except NotAnswered as error:
         if not settings.per_digest:  # what is in doubt could not be looked for
             raise LanePaused(str(error)) from None
-        log.warning("stream_unseen", stream=settings.name, reason=str(error), effect="its settings are not checked")
+        _say_unseen(settings, str(error), said)
         return None
     except PermissionError as error:
-        log.warning("stream_unseen", stream=settings.name, reason=str(error), effect="its settings are not checked")
+        _say_unseen(settings, str(error), said)
         return None
     if not isinstance(answer, ApiRefusal):
         return read_info(answer)
@@ -138,6 +143,11 @@ async def _ensure(api: Api, settings: StreamSettings) -> StreamInfo | ApiRefusal
     if isinstance(answer, ApiRefusal):
         raise answer.paused(f"stream {settings.name}")
     return read_info(answer)
+
+
+def _say_unseen(settings: StreamSettings, reason: str, said: OnceAMinute) -> None:
+    if said.due(time.monotonic(), "stream_unseen"):
+        log.warning("stream_unseen", stream=settings.name, reason=reason, effect="its settings are not checked")
 
 
 async def _create(api: Api, settings: StreamSettings) -> None:

@@ -38,7 +38,8 @@ def listing(directory: dict[bytes, int], mine: frozenset[bytes], room: int, sinc
     others = sorted((mtime, path) for path, mtime in directory.items() if path not in mine)
     beyond = others[room:]
     fresh = {path for mtime, path in beyond if mtime >= since}
-    return Listing(others[:room], set(mine - directory.keys()), len(beyond), fresh, 0)
+    arrived = {path: mtime for mtime, path in others[:room]}
+    return Listing(others[:room], set(mine - directory.keys()), len(beyond), fresh, 0, arrived=arrived)
 
 
 def scan(backlog: Backlog, directory: dict[bytes, int]) -> None:
@@ -64,7 +65,7 @@ def test_an_empty_backlog_is_complete_and_idle() -> None:
     backlog = Backlog()
 
     assert (backlog.depth, backlog.complete, backlog.idle, backlog.wants_scan) == (0, True, True, False)
-    assert (backlog.oldest(), backlog.next_due(), backlog.take(10, FOREVER)) == (None, None, [])
+    assert (backlog.oldest(FOREVER), backlog.next_due(), backlog.take(10, FOREVER)) == (None, None, [])
 
 
 def test_a_scan_brings_files_in_order() -> None:
@@ -73,22 +74,23 @@ def test_a_scan_brings_files_in_order() -> None:
     scan(backlog, {b"b": 1, b"a": 3, b"c": 2})
 
     assert backlog.depth == 3
-    assert backlog.oldest() == 1
+    assert backlog.oldest(0.0) == 1
     assert paths(backlog.take(2, 0.0)) == [b"b", b"c"]
-    assert backlog.oldest() == 3
+    assert backlog.oldest(0.0) == 3
     assert paths(backlog.take(2, 0.0)) == [b"a"]
 
 
 def test_the_newest_goes_first_where_asked() -> None:
     """SYNC_ORDER=newest turns the order round; the oldest is the oldest all the same."""
     backlog = Backlog(newest_first=True)
-    first = [(backlog.key(mtime), path) for path, mtime in {b"a": 1, b"b": 3, b"c": 2}.items()]
+    times = {b"a": 1, b"b": 3, b"c": 2}
+    first = [(backlog.key(mtime), path) for path, mtime in times.items()]
     backlog.mine()
-    backlog.merge(Listing(sorted(first), set(), 0, set(), 0))
+    backlog.merge(Listing(sorted(first), set(), 0, set(), 0, arrived=times))
 
-    assert backlog.oldest() == 1
+    assert backlog.oldest(0.0) == 1
     assert paths(backlog.take(9, 0.0)) == [b"b", b"c", b"a"]
-    assert backlog.oldest() is None
+    assert backlog.oldest(0.0) is None
 
 
 @given(st.dictionaries(st.binary(min_size=1, max_size=3), st.integers(0, 5), max_size=30), st.data())
@@ -369,13 +371,13 @@ def test_large_files_are_taken_by_themselves_and_in_order() -> None:
         scan(backlog, {b"a": 1, b"b": 2, b"c": 3})
         backlog.take(3, 0)
         for path, mtime in ((b"b", 2), (b"c", 3), (b"a", 1)):
-            backlog.put_large(Candidate(path), mtime, LARGE)
+            backlog.put_large(Candidate(path, arrived=mtime), mtime, LARGE)
 
-        assert (backlog.depth, backlog.any_large, backlog.any_due(0.0), backlog.oldest()) == (3, True, False, 1)
+        assert (backlog.depth, backlog.any_large, backlog.any_due(0.0), backlog.oldest(0.0)) == (3, True, False, 1)
         assert backlog.take(3, 0) == []
         taken = [backlog.take_large(0) for _ in range(4)]
         order = [b"c", b"b", b"a"] if newest_first else [b"a", b"b", b"c"]
-        assert taken == [*map(Candidate, order), None]
+        assert taken == [*(Candidate(path, arrived=path[0] - b"a"[0] + 1) for path in order), None]
         assert (backlog.depth, backlog.any_large, backlog.idle) == (3, False, False)
 
 
@@ -395,11 +397,11 @@ def test_a_large_file_that_is_delivered_and_stays_is_behind_all_others() -> None
         backlog = Backlog(newest_first)
         scan(backlog, {b"stays": 2, b"old": 1, b"new": 3})
         backlog.take(3, 0)
-        backlog.put_large(Candidate(b"stays", delivered=True), 2, LARGE)
-        assert backlog.oldest() is None
-        backlog.put_large(Candidate(b"old"), 1, LARGE)
-        backlog.put_large(Candidate(b"new"), 3, LARGE)
-        assert backlog.oldest() == 1
+        backlog.put_large(Candidate(b"stays", delivered=True, arrived=2), 2, LARGE)
+        assert backlog.oldest(0.0) is None
+        backlog.put_large(Candidate(b"old", arrived=1), 1, LARGE)
+        backlog.put_large(Candidate(b"new", arrived=3), 3, LARGE)
+        assert backlog.oldest(0.0) == 1
         taken = [found.path for _ in range(3) if (found := backlog.take_large(0))]
         assert taken == ([b"new", b"old", b"stays"] if newest_first else [b"old", b"new", b"stays"])
 
@@ -410,12 +412,13 @@ def test_large_files_of_one_size_class_do_not_stand_before_those_of_another() ->
     scan(backlog, {b"huge": 1, b"huger": 2, b"late": 3})
     backlog.take(3, 0)
     for path, mtime, size in ((b"huger", 2, 1 << 44), (b"huge", 1, 1 << 43), (b"late", 3, 20 << 20)):
-        backlog.put_large(Candidate(path), mtime, size)
+        backlog.put_large(Candidate(path, arrived=mtime), mtime, size)
 
     assert [backlog.any_large_of(number) for number in SIZE_CLASSES] == [True, False, False, True]
-    assert backlog.oldest() == 1
-    assert backlog.take_large(0) == Candidate(b"late")
-    assert [backlog.take_large(3) for _ in range(3)] == [Candidate(b"huge"), Candidate(b"huger"), None]
+    assert backlog.oldest(0.0) == 1
+    assert backlog.take_large(0) == Candidate(b"late", arrived=3)
+    huge, huger = Candidate(b"huge", arrived=1), Candidate(b"huger", arrived=2)
+    assert [backlog.take_large(3) for _ in range(3)] == [huge, huger, None]
     assert not backlog.any_large
 
 

@@ -22,6 +22,7 @@ from syncdaemon.base import disk, leases
 from syncdaemon.base.model import Content, Fit, Refusal, Stamp
 from syncdaemon.base.packing import Packer, digest
 from syncdaemon.publish.objects.source import Changed, Source
+from syncdaemon.spool.arrival import first_sight
 from syncdaemon.spool.folders import OpenFolders
 from syncdaemon.spool.moves import stamp_of
 from syncdaemon.spool.read import Gone, Hashing, NotYet, Reader, Reading, TooLarge, Unleased
@@ -174,6 +175,12 @@ def after_reading(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) ->
     monkeypatch.setattr(os, "read", read)
 
 
+def arrival_of(file: Path) -> int:
+    """When a file came that nobody has looked at yet."""
+    found = os.stat(file)
+    return first_sight(found.st_ctime_ns, found.st_ino)
+
+
 def test_a_complete_file_is_read(tmp_path: Path, file: Path) -> None:
     """Its bytes, its digest, its name and its version."""
     found = content(look(tmp_path))
@@ -181,7 +188,8 @@ def test_a_complete_file_is_read(tmp_path: Path, file: Path) -> None:
     above = os.stat(tmp_path)
     digest = sha256(b"evidence").hexdigest()
     folder = above.st_dev, above.st_ino
-    assert found == Content(b"file", "file", version(file), b"evidence", digest, 1, folder=folder)
+    came = arrival_of(file)
+    assert found == Content(b"file", "file", version(file), b"evidence", digest, 1, folder=folder, arrived_ns=came)
 
 
 def test_an_empty_file_is_read(tmp_path: Path) -> None:
@@ -248,7 +256,8 @@ def test_a_large_file_is_not_read_by_the_first_look(tmp_path: Path, monkeypatch:
     reading = reader(tmp_path, QUIET, fit(10 + len("%C3%BC") - 1))
 
     mtime_ns = (tmp_path / "ü").stat().st_mtime_ns
-    assert list(reading.read([Candidate("ü".encode())], later())) == [TooLarge(Candidate("ü".encode()), mtime_ns, 10)]
+    seen = Candidate("ü".encode(), arrived=arrival_of(tmp_path / "ü"))
+    assert list(reading.read([Candidate("ü".encode())], later())) == [TooLarge(seen, mtime_ns, 10)]
 
 
 def test_a_large_file_is_read_a_piece_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,7 +276,10 @@ def test_a_file_that_somebody_writes_is_not_complete(tmp_path: Path, leased: Pat
     """However old it is: while a writer has it open it waits, longer each time, and then it is read."""
     with leased.open("ab"):
         first = look(tmp_path)
-        assert first == NotYet(Candidate(b"file", 1, os.stat(leased).st_ctime_ns), next_wait(1, QUIET))
+        seen = Candidate(
+            b"file", 1, os.stat(leased).st_ctime_ns, arrived=arrival_of(leased), why="a writer has it open"
+        )
+        assert first == NotYet(seen, next_wait(1, QUIET))
         second = look_as(tmp_path, first.candidate)
         assert isinstance(second, NotYet)
         assert second.candidate.tries == 2
@@ -422,7 +434,7 @@ def test_a_file_waits_out_its_quiet_time(tmp_path: Path, file: Path) -> None:
     reading = reader(tmp_path, QUIET, FIT)
 
     (now,) = reading.read([Candidate(b"file", 3)], ctime_ns)
-    assert now == NotYet(Candidate(b"file", 3, ctime_ns), QUIET)
+    assert now == NotYet(Candidate(b"file", 3, ctime_ns, arrived=arrival_of(file), why="too young"), QUIET)
     (soon,) = reading.read([Candidate(b"file", 3)], ctime_ns + 100_000_000)
     assert isinstance(soon, NotYet)
     assert soon.wait == pytest.approx(0.15)
@@ -453,9 +465,11 @@ def test_a_file_that_grows_before_it_is_read_is_not_complete(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it held when it was opened is not what it holds now."""
+    came = arrival_of(file)
     after_opening(monkeypatch, lambda: append(file, b"more"))
 
-    assert look(tmp_path) == NotYet(Candidate(b"file", 1), next_wait(1, QUIET))
+    seen = Candidate(b"file", 1, arrived=came, why="still changing")
+    assert look(tmp_path) == NotYet(seen, next_wait(1, QUIET))
 
 
 @pytest.mark.usefixtures("_no_leases")

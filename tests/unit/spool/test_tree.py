@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.spool import inotify
 from syncdaemon.spool.settle import Came
 from syncdaemon.spool.tree import Tree
@@ -23,7 +24,7 @@ class Watched:
         self.root = root
         self.told = threading.Event()
         self.fd = os.open(root, os.O_PATH | os.O_DIRECTORY)
-        self.tree = Tree(self.fd, time.time_ns, self.told.set)
+        self.tree = Tree(self.fd, time.time_ns, self.told.set, OnceAMinute())
         self.thread = threading.Thread(target=self.tree.run)
         self.thread.start()
         assert self.told.wait(10)
@@ -170,7 +171,7 @@ def test_what_is_no_folder_can_not_be_watched(tmp_path: Path) -> None:
     told = threading.Event()
     (tmp_path / "file").touch()
     fd = os.open(tmp_path / "file", os.O_RDONLY)
-    tree = Tree(fd, time.time_ns, told.set)
+    tree = Tree(fd, time.time_ns, told.set, OnceAMinute())
     tree.run()
     os.close(fd)
     assert told.is_set()

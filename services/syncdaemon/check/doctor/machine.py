@@ -189,7 +189,7 @@ def _number(path: str) -> int | None:
 
 
 def _waiting(home: ReplayDirectory) -> _Waiting:
-    """The files that are to be delivered, as far as they are looked at, and the age of the oldest by its mtime."""
+    """The files that are to be delivered, as far as they are looked at, and for how long one of them has been there."""
     count = folders = 0
     oldest = now = time.time()
     found_stuck: list[Danger] = []
@@ -203,7 +203,7 @@ def _waiting(home: ReplayDirectory) -> _Waiting:
     for _, found in files(home.root, entered=entered):
         if found is None:
             continue
-        oldest = min(oldest, found.st_mtime)
+        oldest = min(oldest, found.st_ctime)
         count += 1
         if count == _MOST:
             return _Waiting(count, now - oldest, folders, False, found_stuck)

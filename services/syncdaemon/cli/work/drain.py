@@ -69,7 +69,7 @@ def _progress(shown: Bar, files: TaskID, began: float) -> Progress:
         if (upload := daemon.objects.progress) is not None:
             size += upload.stored
         rate = decimal(int(size / max(0.1, time.monotonic() - began)))
-        settling = f"{spool.queue.settling} not complete yet" if spool.queue.settling else ""
+        settling = f"{spool.queue.waiting} not complete yet" if spool.queue.waiting else ""
         total = done + spool.depth
         shown.update(files, completed=done, total=total, size=decimal(size), rate=rate, settling=settling)
 

@@ -67,7 +67,7 @@ class Objects:
         self._places = ObjectPlaces(settings)
         self._under_way: tuple[Content, Upload] | None = None
         self._resume_at = 0.0
-        self._said = OnceAMinute()
+        self._said, self._said_pause = OnceAMinute(), OnceAMinute()
         self._said_reason = ""
         self.chunk = resume.SIZES[0]
         self.paused = ""
@@ -122,9 +122,11 @@ class Objects:
         except LinkDown:
             self._watcher.failed("link_down", 1)
         except Changed as change:
-            log.info("changed_under_way", path=content.name, what=str(change), effect="it has to settle again")
+            if self._said.due(time.monotonic(), f"changed_under_way {content.name}"):
+                log.info("changed_under_way", path=content.name, what=str(change), effect="it has to settle again")
         except OSError as error:
-            log.warning("not_read", path=content.name, error=error.strerror, effect="it is looked at again")
+            if self._said.due(time.monotonic(), f"not_read {content.name}"):
+                log.warning("not_read", path=content.name, error=error.strerror, effect="it is looked at again")
         else:
             self.paused = ""
             return stored
@@ -170,8 +172,8 @@ class Objects:
         self._watcher.failed(halt.reason, 1)
         if halt.reason != self._said_reason:
             self._said_reason = halt.reason
-            self._said.over()
-        if self._said.due(now):
+            self._said_pause.over()
+        if self._said_pause.due(now):
             log.warning("objects_paused", reason=halt.reason, detail=str(halt), effect="large files are kept")
 
     def close(self) -> None:

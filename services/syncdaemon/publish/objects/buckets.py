@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.publish.objects.bucket import Bucket
 from syncdaemon.publish.objects.halt import SOON, Halt, asked
 from syncdaemon.publish.objects.opening import open_bucket
@@ -52,8 +53,18 @@ async def _seen(api: Api, names: BucketNames) -> bool:
 class Buckets:
     """The buckets over one session. What is known of them is asked for once."""
 
-    def __init__(self, api: Api, own: BucketNames, former: BucketNames | None, *, create: bool, replicas: int) -> None:
-        """`create`: our `own` may be made where it is missing, with so many `replicas`."""
+    def __init__(
+        self,
+        api: Api,
+        own: BucketNames,
+        former: BucketNames | None,
+        *,
+        create: bool,
+        replicas: int,
+        said: OnceAMinute,
+    ) -> None:
+        """`create`: our `own` may be made where it is missing, with so many `replicas`. `said`: what was logged."""
+        self._said = said
         self._api = api
         self._own, self._former = own, former
         self._create, self._replicas = create, replicas
@@ -71,5 +82,5 @@ class Buckets:
         """This bucket, which takes what we send. Raises LinkDown, and Halt where it does not."""
         if names not in self._open:
             create = self._create and names == self._own
-            self._open[names] = await open_bucket(self._api, names, create, self._replicas)
+            self._open[names] = await open_bucket(self._api, names, create, self._replicas, self._said)
         return self._open[names]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import structlog
 
 from syncdaemon.base.errors import LanePaused
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.publish.objects.bucket import Bucket
 from syncdaemon.publish.objects.halt import LATER, SOON, Halt, asked, done
 from syncdaemon.stream.api import Api
@@ -17,7 +19,9 @@ from syncdaemon.stream.object_format import BucketNames
 log = structlog.get_logger(__name__)
 
 
-async def open_bucket(api: Api, names: BucketNames, create: bool, replicas: int) -> Bucket:
+async def open_bucket(
+    api: Api, names: BucketNames, create: bool, replicas: int, said: OnceAMinute | None = None
+) -> Bucket:
     """Makes sure that it is there and takes what we send. Raises LinkDown, and Halt where it does not.
 
     `create`: a missing bucket may be made, with so many `replicas`.
@@ -26,7 +30,8 @@ async def open_bucket(api: Api, names: BucketNames, create: bool, replicas: int)
     config = made.config
     if flaw := _flaw(config):
         raise Halt("bucket_misconfigured", f"the bucket {names.bucket} {flaw}", LATER)
-    if max_age := config.get("max_age"):
+    said = said or OnceAMinute()
+    if (max_age := config.get("max_age")) and said.due(time.monotonic(), "objects_expire"):
         log.warning("objects_expire", bucket=names.bucket, seconds=max_age / 1e9, meaning="so do files")
     for subject in (names.chunk_subject("0"), names.meta_subject("0")):
         await _rehearse(api, names, subject)

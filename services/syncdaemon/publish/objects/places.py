@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from syncdaemon.base.model import Content
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.base.sizes import SIZE_CLASSES
 from syncdaemon.link import Session
 from syncdaemon.publish.objects import resume
@@ -50,7 +51,7 @@ class ObjectPlaces:
         self._kept = UploadStates(len(SIZE_CLASSES))
         self._buckets: Buckets | None = None
         self._tidied_at: float | None = None
-        self._said_shared = False
+        self._said, self._said_shared = OnceAMinute(), False
 
     def forget(self) -> None:
         """The buckets are asked for anew."""
@@ -128,5 +129,6 @@ class ObjectPlaces:
         if self._buckets is None or self._buckets.session is not session:
             own, former = self._settings.bucket, self._settings.former
             create, replicas = self._settings.create, self._settings.replicas
-            self._buckets = Buckets(Api.over(session), own, former, create=create, replicas=replicas)
+            api = Api.over(session)
+            self._buckets = Buckets(api, own, former, create=create, replicas=replicas, said=self._said)
         return self._buckets

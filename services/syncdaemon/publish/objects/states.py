@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from syncdaemon.base.model import Stamp
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.publish.objects.source import Marks
 
 UploadKey = tuple[str, str]
@@ -17,7 +18,8 @@ class UploadState:
 
     `key`: the bucket, and the id that the upload's chunks share: two buckets can each have a part of one file.
 
-    `own`: this process sent every chunk that the bucket has of it.
+    `own`: this process sent every chunk that the bucket has of it. `said`: what was logged, of all uploads: a file that
+    changes all the time is another upload each time.
     """
 
     key: UploadKey
@@ -27,6 +29,7 @@ class UploadState:
     generation: int = 0
     own: bool = False
     strays: list[int] = field(default_factory=list)  # sequences of chunks after a gap, to be taken out
+    said: OnceAMinute = field(default_factory=OnceAMinute)
 
 
 class UploadStates:
@@ -34,6 +37,7 @@ class UploadStates:
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._said = OnceAMinute()
         self._kept: dict[UploadKey, UploadState] = {}  # the newest last
 
     def __iter__(self) -> Iterator[UploadState]:
@@ -41,7 +45,7 @@ class UploadStates:
 
     def take(self, key: UploadKey, size: int, stamp: Stamp) -> UploadState:
         """What we remember of this upload, as far as it belongs to this version of the file."""
-        kept = self._kept.pop(key, None) or UploadState(key, size, stamp)
+        kept = self._kept.pop(key, None) or UploadState(key, size, stamp, said=self._said)
         self._kept[key] = kept
         while len(self._kept) > self._most:
             del self._kept[next(iter(self._kept))]

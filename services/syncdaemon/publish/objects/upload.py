@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import aclosing, suppress
 
@@ -82,7 +83,9 @@ class Upload:
         if not there.is_of(self._meta) or await self._bucket.count(there.nuid) != there.chunks:
             return False
         if self._shared and not await self._bucket.holds(self._meta.name):
-            log.warning("object_not_believed", object=self._meta.name, reason="its chunks have another digest")
+            said = self._kept.said
+            if said.due(time.monotonic(), f"object_not_believed {self._meta.name}"):
+                log.warning("object_not_believed", object=self._meta.name, reason="its chunks have another digest")
             if there.nuid == self._meta.nuid:
                 await self._discard("its chunks are not ours")
             return False
@@ -117,7 +120,9 @@ class Upload:
 
     async def _discard(self, why: str) -> None:
         """Takes out every chunk of this upload. They belong to this site alone."""
-        log.warning("upload_begun_again", object=self._meta.name, reason=why)
+        said = self._kept.said
+        if said.due(time.monotonic(), why):
+            log.warning("upload_begun_again", object=self._meta.name, reason=why)
         await self._bucket.purge(self._meta.nuid)
         strays = self._kept.strays
         strays.clear()

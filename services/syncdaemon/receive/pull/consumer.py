@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from syncdaemon.base.errors import LanePaused, SettingsError
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.link import Conversation, Heard
 from syncdaemon.receive.pull.demand import EXPIRES, GRACE, Ask
 from syncdaemon.stream.answers import ApiRefusal, ConsumerAnswer
@@ -67,8 +68,8 @@ class ConsumerInfo(NamedTuple):
         return Ask(min(ask.messages, self.max_batch), min(size, self.max_bytes))
 
 
-async def prepare(api: Api, settings: ConsumerSettings) -> ConsumerInfo:
-    """Makes sure that the consumer is there. One that is there already is never altered.
+async def prepare(api: Api, settings: ConsumerSettings, said: OnceAMinute) -> ConsumerInfo:
+    """Makes sure that the consumer is there. One that is there already is never altered. `said`: what was logged of it.
 
     Where it can't be seen it is used all the same: over the imports of an account, a right that is missing looks as if
     there were no JetStream. Whether there is one, the first pull tells.
@@ -90,7 +91,7 @@ async def prepare(api: Api, settings: ConsumerSettings) -> ConsumerInfo:
         if answer.no_stream:
             raise LanePaused(f"there is no stream {settings.stream} at the server yet")
         raise answer.paused(f"consumer {settings.name}")
-    return _accept(answer.config, settings)
+    return _accept(answer.config, settings, said)
 
 
 async def _create(api: Api, settings: ConsumerSettings) -> ConsumerAnswer | ApiRefusal:
@@ -110,7 +111,7 @@ async def _create(api: Api, settings: ConsumerSettings) -> ConsumerAnswer | ApiR
     return answer
 
 
-def _accept(config: Mapping[str, Any], settings: ConsumerSettings) -> ConsumerInfo:
+def _accept(config: Mapping[str, Any], settings: ConsumerSettings, said: OnceAMinute) -> ConsumerInfo:
     wrong = ""
     if config.get("deliver_subject"):
         wrong = "it pushes its messages (deliver_subject)"
@@ -124,7 +125,7 @@ def _accept(config: Mapping[str, Any], settings: ConsumerSettings) -> ConsumerIn
             f"--consumer: {settings.name} on {settings.stream} is there already, and {wrong}; "
             "name another, or delete it"
         )
-    if config.get("max_deliver", -1) > 0:
+    if config.get("max_deliver", -1) > 0 and said.due(time.monotonic(), "consumer_gives_up"):
         log.warning(
             "consumer_gives_up",
             consumer=settings.name,

@@ -77,7 +77,7 @@ class Intake:
         while True:
             session = await self._link.wait_up()
             try:
-                self.info = await prepare(Api.over(session), self._settings)
+                self.info = await prepare(Api.over(session), self._settings, self._unseen)
                 self._say_unseen(self.info.unseen)
                 await self._pull_from(session)
             except LinkDown as error:
@@ -90,7 +90,7 @@ class Intake:
                 await self._pause(str(error), _CONFIG_RETRY, session)
 
     def _say_unseen(self, reason: str) -> None:
-        if reason and self._unseen.due(time.monotonic()):
+        if reason and self._unseen.due(time.monotonic(), "consumer_unseen"):
             name, effect = self._settings.name, "its settings are not checked"
             log.warning("consumer_unseen", consumer=name, reason=reason, effect=effect)
 
@@ -129,7 +129,7 @@ class Intake:
             return
         if is_from(heard.reply, self._settings.stream, self._settings.name):
             self._hands.take(Arrival(*heard))
-        elif self._strange.due(time.monotonic()):
+        elif self._strange.due(time.monotonic(), "strange_delivery"):
             log.error("strange_delivery", reply=str(heard.reply[:_SHOWN]), effect="the message is not taken")
 
     async def _disk_ready(self, session: Session) -> None:
