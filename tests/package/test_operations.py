@@ -64,7 +64,7 @@ def test_every_command_of_ours_is_one() -> None:
     """`syncdaemon X`, in commands and in the text."""
     known = {command.callback.__name__ for command in app.registered_commands if command.callback}
     known |= {group.name for group in app.registered_groups if group.name}
-    named = set(re.findall(r"(?<![\w/])syncdaemon ([a-z]+)\b", " ".join(runbook.commands())))
+    named = set(re.findall(r"(?<![\w/])syncdaemon ([a-z]+)\b", "\n".join(runbook.commands())))
     named |= set(re.findall(r"`syncdaemon ([a-z]+)[ `]", runbook.PAGE))
     assert named >= {"status", "doctor", "verify", "quarantine"}
     assert named - known == set()
