@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 SYSTEM_PACKAGES := e2fsprogs iproute2 libfaketime nftables openssl
 CONTAINER_PACKAGES := podman buildah runc catatonit netavark aardvark-dns debootstrap iproute2
 RULES := k8s/components/monitoring
+SITE_RULES := k8s/components/expected-sites
+SITES ?= $(SITE_RULES)/expected_sites.txt
 PROMETHEUS := .cache/prometheus
 ROUNDS ?= 3
 CASES ?= 200000
@@ -100,8 +102,12 @@ lock: $(VENV)/.installed-deploy ## renew what the image is built from: the newes
 	$$compile --output-file requirements.lock pyproject.toml && \
 	$$compile --output-file requirements-build.lock requirements-build.in
 
-rules: ## wrap k8s/components/monitoring/rules.yaml for the Prometheus operator
-	@{ cat $(RULES)/prometheusrule-head.yaml; sed 's/^./  &/' $(RULES)/rules.yaml; } > $(RULES)/prometheusrule.yaml
+rules: $(VENV)/.installed-dev ## the rules for the Prometheus operator, and the expected sites; SITES names their list
+	@$(BIN)/python -m scripts.expected_sites <$(SITES) >$(SITE_RULES)/rules.yaml.tmp && \
+	    mv $(SITE_RULES)/rules.yaml.tmp $(SITE_RULES)/rules.yaml || { rm -f $(SITE_RULES)/rules.yaml.tmp; exit 1; }
+	@for of in $(RULES) $(SITE_RULES); do \
+	    { cat $$of/prometheusrule-head.yaml; sed 's/^./  &/' $$of/rules.yaml; } >$$of/prometheusrule.yaml; \
+	done
 
 sbom: $(VENV)/.installed-sbom ## write what the image contains, in CycloneDX, into dist/
 	@$(BIN)/python -m scripts.make_sbom $(SBOM) $(if $(BASE),--base $(BASE))

@@ -11,7 +11,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import backlog, batches, drain, hops, idle, latency, ledger, links, objects, order, startup, stream
+from benchmarks import (
+    backlog,
+    batches,
+    drain,
+    hops,
+    hub,
+    idle,
+    imports,
+    latency,
+    ledger,
+    links,
+    objects,
+    order,
+    startup,
+    stream,
+)
 from benchmarks.measure import BenchmarkFailed
 from benchmarks.plan import FULL, QUICK, Plan
 from benchmarks.process import place, say
@@ -31,6 +46,8 @@ SECTIONS: dict[str, Callable[[Plan], str]] = {
     "links": links.section,
     "startup": startup.section,
     "hops": hops.section,
+    "hub": hub.section,
+    "imports": imports.section,
 }
 
 

@@ -27,7 +27,7 @@ def check_stream(url: str, files: int) -> None:
         raise BenchmarkFailed(f"{found} messages in the stream, {files} files")
 
 
-def check_ledger(ledger: Path, files: int) -> None:
+def check_ledger(ledger: Path, files: int, site: str = SITE) -> None:
     """Raises BenchmarkFailed unless so many `published` rows are there, and `syncdaemon verify` finds no damage."""
     rows = 0
     for path in ledger.glob("evidence-*.jsonl"):
@@ -35,7 +35,7 @@ def check_ledger(ledger: Path, files: int) -> None:
             rows += sum(b'"event":"published"' in line for line in lines)
     if rows != files:
         raise BenchmarkFailed(f"{rows} published rows in the ledger, {files} files")
-    command(ledger, environment(SITE=SITE, SYNC_LEDGER_DIR=str(ledger)), "verify", within=_VERIFY_SECONDS)
+    command(ledger, environment(SITE=site, SYNC_LEDGER_DIR=str(ledger)), "verify", within=_VERIFY_SECONDS)
 
 
 def check_gone(replay: Path) -> None:

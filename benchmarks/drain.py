@@ -80,6 +80,7 @@ def drained(
         "files": workload.files,
         "within": within,
         "way": way,
+        "settings": {},
     }
     run = watched(server, "ours", job, within + 60, program)
     check_stream(server.url, workload.files)

@@ -82,15 +82,21 @@ def deliver(daemon: DaemonProcess, tail: Tail, name: str, content: bytes, owner:
 
 def measure(files: int, others: bool) -> list[Taken]:
     """Delivers so many files, one after another, with short and uneven pauses. `others`: they are another user's."""
-    pauses = random.Random(files)
     program = _WITHOUT_LEASES if others else (sys.executable, "-m", "syncdaemon")
     with place() as folder, server(folder) as running, DaemonProcess(folder, running.url, program) as daemon:
-        tail = Tail(daemon.ledger)
-        taken = []
-        for name, content in Workload(_WARM_UP + files, _SIZE).items():
-            taken.append(deliver(daemon, tail, name, content, _PRODUCER if others else -1))
-            time.sleep(pauses.uniform(0, 0.05))
+        taken = one_by_one(daemon, files, _PRODUCER if others else -1)
     say(f"latency: {files} files delivered one by one")
+    return taken
+
+
+def one_by_one(daemon: DaemonProcess, files: int, owner: int = -1) -> list[Taken]:
+    """The same with a daemon that runs. `owner`: whose they are, -1 for this user's."""
+    pauses = random.Random(files)
+    tail = Tail(daemon.ledger)
+    taken = []
+    for name, content in Workload(_WARM_UP + files, _SIZE).items():
+        taken.append(deliver(daemon, tail, name, content, owner))
+        time.sleep(pauses.uniform(0, 0.05))
     return taken[_WARM_UP:]
 
 

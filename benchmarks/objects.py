@@ -16,7 +16,7 @@ import nats
 
 from benchmarks.measure import BenchmarkFailed, Result, Spread
 from benchmarks.plan import Plan
-from benchmarks.process import SYNCS, contend, place, say, server
+from benchmarks.process import SITE, SYNCS, contend, place, say, server
 from benchmarks.report import megabytes, table
 from syncdaemon.dev.server import NatsServer
 from syncdaemon.stream.object_format import BucketNames, count_of
@@ -41,6 +41,7 @@ def upload(folder: Path, server: NatsServer, size: int) -> Result:
         "replay": str(folder / "replay"),
         "ledger": str(folder / "ledger"),
         "within": _WITHIN,
+        "settings": {},
     }
     result = contend("upload", job, _WITHIN + 60)
     _check(server, count_of(size, _CHUNK) + 1)
@@ -71,7 +72,7 @@ def _check(server: NatsServer, wanted: int) -> None:
 async def _messages(url: str) -> int:
     client = await nats.connect(url)
     try:
-        return (await client.jetstream().stream_info(BucketNames("edge_replay").stream)).state.messages
+        return (await client.jetstream().stream_info(BucketNames(f"edge_replay_{SITE}").stream)).state.messages
     finally:
         await client.close()
 

@@ -7,7 +7,8 @@ the others. CPU is that of the whole process in these two spans, all its threads
 Whenever the drain reports its progress, depth + acknowledged files must be the number of files, to the file. The
 acknowledged ones are counted where delivery tells the replay directory of them.
 
-The job's `way` has all messages go as singles, or as atomic batches, instead of what the daemon finds out to be faster.
+The job's `settings` are further ones, by variable. Its `way` has all messages go as singles, or as atomic batches,
+instead of what the daemon finds out to be faster.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ def main() -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     job = json.loads(sys.argv[1])
-    given = settings(NATS_URL=job["url"], SYNC_REPLAY_DIR=job["replay"], SYNC_LEDGER_DIR=job["ledger"])
+    places = {"NATS_URL": job["url"], "SYNC_REPLAY_DIR": job["replay"], "SYNC_LEDGER_DIR": job["ledger"]}
+    given = settings(**places, **job["settings"])
     began = Cost.now()
     daemon = Daemon(given)
     if job["way"]:

@@ -16,6 +16,7 @@ class Plan:
     of the large file in MiB. `order`: files that wait for the order. `link_seconds`: of each contender on
     each link; of the links, only those of `link_kbit`, if there is any. `startup`: runs of each command, and of the
     same command of `against`, the `syncdaemon` of another version. `hops`: how often a batch is read in each way.
+    `sites`: of a hub.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Plan:
     object_mib: int
     startup: int
     hops: int
+    sites: tuple[int, ...]
     against: Path | None = field(default=None, kw_only=True)
 
     def with_options(
@@ -69,6 +71,7 @@ FULL = Plan(
     object_mib=512,
     startup=15,
     hops=100,
+    sites=(100, 1_000),
 )
 QUICK = Plan(
     "quick",
@@ -86,4 +89,5 @@ QUICK = Plan(
     object_mib=64,
     startup=3,
     hops=10,
+    sites=(50,),
 )

@@ -136,14 +136,14 @@ class DaemonProcess:
         self._folder = folder
         self._program = program
         self.http = f"127.0.0.1:{free_port()}"
-        self._env = environment(
-            SITE=SITE,
-            NATS_URL=url,
-            SYNC_REPLAY_DIR=str(self.replay),
-            SYNC_LEDGER_DIR=str(self.ledger),
-            SYNC_HTTP_ADDR=self.http,
-            **settings,
-        )
+        own = {
+            "SITE": SITE,
+            "NATS_URL": url,
+            "SYNC_REPLAY_DIR": str(self.replay),
+            "SYNC_LEDGER_DIR": str(self.ledger),
+            "SYNC_HTTP_ADDR": self.http,
+        }
+        self._env = environment(**{**own, **settings})
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

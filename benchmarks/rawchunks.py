@@ -25,7 +25,7 @@ from syncdaemon.publish.objects.resume import SIZES
 from syncdaemon.stream.object_format import BucketNames, Chunk, count_of, nuid_of
 
 _INBOX = "_INBOX.ceiling"
-_BUCKET = BucketNames("edge_replay")
+_BUCKET = BucketNames(f"edge_replay_{SITE}")
 
 
 def frames(size: int) -> list[bytes]:

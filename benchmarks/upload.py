@@ -68,7 +68,8 @@ def main() -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     job = json.loads(sys.argv[1])
-    given = settings(NATS_URL=job["url"], SYNC_REPLAY_DIR=job["replay"], SYNC_LEDGER_DIR=job["ledger"])
+    places = {"NATS_URL": job["url"], "SYNC_REPLAY_DIR": job["replay"], "SYNC_LEDGER_DIR": job["ledger"]}
+    given = settings(**places, **job["settings"])
     daemon = Daemon(given)
     witness = Witness(daemon)
     asyncio.run(deliver_all(daemon, job["within"]))

@@ -17,6 +17,7 @@ pytest_plugins = [
         "relay",
         "replay",
         "server",
+        "hub",
         "shell",
         "users",
     )

@@ -29,11 +29,12 @@ TOOLS = ("podman", "buildah", "runc", "debootstrap", "ip", "nsenter")
 class Engine:
     """podman and buildah on our storage. `folder` takes what they need to be told."""
 
-    def __init__(self, folder: Path, network: Network) -> None:
+    def __init__(self, folder: Path, network: Network, hosts: str = "") -> None:
+        """`hosts`: lines of /etc/hosts in all containers, beside the names of the Services."""
         self.network = network
         self._storage = ["--root", str(CACHE / "storage"), "--runroot", "/run/syncdaemon-containers"]
         self._runtime = ["--runtime", str(Path(__file__).with_name("runc_without_rlimits"))]
-        (folder / "hosts").write_text("127.0.0.1 localhost nats\n")
+        (folder / "hosts").write_text(f"127.0.0.1 localhost nats\n{hosts}")
         settings = folder / "containers.conf"
         settings.write_text(
             f'[containers]\nbase_hosts_file = "{folder}/hosts"\n'
@@ -99,6 +100,18 @@ class Engine:
     def volume(self, name: str) -> Path:
         """Where a volume's files are."""
         return Path(self.podman("volume", "inspect", "--format", "{{.Mountpoint}}", name).strip())
+
+
+@contextmanager
+def beside(hub: Engine, number: int, folder: Path) -> Iterator[Engine]:
+    """An engine of the same storage, in a network of its own from which `hub.example.net` can be reached."""
+    network = Network(f"{hub.network.name}-{number}")
+    network.make()
+    try:
+        address = network.join(hub.network, number)
+        yield Engine(folder, network, f"{address} hub.example.net\n")
+    finally:
+        network.remove()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import os
 import signal
 import ssl
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from nats.errors import Error as NatsError
 
 from syncdaemon.dev.server import find_binary
 from tests.deploy import secrets
-from tests.deploy.manifests import named
-from tests.deploy.nats_config import server_environment, write_config
+from tests.deploy.commands import attempt
+from tests.deploy.manifests import containers, named
+from tests.deploy.nats_config import environment_of, replaced, server_environment, write_config
 from tests.support.daemon import eventually
 from tests.support.ports import own_port
 
@@ -25,17 +27,24 @@ from tests.support.ports import own_port
 class Server:
     """nats-server with the configuration of a profile; ports and store are this test's.
 
-    `given` are Secrets that stand in for those of the page. The hub's outside name is `localhost` here.
+    `given` are Secrets that stand in for those of the page, `sites` is a list of sites in place of the profile's. The
+    hub's outside name is `localhost` here.
     """
 
     def __init__(
-        self, profile: str, folder: Path, leaf_port: int, *, given: secrets.Secrets | None = None, **settings: str
+        self,
+        profile: str,
+        folder: Path,
+        leaf_port: int,
+        *,
+        given: secrets.Secrets | None = None,
+        **settings: str,
     ) -> None:
         self.profile, self.folder = profile, folder
         self.port, self.leaf_port = own_port(), leaf_port
         self.secrets = secrets.of(profile) if given is None else given
         listen = {"port: 7422": f"listen: 127.0.0.1:{leaf_port}", "/lib/nats": str(folder)}
-        self._config = write_config(profile, folder, listen, self.secrets)
+        self._config = write_config(profile, folder, listen, self.secrets, **settings)
         filled = server_environment(profile, self.secrets, **settings)
         if "LEAFNODE_URL" in filled:
             outside = "@hub.example.net:7422"
@@ -53,8 +62,12 @@ class Server:
 
     @property
     def url(self) -> str:
-        """With the login of `admin`, for whoever trusts the authority; see `trusted`."""
-        return f"tls://admin:{secrets.password(self.secrets, 'admin')}@localhost:{self.port}"
+        """With the login of whoever runs this server, for those who trust the authority; see `trusted`."""
+        return self.url_of(secrets.owner(self.secrets))
+
+    def url_of(self, user: str) -> str:
+        """With this user's login."""
+        return f"tls://{user}:{secrets.password(self.secrets, user)}@localhost:{self.port}"
 
     def settings(self, workload: str, **more: str) -> dict[str, str]:
         """What the daemon or the workers have in their environment, as rendered, but for the ports of the test."""
@@ -120,12 +133,16 @@ class Server:
         state = self.ask("$JS.API.STREAM.INFO.swarm_jobs").get("state", {})
         return int(state.get("messages", -1))
 
-    def make(self, stream: dict[str, Any], *sites: str) -> None:
-        """A stream of the hub, with what its file says of the site `edge-1` said of each of these."""
-        (one,) = (json.dumps(source) for source in stream["sources"])
-        sources = [json.loads(one.replace("edge-1", site)) for site in sites]
-        created = self.ask(f"$JS.API.STREAM.CREATE.{stream['name']}", {**stream, "sources": sources})
-        assert "error" not in created, created
+    def init(self) -> str:
+        """What the Job says that makes the hub's streams: its command, as rendered, but for the paths of the test."""
+        (job,) = (it for _, it in containers(self.profile) if it["name"] == "hub-init")
+        paths = {"/etc/syncdaemon/sites": f"{self.folder}/nats-sites", "/etc/syncdaemon/ca/ca.crt": str(self.ca)}
+        command = [str(Path(sys.executable).with_name("syncdaemon")), *(replaced(word, paths) for word in job["args"])]
+        given = {name: replaced(text, paths) for name, text in environment_of(self.profile, job).items()}
+        assert given.pop("NATS_URL") == "tls://nats:4222"
+        (reference,) = (it["secretRef"]["name"] for it in job["envFrom"] if "secretRef" in it)
+        login = {name: value.decode() for name, value in self.secrets[reference].items()}
+        return attempt(*command, environment={**given, **login, "NATS_URL": self.client_url}).check().out
 
 
 def trusted(folder: Path, *servers: Server) -> Path:

@@ -30,6 +30,15 @@ class Network:
         run("ip", "netns", "add", self.name)
         run("ip", "-n", self.name, "link", "set", "lo", "up")
 
+    def join(self, hub: Network, number: int) -> str:
+        """Connects two networks, as the only ones of this number; returns the address of the hub as seen from ours."""
+        ours, theirs = f"site{number}", f"hub{number}"
+        run("ip", "-n", self.name, "link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", hub.name)
+        for network, link, host in ((self, ours, 2), (hub, theirs, 1)):
+            run("ip", "-n", network.name, "address", "add", f"10.77.{number}.{host}/24", "dev", link)
+            run("ip", "-n", network.name, "link", "set", link, "up")
+        return f"10.77.{number}.1"
+
     def remove(self) -> None:
         self._inside.shutdown()
         run("ip", "netns", "delete", self.name)

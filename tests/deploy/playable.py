@@ -1,10 +1,10 @@
 """From what Kubernetes is given to what `podman kube play` understands, and not a field more.
 
-Podman plays pods and ConfigMaps. So a Deployment or StatefulSet becomes its pod; what runs before its containers
-becomes a pod of its own, which is played first; a claim is a folder of this machine, with the owner and the mode that
-a kubelet gives it for `fsGroup`; a Secret is a ConfigMap; all pods share one network, where the names of Services are
-the loopback address; what only a kubelet honours (probes, ports, downward API, an optional Secret) goes. The exporter
-stays out: its image is not to be had without a registry.
+Podman plays pods and ConfigMaps. So a Deployment, StatefulSet or Job becomes its pod; what runs before its containers
+becomes a pod of its own, which is played first; a claim is a folder of this machine, with the owner and the mode that a
+kubelet gives it for `fsGroup`, and so is memory that one of these pods fills for the other; a Secret is a ConfigMap;
+all pods share one network, where the names of Services are the loopback address; what only a kubelet honours (probes,
+ports, downward API, an optional Secret) goes. The exporter stays out: its image is not to be had without a registry.
 
 What is under test stays as it was rendered: images, commands, environment, ConfigMaps, mounts, security contexts
 and limits.
@@ -26,21 +26,25 @@ _LEFT_OUT = {"exporter"}
 
 
 class Playable(NamedTuple):
-    """What there is to play: first what pods refer to, then what runs before them and ends, then the pods."""
+    """What there is to play: what pods refer to; what runs before them and ends; the pods; the jobs, which end too."""
 
     referred: list[Document]
     before: list[Document]
     pods: list[Document]
+    jobs: list[Document]
 
 
-def playable(documents: list[Document], given: Secrets, claims: Path) -> Playable:
-    """Makes a folder below `claims` for each claim. `given` are the Secrets of the namespace, by name and key."""
-    found = Playable([_config(name, data) for name, data in given.items()], [], [])
+def playable(documents: list[Document], given: Secrets, claims: Path, prefix: str = "") -> Playable:
+    """Makes a folder below `claims` for each claim. `given` are the Secrets of the namespace, by name and key.
+
+    `prefix` goes before the names of pods, where more than one profile plays.
+    """
+    found = Playable([_config(name, data) for name, data in given.items()], [], [], [])
     for document in deepcopy(documents):
         document["metadata"].pop("namespace", None)
         if document["kind"] == "ConfigMap":
             found.referred.append(document)
-        elif document["kind"] in ("Deployment", "StatefulSet"):
+        elif document["kind"] in ("Deployment", "StatefulSet", "Job"):
             name, template = document["metadata"]["name"], document["spec"]["template"]
             spec = template["spec"]
             for claim in document["spec"].get("volumeClaimTemplates", []):
@@ -49,8 +53,9 @@ def playable(documents: list[Document], given: Secrets, claims: Path) -> Playabl
             _place(spec, set(given), claims)
             for container in spec.pop("initContainers", []):
                 alone = {**deepcopy(spec), "containers": [container], "restartPolicy": "Never"}
-                found.before.append(_pod(f"{name}-{container['name']}", {}, alone))
-            found.pods.append(_pod(name, template["metadata"]["labels"], spec))
+                found.before.append(_pod(f"{prefix}{name}-{container['name']}", {}, alone))
+            played = found.jobs if document["kind"] == "Job" else found.pods
+            played.append(_pod(f"{prefix}{name}", template["metadata"]["labels"], spec))
     return found
 
 
@@ -69,7 +74,11 @@ def _place(spec: Document, given: set[str], claims: Path) -> None:
             del volumes[name]
         elif secret:
             assert secret["secretName"] in given
-            volume["configMap"] = {"name": f"secret-{secret['secretName']}", "items": secret["items"]}
+            items = {"items": secret["items"]} if "items" in secret else {}
+            volume["configMap"] = {"name": f"secret-{secret['secretName']}", **items}
+        elif name in _shared(spec):
+            del volume["emptyDir"]
+            volume["hostPath"] = {"path": str(_claimed(claims / name, group)), "type": "Directory"}
         elif claim := volume.pop("persistentVolumeClaim", None):
             volume["hostPath"] = {"path": str(_claimed(claims / claim["claimName"], group)), "type": "Directory"}
     for container in [*spec.get("initContainers", []), *spec["containers"]]:
@@ -81,6 +90,12 @@ def _place(spec: Document, given: set[str], claims: Path) -> None:
                 folder = {"path": f"{whole['hostPath']['path']}/{part}", "type": "Directory"}
                 volumes[mount["name"]] = {"name": mount["name"], "hostPath": folder}
     spec["volumes"] = list(volumes.values())
+
+
+def _shared(spec: Document) -> set[str]:
+    """The volumes in memory that what runs before the pod writes for it."""
+    before = {it["name"] for container in spec.get("initContainers", []) for it in container["volumeMounts"]}
+    return {it["name"] for it in spec["volumes"] if "emptyDir" in it and it["name"] in before}
 
 
 def _claimed(folder: Path, group: int) -> Path:
@@ -110,5 +125,9 @@ def _container(container: Document, pod: str) -> None:
         if "secretRef" in source and not source["secretRef"].get("optional"):
             source["configMapRef"] = {"name": f"secret-{source.pop('secretRef')['name']}"}
     for variable in container.get("env", []):
-        if variable.pop("valueFrom", None):
+        source = variable.get("valueFrom", {})
+        if reference := source.pop("secretKeyRef", None):
+            source["configMapKeyRef"] = {**reference, "name": f"secret-{reference['name']}"}
+        elif source.pop("fieldRef", None):
+            del variable["valueFrom"]
             variable["value"] = pod  # metadata.name, the only field that is asked for

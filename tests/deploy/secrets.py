@@ -64,7 +64,36 @@ def of(profile: str) -> Secrets:
 
 
 def password(secrets: Secrets, user: str) -> str:
-    """Of a client of NATS: `client` or `admin`."""
-    found = re.search(rf'{user.upper()}_PASSWORD: "(\w+)"', secrets["nats-auth"]["auth.conf"].decode())
+    """Of a user of this NATS: at a site `client` or `admin`, at the hub its own users and the parties."""
+    if "nats-auth" in secrets:
+        name, text = f"{user.upper()}_PASSWORD", secrets["nats-auth"]["auth.conf"]
+    elif user in ("hub", "records") or user.startswith("in-"):
+        name, text = "HUB_PASSWORD", secrets["nats-users"]["hub-password.conf"]
+    else:
+        name, text = "password", secrets["nats-users"][f"{user}.conf"]
+    found = re.search(rf'\b{name}: "([\w-]+)"', text.decode())
     assert found
     return found[1]
+
+
+def owner(secrets: Secrets) -> str:
+    """The user of people: at a site `admin`, at the hub `hub`."""
+    return "admin" if "nats-auth" in secrets else "hub"
+
+
+def with_sites(hub: Secrets, *sites: str) -> Secrets:
+    """Those of a hub, with a login for each of these sites too."""
+    files = {f"site-{site}.conf": _user_file(f"site-{site}", f"of-{site}") for site in sites}
+    return {**hub, "nats-users": {**hub["nats-users"], **files}}
+
+
+def of_site(site: str) -> Secrets:
+    """Those of a site behind a leaf node, which `with_sites` lets in."""
+    given = of("edge-leafnode")
+    url = f"tls://site-{site}:of-{site}@hub.example.net:7422".encode()
+    return {**given, "nats-leafnode": {**given["nats-leafnode"], "url": url}}
+
+
+def _user_file(user: str, password: str) -> bytes:
+    """As the page's commands make it."""
+    return f'users: [{{user: "{user}", password: "{password}"}}]\n'.encode()

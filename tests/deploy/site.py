@@ -23,8 +23,9 @@ USER, PRODUCER = 10001, 10002
 class Site:
     """The pods of a profile while they play: one of ours, and `nats`, each with one container of the pod's name."""
 
-    def __init__(self, podman: Engine, ours: str, claims: Path, given: Secrets) -> None:
+    def __init__(self, podman: Engine, ours: str, claims: Path, given: Secrets, *, prefix: str = "") -> None:
         self._podman, self._ours, self._claims, self._secrets = podman, ours, claims, given
+        self._prefix = prefix  # of the names of all pods
 
     def volume(self, name: str) -> Path:
         """Where the files of a claim are."""
@@ -72,14 +73,15 @@ class Site:
         Podman clears up in a process of its own, which the container's monitor starts and outlives, and which stops a
         pod whose containers have ended: also one that was started again in the meantime.
         """
-        infra = self._podman.podman("pod", "inspect", "--format", "{{.InfraContainerID}}", "nats").strip()
-        look = ("inspect", "--format", "{{.State.ConmonPid}}", "nats-nats", infra)
+        pod = f"{self._prefix}nats"
+        infra = self._podman.podman("pod", "inspect", "--format", "{{.InfraContainerID}}", pod).strip()
+        look = ("inspect", "--format", "{{.State.ConmonPid}}", f"{pod}-nats", infra)
         monitors = [Path(f"/proc/{pid}/cmdline") for pid in self._podman.podman(*look).split()]
-        self._podman.podman("pod", "kill", "nats")
+        self._podman.podman("pod", "kill", pod)
         eventually(lambda: not any(map(_is_alive, monitors)), 60, "podman has cleared up after the server")
 
     def start_server(self) -> None:
-        self._podman.podman("pod", "start", "nats")
+        self._podman.podman("pod", "start", f"{self._prefix}nats")
 
     def stored(self) -> list[tuple[str, bytes]]:
         """Path and content of every message in the stream."""
@@ -91,12 +93,13 @@ class Site:
         return self._podman.network.call(read)
 
     def publish(self, files: dict[str, bytes]) -> None:
-        """Stores files in the stream as a daemon of the site `edge-1` would; makes the stream if it is missing."""
+        """Stores files in the hub's stream as a daemon of the site `edge-1` would, with the login of that site."""
 
         async def send() -> None:
-            client = await nats.connect(self._url, tls=self._tls, allow_reconnect=False)
+            url = f"tls://site-edge-1:{password(self._secrets, 'site-edge-1')}@localhost:4222"
+            tls = ssl.create_default_context(cadata=self._secrets["nats-tls"]["ca.crt"].decode())
+            client = await nats.connect(url, tls=tls, allow_reconnect=False)
             js = client.jetstream()
-            await js.add_stream(name="swarm_jobs", subjects=["edge.replay.*.*"])
             for name, data in files.items():
                 digest = hashlib.sha256(data).hexdigest()
                 headers = {"Nats-Msg-Id": digest, "Edge-Site": "edge-1", "Edge-Path": name, "Edge-Sha256": digest}
@@ -106,26 +109,20 @@ class Site:
 
         self._podman.network.call(asyncio.run, send())
 
-    @property
-    def _url(self) -> str:
-        """The server's, with the login of `admin` where it asks for one."""
-        if "nats-auth" not in self._secrets:
-            return "nats://127.0.0.1:4222"
-        return f"tls://admin:{password(self._secrets, 'admin')}@localhost:4222"
-
-    @property
-    def _tls(self) -> ssl.SSLContext | None:
-        if "nats-tls" not in self._secrets:
-            return None
-        return ssl.create_default_context(cadata=self._secrets["nats-tls"]["ca.crt"].decode())
-
     def logs(self) -> str:
         """The end of what either pod has said."""
         ends = []
-        for container in (f"{self._ours}-{self._ours}", "nats-nats"):
+        for pod in (self._ours, "nats"):
+            container = f"{self._prefix}{pod}-{pod}"
             done = self._podman.try_podman("logs", container)
             ends.append(f"{container}:\n{(done.out + done.err)[-4000:]}")
         return "\n".join(ends)
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    """The files of a folder that are not on their way yet."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    return {path.name: path.read_bytes() for path in found if path.is_file() and not path.name.startswith(".")}
 
 
 def _is_alive(command_line: Path) -> bool:

@@ -15,6 +15,7 @@ from aiohttp import ClientSession
 from syncdaemon import __version__
 from syncdaemon.cli import app
 from syncdaemon.dev.server import find_binary
+from syncdaemon.hub.accounts import HUB
 from syncdaemon.settings.table import VARIABLES
 from syncdaemon.settings.values import Settings
 from syncdaemon.web.server import Web
@@ -55,11 +56,11 @@ def environment(profile: str, name: str) -> dict[str, str]:
 
 def ours(profile: str) -> Iterator[tuple[str, Document]]:
     """The daemon and the workers, with the name of what starts them."""
-    return ((name, it) for name, it in of_our_image(profile) if "args" in it)
+    return ((name, it) for name, it in of_our_image(profile) if it["name"] == name != "hub-init")
 
 
 def of_our_image(profile: str) -> Iterator[tuple[str, Document]]:
-    """These, and what runs before them."""
+    """These, what runs before them or before NATS, and the Job at the hub."""
     return ((name, it) for name, it in containers(profile) if it["image"].startswith(f"{IMAGE}:"))
 
 
@@ -90,7 +91,7 @@ def test_the_server_is_where_the_settings_say(profile: str) -> None:
 
 
 def test_nothing_is_held_where_the_server_syncs_every_message() -> None:
-    assert "sync_interval: always" in named("edge", "ConfigMap", "nats")["data"]["nats.conf"]
+    assert "sync_interval: always" in named("edge", "ConfigMap", "nats")["data"]["jetstream.conf"]
     assert named("edge", "ConfigMap", "syncdaemon")["data"]["SYNC_HOLD_SECONDS"] == "0"
 
 
@@ -201,7 +202,7 @@ def test_the_server_accepts_its_configuration(profile: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_stream_is_on_a_volume_that_is_larger_than_it_may_become(profile: str) -> None:
     stateful = named(profile, "StatefulSet", "nats")["spec"]
-    config = named(profile, "ConfigMap", "nats")["data"]["nats.conf"]
+    config = named(profile, "ConfigMap", "nats")["data"]["jetstream.conf"]
     (server,) = (it for it in stateful["template"]["spec"]["containers"] if it["name"] == "nats")
     mounts = {it["mountPath"]: it["name"] for it in server["volumeMounts"]}
     (claim,) = stateful["volumeClaimTemplates"]
@@ -272,6 +273,7 @@ def test_keda_asks_the_server_there_for_what_the_workers_take() -> None:
     assert found["metadata"]["namespace"] == namespace
     assert int(port) in {it["port"] for it in found["spec"]["ports"]}
     assert metadata["stream"] == environment("staging", "nats-worker")["SYNC_STREAM"]
+    assert metadata["account"] == HUB, "the account that holds the consumer"
     (worker,) = (it for _, it in ours("staging"))
     assert worker["args"][2:] == ["--consumer", metadata["consumer"]]
 

@@ -9,40 +9,25 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from syncdaemon import __version__
-from syncdaemon.dev.server import find_binary
-from tests.deploy import secrets
-from tests.deploy.containers import Engine, engine, pip_secrets
-from tests.deploy.manifests import IMAGE, ROOT, Document, containers, documents
-from tests.deploy.playable import playable
-from tests.deploy.site import USER, Site
+from tests.deploy.containers import Engine
+from tests.deploy.manifests import ROOT
+from tests.deploy.played import OURS, playing
+from tests.deploy.site import USER, Site, files_in
 from tests.support.daemon import Gauge, eventually
 from tests.support.jetstream import ledger_rows
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]
 
-OURS = f"localhost/{IMAGE}:{__version__}"
 SHELLS = ("/usr/bin/dash", "/usr/bin/bash")
 PAGE = (ROOT / "docs/DEPLOYMENT.md").read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    """An engine that has the image."""
-    with engine(tmp_path_factory.mktemp("engine")) as made:
-        secrets = pip_secrets(tmp_path_factory.mktemp("pip"))
-        made.build(ROOT, OURS, "--build-arg", f"BASE={made.base()}", "--build-arg", "REVISION=tested", *secrets)
-        yield made
 
 
 @pytest.fixture
@@ -139,41 +124,6 @@ def memory_limit(process: Path) -> int:
     raise AssertionError(f"{process} has no limit")
 
 
-@contextmanager
-def playing(podman: Engine, profile: str, ours: str, folder: Path) -> Iterator[Site]:
-    """A profile as rendered, its pods playing."""
-    server = next(it["image"] for _, it in containers(profile) if it["name"] == "nats")
-    (folder / "nats").mkdir()
-    shutil.copy(find_binary(), folder / "nats/nats-server")
-    recipe = f"FROM {podman.base()}\nCOPY nats-server /usr/local/bin/nats-server\n"
-    (folder / "nats/Dockerfile").write_text(recipe)
-    podman.build(folder / "nats", f"localhost/{server}")
-
-    given = {} if profile == "edge" else secrets.of(profile)
-    parts = playable(documents(profile), given, folder / "claims")
-    found = Site(podman, ours, folder / "claims", given)
-    try:
-        for pod in parts.before:
-            play(podman, folder, [*parts.referred, pod])
-            name = f"{pod['metadata']['name']}-{pod['spec']['containers'][0]['name']}"
-            done = podman.podman("wait", name).strip()
-            assert done == "0", podman.try_podman("logs", name).err
-            podman.podman("pod", "rm", "--force", "--time", "0", pod["metadata"]["name"])
-        play(podman, folder, [*parts.referred, *parts.pods])
-        yield found
-    finally:
-        print(found.logs())
-        podman.podman("pod", "rm", "--force", "--all", "--time", "0")
-        podman.podman("volume", "rm", "--force", "--all")
-
-
-def play(podman: Engine, folder: Path, parts: list[Document]) -> None:
-    """Starts pods; what they refer to comes with them."""
-    manifests = folder / "manifests.yaml"
-    manifests.write_text(yaml.safe_dump_all(parts))
-    podman.podman("kube", "play", str(manifests))
-
-
 @pytest.fixture
 def site(podman: Engine, tmp_path: Path) -> Iterator[Site]:
     """The edge profile; the daemon starts before its server."""
@@ -253,9 +203,3 @@ def test_the_other_end_makes_files_of_all_messages_although_its_server_is_killed
     eventually(lambda: files_in(received) == sent, 60, "all arrive")
     podman.podman("pod", "stop", "--time", "45", "nats-worker")
     assert podman.podman("inspect", "--format", "{{.State.ExitCode}}", "nats-worker-nats-worker").strip() == "0"
-
-
-def files_in(folder: Path) -> dict[str, bytes]:
-    """The files of a folder that are not on their way yet."""
-    found = folder.iterdir() if folder.is_dir() else ()
-    return {path.name: path.read_bytes() for path in found if path.is_file() and not path.name.startswith(".")}

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from scripts.expected_sites import rule_file
 from syncdaemon.dev.server import NatsServer
 from syncdaemon.receive.meter import Meter, ReceiverGauges
 from tests.support import runbook
@@ -55,6 +56,7 @@ def existing(nats_server: NatsServer, make_daemon: MakeDaemon) -> set[str]:
     daemon = make_daemon(nats_server.url)
     daemon.start()
     recorded = {rule["record"] for rule in rules() if "record" in rule}
+    recorded |= set(re.findall(r"record: '([\w:]+)'", rule_file(["a-site"])))
     worker = Meter(ReceiverGauges(lambda: 0, lambda: 0, lambda: 0)).text().decode()
     return declared(daemon.get("/metrics")) | declared(worker) | recorded | set(EXPORTER) | OF_PROMETHEUS
 
@@ -127,7 +129,7 @@ def test_every_panel_asks_the_chosen_prometheus_and_says_what_it_shows() -> None
         assert panel["description"], panel["title"]
 
 
-def test_sites_link_queue_bandwidth_drain_and_objective_have_a_row_each() -> None:
+def test_sites_link_queue_bandwidth_drain_objective_and_room_have_a_row_each() -> None:
     """The dashboard's table of contents."""
     rows = [panel["title"].partition(":")[0] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
-    assert rows == ["Sites", "Link", "Queue", "Bandwidth", "Drain", "Objective"]
+    assert rows == ["Sites", "Link", "Queue", "Bandwidth", "Drain", "Objective", "Room"]

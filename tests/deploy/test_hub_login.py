@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import ssl
 import threading
@@ -15,12 +16,12 @@ from typing import Any
 import nats
 import pytest
 from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
 
 from tests.deploy import secrets
-from tests.deploy.manifests import PROFILES, containers, pod_templates
-from tests.deploy.nats_config import check_config, write_config
+from tests.deploy.manifests import PROFILES, ROOT, containers, pod_templates, rendered
+from tests.deploy.nats_config import check_config, pod, print_config, write_config
 from tests.deploy.nats_pod import Server, trusted
-from tests.deploy.test_leafnode import STREAM
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import messages
 from tests.support.ports import own_port
@@ -39,10 +40,10 @@ def make_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mak
     made: list[Server] = []
     leaf_port = own_port()
 
-    def make(profile: str, given: secrets.Secrets | None = None) -> Server:
+    def make(profile: str, given: secrets.Secrets | None = None, **settings: str) -> Server:
         folder = tmp_path / f"server{len(made)}"
         folder.mkdir()
-        made.append(Server(profile, folder, leaf_port, given=given))
+        made.append(Server(profile, folder, leaf_port, given=given, **settings))
         monkeypatch.setenv("SSL_CERT_FILE", str(trusted(tmp_path, *made)))
         return made[-1]
 
@@ -64,8 +65,12 @@ def strangers(tmp_path: Path) -> tuple[secrets.Secrets, secrets.Secrets]:
 
 def changed(profile: str, secret: str, **keys: bytes) -> secrets.Secrets:
     """The Secrets of a profile with some keys of one of them changed; `ca_crt` for the key `ca.crt`."""
-    given = secrets.of(profile)
-    return {**given, secret: {**given[secret], **{key.replace("_", "."): data for key, data in keys.items()}}}
+    return replaced(secrets.of(profile), secret, {key.replace("_", "."): data for key, data in keys.items()})
+
+
+def replaced(given: secrets.Secrets, secret: str, keys: dict[str, bytes]) -> secrets.Secrets:
+    """These Secrets, with other data of some keys of one of them."""
+    return {**given, secret: {**given[secret], **keys}}
 
 
 class Peer:
@@ -128,14 +133,27 @@ def test_nobody_gets_in_without_tls_or_without_a_login(profile: str, make_server
     """At every port for clients and leaf nodes: not in the clear with the right password, not by TLS without one."""
     server = make_server(profile)
     server.start()
-    right = {"user": "admin", "pass": secrets.password(server.secrets, "admin")}
-    for port in [server.port, *leaf_ports(server)]:
+    for user, port in [
+        (secrets.owner(server.secrets), server.port),
+        *(("site-edge-1", it) for it in leaf_ports(server)),
+    ]:
+        right = {"user": user, "pass": secrets.password(server.secrets, user)}
         assert b"PONG" not in in_the_clear(port, **right)
-        for login in ({}, {"user": "admin"}, {**right, "pass": "wrong"}, {"user": "admin", "pass": ""}):
+        for login in ({}, {"user": user}, {**right, "pass": "wrong"}, {"user": user, "pass": ""}):
             said = by_tls(port, server.ca, **login)
             assert b"PONG" not in said, (port, login)
             assert b"Authorization Violation" in said, (port, login)
-    assert b"PONG" in by_tls(server.port, server.ca, **right)
+        assert b"PONG" in by_tls(port, server.ca, **right)
+
+
+@pytest.mark.parametrize("user", ["hub", "records", "in-edge-1", "worker"])
+def test_none_but_a_site_is_a_leaf_node(user: str, make_server: MakeServer) -> None:
+    """A leaf node of the hub's own account could acknowledge what the workers have not written yet."""
+    hub = make_server("staging-leafnode")
+    hub.start()
+    login = {"user": user, "pass": secrets.password(hub.secrets, user)}
+    assert b"PONG" in by_tls(hub.port, hub.ca, **login)
+    assert b"PONG" not in by_tls(hub.leaf_port, hub.ca, **login)
 
 
 def test_a_client_believes_only_our_authority(
@@ -158,13 +176,43 @@ def test_a_client_believes_only_our_authority(
         Peer(server.port, ours)
 
 
-@pytest.mark.parametrize("missing", ["auth.conf", "sites.conf"])
-def test_a_hub_with_a_secret_that_says_nothing_does_not_start(missing: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("profile", "secret", "key"),
+    [("staging-leafnode", "nats-users", "hub-password.conf"), ("edge-leafnode", "nats-auth", "auth.conf")],
+)
+def test_a_secret_that_says_nothing_keeps_the_server_from_starting(
+    profile: str, secret: str, key: str, tmp_path: Path
+) -> None:
     """An empty file, which a script leaves that failed half-way, is no open port."""
-    secret = {"auth.conf": "nats-auth", "sites.conf": "nats-leafnode"}[missing]
-    given = changed("staging-leafnode", secret, **{missing.replace(".", "_"): b""})
-    path = write_config("staging-leafnode", tmp_path, given=given)
-    assert "can not be found" in check_config(path, "staging-leafnode", given)
+    given = replaced(secrets.of(profile), secret, {key: b""})
+    path = write_config(profile, tmp_path, given=given)
+    assert "can not be found" in check_config(path, profile, given)
+
+
+def test_without_the_hubs_own_password_nats_is_not_started(tmp_path: Path) -> None:
+    given = secrets.of("staging")
+    write_config("staging", tmp_path, given=given)
+    (tmp_path / "nats-users/hub-password.conf").unlink()
+    (container,) = pod("staging")["initContainers"]
+    done = print_config("staging", container, tmp_path, {})
+    assert done.code == 1
+    assert "hub-password.conf" in done.err
+
+
+@pytest.mark.parametrize("login", [None, b""], ids=["missing", "empty"])
+def test_a_site_without_a_login_stays_outside_and_the_others_get_in(
+    login: bytes | None, make_server: MakeServer
+) -> None:
+    """Whoever adds a site to the list and forgets its password, or has an empty one made, does not stop the hub."""
+    given = secrets.of("staging")
+    if login is not None:
+        given = replaced(given, "nats-users", {"site-new.conf": login})
+    hub = make_server("staging", given, sites="edge-1\nnew\n")
+    hub.start()
+    for who in ({}, {"user": "site-new"}, {"user": "site-new", "pass": ""}, {"user": "site-new", "pass": "x"}):
+        assert b"Authorization Violation" in by_tls(hub.port, hub.ca, **who)
+    right = {"user": "site-edge-1", "pass": secrets.password(given, "site-edge-1")}
+    assert b"PONG" in by_tls(hub.port, hub.ca, **right)
 
 
 @pytest.mark.parametrize("profile", CLOSED)
@@ -173,14 +221,18 @@ def test_a_pod_without_its_secrets_does_not_start(profile: str) -> None:
     pods = dict(pod_templates(profile))
     volumes = [it for name in pods for it in pods[name]["spec"]["volumes"] if "secret" in it]
     assert {it["name"] for it in volumes if it["secret"].get("optional")} == {"nats-files", "http-token"}
-    assert {"nats-tls", "nats-auth", "nats-ca"} <= {it["name"] for it in volumes}
-    (login,) = (
+    own = "nats-auth" if profile.startswith("edge") else "nats-users"
+    assert {"nats-tls", own, "nats-ca"} <= {it["name"] for it in volumes}
+    logins = [
         source["secretRef"]
         for _, it in containers(profile)
         for source in it.get("envFrom", [])
         if "secretRef" in source
+    ]
+    assert not any(it.get("optional") for it in logins)
+    assert {it["name"] for it in logins} == (
+        {"nats-login"} if profile.startswith("edge") else {"nats-login", "nats-hub"}
     )
-    assert login == {"name": "nats-login", "optional": False}
 
 
 def test_the_servers_key_is_for_the_server_alone() -> None:
@@ -193,17 +245,31 @@ def test_the_servers_key_is_for_the_server_alone() -> None:
                     assert keys == ({"tls.crt", "tls.key"} if name == "nats" else {"ca.crt"}), (profile, name)
 
 
-def test_a_hub_that_knows_no_site_yet_lets_no_site_in(make_server: MakeServer) -> None:
-    hub = make_server("staging-leafnode", changed("staging-leafnode", "nats-leafnode", sites_conf=b"SITES: []\n"))
+def test_as_many_landing_accounts_fit_as_the_page_says(make_server: MakeServer) -> None:
+    """With one more the server ends at once: the page warns of it."""
+    page = (ROOT / "docs/DEPLOYMENT.md").read_text(encoding="utf-8")
+    said = re.search(r"the volume of 7 Gi holds (\d+) of them", page)
+    assert said
+    for more in (0, 1):
+        hub = make_server("staging-leafnode", sites="".join(f"s{n} leaf\n" for n in range(int(said[1]) + more)))
+        hub.launch()
+        if more:
+            eventually(lambda: hub.ended() is not None, 30, "it ends")  # noqa: B023
+            assert "insufficient storage resources available" in hub.log()
+        else:
+            eventually(lambda: "Server is ready" in hub.log(), 30, "it starts")  # noqa: B023
+
+
+def test_a_hub_that_does_not_know_a_site_does_not_let_it_in(make_server: MakeServer) -> None:
+    hub = make_server("staging-leafnode", sites="other leaf\n")
     hub.start()
     for login in ({}, {"user": "edge-1", "pass": "x"}):
         assert b"PONG" not in by_tls(hub.leaf_port, hub.ca, **login)
 
 
 def test_a_site_that_is_struck_off_stays_out(make_server: MakeServer) -> None:
-    """Its password is its own: the others stay."""
-    lines = secrets.of("staging-leafnode")["nats-leafnode"]["sites.conf"].replace(b'"edge-1"', b'"edge-2"')
-    hub = make_server("staging-leafnode", changed("staging-leafnode", "nats-leafnode", sites_conf=lines))
+    """Once it is no more in the list of sites, whatever the Secret still has of it."""
+    hub = make_server("staging-leafnode", sites="edge-2 leaf\n")
     site = make_server("edge-leafnode")
     hub.start()
     site.start()
@@ -270,7 +336,7 @@ def test_with_the_right_secrets_a_file_goes_all_the_way(
     hub, site = make_server("staging-leafnode"), make_server("edge-leafnode")
     hub.start()
     site.start()
-    hub.make(STREAM, "edge-1")
+    hub.init()
     daemon = make_daemon(site.client_url, **site.settings("syncdaemon"))
     daemon.start()
     worker = make_receiver(hub.client_url, **hub.settings("nats-worker"))
@@ -281,3 +347,50 @@ def test_with_the_right_secrets_a_file_goes_all_the_way(
     assert stored.data == b"evidence"
     with pytest.raises((NatsError, OSError)):
         asyncio.run(nats.connect(f"nats://127.0.0.1:{hub.port}", allow_reconnect=False, connect_timeout=5))
+
+
+async def refused(url: str, subject: str, body: bytes = b"") -> bool:
+    """Whether nobody answers this client on this subject."""
+    client = await nats.connect(url, allow_reconnect=False)
+    try:
+        await client.request(subject, body, timeout=5)
+    except NoRespondersError:
+        return True
+    finally:
+        await client.close()
+    return False
+
+
+@pytest.mark.parametrize("kind", ["", " leaf"], ids=["direct", "behind a leaf node"])
+def test_a_neighbour_reaches_nothing_of_a_site(kind: str, make_server: MakeServer) -> None:
+    """A client with the login of another site: it can neither read nor write, purge nor acknowledge."""
+    given = secrets.with_sites(secrets.of("staging-leafnode"), "edge-2")
+    hub = make_server("staging-leafnode", given, sites=f"edge-1{kind}\nedge-2\n")
+    hub.start()
+    hub.init()
+    mine = hub.url_of("site-edge-2")
+    assert not asyncio.run(refused(mine, "edge.replay.edge-2.1", b"its own"))
+    for subject in (
+        "edge.replay.edge-1.1",
+        "$O.edge_replay_edge-1.C.1",
+        "$JS.API.DIRECT.GET.swarm_jobs.edge.replay.edge-1.1",
+        "$JS.API.DIRECT.GET.OBJ_edge_replay_edge-1",
+        "$JS.API.STREAM.INFO.swarm_jobs",
+        "$JS.API.STREAM.PURGE.swarm_jobs",
+        "$JS.API.STREAM.DELETE.swarm_jobs",
+        "$JS.API.STREAM.CREATE.mine",
+        "$JS.API.CONSUMER.MSG.NEXT.swarm_jobs.worker-staging",
+        "$JS.ACK.swarm_jobs.worker-staging.1.1.1.1.0",
+        "$JS.edge-1.API.STREAM.DELETE.swarm_jobs",
+        "edge.checkpoint.edge-1",
+    ):
+        assert asyncio.run(refused(mine, subject)), subject
+    (stored,) = asyncio.run(messages(hub.url, "swarm_jobs"))
+    assert stored.data == b"its own"
+
+
+def test_no_profile_uses_the_account_of_everybody() -> None:
+    """Not even by name."""
+    for profile in CLOSED:
+        if not profile.startswith("edge"):
+            assert not re.search(r"account\w*: \$G", rendered(profile))

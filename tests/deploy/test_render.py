@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from scripts.expected_sites import rule_file, sites_in
 from syncdaemon import __version__
 from tests.deploy.manifests import (
     IMAGE,
@@ -122,14 +123,49 @@ def test_nobody_but_keda_says_how_many_workers_there_are() -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_rules_are_wrapped_as_they_are(profile: str) -> None:
-    (wrapped,) = documents(profile, "PrometheusRule")
-    plain = yaml.safe_load((K8S / "components/monitoring/rules.yaml").read_text(encoding="utf-8"))
-    assert wrapped["spec"] == plain, "rules.yaml has changed: make rules"
+    components = {"syncdaemon": "monitoring", "syncdaemon-expected-sites": "expected-sites"}
+    wrapped = {rule["metadata"]["name"]: rule["spec"] for rule in documents(profile, "PrometheusRule")}
+    assert "syncdaemon" in wrapped
+    for name, spec in wrapped.items():
+        plain = yaml.safe_load((K8S / "components" / components[name] / "rules.yaml").read_text(encoding="utf-8"))
+        assert spec == plain, "rules.yaml has changed: make rules"
+
+
+def test_the_expected_sites_are_those_of_the_list() -> None:
+    """And only the Prometheus that sees all sites is given it: one at a site would miss all others."""
+    listed = sites_in((K8S / "components/expected-sites/expected_sites.txt").read_text(encoding="utf-8"))
+    made = (K8S / "components/expected-sites/rules.yaml").read_text(encoding="utf-8")
+    assert made == rule_file(listed), "expected_sites.txt has changed: make rules"
+    having = {p for p in PROFILES if "name: syncdaemon-expected-sites" in rendered(p)}
+    assert having == {profile for profile in PROFILES if profile.startswith("staging")}
+
+
+def test_an_overlay_says_once_where_the_runbook_is(tmp_path: Path) -> None:
+    """Every alert gets its address, and what the overlay says of it is not applied."""
+    page = (ROOT / "docs/DEPLOYMENT.md").read_text(encoding="utf-8")
+    (example,) = (it for it in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "components/runbook" in it)
+    for folder in ("profiles/edge", "components/runbook"):
+        here = os.path.relpath(K8S / folder, tmp_path.resolve())
+        example = re.sub(rf"[./]*/{folder.rpartition('/')[2]}(?=\])", here, example)
+    (tmp_path / "kustomization.yaml").write_text(example)
+    found = list(yaml.safe_load_all(render(tmp_path)))
+    (rules,) = (it for it in found if it["kind"] == "PrometheusRule")
+    urls = [
+        (rule["alert"], rule["annotations"]["runbook_url"])
+        for group in rules["spec"]["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    ]
+    assert len(urls) > 15
+    assert {url for name, url in urls} == {
+        f"https://wiki.example.net/syncdaemon/OPERATIONS.md#{name.lower()}" for name, _ in urls
+    }
+    assert not any(it["metadata"]["name"].startswith("runbook") for it in found)
 
 
 def test_the_overlay_of_the_page_is_a_site_of_its_own(tmp_path: Path) -> None:
     page = (ROOT / "docs/DEPLOYMENT.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (example,) = (it for it in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if "SITE=" in it)
     here = os.path.relpath(K8S / "profiles/edge", tmp_path.resolve())
     (tmp_path / "kustomization.yaml").write_text(example.replace("../edge", here))
     text = render(tmp_path)

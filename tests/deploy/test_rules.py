@@ -56,7 +56,7 @@ def test_no_rules_are_an_error(nothing: str) -> None:
 
 
 def test_every_alert_has_what_an_operator_needs(rendered: str) -> None:
-    """Severity, team, a summary, a description, and a section of the runbook that is there."""
+    """Severity, team, a summary, a description, and a section of the runbook that is there, at an absolute address."""
     runbook = (ROOT / "docs/OPERATIONS.md").read_text()
     titles = re.findall(r"^#+ (.+)$", runbook, re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
@@ -65,7 +65,7 @@ def test_every_alert_has_what_an_operator_needs(rendered: str) -> None:
         assert alert["labels"]["team"] == "edge", alert["alert"]
         assert alert["annotations"].keys() == {"summary", "description", "runbook_url"}, alert["alert"]
         page, _, anchor = alert["annotations"]["runbook_url"].partition("#")
-        assert page == "docs/OPERATIONS.md"
+        assert re.fullmatch(r"https://.+/docs/OPERATIONS\.md", page)
         assert anchor == alert["alert"].lower()
         assert anchor in anchors
 
@@ -85,7 +85,7 @@ def mutants(rules: str) -> Iterator[tuple[str, str]]:
                     yield f"{alert['alert']}: {found[0]} -> {new} in {target[field]}", yaml.safe_dump(changed)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1500)
 def test_a_changed_number_is_noticed(rendered: str, tmp_path: Path) -> None:
     """Each limit and each wait of each alert, one up and one down: some test must fail."""
     promtool = need("promtool")
@@ -96,12 +96,12 @@ def test_a_changed_number_is_noticed(rendered: str, tmp_path: Path) -> None:
         folder.mkdir()
         (folder / "rules.yaml").write_text(rules)
         name = what.partition(":")[0]
-        for test in TESTS:
-            if name in (text := test.read_text()):
-                (folder / test.name).write_text(text)
-                done = subprocess.run([promtool, "test", "rules", test.name], cwd=folder, capture_output=True)
-                if done.returncode:
-                    return ""
+        texts = {test.name: text for test in TESTS if name in (text := test.read_text())}
+        for test in sorted(texts, key=lambda it: -texts[it].count(name)):  # the likeliest to notice it comes first
+            (folder / test).write_text(texts[test])
+            done = subprocess.run([promtool, "test", "rules", test], cwd=folder, capture_output=True)
+            if done.returncode:
+                return ""
         return what
 
     with ThreadPoolExecutor(2) as pool:

@@ -688,8 +688,8 @@ def test_the_largest_file_that_fits_is_a_message_and_one_byte_more_is_an_object(
     }
     for path, data in (("c", b"z" * (largest + 1)), ("d", b"w" * (MAX_PAYLOAD + 1))):
         name = hashlib.sha256(data).hexdigest()
-        assert found[path].headers["Edge-Object"] == f"edge_replay/{name}"
-        assert asyncio.run(read_object(server.url, "edge_replay", name)) == name
+        assert found[path].headers["Edge-Object"] == f"edge_replay_test-site/{name}"
+        assert asyncio.run(read_object(server.url, "edge_replay_test-site", name)) == name
     assert daemon.metric("syncdaemon_link_reconnects_total") == 0
     assert daemon.waiting() == []
 
@@ -708,7 +708,7 @@ def test_a_name_that_no_message_can_carry_is_refused(make_nats_server: MakeNatsS
     assert sidecar["reason"] == "too_large"
     assert "bytes of headers alone, the server takes 4096" in sidecar["error"]
     assert sidecar["sha256"] == hashlib.sha256(b"z" * 10_000).hexdigest()
-    assert asyncio.run(held(server.url, "OBJ_edge_replay")).messages == 0
+    assert asyncio.run(held(server.url, "OBJ_edge_replay_test-site")).messages == 0
     assert daemon.metric("syncdaemon_link_reconnects_total") == 0
 
 

@@ -206,18 +206,18 @@ def test_a_full_stream(shell: Shell, nats_server: NatsServer) -> None:
     ("denied", "check", "level"),
     [
         ("edge.replay.>", "may_publish", "failure"),
-        ("$JS.API.STREAM.MSG.GET.>", "may_read", "failure"),
+        ("$JS.API.STREAM.MSG.GET.> $JS.API.DIRECT.GET.>", "may_read", "failure"),
         ("$JS.API.CONSUMER.CREATE.>", "may_consume", "warning"),
         ("$JS.API.CONSUMER.MSG.NEXT.>", "may_consume", "warning"),
         ("$JS.API.STREAM.INFO.swarm_jobs", "stream", "warning"),
-        ("$JS.API.STREAM.INFO.OBJ_edge_replay", "bucket", "warning"),
+        ("$JS.API.STREAM.INFO.OBJ_edge_replay_test-site", "bucket", "warning"),
     ],
 )
 def test_a_right_that_is_missing(
     shell: Shell, make_nats_server: MakeNatsServer, denied: str, check: str, level: str
 ) -> None:
     """Each is tried without doing anything; the connection outlives it."""
-    server = make_nats_server(config=LOGINS.format(denied=f'"{denied}"'))
+    server = make_nats_server(config=LOGINS.format(denied=", ".join(f'"{one}"' for one in denied.split())))
     server.start()
     admin = server.url.replace("nats://", "nats://admin:admin@")
     asyncio.run(create(admin, deny_delete=True))
@@ -225,9 +225,18 @@ def test_a_right_that_is_missing(
     found = examined(shell, int(level == "failure"), NATS_URL=server.url, NATS_USER="edge", NATS_PASSWORD="edge")
 
     assert found[check][0] == level
-    assert denied.removesuffix(".>").lower() in found[check][1].lower()
+    assert all(one.removesuffix(".>").lower() in found[check][1].lower() for one in denied.split())
     assert set(levels(found)) - {"clock"} == {check}
     assert asyncio.run(state(admin)) == before
+
+
+def test_to_read_ones_own_subject_is_enough(shell: Shell, make_nats_server: MakeNatsServer) -> None:
+    """By a direct get: the right to read any message of the stream is not asked for."""
+    server = make_nats_server(config=LOGINS.format(denied='"$JS.API.STREAM.MSG.GET.>"'))
+    server.start()
+    asyncio.run(create(server.url.replace("nats://", "nats://admin:admin@"), deny_delete=True))
+    found = examined(shell, 0, NATS_URL=server.url, NATS_USER="edge", NATS_PASSWORD="edge")
+    assert found["may_read"][0] == "ok"
 
 
 def test_a_stream_that_may_not_be_created(shell: Shell, make_nats_server: MakeNatsServer) -> None:

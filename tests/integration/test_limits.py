@@ -92,11 +92,11 @@ async def limit_bucket(url: str, most: int) -> None:
     """Makes the bucket of large files, or gives it another limit."""
     client = await nats.connect(url, allow_reconnect=False)
     try:
-        subjects = ["$O.edge_replay.C.>", "$O.edge_replay.M.>"]
-        config = {"name": "OBJ_edge_replay", "subjects": subjects, "discard": "new", "max_bytes": most}
+        subjects = ["$O.edge_replay_test-site.C.>", "$O.edge_replay_test-site.M.>"]
+        config = {"name": "OBJ_edge_replay_test-site", "subjects": subjects, "discard": "new", "max_bytes": most}
         for call in ("CREATE", "UPDATE"):
             told = json.dumps({**config, "allow_rollup_hdrs": True, "allow_direct": True}).encode()
-            answer = await client.request(f"$JS.API.STREAM.{call}.OBJ_edge_replay", told)
+            answer = await client.request(f"$JS.API.STREAM.{call}.OBJ_edge_replay_test-site", told)
         assert b'"error"' not in answer.data
     finally:
         await client.close()
@@ -109,7 +109,7 @@ def test_a_full_bucket_holds_up_large_files_only(nats_server: NatsServer, make_d
     daemon.start()
     files = [(b"large.bin", os.urandom(3 << 20)), (b"small.bin", b"small")]
     drop_all(daemon, files)
-    eventually(lambda: daemon.ailment("objects").startswith("bucket_full: bucket edge_replay: maximum bytes"))
+    eventually(lambda: daemon.ailment("objects").startswith("bucket_full: bucket edge_replay_test-site: maximum bytes"))
     eventually(lambda: [path.name for path in daemon.waiting()] == ["large.bin"], what="the small file is delivered")
     assert json.loads(daemon.get("/status"))["paused"].startswith("bucket_full: ")
     errors = 'syncdaemon_publish_errors_total{reason="bucket_full"}'

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import signal
+import socket
 import ssl
 import time
 import urllib.request
@@ -768,6 +769,33 @@ async def test_tls_with_an_authority_of_our_own(
     async with running(url, user="edge", password=PASSWORD, tls_ca=certificates.ca) as link:
         session = await works(link)
         assert isinstance(session._wire._writer.get_extra_info("ssl_object"), ssl.SSLObject)
+
+
+def listens(server: NatsServer) -> bool:
+    """Whether the server is there, which says nothing of itself."""
+    with suppress(OSError), socket.create_connection((HOST, server.port), 1.0):
+        return True
+    return False
+
+
+async def test_tls_before_the_greeting(
+    make_nats_server: MakeNatsServer, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `handshake_first` of the server wants it, which says nothing in the clear. A side that differs is told so."""
+    monkeypatch.setattr(NatsServer, "_greets", listens)
+    server = make_nats_server(config=certificates.tls("handshake_first: true") + "\n" + authorization(EDGE))
+    server.start()
+    login: dict[str, Any] = {"user": "edge", "password": PASSWORD, "tls_ca": certificates.ca}
+    for scheme in ("tls", "nats"):
+        async with running(tls_url(server, scheme), **login, tls_first=True) as link:
+            session = await works(link)
+            assert isinstance(session._wire._writer.get_extra_info("ssl_object"), ssl.SSLObject)
+    async with running(tls_url(server), **login) as link:
+        assert "NATS_TLS_FIRST=true" in await refusal(link, within=8.0)
+    clear = make_nats_server(config=certificates.tls() + "\n" + authorization(EDGE))
+    clear.start()
+    async with running(tls_url(clear), **login, tls_first=True) as link:
+        assert "NATS_TLS_FIRST=false" in await refusal(link, within=8.0)
 
 
 async def test_a_visit_tells_how_it_is_encrypted(

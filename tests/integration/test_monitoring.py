@@ -13,23 +13,32 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from scripts.backlog_drain import local
 from scripts.prometheus import Api
+from syncdaemon.daemon.levels import SETTLED_SECONDS
 from syncdaemon.dev.server import HOST, NatsServer
 from tests.deploy.test_dashboard import queries
+from tests.support.certificates import Certificates
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
+from tests.support.logins import credentials
 from tests.support.prometheus import need, quicker
 from tests.support.promql import series
+from tests.support.server import MakeNatsServer
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 RULES = quicker(local.RULES.read_text(), 60)
 QUEUE = '{stream="swarm_jobs",consumer="worker-staging"}'
+OF_THE_DISK = {"ReplayDiskFilling", "LedgerDiskFilling", "LedgerDiskLow"}
 # Series that are there only once something has gone wrong.
 OF_TROUBLE = {"syncdaemon_refused_total", "syncdaemon_publish_errors_total", "nats_worker_failed_total", "ALERTS"}
+# Series of what this rig does not have: large files, TLS and a login.
+OF_OTHERS = {"syncdaemon_bucket_bytes", "syncdaemon_credentials_expire_timestamp_seconds"}
 
 
 def test_the_room_on_the_ledgers_disk_is_told_beside_what_is_wanted(
@@ -46,6 +55,116 @@ def test_the_room_on_the_ledgers_disk_is_told_beside_what_is_wanted(
     daemon.ledger.rename(daemon.ledger.with_name("taken-away"))
     assert math.isnan(daemon.metric("syncdaemon_ledger_free_bytes"))
     assert daemon.metric("edge_link_status") == 1
+
+
+def test_the_room_on_the_replay_directorys_disk_is_told(nats_server: NatsServer, make_daemon: MakeDaemon) -> None:
+    """By the directory that was opened at the start, and so also while its name is another's."""
+    daemon = make_daemon(nats_server.url)
+    daemon.start()
+    disk = os.statvfs(daemon.replay)
+    assert daemon.metric("syncdaemon_replay_free_bytes") == pytest.approx(disk.f_bavail * disk.f_frsize, rel=0.1)
+
+
+def test_for_how_many_days_the_ledger_has_room(nats_server: NatsServer, make_daemon: MakeDaemon) -> None:
+    """At the rate of its files, as they are on disk."""
+    daemon = make_daemon(nats_server.url, SYNC_MIN_FREE_BYTES="1Mi")
+    daemon.ledger.mkdir()
+    today = datetime.now(UTC).date()
+    (daemon.ledger / f"evidence-test-site-{today - timedelta(1):%Y%m%d}.jsonl").write_bytes(b"")
+    daemon.start()
+    (daemon.ledger / f"evidence-test-site-{today - timedelta(3):%Y%m%d}.jsonl").write_bytes(bytes(7 << 20))
+    free = daemon.metric("syncdaemon_ledger_free_bytes") - (1 << 20)
+    assert daemon.metric("syncdaemon_ledger_days_left") == pytest.approx(free / (1 << 20), rel=0.1)
+    daemon.ledger.rename(daemon.ledger.with_name("taken-away"))
+    assert math.isnan(daemon.metric("syncdaemon_ledger_days_left"))
+
+
+@pytest.mark.parametrize("limited", [True, False])
+def test_how_full_the_stream_and_the_bucket_are(
+    make_nats_server: MakeNatsServer, make_daemon: MakeDaemon, limited: bool
+) -> None:
+    """With the most that they take; no limit is +Inf. Before there is a bucket, nothing is said of one."""
+    server = make_nats_server()
+    server.start()
+    daemon = make_daemon(server.url, **({"SYNC_STREAM_MAX_BYTES": "64Mi"} if limited else {}))
+    for number in range(3):
+        daemon.drop(f"{number}.bin", b"evidence %d" % number)
+    daemon.start()
+    eventually(lambda: daemon.metric("syncdaemon_published_files_total") == 3, what="all are delivered")
+    eventually(lambda: daemon.metrics().get("syncdaemon_stream_messages") == 3, what="the stream was looked at")
+    levels = daemon.metrics()
+    assert levels["syncdaemon_stream_bytes"] > 3 * len(b"evidence 0")
+    assert levels["syncdaemon_stream_max_bytes"] == (64 << 20 if limited else math.inf)
+    assert levels["syncdaemon_stream_max_messages"] == math.inf
+    assert "syncdaemon_bucket_bytes" not in levels
+
+    daemon.drop("large.bin", bytes(2 << 20))
+    eventually(lambda: daemon.metric("syncdaemon_published_files_total") == 4, what="the large one is delivered")
+    server.kill()
+    server.start()
+    eventually(lambda: daemon.metrics().get("syncdaemon_bucket_bytes", 0) > 2 << 20, what="the bucket was looked at")
+    assert daemon.metric("syncdaemon_bucket_max_bytes") == math.inf
+    assert daemon.metric("syncdaemon_stream_messages") == 4
+
+
+def test_a_stream_that_may_not_be_looked_at_has_no_level(
+    make_nats_server: MakeNatsServer, make_daemon: MakeDaemon
+) -> None:
+    """Files are delivered all the same."""
+    rights = "permissions: {publish: {deny: '$JS.API.STREAM.INFO.>'}}"
+    users = f"{{user: edge, password: secret, {rights}}}, {{user: maker, password: secret}}"
+    server = make_nats_server(config=f"authorization {{ users: [{users}] }}")
+    server.start()
+    first = make_daemon(server.url, "first", NATS_USER="maker", NATS_PASSWORD="secret")
+    first.start()
+    eventually(lambda: first.metrics().get("syncdaemon_stream_messages") == 0, what="the stream is there")
+    first.stop()
+    daemon = make_daemon(server.url, NATS_USER="edge", NATS_PASSWORD="secret")
+    daemon.drop("a.bin", b"evidence")
+    daemon.start()
+    eventually(lambda: daemon.metric("syncdaemon_published_files_total") == 1, what="it is delivered")
+    time.sleep(SETTLED_SECONDS + 1)
+    assert "syncdaemon_stream_messages" not in daemon.metrics()
+    assert daemon.metric("edge_link_status") == 1
+
+
+def test_when_the_login_ends(
+    make_nats_server: MakeNatsServer, make_daemon: MakeDaemon, certificates: Certificates, tmp_path: Path
+) -> None:
+    """The JWT, our certificate and the server's; a file that is renewed counts at once, without a restart."""
+    server = make_nats_server(config=certificates.mutual())
+    server.start()
+    creds = tmp_path / "site.creds"
+    creds.write_bytes(credentials({"exp": 2_000_000_000}))
+    daemon = make_daemon(
+        server.url.replace("nats://", "tls://"),
+        NATS_TLS_CA=str(certificates.ca),
+        NATS_TLS_CERT=str(certificates.client_cert),
+        NATS_TLS_KEY=str(certificates.client_key),
+        NATS_CREDS=str(creds),
+    )
+    daemon.start()
+    name = "syncdaemon_credentials_expire_timestamp_seconds"
+    eventually(lambda: f'{name}{{kind="server_certificate"}}' in daemon.metrics(), what="the server was met")
+    ends = daemon.metrics()
+    assert ends[f'{name}{{kind="jwt"}}'] == 2_000_000_000
+    in_two_days = pytest.approx(time.time() + 2 * 86_400, abs=3_600)
+    assert ends[f'{name}{{kind="client_certificate"}}'] == in_two_days
+    assert ends[f'{name}{{kind="server_certificate"}}'] == in_two_days
+
+    server.kill()
+    creds.write_bytes(credentials({"exp": 2_100_000_000}))
+    assert daemon.metric(f'{name}{{kind="jwt"}}') == 2_100_000_000
+    assert daemon.metric(f'{name}{{kind="server_certificate"}}') == in_two_days
+    creds.unlink()
+    assert f'{name}{{kind="jwt"}}' not in daemon.metrics()
+
+
+def test_without_files_that_end_nothing_is_said_of_an_end(nats_server: NatsServer, make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(nats_server.url)
+    daemon.start()
+    eventually(lambda: daemon.metric("edge_link_status") == 1, what="the link is up")
+    assert "syncdaemon_credentials_expire_timestamp_seconds" not in " ".join(daemon.metrics())
 
 
 class Alert:
@@ -73,8 +192,13 @@ class Alert:
 
 
 def alerts(api: Api) -> dict[str, str]:
-    """Every alert's state: inactive, pending or firing."""
-    return {rule["name"]: rule["state"] for rule in api.rules() if rule["type"] == "alerting"}
+    """Every alert's state: inactive, pending or firing; of one with two severities, the worse of its two states."""
+    states = ("inactive", "pending", "firing")
+    found: dict[str, str] = {}
+    for rule in api.rules():
+        if rule["type"] == "alerting":
+            found[rule["name"]] = max(found.get(rule["name"], "inactive"), rule["state"], key=states.index)
+    return found
 
 
 def fires(api: Api, name: str, within: float = 90.0) -> None:
@@ -83,8 +207,12 @@ def fires(api: Api, name: str, within: float = 90.0) -> None:
 
 
 def rests(api: Api, within: float = 90.0) -> None:
-    """Waits until no alert fires or is about to."""
-    eventually(lambda: set(alerts(api).values()) == {"inactive"}, within, "no alert is left")
+    """Waits until no alert fires or is about to. How this machine's disk fills is not the test's matter."""
+
+    def states() -> set[str]:
+        return {state for name, state in alerts(api).items() if name not in OF_THE_DISK}
+
+    eventually(lambda: states() == {"inactive"}, within, "no alert is left")
 
 
 class Edge:
@@ -140,7 +268,7 @@ def test_the_objective_is_at_risk_while_workers_pause_and_not_after_it(edge: Edg
         assert edge.api.value(f"jetstream_backlog_drain_estimate_minutes{QUEUE}") == math.inf
 
         edge.workers(signal.SIGCONT)
-        unanswered = {query for _, query in queries() if not series(query) & OF_TROUBLE}
+        unanswered = {query for _, query in queries() if not series(query) & (OF_TROUBLE | OF_OTHERS)}
         deadline = time.monotonic() + 90
         while edge.api.value(f"jetstream_backlog{QUEUE}") or unanswered:
             unanswered -= {query for query in unanswered if edge.api.query(query)}
@@ -173,3 +301,25 @@ def test_a_server_and_an_exporter_that_are_gone_are_told_apart(edge: Edge) -> No
 
     edge.daemon.kill()
     fires(edge.api, "EdgeDaemonDown")
+
+
+@pytest.mark.lengthy
+def test_a_file_that_a_recorder_holds_open_and_a_standby_page_nobody(edge: Edge) -> None:
+    """The first is not complete, and the second was asked for; for the second there is a warning after a day."""
+    rests(edge.api)
+    with Alert(edge.api, "ReplayQueueStalled") as stalled:
+        with (edge.daemon.replay / "recording.bin").open("wb") as recording:
+            recording.write(b"still")
+            recording.flush()
+            eventually(lambda: edge.api.value("min_over_time(replay_queue_depth[20s])") == 1, 90, "it waits for long")
+            assert edge.api.value("syncdaemon_settling_files") == 1
+            assert edge.api.value("edge_link_status") == 1
+        eventually(lambda: edge.api.value("replay_queue_depth") == 0, 90, "it is complete, and delivered")
+
+        edge.daemon.stop()
+        edge.daemon.env["EDGE_MODE"] = "false"
+        edge.daemon.start()
+        edge.drop(3)
+        eventually(lambda: edge.api.value("min_over_time(replay_queue_depth[20s])") == 3, 90, "they wait for long")
+        assert alerts(edge.api)["DeliveryPaused"] == "pending"
+    assert stalled.states == ["inactive"]

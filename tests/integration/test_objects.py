@@ -22,7 +22,7 @@ from tests.support.server import MakeNatsServer
 
 pytestmark = pytest.mark.integration
 
-BUCKET, STREAM, CHUNK = "edge_replay", "OBJ_edge_replay", 128 << 10
+BUCKET, STREAM, CHUNK = "edge_replay_test-site", "OBJ_edge_replay_test-site", 128 << 10
 WINDOW = 16 << 20
 MIB = 1 << 20
 

@@ -22,7 +22,7 @@ from tests.support.server import MakeNatsServer
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1800)]
 
-BUCKET = "edge_replay"
+BUCKET = "edge_replay_test-site"
 SIZE, CHUNK, WINDOW, MOST_MEMORY = 1 << 30, 128 << 10, 16 << 20, 120_000_000
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import subprocess
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -260,7 +261,7 @@ def test_the_permissions_on_the_page_are_enough(make_nats_server: MakeNatsServer
     """To make the consumer, and for small and large files; none is refused."""
     page = (Path(__file__).parents[2] / "docs/RECEIVE.md").read_text()
     allowed = re.findall(r"`(\$JS\.[^`]+)`", page)
-    assert len(allowed) == 8
+    assert len(allowed) == 5
     permissions = f"{{publish: {{allow: {json.dumps(allowed)}}}, subscribe: {{allow: ['_INBOX.>']}}}}"
     users = f"{{user: admin, password: p}}, {{user: worker, password: p, permissions: {permissions}}}"
     server = make_nats_server(config=f"authorization {{ users: [{users}] }}")
@@ -679,6 +680,25 @@ def test_what_takes_long_is_not_delivered_again(nats_server: NatsServer, make_re
         eventually(lambda: drained(nats_server.url), 60, "it is there")
         assert receiver.metric("nats_worker_redelivered_total") == 0
     assert received(receiver.target) == {"edge-1/slow.bin": data}
+
+
+@pytest.mark.timeout(200)
+def test_a_chunk_that_takes_longer_than_a_silent_server_is_fetched_once(
+    nats_server: NatsServer, make_receiver: MakeReceiver
+) -> None:
+    """While it arrives it is not asked for again, or it would never be there."""
+    data = os.urandom(500_000)
+    at_server(nats_server.url, lambda js: js.create_object_store("edge_replay"))
+    put_meta(nats_server.url, "whole", [data])
+    feed(nats_server.url, [object_message("whole.bin", data, "whole")])
+    with Proxy(nats_server.port, rate=20_000) as proxy:
+        receiver = make_receiver(proxy.url)
+        receiver.start()
+        began = time.monotonic()
+        eventually(lambda: drained(nats_server.url), 90, "it is there")
+        assert time.monotonic() - began < 60, "once takes 25 s"
+        assert receiver.metric("nats_worker_link_reconnects_total") == 0
+    assert received(receiver.target) == {"edge-1/whole.bin": data}
 
 
 # The disk.

@@ -20,7 +20,7 @@ from tests.support.server import MakeNatsServer
 pytestmark = [pytest.mark.integration, pytest.mark.lengthy]
 
 PORT = 4222
-BUCKET, STREAM = "edge_replay", "OBJ_edge_replay"
+BUCKET, STREAM = "edge_replay_test-site", "OBJ_edge_replay_test-site"
 MakeNetwork = Callable[..., Network]
 
 

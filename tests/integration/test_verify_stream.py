@@ -131,11 +131,14 @@ def verified(shell: Shell, url: str, code: int, *arguments: str, **settings: str
 
 @pytest.mark.parametrize("settings", [{}, PLAIN, {"SYNC_MSG_ID": "path"}])
 def test_what_a_daemon_delivered_is_all_there(shell: Shell, nats_server: NatsServer, settings: dict[str, str]) -> None:
-    """With its duplicates, of two sites, of which each is looked at by itself."""
+    """With its duplicates, of two sites, of which each is looked at by itself.
+
+    Nothing is held: what one site holds would be looked for on the subjects of the other.
+    """
     for site in ("test-site", "other-site"):
         for number in range(30):
             (shell.replay / f"{site}{number}").write_bytes(b"%d" % (number // 2))
-        assert shell("drain", NATS_URL=nats_server.url, SITE=site, **settings).code == 0
+        assert shell("drain", NATS_URL=nats_server.url, SITE=site, SYNC_HOLD_SECONDS="0", **settings).code == 0
     for site in ("test-site", "other-site"):
         for arguments in ([], ["--content"]):
             ended = verified(shell, nats_server.url, 0, *arguments, SITE=site, **settings)
@@ -301,6 +304,22 @@ def test_compressed_contents_and_objects_are_what_they_stand_for(shell: Shell, n
         ("lost", 6, "holed"),
         ("lost", 7, "gone"),
     ]
+
+
+async def with_a_neighbour_s_object(books: Books) -> None:
+    """A message and its receipt name an object that lies in another site's bucket."""
+    store = await books.js.create_object_store("edge_replay_another")
+    await store.put("x", io.BytesIO(b"content"))
+    seq = await books.put("stolen", b"content", body=b"", Edge_Object="edge_replay_another/x")
+    await books.receipt("stolen", b"content", seq, object="edge_replay_another/x")
+
+
+def test_no_bucket_of_another_site_is_read(shell: Shell, nats_server: NatsServer) -> None:
+    """Whatever the message says of itself."""
+    written(shell, nats_server.url, with_a_neighbour_s_object)
+    ended = verified(shell, nats_server.url, 1, "--content", "--bucket", "*")
+    assert problems(ended) == [("lost", 1, "stolen")]
+    assert "belongs to the site another" in ended.out
 
 
 async def with_consumed_ones(books: Books) -> None:

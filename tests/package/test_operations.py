@@ -76,7 +76,9 @@ def test_every_alert_has_a_section_and_every_section_an_alert() -> None:
     alerts = [rule["alert"] for group in rules["groups"] for rule in group["rules"] if "alert" in rule]
     chapter = re.search(r"^## Alerts$(.*?)^## ", runbook.PAGE, re.MULTILINE | re.DOTALL)
     assert chapter
-    assert sorted(re.findall(r"^### (.+)$", chapter[1], re.MULTILINE)) == sorted(alerts)
+    assert sorted(re.findall(r"^### (.+)$", chapter[1], re.MULTILINE)) == sorted(
+        set(alerts)
+    )  # some fire with two severities
 
 
 def source(part: str) -> str:

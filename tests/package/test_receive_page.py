@@ -11,7 +11,11 @@ from syncdaemon.receive.incoming import DISK_FULL, OBJECT_DENIED, OBJECT_MISSING
 from syncdaemon.receive.meter import Meter, ReceiverGauges
 from syncdaemon.receive.pull.consumer import ACK_WAIT, MAX_ACK_PENDING
 from syncdaemon.receive.worker import FINISH_SECONDS
+from syncdaemon.settings.table import SETTINGS
+from syncdaemon.stream.buckets import BUCKETS
 
+VARIABLES_AS_FIELDS = {setting.field for setting in SETTINGS}
+OF_ALL_COMMANDS = {*VARIABLES_AS_FIELDS, "ctx", "env_file"}  # settings, and where they come from
 PAGE = (Path(__file__).parents[2] / "docs/RECEIVE.md").read_text(encoding="utf-8")
 
 
@@ -29,6 +33,17 @@ def test_every_option_is_on_the_page_with_its_default() -> None:
     parameters = inspect.signature(receive).parameters
     own = {"--consumer": "consumer", "--filter": "subject", "--batch": "batch"}
     assert rows == {flag: str(parameters[name].default or "none") for flag, name in own.items()}
+
+
+def test_every_option_has_its_row() -> None:
+    rows = re.findall(r"^\| `(--[\w-]+)[^|]*` \|", PAGE, re.MULTILINE)
+    parameters = [name for name in inspect.signature(receive).parameters if name not in OF_ALL_COMMANDS]
+    wanted = ["--filter" if name == "subject" else f"--{name.replace('_', '-')}" for name in parameters]
+    assert sorted(rows) == sorted(set(wanted) - {"--folder"})
+
+
+def test_the_buckets_of_a_worker_that_is_given_none_are_on_the_page() -> None:
+    assert f"| {', '.join(f'`{pattern}`' for pattern in BUCKETS)} |" in PAGE
 
 
 def test_the_numbers_on_the_page_are_the_real_ones() -> None:

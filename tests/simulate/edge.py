@@ -466,15 +466,21 @@ class Edge:
 
     def check_bucket(self) -> None:
         """It holds what messages need and no more, unless an upload was given up because its file was withdrawn."""
-        if (bucket := self.hub.streams.get("OBJ_edge_replay")) is None:
+        if (bucket := self.hub.streams.get("OBJ_edge_replay_edge-1")) is None:
             return
         needed = {
             header_fields(message.headers).get("Edge-Object", "/").partition("/")[2] for message in self.history()
         }
         stored = list(bucket.messages.values())
-        metas = [json.loads(message.data) for message in stored if message.subject.startswith("$O.edge_replay.M.")]
-        chunks = Counter(message.subject for message in stored if message.subject.startswith("$O.edge_replay.C."))
-        wanted = Counter({f"$O.edge_replay.C.{meta['nuid']}": meta["chunks"] for meta in metas})  # of an empty file 0
+        metas = [
+            json.loads(message.data) for message in stored if message.subject.startswith("$O.edge_replay_edge-1.M.")
+        ]
+        chunks = Counter(
+            message.subject for message in stored if message.subject.startswith("$O.edge_replay_edge-1.C.")
+        )
+        wanted = Counter(
+            {f"$O.edge_replay_edge-1.C.{meta['nuid']}": meta["chunks"] for meta in metas}
+        )  # of an empty file 0
         assert all(chunks[subject] == count for subject, count in wanted.items())
         if not self.withdrawn:
             assert {meta["name"] for meta in metas} == needed - {""}

@@ -42,6 +42,7 @@ Answer = tuple[bytes, bytes | None]
 """The body of an answer, and its header block if it has one."""
 
 _API = "$JS.API."
+_DIRECT = "$JS.API.DIRECT.GET."
 _NEXT = "$JS.API.CONSUMER.MSG.NEXT."
 _NOT_FOUND = Refused(404, 10059, "stream not found")
 
@@ -97,6 +98,7 @@ class FakeJetStream:
         self.sessions: set[FakeSession] = set()
         self.late: list[tuple[Frame, float]] = []
         self.consumers: dict[str, deque[Message]] = {}
+        self.whole: set[str] = set()  # the consumers that give the bodies too
 
     def captor(self, subject: str) -> FakeStream | None:
         """The stream that this subject belongs to."""
@@ -107,6 +109,9 @@ class FakeJetStream:
 
     def handle(self, frame: Frame) -> Answer | None:
         """What the message changes, and its answer if it gets one."""
+        if frame.subject.startswith(_DIRECT):
+            name, _, subject = frame.subject.removeprefix(_DIRECT).partition(".")
+            return self._direct(name, subject)
         if frame.subject.startswith(_API):
             return json.dumps(self._api(frame.subject.removeprefix(_API), frame.data)).encode(), None
         stream = self.captor(frame.subject)
@@ -216,11 +221,26 @@ class FakeJetStream:
             raise Refused(404, 10037, "no message found")
         return {"message": found.shown()}
 
+    def _direct(self, name: str, subject: str) -> Answer:
+        """The newest message of a subject, as it was stored, with its place in headers behind its own (ADR-31).
+
+        Several in one answer are not given: a call without a subject has no responders, as where it is not permitted.
+        """
+        stream = self.streams.get(name)
+        if stream is None or not subject or not stream.config["allow_direct"]:
+            return no_responders(f"{_DIRECT}{name}.{subject}")
+        found = stream.last(subject)
+        if found is None:
+            return b"", b"NATS/1.0 404 Message Not Found\r\n\r\n"
+        return found.data, found.placed(name)
+
     def _create_consumer(self, name: str, ask: dict[str, Any]) -> dict[str, Any]:
         """One that only reads: what it will give is known from the start."""
         config, stream = ask["config"], self._stream(ask["stream"])
         if stream.config["retention"] == "workqueue":
             raise Refused(400, 10084, "consumer must be deliver all on workqueue stream")
+        if not config.get("headers_only"):
+            self.whole.add(name)
         self.consumers[name] = deque(
             message
             for seq, message in sorted(stream.messages.items())
@@ -340,16 +360,17 @@ class FakeSession(Session):
             message = waiting.popleft()
             wanted -= 1
             block = message.headers[:-2] or b"NATS/1.0\r\n"
-            block += b"Nats-Msg-Size: %d\r\n\r\n" % len(message.data)
+            whole = name in self.hub.whole
+            block += b"\r\n" if whole else b"Nats-Msg-Size: %d\r\n\r\n" % len(message.data)
             reply = f"$JS.ACK.{stream}.{name}.1.{message.seq}.1.1.{len(waiting)}".encode()
-            self._tell(frame.reply, message.subject.encode(), reply, block)
+            self._tell(frame.reply, message.subject.encode(), reply, block, message.data if whole else b"")
         if wanted:
             self._tell(frame.reply, frame.reply, b"", b"NATS/1.0 404 No Messages\r\n\r\n")
 
-    def _tell(self, inbox: bytes, subject: bytes, reply: bytes, headers: bytes) -> None:
+    def _tell(self, inbox: bytes, subject: bytes, reply: bytes, headers: bytes | None, data: bytes = b"") -> None:
         sids = (sid for pattern, sid in self._inboxes.items() if matches(pattern.decode(), inbox.decode()))
         if listener := self._client._listeners.get(next(sids, -1)):
-            self.loop.call_soon(listener, subject, reply, b"", headers)
+            self.loop.call_soon(listener, subject, reply, data, headers)
 
     def answer(self, frame: Frame, answer: Answer | None) -> None:
         """The server answers, if there is an answer and somebody asked for one."""
@@ -357,9 +378,14 @@ class FakeSession(Session):
             self.loop.call_soon(self.hear, frame.reply, answer)
 
     def hear(self, reply: bytes, answer: Answer) -> None:
-        """The answer is there."""
-        if not self.lost.done():
-            self._answered(int(reply.rpartition(b".")[2]), *answer)
+        """The answer is there; it goes to the inbox of a conversation, or to the one of all other requests."""
+        if self.lost.done():
+            return
+        data, headers = answer
+        if any(matches(inbox.decode(), reply.decode()) for inbox in self._inboxes):
+            self._tell(reply, reply, b"", headers, data)
+        else:
+            self._answered(int(reply.rpartition(b".")[2]), data, headers)
 
     def cut(self, reason: str) -> None:
         """The connection is gone, and what was on its way with it."""

@@ -28,6 +28,7 @@ DEFAULTS: Mapping[str, Any] = {
 }
 _LIMITS = ("max_consumers", "max_msgs", "max_bytes", "max_msgs_per_subject", "max_msg_size")  # none is -1
 _MOST_HEADERS = 64 << 10
+_MOST_OPEN = 50  # atomic batches at once
 _MOST_BATCHED, _LONGEST_BATCH_ID, _BATCH_SECONDS = 1_000, 64, 10.0
 _MOST_SUBJECTS = 100_000  # in one answer
 _WINDOW_NS, _LEAST_WINDOW_NS = 120_000_000_000, 100_000_000
@@ -55,6 +56,12 @@ class Message(NamedTuple):
     def size(self) -> int:
         """The bytes that it counts for in the file store."""
         return _size(self.subject, self.headers, self.data)
+
+    def placed(self, stream: str) -> bytes:
+        """Its header block as a direct get tells it: the server's headers come last, whatever a message has."""
+        fields = f"Nats-Stream: {stream}\r\nNats-Subject: {self.subject}\r\nNats-Sequence: {self.seq}\r\n"
+        block = self.headers[:-2] or b"NATS/1.0\r\n"
+        return block + f"{fields}Nats-Time-Stamp: {_time(self.at)}\r\n\r\n".encode()
 
     def shown(self) -> dict[str, Any]:
         """The message as MSG.GET tells it."""
@@ -117,6 +124,8 @@ class FakeStream:
         if 0 <= config["max_msg_size"] < len(headers) + len(data):
             raise Refused(400, 10054, "message size exceeds maximum allowed")
         number = int(fields["Nats-Batch-Sequence"])
+        if name not in self._batches and number == 1 and len(self._batches) >= _MOST_OPEN:
+            raise Refused(429, 10210, "atomic publish too many inflight")
         batch = self._batches.pop(name, Batch())
         if number != len(batch.messages) + 1:
             raise Refused(400, 10176, "atomic publish batch is incomplete")
@@ -203,6 +212,10 @@ class FakeStream:
             found = last.seq if last else 0
             if int(fields["Nats-Expected-Last-Subject-Sequence"]) != found:
                 raise Refused(400, 10071, f"wrong last sequence: {found}")
+        if "Nats-Expected-Last-Msg-Id" in fields:
+            newest = self.history[-1].headers if self.history else b""
+            if (last_id := header_fields(newest).get("Nats-Msg-Id", "")) != fields["Nats-Expected-Last-Msg-Id"]:
+                raise Refused(400, 10070, f"wrong last msg ID: {last_id}")
 
     def _may_roll_up(self, fields: Mapping[str, str]) -> None:
         if "Nats-Rollup" in fields and not self.config["allow_rollup_hdrs"]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from hashlib import sha256
 from itertools import count
 from typing import Any
@@ -18,10 +19,23 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from syncdaemon.base.errors import LanePaused, LinkDown, SettingsError
-from syncdaemon.base.model import AsObject, Attempt, Content, Held, Outcome, Receipt, Refusal, Row, Stamp, StoredHeaders
+from syncdaemon.base.errors import LanePaused, LinkDown, NotAnswered, SettingsError
+from syncdaemon.base.model import (
+    AsObject,
+    Attempt,
+    Content,
+    Held,
+    Later,
+    Outcome,
+    Receipt,
+    Refusal,
+    Row,
+    Stamp,
+    StoredHeaders,
+)
 from syncdaemon.dev.server import NatsServer
 from syncdaemon.link import Link, LinkSettings, Session, Sink
+from syncdaemon.link.conversation import Reply
 from syncdaemon.publish import PROBE_ID, Lane, Publisher
 from syncdaemon.publish.atomic import AtomicFlight
 from syncdaemon.publish.batches import SMALL
@@ -30,11 +44,13 @@ from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.message import Message, encode
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Settings
+from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.history import since
 from syncdaemon.stream.info import Memory, StreamInfo
 from syncdaemon.stream.prepare import prepare
 from syncdaemon.stream.presence import lost
+from syncdaemon.stream.stored import StoredMessage
 from syncdaemon.stream.verdict import (
     Again,
     BatchRejected,
@@ -143,6 +159,21 @@ class JetStream:
         return session
 
 
+@contextmanager
+def losing_fresh_answers(session: Session) -> Iterator[None]:
+    """Messages that are sent afresh are stored, and their answers never come: the connection breaks before them."""
+
+    async def send(flight: Flight, over: Session, send: Any = Flight.send) -> None:
+        if "." in flight.messages[0].msg_id:
+            expect = session.expect
+            session.expect = lambda sink, key, size=0: expect(Deaf(session, sink), key, size)  # type: ignore[method-assign]
+        await send(flight, over)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Flight, "send", send)
+        yield
+
+
 class Deaf:
     """In the place of a sink: hears nothing; when an answer comes, the connection has just broken."""
 
@@ -215,11 +246,13 @@ def _told(outcome: Outcome) -> tuple[str, int] | str:
             return outcome.reason
         case AsObject():
             return "as an object"
+        case Later():
+            return "later"
     return "duplicate" if outcome.duplicate else "published", outcome.seq
 
 
 KINDS = ["fake", pytest.param("real", marks=pytest.mark.integration)]
-READ_BACK = "$JS.API.STREAM.MSG.GET.*"
+READ_BACK = ("$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>")
 
 
 @pytest.fixture(params=KINDS)
@@ -238,7 +271,7 @@ async def jetstream(request: pytest.FixtureRequest, kind: str) -> AsyncIterator[
 @pytest.fixture
 async def blind_jetstream(request: pytest.FixtureRequest, kind: str) -> AsyncIterator[JetStream]:
     """The same, where we are not allowed to read a message back."""
-    async with connected(request, kind, (READ_BACK,)) as found:
+    async with connected(request, kind, READ_BACK) as found:
         yield found
 
 
@@ -406,6 +439,48 @@ class TestWhatAStreamAnswers:
             assert (await jetstream.api("STREAM.MSG.GET.jobs", ask))["error"]["err_code"] == 10037
         for call in ("STREAM.INFO.orders", "STREAM.MSG.GET.orders", "STREAM.PURGE.orders"):
             assert (await jetstream.api(call, {"seq": 1} if "GET" in call else None))["error"]["err_code"] == 10059
+
+    async def test_a_direct_get_tells_the_newest_message_of_a_subject(self, jetstream: JetStream) -> None:
+        """Its place comes in headers that no message can forge: the server's are the last ones (ADR-31)."""
+        await jetstream.stream(allow_direct=True)
+        await jetstream.publish("jobs.a", b"older")
+        await jetstream.publish(
+            "jobs.a", b"\0one\r\n", Nats_Msg_Id="1", Nats_Sequence=77, Nats_Subject="x", Nats_Stream="y"
+        )
+        await jetstream.publish("jobs.plain")
+        api = Api(await jetstream.session())
+
+        found, plain = await api.direct("jobs", "jobs.a"), await api.direct("jobs", "jobs.plain")
+        assert isinstance(found, StoredMessage)
+        assert isinstance(plain, StoredMessage)
+        assert (found.seq, found.subject, found.msg_id, found.data) == (2, "jobs.a", "1", b"\0one\r\n")
+        assert (plain.seq, plain.subject, plain.data) == (3, "jobs.plain", b"")
+        assert found.at is not None
+
+    async def test_a_direct_get_finds_no_message_and_no_stream(self, jetstream: JetStream) -> None:
+        """404 is one thing, and 503 another: that stream is not there, or lets nobody read it so."""
+        await jetstream.stream(allow_direct=True)
+        await jetstream.stream("closed")
+        await jetstream.publish("closed.a")
+        api = Api(await jetstream.session())
+
+        assert await api.direct("jobs", "jobs.a") is None
+        for stream in ("closed", "orders"):
+            refused = await api.direct(stream, f"{stream}.a")
+            assert isinstance(refused, ApiRefusal)
+            assert refused.unanswered
+
+    async def test_the_leader_says_whether_a_subject_has_a_message_and_stores_nothing(
+        self, jetstream: JetStream
+    ) -> None:
+        """By what it refuses first: the expected sequence, or the last id that never was."""
+        await jetstream.stream()
+        await jetstream.publish("jobs.a", b"one")
+        await jetstream.publish("jobs.b", b"two")
+        api = Api(await jetstream.session())
+
+        assert [await api.occupied(subject) for subject in ("jobs.a", "jobs.b", "jobs.c")] == [1, 2, 0]
+        assert (await jetstream.api("STREAM.INFO.jobs"))["state"]["last_seq"] == 2
 
     async def test_an_id_outlives_its_message(self, jetstream: JetStream) -> None:
         """`duplicate` says that it was stored once, not that it is there."""
@@ -667,6 +742,82 @@ class TestWhatThePublisherMakesOfIt:
 
         assert told(await publisher.publish([file], await jetstream.session())) == {"a": "subject_taken"}
 
+    async def test_a_neighbours_message_under_our_id_stores_nothing_of_ours(self, jetstream: JetStream) -> None:
+        """Whoever knows a file can take its id first. Ours is sent once more, with an id that nobody can foresee."""
+        publisher = await jetstream.publisher()
+        session = await jetstream.session()
+        files = [content("a", b"one"), content("b", b"two"), content("copy", b"one")]
+        for file in files[:2]:
+            await jetstream.ask(f"edge.replay.there.{file.sha256}", b"garbage", Nats_Msg_Id=file.sha256)
+
+        outcomes = await publisher.publish(files, session)
+        assert told(outcomes) == {"a": ("published", 3), "b": ("published", 4), "copy": ("duplicate", 3)}
+        for receipt in receipts(outcomes):
+            stored = await Api(session).message("jobs", receipt.seq)
+            assert isinstance(stored, StoredMessage)
+            assert (stored.subject, stored.msg_id) == (receipt.subject, receipt.msg_id)
+            assert re.fullmatch(rf"{receipt.content.sha256}\.[0-9a-f]{{8}}", receipt.msg_id)
+            assert stored.data == receipt.content.data
+        again = await publisher.publish([content("again", b"one")], session)
+        assert told(again) == {"again": ("duplicate", 3)}
+        assert not publisher.in_doubt
+
+    async def test_another_sites_copy_is_not_ours(self, jetstream: JetStream) -> None:
+        """Equal content of two sites is stored once for each."""
+        publisher = await jetstream.publisher()
+        await jetstream.ask(
+            f"edge.replay.there.{content('a', b'one').sha256}", b"one", Nats_Msg_Id=content("a", b"one").sha256
+        )
+
+        outcomes = await publisher.publish([content("a", b"one")], await jetstream.session())
+        assert told(outcomes) == {"a": ("published", 2)}
+
+    async def test_an_id_whose_message_is_gone_stores_nothing(self, jetstream: JetStream) -> None:
+        """The server knows the id for a while, and has no message any more: the file is stored under another id."""
+        publisher = await jetstream.publisher()
+        session = await jetstream.session()
+        await publisher.publish([content("a", b"one")], session)
+        await jetstream.api("STREAM.PURGE.jobs")
+
+        outcomes = await publisher.publish([content("again", b"one")], session)
+        assert told(outcomes) == {"again": ("published", 2)}
+        assert (await jetstream.api("STREAM.INFO.jobs"))["state"]["messages"] == 1
+
+    @pytest.mark.parametrize("answer", [b"[]", b"{}", b'{"message":{}}', b'{"error":{"code":500,"err_code":10003}}'])
+    async def test_an_answer_without_a_message_is_no_message(
+        self, jetstream: JetStream, answer: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The id is known, and what comes back proves nothing: the file is not let go of for that."""
+        publisher = await jetstream.publisher()
+        session = await jetstream.session()
+        file = content("a", b"one")
+        await jetstream.ask(f"edge.replay.there.{file.sha256}", b"garbage", Nats_Msg_Id=file.sha256)
+        request = session.request
+
+        async def misled(subject: str, *arguments: Any, **more: Any) -> Answer:
+            return (answer, None) if ".MSG.GET." in subject else await request(subject, *arguments, **more)
+
+        monkeypatch.setattr(session, "request", misled)
+        assert told(await publisher.publish([file], session)) == {"a": ("published", 2)}
+
+    async def test_a_message_that_was_sent_afresh_and_not_answered_is_stored_once(self, jetstream: JetStream) -> None:
+        """The answer to the fresh one is lost, and the process perhaps as well: the next attempt finds our bytes."""
+        publisher = await jetstream.publisher()
+        file = content("a", b"one")
+        await jetstream.ask(f"edge.replay.there.{file.sha256}", b"garbage", Nats_Msg_Id=file.sha256)
+        session = await jetstream.session()
+        with losing_fresh_answers(session):
+            assert await publisher.publish([file], session) == []
+        assert publisher.in_doubt
+        await jetstream.next_session(session)
+
+        reborn = await jetstream.publisher()
+        for process in (publisher, reborn):
+            (receipt,) = receipts(await process.publish([file], await process.ready()))
+            assert (receipt.seq, receipt.duplicate) == (2, False)
+            assert receipt.msg_id.startswith(f"{file.sha256}.")
+        assert (await jetstream.api("STREAM.INFO.jobs"))["state"]["last_seq"] == 2
+
     async def test_what_fits_into_a_message_is_told_with_its_name(self, jetstream: JetStream) -> None:
         """To within the digits of sizes and times; the stream's own limit counts too."""
         await jetstream.stream(subjects=["edge.>"], max_msg_size=5_000)
@@ -811,10 +962,23 @@ class TestWhatTheStreamHasLost:
         assert await self.lost(jetstream, held) == []
         assert await self.lost(jetstream, [Held(b"", b"", 3, "0" * 64)]) == [Held(b"", b"", 3, "0" * 64)]
 
-    async def test_another_sites_message_with_the_same_content_will_do(self, jetstream: JetStream) -> None:
-        """A duplicate's receipt may name one, which is not on our subject."""
-        held = await self.held(jetstream, map(str, range(20)))
-        assert await self.lost(jetstream, held, "edge.replay.there.*") == []
+    @pytest.mark.parametrize("files", [3, 20])
+    async def test_another_sites_message_with_the_same_content_will_not_do(
+        self, jetstream: JetStream, files: int
+    ) -> None:
+        """What lies on a subject that is not ours can be anything by tomorrow."""
+        held = await self.held(jetstream, map(str, range(files)))
+        assert await self.lost(jetstream, held, "edge.replay.there.*") == held
+
+    async def test_a_message_that_only_says_so_is_not_the_files(self, jetstream: JetStream) -> None:
+        """The server lost ours; another has its sequence by now, our digest in its headers, and zeros in its body."""
+        held = await self.held(jetstream, ["a", "b"])
+        await jetstream.delete()
+        await jetstream.stream(subjects=["edge.replay.*.*"])
+        claims = {"Nats_Msg_Id": held[0].sha256, "Edge_Sha256": held[0].sha256, "Edge_Site": "here"}
+        await jetstream.ask("edge.replay.there.x", b"0", **claims)
+        await jetstream.ask(f"edge.replay.here.{held[1].sha256}", b"0", Nats_Msg_Id=held[1].sha256)
+        assert await self.lost(jetstream, held) == held
 
 
 PLAIN = {"SYNC_SUBJECT": "jobs.plain"}
@@ -901,6 +1065,50 @@ class TestWhatIsInDoubtOnAPlainSubject:
         outcomes = await reborn.publish(files, await reborn.ready())
         assert all(outcome[0] == "published" for outcome in told(outcomes).values())
         assert sorted(await self.stored_ids(jetstream)) == sorted(one.sha256 for one in files)
+
+    @pytest.mark.parametrize("crash", [True, False])
+    async def test_what_was_sent_afresh_is_looked_for_as_well(self, jetstream: JetStream, crash: bool) -> None:
+        """No row says so: it belongs to the attempt of its first id."""
+        await jetstream.stream(duplicate_window=WINDOW_NS)
+        publisher = await jetstream.publisher(**PLAIN)
+        file = content("a", b"one", 1)
+        await jetstream.ask("jobs.there", b"garbage", Nats_Msg_Id=file.sha256)
+        session = await jetstream.session()
+        with losing_fresh_answers(session):
+            assert await publisher.publish([file], session) == []
+        await jetstream.next_session(session)
+        await self.past_the_window(jetstream)
+        assert [row["ids"] for row in jetstream.noted.rows] == [file.sha256]
+        if crash:
+            publisher = jetstream.newborn(**PLAIN)
+            publisher.lane.doubt.take_over({file.sha256: Attempt(1, 1, 1)})
+
+        published = await publisher.publish([file], await publisher.ready())
+        assert told(published) == {"a": ("published", 2)}
+        assert receipts(published)[0].msg_id.startswith(f"{file.sha256}.")
+        publisher.receipts_written(receipts(published))
+        assert publisher.lane.doubt.oldest_row == 0
+        assert len(await self.stored_ids(jetstream)) == 2
+
+    @pytest.mark.parametrize("in_doubt", [True, False])
+    async def test_what_is_gone_from_a_work_queue_counts_only_where_it_was_in_doubt(
+        self, jetstream: JetStream, in_doubt: bool
+    ) -> None:
+        """Then it was most likely ours, and consumed. Else it is the id of a message that we never sent."""
+        await jetstream.stream(retention="workqueue")
+        publisher = await jetstream.publisher(SYNC_SUBJECT="jobs.plain")
+        file = content("a", b"one", 1)
+        if in_doubt:
+            session = await jetstream.lose_answers()
+            assert await publisher.publish([file], session) == []
+            await jetstream.next_session(session)
+        else:
+            await jetstream.ask("jobs.there", b"garbage", Nats_Msg_Id=file.sha256)
+        await jetstream.api("STREAM.PURGE.jobs")
+
+        outcomes = told(await publisher.publish([file], await publisher.ready()))
+        assert outcomes == {"a": ("published", 1 if in_doubt else 2)}
+        assert (await jetstream.api("STREAM.INFO.jobs"))["state"]["messages"] == (0 if in_doubt else 1)
 
     async def test_while_the_server_knows_the_ids_nothing_is_read(self, jetstream: JetStream) -> None:
         """It refuses the second copy itself."""
@@ -1000,17 +1208,49 @@ async def test_history_that_is_denied_is_said_and_ends_no_connection(
         assert not session.lost.done()
 
 
-async def test_reading_back_that_is_denied_pauses_the_lane_and_ends_no_connection(blind_jetstream: JetStream) -> None:
-    """Known files by the batch: each is refused by the server, and each stays."""
+async def test_reading_back_that_is_denied_makes_only_those_files_wait(blind_jetstream: JetStream) -> None:
+    """Known files by the batch: each is refused by the server, and each stays. Others go on, over this connection."""
     publisher = await blind_jetstream.publisher()
     session = await blind_jetstream.session()
     batch = [content(f"{number}", b"%d" % number) for number in range(40)]
     assert len(await publisher.publish(batch, session)) == 40
 
-    assert await publisher.publish(batch, session) == []
-    assert publisher.lane.paused.startswith("read_denied")
+    assert set(told(await publisher.publish(batch, session)).values()) == {"later"}
+    assert await publisher.ready() is session
+    assert told(await publisher.publish([content("new", b"new")], session)) == {"new": ("published", 41)}
     await ask_api(session, "$JS.API.STREAM.INFO.jobs")
+    session._look_for_overdue(time.monotonic() + 60)
+    assert not session.lost.done(), "what was denied is not waited for"
+
+
+async def test_a_question_that_is_not_answered_ends_no_connection(jetstream: JetStream) -> None:
+    """The server answers others, and not this: that is an answer. A message without an answer is in doubt."""
+    session = await jetstream.session()
+    question, message = Reply("some.api", asks=True), Reply("some.subject")
+    session.expect(question, 0)
+    session._look_for_overdue(time.monotonic() + 60)
     assert not session.lost.done()
+    with pytest.raises(NotAnswered, match=r"no answer to some\.api within 10 seconds"):
+        await question.future
+    session.expect(message, 0)
+    session._look_for_overdue(time.monotonic() + 60)
+    assert session.lost.done()
+    with pytest.raises(LinkDown):
+        await message.future
+
+
+async def test_a_site_that_may_read_its_own_subject_alone_reads_it_back(
+    request: pytest.FixtureRequest, kind: str
+) -> None:
+    """As where sites share a stream. Of the same content under a neighbour's subject it sees nothing."""
+    async with connected(request, kind, ("$JS.API.STREAM.MSG.GET.*",)) as jetstream:
+        publisher = await jetstream.publisher()
+        session = await jetstream.session()
+        two = content("b", b"two")
+        await publisher.publish([content("a", b"one")], session)
+        await jetstream.ask(f"edge.replay.there.{two.sha256}", b"two", Nats_Msg_Id=two.sha256)
+        outcomes = told(await publisher.publish([content("again", b"one"), two], session))
+        assert outcomes == {"again": ("duplicate", 1), "b": ("published", 3)}
 
 
 class TestWhatAStreamAnswersToABatch:
@@ -1131,6 +1371,23 @@ class TestWhatThePublisherMakesOfABatch:
         assert [batched for _, batched in await self.stored(jetstream, (1, 2, 3))] == [False] * 3
         assert publisher.batches.allowed
         assert jetstream.heard.failures == []
+
+    async def test_where_others_hold_all_open_batches_messages_go_one_by_one_for_a_while(
+        self, jetstream: JetStream, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A stream keeps 50 open (nats-server 2.15). Ours are stored at once, counted, and tried again later."""
+        publisher = await self.publisher(jetstream)
+        for number in range(50):
+            await jetstream.ask("edge.replay.there.x", Nats_Batch_Id=f"held-{number}", Nats_Batch_Sequence=1)
+        session = await jetstream.session()
+        batch = [content(name, name.encode(), number) for number, name in enumerate("abc", 1)]
+
+        outcomes = told(await publisher.publish(batch, session))
+        assert outcomes == {name: ("published", number) for number, name in enumerate("abc", 1)}
+        assert jetstream.heard.failures == [("batch_slots", 3)]
+        assert not publisher.batches.allowed
+        monkeypatch.setattr(publisher.batches, "_busy_until", time.monotonic())
+        assert publisher.batches.allowed
 
     async def test_copies_within_a_batch_do_not_spoil_it(self, jetstream: JetStream) -> None:
         """One of them goes with it, the others after it."""

@@ -84,8 +84,8 @@ def test_what_only_a_slow_link_makes_an_object_is_a_message_where_the_bucket_tak
     """It is not refused: a message can hold it. What no message can hold is."""
     monkeypatch.setattr(Step, "largest", 1_000)
     with Edge(tmp_path) as edge:
-        config = {"name": "OBJ_edge_replay", "subjects": ["$O.edge_replay.>"], "max_msg_size": 1_000}
-        edge.hub.streams["OBJ_edge_replay"] = FakeStream({**config, "allow_rollup_hdrs": True}, edge.clock.now)
+        config = {"name": "OBJ_edge_replay_edge-1", "subjects": ["$O.edge_replay_edge-1.>"], "max_msg_size": 1_000}
+        edge.hub.streams["OBJ_edge_replay_edge-1"] = FakeStream({**config, "allow_rollup_hdrs": True}, edge.clock.now)
         edge.drop("small", b"s" * 10)
         edge.drop("middling", b"m" * 1_200)
         edge.drop("large", b"l" * (MAX_PAYLOAD + 1))

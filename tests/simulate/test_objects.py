@@ -20,6 +20,7 @@ from syncdaemon.link import Session, Sink
 from syncdaemon.link.frame import Buffer
 from syncdaemon.publish.objects import Objects, ObjectsSettings, janitor, resume, source, turns
 from syncdaemon.publish.objects.flight import ChunkFlight
+from syncdaemon.publish.objects.lost import lost
 from syncdaemon.publish.objects.upload import Upload
 from syncdaemon.stream import object_format
 from syncdaemon.stream.object_format import BucketNames
@@ -664,7 +665,7 @@ class TestWhatTheBucketHasLost:
     async def lost(self, site: Site, *contents: Content) -> list[bool]:
         """Which of these objects are gone."""
         names = [BUCKET.object_of(content.sha256) for content in contents]
-        gone = await site.objects.lost(await site.jetstream.session(), names)
+        gone = await lost(await site.jetstream.session(), names)
         return [name in gone for name in names]
 
     async def test_whole_objects_are_not_lost_and_others_are(self, site: Site) -> None:
@@ -818,3 +819,39 @@ def at_read(monkeypatch: pytest.MonkeyPatch, nth: int, act: Callable[[], object]
         return read(self, size)
 
     monkeypatch.setattr(source.Source, "_read", reading)
+
+
+class TestAForgedObject:
+    """In a bucket that others write into, a meta, ids and a number of chunks are quickly made."""
+
+    async def forge(self, site: Site, content: Content, ids: str, chunks: int, whole: bool) -> None:
+        """Chunks of zeros under the nuid of an upload of this content; and, for a `whole` object, its meta."""
+        size = content.stamp.size
+        nuid = object_format.nuid_of(content.sha256, KIB, "here") if ids == "ours" else "0123456789012345678901"
+        so_far = sha256((site.folder / content.name).read_bytes()[: chunks * KIB]).hexdigest()[:32]
+        for number in range(chunks):
+            chunk = object_format.Chunk(nuid, number, 0, so_far)
+            body = bytes(min(KIB, size - number * KIB))
+            await site.jetstream.ask(BUCKET.chunk_subject(nuid), body, Nats_Msg_Id=chunk.id)
+        if whole:
+            meta = object_format.Meta.of(content.sha256, size, KIB, "here")._replace(nuid=nuid)
+            await site.jetstream.ask(BUCKET.meta_subject(content.sha256), meta.encode(BUCKET, KIB), Nats_Rollup="sub")
+
+    @pytest.mark.parametrize("ids", ["ours", "theirs"])
+    async def test_an_object_of_zeros_is_not_the_file(self, site: Site, ids: str) -> None:
+        """Right are its digest, its size and its number of chunks. The file is uploaded, and replaces it."""
+        await site.stores(site.file(b"first", "first"))
+        content = site.file(data_of(16))
+        await self.forge(site, content, ids, 16, whole=True)
+
+        await site.stores(content)
+        assert await read_back(site.jetstream, content.sha256) == data_of(16)
+
+    async def test_chunks_of_zeros_are_no_beginning_of_an_upload(self, site: Site) -> None:
+        """Their last one has the id that our own would have. What was finished behind them is begun again."""
+        await site.stores(site.file(b"first", "first"))
+        content = site.file(data_of(16))
+        await self.forge(site, content, "ours", 7, whole=False)
+
+        await site.stores(content)
+        assert await read_back(site.jetstream, content.sha256) == data_of(16)

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from syncdaemon.spool.hold import Hold
-from tests.simulate.edge import LONG, MAX_PAYLOAD, TOO_LONG, Death, Edge
+from tests.simulate.edge import LONG, MAX_PAYLOAD, SITE, STREAM, TOO_LONG, Death, Edge, digest
 from tests.simulate.fake_jetstream import FakeSession, Fault, Frame
+from tests.simulate.fake_stream import header_fields
 from tests.simulate.faults import AckLost, ArrivesLate, CutAfter, StreamFull
 
 LARGE = b"L" * (MAX_PAYLOAD + 1)
@@ -195,7 +196,7 @@ def test_a_limit_that_was_raised_holds_for_the_next_file(edge: Edge) -> None:
 
     edge.do(scene())
 
-    assert "OBJ_edge_replay" not in edge.hub.streams, "a message holds it by now"
+    assert "OBJ_edge_replay_edge-1" not in edge.hub.streams, "a message holds it by now"
     assert [message.data for message in edge.history()] == [LARGE]
 
 
@@ -351,7 +352,7 @@ def test_what_cannot_be_sent_again_now_is_not_deleted(holding_edge: Edge, monkey
     edge.check()
 
 
-@pytest.mark.parametrize("lost", ["OBJ_edge_replay", "swarm_jobs", ""])
+@pytest.mark.parametrize("lost", ["OBJ_edge_replay_edge-1", "swarm_jobs", ""])
 def test_a_large_file_that_the_server_lost_in_part_is_sent_again(holding_edge: Edge, lost: str) -> None:
     """Its object, or the message that names it, or both."""
     edge = holding_edge
@@ -389,7 +390,7 @@ def test_a_file_that_the_stream_has_as_an_object_does_not_become_a_message(
                 assert edge.held() == []
                 edge.drop(again, LARGE)
                 edge.life.events.put_nowait(again.encode())
-            edge.hub.lose_power(1_000, "OBJ_edge_replay")
+            edge.hub.lose_power(1_000, "OBJ_edge_replay_edge-1")
             await asyncio.sleep(100)
             await edge.end()
 
@@ -398,7 +399,7 @@ def test_a_file_that_the_stream_has_as_an_object_does_not_become_a_message(
 
         edge.check()
         assert edge.contents() == [LARGE]
-        assert edge.receipts()[-1]["object"].startswith("edge_replay/")
+        assert edge.receipts()[-1]["object"].startswith("edge_replay_edge-1/")
 
 
 @pytest.mark.parametrize("killed", [False, True])
@@ -409,7 +410,7 @@ def test_a_message_whose_object_was_lost_has_its_receipt_again(holding_edge: Edg
     async def scene() -> None:
         life = edge.begin()
         await until(edge.held)
-        edge.hub.lose_power(1_000, "OBJ_edge_replay")
+        edge.hub.lose_power(1_000, "OBJ_edge_replay_edge-1")
         edge.drop("large", b"another")
         await life.daemon.lane.trust.believed()
         if killed:
@@ -472,3 +473,32 @@ def test_a_server_that_lost_nothing_gets_nothing_again(holding_edge: Edge) -> No
     edge.do(scene())
     edge.check()
     assert edge.rows("held_lost") == []
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("step", ["", "send", "store", "ack", "ledger", "retire"])
+def test_a_neighbours_message_under_our_id_lets_no_file_go(tmp_path: Path, step: str, when: str) -> None:
+    """A neighbour knows the file, and takes its id. Whenever our process dies, our bytes are stored once."""
+    with Edge(tmp_path, SYNC_HOLD_SECONDS="0") as edge:
+        edge.drop("first", b"first")
+        edge.drain()
+        squat(edge, b"evidence")
+        edge.drop("evidence", b"evidence")
+        if step:
+            assert edge.drain(Death(step, when, 2 if step in ("send", "store", "ack") else 1))
+        edge.drain()
+
+        ours = [message for message in edge.history() if message.subject.startswith(f"edge.replay.{SITE}.")]
+        assert [message.data for message in ours] == [b"first", b"evidence"]
+        assert edge.waiting() == []
+        row = edge.receipts()[-1]
+        assert (row["path"], row["event"]) == ("evidence", "published")
+        assert (row["stream_seq"], row["subject"]) == (ours[-1].seq, ours[-1].subject)
+        assert row["msg_id"] == header_fields(ours[-1].headers)["Nats-Msg-Id"] != digest(b"evidence")
+
+
+def squat(edge: Edge, data: bytes) -> None:
+    """A neighbour stores garbage under the id of this content, on a subject of its own."""
+    stream = edge.hub.streams[STREAM]
+    headers = f"NATS/1.0\r\nNats-Msg-Id: {digest(data)}\r\nEdge-Sha256: {digest(data)}\r\n\r\n".encode()
+    stream.take(f"edge.replay.neighbour.{digest(data)}", headers, b"garbage", edge.clock.now)

@@ -315,7 +315,7 @@ class LossyWorld(World):
         data=CONTENTS,
         then=st.sampled_from([0.1, 3.0]),
         seconds=st.sampled_from([1.0, 15.0, 29.0]),
-        only=st.sampled_from(["", STREAM, "OBJ_edge_replay"]),
+        only=st.sampled_from(["", STREAM, "OBJ_edge_replay_edge-1"]),
     )
     def the_server_loses_power(self, name: str, data: bytes, then: float, seconds: float, only: str) -> None:
         """And with it what it stored in the last seconds, in all streams or in one."""

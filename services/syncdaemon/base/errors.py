@@ -17,6 +17,10 @@ class LinkDown(SyncError):
     """The connection is gone, or was never there. What was sent and not acknowledged is in doubt."""
 
 
+class NotAnswered(PermissionError):
+    """The server answers others, and not this request. It may be that it does not let us ask, and says nothing."""
+
+
 class Unsendable(SyncError):
     """A subject or a header that no frame may carry. What it was made for is bad; the connection is as it was."""
 

@@ -47,7 +47,8 @@ class Content(NamedTuple):
     `path` is relative to the replay directory, in the raw bytes of the file system; `name` is the same,
     percent-encoded, as headers, ledger and logs carry it. `data` is None where the file is too large for a
     message: its digest is known all the same. `packed`: it is not the bytes of the file, but a zstd frame of them.
-    `folder`: the one that it was read in.
+    `folder`: the one that it was read in. `object`: bucket and name of the object that has the bytes, or is to have
+    them, where that is decided.
     """
 
     path: bytes
@@ -58,6 +59,7 @@ class Content(NamedTuple):
     attempts: int
     packed: bool = False
     folder: FolderId = UNKNOWN_FOLDER
+    object: str = ""
 
 
 class Receipt(NamedTuple):
@@ -84,12 +86,31 @@ class Refusal(NamedTuple):
 
 
 class AsObject(NamedTuple):
-    """The stream's message for this content names an object, which may be lost: the file has to be one as well."""
+    """The stream's message for this content names an object, which may be lost: the file has to be one as well.
+
+    `object`: bucket and name of it, where it is known.
+    """
 
     content: Content
+    object: str = ""
 
 
-Outcome = Receipt | Refusal | AsObject
+class Later(NamedTuple):
+    """What became of this file can't be found out now: this one is tried again after `wait` seconds, others go on."""
+
+    content: Content
+    wait: float
+
+
+Outcome = Receipt | Refusal | AsObject | Later
+
+
+def first_id(msg_id: str) -> str:
+    """The id that a message has when it is first sent: a digest. One that is sent afresh has a dot and more behind it.
+
+    It is sent afresh where the server knew the first id from a message that is not ours.
+    """
+    return msg_id.partition(".")[0]
 
 
 class StoredHeaders(NamedTuple):
@@ -106,13 +127,17 @@ Place = tuple[int, str, int]
 
 
 class Held(NamedTuple):
-    """A file in the hold: where it lies, where the stream had it, what it holds, and when it was modified."""
+    """A file in the hold: where it lies, where the stream had it, what it holds, and when it was modified.
+
+    `size`: bytes of the file.
+    """
 
     bucket: bytes
     name: bytes
     seq: int
     sha256: str
     mtime_ns: int = 0
+    size: int = 0
 
     @property
     def place(self) -> Place:

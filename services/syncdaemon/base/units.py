@@ -188,6 +188,21 @@ def stream_name(text: str) -> str:
     return text
 
 
+def domain(text: str) -> str:
+    """The name of a JetStream domain: one token of a subject."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,255}", text):
+        raise Wrong("not the name of a domain", "use letters, digits, - and _")
+    return text
+
+
+def bucket(text: str) -> str:
+    """The template of a bucket's name (ADR-20), with `{site}` as its placeholder."""
+    name = text.replace("{site}", "s" * 63)
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,251}", name):
+        raise Wrong("not a bucket's name", "use letters, digits, - and _, and {site} for the site")
+    return text
+
+
 def subject(text: str) -> str:
     """The template of a subject: tokens with dots between, and `{site}` and `{sha256}` as placeholders."""
     tokens = text.split(".")

@@ -1,21 +1,21 @@
 """Every receipt has its message, and every message its receipt: the comparison. Pure.
 
-Both come in order of their sequence, so a message is looked at once and not kept. Of a receipt, 41 bytes are kept:
-short keyed hashes stand for its fields. Two different values have the same hash with a chance of one in 2^64. What does
-not agree is looked at once more, in full.
+Both come in order of their sequence, so a message is looked at once and not kept. What does not agree is looked at once
+more, in full.
 """
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator, Mapping
-from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from syncdaemon.base.model import StoredHeaders
+from syncdaemon.check.receipts import ById, Receipts
 from syncdaemon.ledger.rows import DUPLICATE, PUBLISHED
 
-_OWN, _COVERED = 1, 2
+__all__ = ["Comparison", "Fetched", "Problem", "Receipts", "second_look"]
+
+_SOURCE = "Nats-Stream-Source"  # a server writes it itself, and refuses it from a client (nats-server 2.15)
 
 
 class Problem(NamedTuple):
@@ -27,79 +27,16 @@ class Problem(NamedTuple):
     said: str
 
 
-class Receipts:
-    """The receipts that name one stream. `key` is any secret of this run."""
-
-    def __init__(self, key: bytes) -> None:
-        self._key = key
-        self._seqs, self._rows = array("Q"), array("Q")
-        self._ids, self._digests = array("Q"), array("Q")
-        self._kinds = bytearray()
-        self._objects: dict[int, str] = {}
-        self._void: dict[tuple[int, int], int] = {}
-
-    def __len__(self) -> int:
-        return len(self._seqs)
-
-    def mark(self, text: str) -> int:
-        """A short hash that cannot be foreseen without the key."""
-        data = text.encode("utf-8", "surrogatepass")
-        return int.from_bytes(blake2b(data, digest_size=8, key=self._key).digest(), "big")
-
-    def add(self, row: Mapping[str, Any], covered: bool) -> None:
-        """A `published` or `duplicate` row; `covered`: its message is on a subject that is read through."""
-        if elsewhere := row.get("object"):
-            self._objects[len(self._seqs)] = elsewhere
-        self._seqs.append(row["stream_seq"])
-        self._rows.append(row["n"])
-        self._ids.append(self.mark(row["msg_id"]))
-        self._digests.append(self.mark(row["sha256"]))
-        self._kinds.append(_OWN * (row["event"] == PUBLISHED) + _COVERED * covered)
-
-    def void(self, row: Mapping[str, Any]) -> None:
-        """A `held_lost` row: the receipts before it for this message are void. A newer one says where the file is."""
-        self._void[row["stream_seq"], self.mark(row["sha256"])] = row["n"]
-
-    def valid(self) -> list[int]:
-        """The receipts that are not void, by sequence."""
-        valid = (at for at in range(len(self)) if not self._is_void(at))
-        return sorted(valid, key=self._seqs.__getitem__)
-
-    def _is_void(self, at: int) -> bool:
-        return bool(self._void) and self._rows[at] < self._void.get((self._seqs[at], self._digests[at]), 0)
-
-    def seq(self, at: int) -> int:
-        """The sequence of a receipt."""
-        return self._seqs[at]
-
-    def row(self, at: int) -> int:
-        """The number of its row in the ledger."""
-        return self._rows[at]
-
-    def covered(self, at: int) -> bool:
-        """Whether its message is on a subject that is read through."""
-        return bool(self._kinds[at] & _COVERED)
-
-    def agrees(self, at: int, seen: StoredHeaders, site: str) -> bool:
-        """Whether this is the message of a receipt, as far as we can see from its headers and its size."""
-        header = seen.headers.get
-        own = header("Edge-Site") == site or not self._kinds[at] & _OWN
-        same_id = self._ids[at] == self.mark(header("Nats-Msg-Id", ""))
-        same_digest = self._digests[at] == self.mark(header("Edge-Sha256", ""))
-        elsewhere = header("Edge-Object", "")
-        whole = bool(elsewhere or header("Content-Encoding")) or header("Edge-Size") == str(seen.size)
-        return own and same_id and same_digest and whole and elsewhere == self._objects.get(at, "")
-
-    def marked(self, at: int) -> int:
-        """The mark of a receipt's message id."""
-        return self._ids[at]
-
-
 class Comparison:
     """Compares the receipts for one stream with its messages, which `see` gets in order.
 
     `doubtful`: the rows of receipts that have to be looked at once more. `unknown`: messages of this site without a
     receipt.
+
+    A stream that takes a site's messages by a source, as a hub's does, gives them sequences of its own. Such a message
+    is told by its id. `sourced`: how many there were. `elsewhere`: for the rows whose message was found so and does not
+    agree, its sequence. `earlier` and `waiting`: the rows before the first one and behind the last one whose message
+    was found; the stream may have let their messages go, or not have got them yet.
     """
 
     def __init__(self, receipts: Receipts, site: str, first_seq: int) -> None:
@@ -113,12 +50,41 @@ class Comparison:
         self.matched = self.messages = 0
         self.doubtful = [receipts.row(at) for at in there if not receipts.covered(at)]
         self.unknown: dict[int, StoredHeaders] = {}
+        self.sourced = 0
+        self.elsewhere: dict[int, int] = {}
+        self.waiting: set[int] = set()
+        self.earlier: set[int] = set()
+        self._by_id: ById | None = None
+        self._found = bytearray(len(receipts))
 
     def see(self, seen: StoredHeaders, digest: str | None = None) -> None:
         """The next message. `digest`: that of its content, where the content was read."""
-        self._pass(seen.seq)
         intact = digest is None or digest == seen.headers.get("Edge-Sha256")
-        known = False  # a receipt names this very message, whether or not all of it agrees
+        known = self._see_sourced(seen, intact) if _SOURCE in seen.headers else self._see_own(seen, intact)
+        if seen.headers.get("Edge-Site") == self._site:
+            self.messages += 1
+            if not known:
+                self.unknown[seen.seq] = seen
+
+    def _see_sourced(self, seen: StoredHeaders, intact: bool) -> bool:
+        """Whether there is a receipt for this message, which came by a source."""
+        self.sourced += 1
+        self._by_id = self._by_id or ById(self._receipts, self._order)
+        known = False
+        for at in self._by_id.of(self._receipts.mark(seen.headers.get("Nats-Msg-Id", ""))):
+            if self._found[at]:  # by another copy
+                continue
+            known, self._found[at] = True, 1
+            if intact and self._receipts.agrees(at, seen, self._site):
+                self.matched += 1
+            else:
+                self.elsewhere[self._receipts.row(at)] = seen.seq
+        return known
+
+    def _see_own(self, seen: StoredHeaders, intact: bool) -> bool:
+        """Whether a receipt names this very message, whether or not all of it agrees."""
+        self._pass(seen.seq)
+        known = False
         while self._next < len(self._order) and self._receipts.seq(self._order[self._next]) == seen.seq:
             at = self._order[self._next]
             self._next += 1
@@ -127,20 +93,37 @@ class Comparison:
                 self.matched += 1
             else:
                 self.doubtful.append(self._receipts.row(at))
-        if seen.headers.get("Edge-Site") == self._site:
-            self.messages += 1
-            if not known:
-                self.unknown[seen.seq] = seen
+        return known
 
     def _pass(self, seq: float) -> None:
         """The receipts before this sequence have no message."""
         while self._next < len(self._order) and self._receipts.seq(self._order[self._next]) < seq:
-            self.doubtful.append(self._receipts.row(self._order[self._next]))
+            if not self._found[self._order[self._next]]:
+                self.doubtful.append(self._receipts.row(self._order[self._next]))
             self._next += 1
 
     def end(self) -> None:
         """There are no more messages."""
         self._pass(float("inf"))
+        if self.sourced:
+            self._sort_sourced()
+
+    def _sort_sourced(self) -> None:
+        """What was found by its id is not looked at by its sequence."""
+        rows = [self._receipts.row(at) for at in self._order]
+        places = [place for place, at in enumerate(self._order) if self._found[at]]
+        found = {rows[place] for place in places} if self.doubtful else set()
+        self.doubtful = [row for row in self.doubtful if row not in found] + list(self.elsewhere)
+        self.waiting = set(rows[places[-1] + 1 :] if places else rows)
+        self.earlier = set(rows[: places[0]] if places else ())
+
+    def add_receipt(self, row: Mapping[str, Any]) -> None:
+        """A receipt that the ledger has got since we began."""
+        if not self.sourced:
+            self.unknown.pop(row["stream_seq"], None)
+            return
+        for seq in [seq for seq, seen in self.unknown.items() if seen.headers.get("Nats-Msg-Id") == row["msg_id"]]:
+            del self.unknown[seq]
 
     def without_receipt(self) -> Iterator[Problem]:
         """The messages without a receipt: each is a second copy, or unknown."""
@@ -165,11 +148,15 @@ class Comparison:
 
 
 class Fetched(NamedTuple):
-    """A message as it was fetched by its sequence. `digest`: of its content; None where that could not be had."""
+    """A message as it was fetched by its sequence.
+
+    `digest`: of its content; None where that could not be had. `unread`: why it was not even asked for.
+    """
 
     seq: int
     headers: Mapping[str, str]
     digest: str | None
+    unread: str = ""
 
 
 def second_look(row: Mapping[str, Any], found: Fetched | None, site: str) -> Problem | None:
@@ -193,6 +180,8 @@ def second_look(row: Mapping[str, Any], found: Fetched | None, site: str) -> Pro
         return problem("altered", f"it says that its content is {header('Edge-Sha256')}")
     if header("Edge-Object", "") != row.get("object", ""):
         return problem("altered", f"it names the object {header('Edge-Object', '')!r}")
+    if found.unread:
+        return problem("lost", f"{found.unread}, so its object was not read")
     if found.digest is None:
         return problem("lost", "its object, or a part of it, is not there")
     if not same_content:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,19 +14,23 @@ from typing import Any
 from syncdaemon.base.disk import is_locked
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.model import StoredHeaders
+from syncdaemon.check.by_subject import each_on_its_subject
 from syncdaemon.check.compare import Comparison, Fetched, Problem, Receipts, second_look
+from syncdaemon.check.content import Contents
+from syncdaemon.check.stock import Stock
 from syncdaemon.ledger import lock_path, rows_numbered
-from syncdaemon.ledger.rows import HELD_LOST, is_receipt
+from syncdaemon.ledger.rows import HELD_LOST, PUBLISHED, is_receipt
 from syncdaemon.stream import fetch
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
+from syncdaemon.stream.buckets import ReadableBuckets
 from syncdaemon.stream.history import contents, one_by_one, since
 from syncdaemon.stream.info import captured
+from syncdaemon.stream.stored import StoredMessage
 
 _AT_ONCE = 64  # messages that are fetched at the same time
 _TELL_EVERY = 500  # messages between two calls of `progress`
-_PATIENCE = 15.0  # seconds: more than a daemon waits for an answer
-_LOOK_SECONDS = 0.5
+_PATIENCE, _LOOK_SECONDS = 15.0, 0.5  # the first: more than a daemon waits for an answer
 
 
 class Books:
@@ -57,26 +59,10 @@ class Books:
                 receipts.void(row)
 
 
-@dataclass
-class Stock:
-    """What was found about one stream.
-
-    `expired`: receipts from before its first message. `left`: receipts whose message left by the stream's own rules,
-    because it was consumed, or replaced on its subject. `void`: receipts whose message the server had lost, and got
-    again.
-    """
-
-    stream: str
-    receipts: int = 0
-    messages: int = 0
-    expired: int = 0
-    left: int = 0
-    void: int = 0
-    problems: Counter[str] = field(default_factory=Counter)
-
-
 class Stocktake:
-    """Compares one stream with its receipts. With `content`, every body and every object is fetched.
+    """Compares one stream with its receipts. With `content`, every body is fetched, and every object of `buckets`.
+
+    The class has more than 150 lines because two ways to compare, all at once or each by itself, share their parts.
 
     `tell` is called with every problem. `progress` is called now and then: so many sequences are read, of so many.
     """
@@ -88,12 +74,13 @@ class Stocktake:
         stream: str,
         *,
         content: bool,
+        buckets: ReadableBuckets,
         tell: Callable[[Problem], None],
         progress: Callable[[int, int], None],
     ) -> None:
         self._api = api
         self._books = books
-        self._content = content
+        self._content, self._contents = content, Contents(api, buckets, books.site)
         self._tell_problem = tell
         self._progress = progress
         self._receipts = books.receipts[stream]
@@ -110,8 +97,13 @@ class Stocktake:
         return self.stock
 
     async def _run(self) -> None:
-        config, state = await self._info()
-        comparison = Comparison(self._receipts, self._books.site, state.get("first_seq", 0))
+        found = await self._info()
+        if found is None:
+            await self._by_receipts()
+            return
+        config, state = found
+        first = 0 if config.get("sources") else state.get("first_seq", 0)  # sourced messages have new sequences
+        comparison = Comparison(self._receipts, self._books.site, first)
         if config:
             await self._read(comparison, config, state)
         comparison.end()
@@ -120,7 +112,7 @@ class Stocktake:
         await self._later_receipts(comparison)
         for problem in comparison.without_receipt():
             self._tell(problem)
-        await self._look_again(comparison.doubtful)
+        await self._look_again(comparison)
 
     async def _later_receipts(self, comparison: Comparison) -> None:
         """Finds the receipts that the ledger got since we began. A running daemon may still be about to write some."""
@@ -130,14 +122,33 @@ class Stocktake:
             running = is_locked(lock_path(books.folder, books.site))
             for row in rows_numbered(books.folder, books.site, lambda n: n > books.last_row):
                 if is_receipt(row) and row["stream"] == self.stock.stream:
-                    comparison.unknown.pop(row["stream_seq"], None)
+                    comparison.add_receipt(row)
             if not running or time.monotonic() > deadline:
                 return
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def _info(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Configuration and state of the stream; both empty where there is no stream."""
+    async def _by_receipts(self) -> None:
+        """Where the stream's settings are not seen: each receipt against the message on its own subject."""
+        self.stock.by_receipts = True
+        valid = self._receipts.valid()
+        self.stock.void = len(self._receipts) - len(valid)
+        wanted = {self._receipts.row(at) for at in valid}
+        rows = rows_numbered(self._books.folder, self._books.site, wanted.__contains__)
+        done = 0
+        async with aclosing(each_on_its_subject(self._api, self.stock.stream, rows)) as pairs:
+            async for row, message in pairs:
+                self.stock.messages += message is not None and row["event"] == PUBLISHED
+                problem = second_look(row, await self._fetched(message), self._books.site)
+                if problem:
+                    self._tell(problem)
+                done += 1
+                self._progress(done, len(wanted))
+
+    async def _info(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Configuration and state of the stream; both empty where there is no stream; None where neither is seen."""
         answer = await self._api.stream(self.stock.stream)
+        if isinstance(answer, ApiRefusal) and answer.no_jetstream:
+            return None
         if not isinstance(answer, ApiRefusal):
             return answer.config, answer.state
         if answer.no_stream:
@@ -151,8 +162,10 @@ class Stocktake:
             await self._through(one_by_one(*self._where(first)), comparison, first, last)
             return
         try:
-            reading = self._with_bodies(first) if self._content else self._headers(first)
-            await self._through(reading, comparison, first, last)
+            if self._content:
+                await self._through(contents(*self._where(first)), comparison, first, last)
+            else:
+                await self._through(self._headers(first), comparison, first, last)
         except PermissionError:
             if self._read_so_far:
                 raise
@@ -160,9 +173,6 @@ class Stocktake:
 
     def _where(self, first: int) -> tuple[Api, str, str, int]:
         return self._api, self.stock.stream, self._books.subject, first
-
-    def _with_bodies(self, first: int) -> AsyncGenerator[tuple[StoredHeaders, bytes | None], None]:
-        return contents(*self._where(first))
 
     async def _headers(self, first: int) -> AsyncGenerator[tuple[StoredHeaders, bytes | None], None]:
         async with aclosing(since(*self._where(first))) as messages:
@@ -182,40 +192,54 @@ class Stocktake:
                     break
                 digest = None
                 if self._content and body is not None:
-                    digest = await fetch.digest(self._api, seen.headers, body) or "not there"
+                    digest = await self._contents.digest(seen.headers, body) or "not there"
                 comparison.see(seen, digest)
                 self._read_so_far += 1
                 if self._read_so_far % _TELL_EVERY == 0:
                     self._progress(seen.seq - first + 1, last - first + 1)
         self._progress(last - first + 1, last - first + 1)
 
-    async def _look_again(self, rows: Sequence[int]) -> None:
-        """Compares each of these receipts with the message at its sequence as it is now."""
-        wanted = set(rows)
+    async def _look_again(self, comparison: Comparison) -> None:
+        """Compares each of the doubtful receipts with its message as it is now."""
+        wanted = set(comparison.doubtful)
         doubtful = rows_numbered(self._books.folder, self._books.site, wanted.__contains__)
-        config, state = await self._info()
+        config, state = await self._info() or ({}, {})
         while some := list(islice(doubtful, _AT_ONCE)):
-            found = await asyncio.gather(*(self._fetch(row) for row in some))
+            found = await asyncio.gather(*(self._fetch(row, comparison) for row in some))
             for row, message in zip(some, found, strict=True):
-                if message is None and config and row["stream_seq"] < state["first_seq"]:
+                gone = message is None and bool(config)
+                if gone and row["n"] in comparison.waiting:
+                    self.stock.waiting += 1
+                elif gone and _is_older(row, comparison, state):
                     self.stock.expired += 1
-                elif message is None and config and row["stream_seq"] <= state["last_seq"] and _lets_go(config):
+                elif gone and not comparison.sourced and row["stream_seq"] <= state["last_seq"] and _lets_go(config):
                     self.stock.left += 1
                 elif problem := second_look(row, message, self._books.site):
                     self._tell(problem)
 
-    async def _fetch(self, row: Mapping[str, Any]) -> Fetched | None:
-        stored = await fetch.message(self._api, self.stock.stream, row["stream_seq"])
+    async def _fetch(self, row: Mapping[str, Any], comparison: Comparison) -> Fetched | None:
+        seq = comparison.elsewhere.get(row["n"], None if comparison.sourced else row["stream_seq"])
+        return await self._fetched(None if seq is None else await fetch.message(self._api, self.stock.stream, seq))
+
+    async def _fetched(self, stored: StoredMessage | None) -> Fetched | None:
         if stored is None:
             return None
         away = stored.headers.get("Edge-Object") or stored.headers.get("Content-Encoding")
         if away and not self._content:
             return Fetched(stored.seq, stored.headers, stored.headers.get("Edge-Sha256"))
-        return Fetched(stored.seq, stored.headers, await fetch.digest(self._api, stored.headers, stored.data))
+        read = self._contents
+        digest = await read.digest(stored.headers, stored.data)
+        return Fetched(stored.seq, stored.headers, digest, read.unread(stored.headers))
 
     def _tell(self, problem: Problem) -> None:
         self.stock.problems[problem.what] += 1
         self._tell_problem(problem)
+
+
+def _is_older(row: Mapping[str, Any], comparison: Comparison, state: Mapping[str, Any]) -> bool:
+    """Whether a receipt is from before the stream's first message."""
+    first = state["first_seq"]
+    return bool(row["n"] in comparison.earlier and first > 1 if comparison.sourced else row["stream_seq"] < first)
 
 
 def _lets_go(config: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from syncdaemon import __version__
-from syncdaemon.cli import check, files, interrupt, look, quarantine, serve, streams
+from syncdaemon.cli import check, files, hub, interrupt, look, quarantine, serve, streams
 from syncdaemon.cli.options import Command, EnvFile, EnvFileOption, Group
 
 _COMMANDS = (
@@ -21,6 +21,7 @@ _COMMANDS = (
     check.verify,
     files.put,
     look.config,
+    hub.permissions,
 )
 
 app = typer.Typer(
@@ -39,6 +40,7 @@ app = typer.Typer(
 for _command in _COMMANDS:
     app.command(cls=Command)(_command)
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(hub.app, name="hub")
 
 
 def main() -> None:

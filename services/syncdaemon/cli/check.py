@@ -34,6 +34,13 @@ def verify(
     ] = False,
     stream: Annotated[bool, typer.Option("--stream", help="Also every receipt against the stream, and back.")] = False,
     content: Annotated[bool, typer.Option("--content", help="With --stream: fetch every content, too.")] = False,
+    bucket: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --content: read objects of such buckets only, as `receive` does. "
+            "Default: edge_replay and edge_replay_*."
+        ),
+    ] = None,
 ) -> int:
     """Check the ledger from its first row to its last: chain, row numbers, form, fields. Exit 1 at the first damage.
 
@@ -44,8 +51,10 @@ def verify(
     """
     if content and not stream:
         raise typer.BadParameter("--content goes with --stream")
+    if bucket and not content:
+        raise typer.BadParameter("--bucket goes with --content")
     from syncdaemon.cli.work.begin import begin
     from syncdaemon.cli.work.verify import Depth, verify
 
-    depth = Depth(allow_missing_start, stream, content)
+    depth = Depth(allow_missing_start, stream, content, tuple(bucket or ()))
     return FOUND if verify(begin(given), depth) else 0

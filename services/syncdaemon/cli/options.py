@@ -29,7 +29,7 @@ _DOTENV = ".env"  # read where no file is named, if it is there
 _ANY_LENGTH = 1_000
 
 _FLAGS = {setting.field for setting in SETTINGS}
-_TEXTS = {*_FLAGS, "env_file", "files", "names", "reason"}  # parameters whose value is the text that was given
+_TEXTS = {*_FLAGS, "env_file", "files", "names", "reason", "bucket"}  # parameters that are the text that was given
 
 
 def _process(convert: Callable[[Any, Any], Any], parameter: Any, ctx: Any, value: Any) -> Any:

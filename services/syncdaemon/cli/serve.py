@@ -56,11 +56,26 @@ def receive(
     consumer: Annotated[str, typer.Option(help="Durable consumer of SYNC_STREAM; made if missing.")] = "worker-staging",
     subject: Annotated[str, typer.Option("--filter", help="Only these subjects; default: the whole stream.")] = "",
     batch: Annotated[int, typer.Option(help="Messages that are held at the same time.", min=1, max=100_000)] = 512,
+    bucket: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Read large files from such buckets only; may be repeated. "
+            "* is any text, {site} the message's site. Default: edge_replay and edge_replay_*."
+        ),
+    ] = None,
+    site_token: Annotated[
+        int | None,
+        typer.Option(
+            help="Which token of a message's subject is its site, from 1; 0: none. Default: as in SYNC_SUBJECT.",
+            min=0,
+            max=64,
+        ),
+    ] = None,
 ) -> int:
     """Receive, until SIGTERM: the other end. Any number may run at once, on one DIR or several."""
     from syncdaemon.cli.work.begin import begin
     from syncdaemon.cli.work.receive import receive
     from syncdaemon.receive import ReceiveSettings
 
-    receive(begin(given), ReceiveSettings(folder, consumer, subject, batch))
+    receive(begin(given), ReceiveSettings(folder, consumer, subject, batch, tuple(bucket or ()), site_token))
     return 0

@@ -14,7 +14,10 @@ import structlog
 from syncdaemon import __version__
 from syncdaemon.base.tasks import background, finish
 from syncdaemon.daemon import recover
+from syncdaemon.daemon.ends import Ends
+from syncdaemon.daemon.first_look import first_look
 from syncdaemon.daemon.gauges import Gauges
+from syncdaemon.daemon.levels import Levels
 from syncdaemon.daemon.metrics import Metrics
 from syncdaemon.daemon.parts import Parts
 from syncdaemon.daemon.presence import Presence
@@ -63,7 +66,7 @@ class Daemon:
             self.lane,
             self.spool,
             self.ledger,
-            Presence(settings.sync_stream, settings.subject_for("*"), self.objects),
+            Presence(parts.message(settings), self.lane, self.ledger),
             on_lost=self.metrics.held_lost,
         )
         self._own_rows = OwnRows(self.ledger)
@@ -71,6 +74,12 @@ class Daemon:
         self._expiry = Expiry(self.spool, self.link, self.publisher, self.delivery)
         shown = Parts(self.spool, self.link, self.publisher, self.objects, self.ledger)
         self.metrics.add_gauges(Gauges(shown, settings.sync_min_free_bytes))
+        self._levels = Levels(
+            self.link, settings.sync_stream, parts.bucket(settings).stream, self.metrics.answered_bytes
+        )
+        self._levels.show_in(self.metrics)
+        self._ends = Ends(parts.link(settings))
+        self._ends.show_in(self.metrics)
         self.report = Report(settings, shown, self.tally, self.metrics)
 
     async def run(self, stop: asyncio.Event, started: Callable[[int], None] | None = None) -> None:
@@ -145,7 +154,9 @@ class Daemon:
         yield self._put_back.run()
         if self.settings.edge_mode:
             yield self.lane.keep_open()
+            yield first_look(self.publisher, self.objects, parts.message(self.settings))
             yield self.resend.run()
+            yield self._levels.run()
             yield self._expiry.run()
 
     def _link_changed(self, session: Session | None, reason: str) -> None:
@@ -154,4 +165,5 @@ class Daemon:
             return
         if self.link.connects > 1:
             self.metrics.reconnected()
+        self._ends.meet(session)
         self._own_rows.add(rows.link_up(session.server))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime
 from math import nan
 
 from syncdaemon.daemon.parts import Parts
+from syncdaemon.ledger.room import daily_sizes, days_left
 
 
 class Gauges:
-    """One method for each gauge of the metrics."""
+    """One method for each gauge of the metrics. What is not known now is NaN, and all others are still shown."""
 
     def __init__(self, parts: Parts, ledger_min_free: int) -> None:
         self._parts = parts
         self._spool, self._link, self._ledger = parts.spool, parts.link, parts.ledger
+        self._replay = parts.spool.directory
         self._hold, self._quarantine = parts.spool.hold, parts.spool.quarantine
         self._lane, self._limit = parts.publisher.lane, parts.link.limit
         self._ledger_min_free = ledger_min_free
@@ -49,13 +53,31 @@ class Gauges:
         """For how many seconds an outage may last without a second copy."""
         return self._lane.horizon
 
+    def replay_free(self) -> float:
+        """Free bytes on the replay directory's disk."""
+        return _unless_gone(self._replay.free_bytes)
+
     def ledger_free(self) -> float:
-        """Free bytes on the ledger's disk; NaN while its folder is gone, so that the other numbers are still shown."""
-        try:
-            return self._ledger.free_bytes()
-        except OSError:
-            return nan
+        """Free bytes on the ledger's disk."""
+        return _unless_gone(self._ledger.free_bytes)
 
     def ledger_min_free(self) -> float:
         """Below so many free bytes the ledger pauses."""
         return self._ledger_min_free
+
+    def ledger_days(self) -> float:
+        """For how many days the ledger has room, at the rate at which it grows."""
+        return _unless_gone(self._ledger_days)
+
+    def _ledger_days(self) -> float:
+        free = self._ledger.free_bytes() - self._ledger_min_free
+        sizes = daily_sizes(self._ledger.folder, self._ledger.site, datetime.now(UTC).date())
+        return days_left(free, sizes)
+
+
+def _unless_gone(read: Callable[[], float]) -> float:
+    """The value; NaN while the folder that it is read from is gone."""
+    try:
+        return read()
+    except OSError:
+        return nan

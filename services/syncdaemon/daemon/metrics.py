@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from syncdaemon import __version__
@@ -60,6 +60,23 @@ class _LogLines(Collector):
         yield family
 
 
+Known = Callable[[], Mapping[tuple[str, ...], float]]
+"""Reads the values that are known now, each by its labels beside `site`."""
+
+
+class _KnownGauge(Collector):
+    """A gauge that has samples only for what is known."""
+
+    def __init__(self, name: str, help_text: str, *, labels: Sequence[str], read: Known) -> None:
+        self._name, self._help, self._labels, self._read = name, help_text, labels, read
+
+    def collect(self) -> Iterator[Metric]:
+        family = GaugeMetricFamily(self._name, self._help, labels=self._labels)
+        for labels, value in self._read().items():
+            family.add_metric(labels, value)
+        yield family
+
+
 class Metrics:
     """Every series of one daemon, in a registry of its own."""
 
@@ -67,6 +84,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._site = site
         self._rate = Rate()
+        self._answered_bytes = 0
         self._files = self._counter("syncdaemon_published_files", "Files stored by the stream")
         self._bytes = self._counter("syncdaemon_published_bytes", "Bytes of payload stored by the stream")
         self._duplicates = self._counter("syncdaemon_duplicates", "Files whose content the stream held already")
@@ -109,9 +127,24 @@ class Metrics:
                 "Below so much (SYNC_MIN_FREE_BYTES) it pauses",
                 gauges.ledger_min_free,
             ),
+            (
+                "syncdaemon_replay_free_bytes",
+                "Free on the replay directory's disk, NaN if it is gone",
+                gauges.replay_free,
+            ),
+            ("syncdaemon_ledger_days_left", "Days for which the ledger's disk has room", gauges.ledger_days),
             ("syncdaemon_bwlimit_bytes_per_second", "Bytes a second that may be sent now; +Inf: any", gauges.bwlimit),
         ):
             self._gauge(name, help_text, read)
+
+    def add_known(self, name: str, help_text: str, read: Known, *labels: str) -> None:
+        """Shows a gauge that has a sample only for what `read` knows, with these labels beside `site`."""
+        site = (self._site,)
+
+        def values() -> dict[tuple[str, ...], float]:
+            return {site + given: value for given, value in read().items()}
+
+        self.registry.register(_KnownGauge(name, help_text, labels=("site", *labels), read=values))
 
     def _gauge(self, name: str, help_text: str, read: Callable[[], float]) -> None:
         gauge = Gauge(name, help_text, ["site"], registry=self.registry)
@@ -132,9 +165,14 @@ class Metrics:
         """Bits a second of acknowledged payload, over the last seconds."""
         return self._rate.bps(time.monotonic())
 
+    def answered_bytes(self) -> int:
+        """Bytes of payload that were stored since the start; those of a file that is only partly uploaded count."""
+        return self._answered_bytes
+
     def answered(self, latencies: Sequence[float], size: int) -> None:
         """Messages were answered, so long after they were sent; `size` bytes of payload are stored."""
         self._rate.add(time.monotonic(), size)
+        self._answered_bytes += size
         self._published.observe(latencies)
 
     def failed(self, reason: str, count: int) -> None:

@@ -14,6 +14,13 @@ from syncdaemon.daemon.tally import Tally
 from syncdaemon.settings.values import Settings
 from syncdaemon.web.views import Check
 
+_SEEN = {
+    True: "the stream's settings are seen",
+    False: "the stream's settings are not seen, and nothing waits for that",
+    None: "the stream was not asked yet",
+}
+"""What health says of the stream's settings."""
+
 
 class Report:
     """Reads the parts whenever it is asked."""
@@ -37,6 +44,7 @@ class Report:
         return {
             "link": Check(link.proved(), link.problem or "the server answers"),
             "lane": Check(not self._lane.paused, self._lane.paused or "open"),
+            "settings": Check(True, _SEEN[self._lane.settings_seen]),
             "objects": Check(not self._large_pause, self._large_pause or "open"),
             "scanned": Check(scanned, spool.problem or waiting, waiting),
             "ledger": Check(not ledger.problem, ledger.problem or f"row {ledger.head.n}"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from syncdaemon.base.model import AsObject, Content, Outcome, Receipt, Refusal
+from syncdaemon.base.model import AsObject, Content, Later, Outcome, Receipt, Refusal
 from syncdaemon.base.sizes import SIZE_CLASSES
 from syncdaemon.base.tasks import unless
 from syncdaemon.deliver.large import LargeDelivery
@@ -54,9 +54,9 @@ class Delivery:
         began = self._now_text()
         known, fresh, refusals = self._sort(batch)
 
-        receipts, refused, objects = _split(await self._publisher.publish(fresh, session))
+        receipts, refused, others = _split(await self._publisher.publish(fresh, session))
         refusals += refused
-        self._count(fresh, receipts, refusals, objects)
+        self._count(fresh, receipts, refusals, others)
         await self._ledger.record(rows(receipts, refusals))
         self._publisher.receipts_written(receipts)
         await self._retire(known + receipts)
@@ -83,14 +83,17 @@ class Delivery:
         fresh: Sequence[Content],
         receipts: Sequence[Receipt],
         refusals: Sequence[Refusal],
-        objects: Sequence[Content],
+        others: Sequence[AsObject | Later],
     ) -> None:
         """Files with an outcome leave the queue and are counted, in one step; the others go back into the queue."""
+        later = [outcome for outcome in others if isinstance(outcome, Later)]
         certain = {receipt.content.path for receipt in receipts} | {refusal.content.path for refusal in refusals}
         self._spool.acknowledged(certain)
         self._on_outcomes(receipts, refusals)
-        self._retries.need_objects(objects)
-        if left := [content for content in fresh if content.path not in certain]:
+        self._retries.need_objects(outcome for outcome in others if isinstance(outcome, AsObject))
+        self._retries.put_back_later(later)
+        placed = certain | {outcome.content.path for outcome in later}
+        if left := [content for content in fresh if content.path not in placed]:
             self._retries.put_back(left)
 
     async def _retire(self, receipts: Sequence[Receipt]) -> None:
@@ -153,7 +156,7 @@ class Delivery:
             await asyncio.wait(set(self._under_way))
 
 
-def _split(outcomes: Sequence[Outcome]) -> tuple[list[Receipt], list[Refusal], list[Content]]:
+def _split(outcomes: Sequence[Outcome]) -> tuple[list[Receipt], list[Refusal], list[AsObject | Later]]:
     receipts = [outcome for outcome in outcomes if isinstance(outcome, Receipt)]
     refusals = [outcome for outcome in outcomes if isinstance(outcome, Refusal)]
-    return receipts, refusals, [outcome.content for outcome in outcomes if isinstance(outcome, AsObject)]
+    return receipts, refusals, [outcome for outcome in outcomes if isinstance(outcome, AsObject | Later)]

@@ -65,6 +65,11 @@ class LargeDelivery:
         """The file, when its object is complete in the bucket. None: not yet, and the file is taken again."""
         if (refusal := self._publisher.refusal(content, session)) is not None:
             return refusal
+        placed = await unless(stop, self._objects.placed(self._retries.where_needed(content), session))
+        if placed is None:
+            self._retries.put_back([content])
+            return None
+        content = placed
         stored = await unless(stop, self._objects.store(content, session))
         if isinstance(stored, Refusal):
             if not self._can_be_message(content, session):

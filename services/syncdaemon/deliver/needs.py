@@ -77,6 +77,9 @@ class ObjectsLike(Protocol):
     async def ready(self, session: Session) -> None:
         """Waits until the bucket may take something, or the session is lost."""
 
+    async def placed(self, content: Content, session: Session) -> Content | None:
+        """The file, with the object that is to have its bytes. None: that can't be told now, and the file stays."""
+
     async def store(self, content: Content, session: Session) -> bool | Refusal:
         """Makes an object of a file. True: the object is complete. False: not yet, and the file stays."""
 

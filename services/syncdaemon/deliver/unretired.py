@@ -34,7 +34,7 @@ class Unretired:
     def held(self) -> list[Held]:
         """Where the stream has these files."""
         kept = ((receipt.seq, receipt.content) for receipt in self._receipts.values())
-        return [Held(b"", b"", seq, content.sha256, content.stamp.mtime_ns) for seq, content in kept]
+        return [Held(b"", b"", seq, one.sha256, one.stamp.mtime_ns, one.stamp.size) for seq, one in kept]
 
     def void(self, held: Held) -> None:
         """The stream has lost this file: it is to be delivered once more."""

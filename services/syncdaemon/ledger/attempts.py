@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from syncdaemon.base.model import Attempt
+from syncdaemon.base.model import Attempt, first_id
 from syncdaemon.ledger.files import files, first_number, newest_row_of, rows_of
 from syncdaemon.ledger.rows import ATTEMPT, RECEIPTS
 
@@ -29,11 +29,11 @@ def open_attempts(folder: Path, site: str) -> dict[str, Attempt]:
             for msg_id in row["ids"].split():
                 before = found.get(msg_id, Attempt(row["first_seq"], row["n"], 0))
                 found[msg_id] = before._replace(files=before.files + 1)
-        elif (attempt := found.get(row["msg_id"])) is not None:
+        elif (attempt := found.get(msg_id := first_id(row["msg_id"]))) is not None:
             if attempt.files > 1:
-                found[row["msg_id"]] = attempt._replace(files=attempt.files - 1)
+                found[msg_id] = attempt._replace(files=attempt.files - 1)
             else:
-                del found[row["msg_id"]]
+                del found[msg_id]
     return found
 
 

@@ -6,6 +6,7 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,11 @@ class Damage:
 def files(folder: Path, site: str) -> list[Path]:
     """A site's ledger files, oldest first."""
     return sorted(folder.glob(f"evidence-{site}-" + "[0-9]" * 8 + ".jsonl"))
+
+
+def day_path(folder: Path, site: str, day: date) -> Path:
+    """The file of this day, by UTC."""
+    return folder / f"evidence-{site}-{day:%Y%m%d}.jsonl"
 
 
 def lock_path(folder: Path, site: str) -> Path:

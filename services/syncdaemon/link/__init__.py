@@ -25,11 +25,11 @@ import structlog
 from syncdaemon.base.errors import ConnectTimeout
 from syncdaemon.base.tasks import to_the_end
 from syncdaemon.link import pace
-from syncdaemon.link.conversation import Conversation, Heard
+from syncdaemon.link.conversation import Conversation, Heard, Sink
 from syncdaemon.link.inbound import Garbage
 from syncdaemon.link.limit import Limit
 from syncdaemon.link.options import LinkSettings
-from syncdaemon.link.session import STOPPED, Session, Sink
+from syncdaemon.link.session import STOPPED, Session
 from syncdaemon.link.words import bare, explain
 
 PROVED_SECONDS = 5.0  # how long a proof of life counts

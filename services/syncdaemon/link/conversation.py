@@ -8,12 +8,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 
-from syncdaemon.base.errors import LinkDown
+from syncdaemon.base.errors import LinkDown, NotAnswered
 from syncdaemon.link.frame import Buffer, frame, unsubscribe
 
 _REMEMBERED = 1_000  # subjects of requests
 _MOST_WAITING, _WAITING_BYTES = 1 << 16, 64 << 20  # messages that were heard and not taken, and bytes of them
 _AT_ONCE = 17  # of the largest that may come: 32 messages as large as the server's `max_payload`
+
+
+class Sink(Protocol):
+    """Waits for answers. Each message that was sent gets exactly one of the two calls, once."""
+
+    def answered(self, key: int, data: bytes, headers: bytes | None, latency: float) -> None:
+        """The answer to message `key` came, `latency` seconds after it was sent."""
+
+    def lost(self, reason: str) -> None:
+        """The connection is gone; what was not answered until now never will be."""
 
 
 class Connection(Protocol):
@@ -29,9 +39,14 @@ class Connection(Protocol):
 
 
 class Reply:
-    """The sink of a single request."""
+    """The sink of a single request to `subject`.
 
-    def __init__(self) -> None:
+    `asks`: the request asks something, and stores nothing: where no answer comes, that is an answer too.
+    """
+
+    def __init__(self, subject: str = "", asks: bool = False) -> None:
+        self.subject = subject
+        self.asks = asks
         self.future: asyncio.Future[tuple[bytes, bytes | None]] = asyncio.get_running_loop().create_future()
 
     def answered(self, key: int, data: bytes, headers: bytes | None, latency: float) -> None:
@@ -43,6 +58,11 @@ class Reply:
         """The connection is gone."""
         if not self.future.done():
             self.future.set_exception(LinkDown(reason))
+
+    def unanswered(self, error: NotAnswered) -> None:
+        """No answer will come any more, though the connection is sound."""
+        if not self.future.done():
+            self.future.set_exception(error)
 
 
 class Heard(NamedTuple):
@@ -84,11 +104,11 @@ class Conversation:
         self._heard.append(Heard(subject, reply, data, headers))
         self._more.set()
 
-    async def ask(self, payload: bytes) -> None:
-        """Sends one request. Raises LinkDown."""
+    async def ask(self, payload: bytes, headers: bytes = b"") -> None:
+        """Sends one request, with a header block or none. Raises LinkDown."""
         self._asked += 1
         self._reply = b"%b.%d" % (self.inbox, self._asked)
-        await self._connection.send(frame(self._subject, self._reply, b"", payload))
+        await self._connection.send(frame(self._subject, self._reply, headers, payload))
 
     async def hang_up(self) -> None:
         """Asks the server to send nothing more; what it has sent by then can still be heard. Raises LinkDown."""

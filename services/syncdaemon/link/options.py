@@ -14,7 +14,11 @@ CONNECT_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class LinkSettings:
-    """Where to connect to, and as whom."""
+    """Where to connect to, and as whom.
+
+    `js_domain`: of the JetStream whose API is asked; empty: that of the server which we connect to. `tls_first`: the
+    TLS handshake comes before the server's greeting (nats-server 2.15, `handshake_first`).
+    """
 
     urls: tuple[str, ...]
     name: str
@@ -27,6 +31,8 @@ class LinkSettings:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     bwlimit: Timetable = OFF
+    js_domain: str = ""
+    tls_first: bool = False
 
     def options(self) -> dict[str, Any]:
         """The options of nats-py's connect for these settings. Files are read at each connect."""
@@ -37,9 +43,11 @@ class LinkSettings:
             "password": self.password,
             "token": self.token,
         }
-        if self.tls_ca or self.tls_cert or any(url.startswith("tls://") for url in self.urls):
+        if self.tls_first or self.tls_ca or self.tls_cert or any(url.startswith("tls://") for url in self.urls):
             context = ssl.create_default_context(cafile=self.tls_ca)
             if self.tls_cert:
                 context.load_cert_chain(self.tls_cert, self.tls_key)
             options["tls"] = context
+        if self.tls_first:
+            options["tls_handshake_first"] = True
         return options

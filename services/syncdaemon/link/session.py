@@ -6,12 +6,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Protocol
 
-from syncdaemon.base.errors import LinkDown
+from syncdaemon.base.errors import LinkDown, NotAnswered
 from syncdaemon.base.timetable import OFF
 from syncdaemon.link import pace
-from syncdaemon.link.conversation import Conversation, Reply, Requests
+from syncdaemon.link.conversation import Conversation, Reply, Requests, Sink
 from syncdaemon.link.frame import FRAME_BYTES, Buffer, frame, guard, subscribe
 from syncdaemon.link.inbound import most_of
 from syncdaemon.link.limit import Limit
@@ -23,16 +22,6 @@ from syncdaemon.link.wire import Wire
 STOPPED = "stopped"  # the reason of a loss that is our own doing
 
 MakeWire = Callable[[Answered, Callable[[str], bool], Limit], Wire]
-
-
-class Sink(Protocol):
-    """Waits for answers. Each message that was sent gets exactly one of the two calls, once."""
-
-    def answered(self, key: int, data: bytes, headers: bytes | None, latency: float) -> None:
-        """The answer to message `key` came, `latency` seconds after it was sent."""
-
-    def lost(self, reason: str) -> None:
-        """The connection is gone; what was not answered until now never will be."""
 
 
 class Session:
@@ -59,9 +48,11 @@ class Session:
         self._token = 0
         self._piece = (0, 0)  # messages and bytes that are expected to leave with the next `send`
         self._prefix = b""
+        self.js_domain = ""  # of the JetStream whose API is asked; empty: the server's own
 
     async def open(self, settings: LinkSettings) -> None:
         """Connects. Raises OSError, TimeoutError or nats.errors.Error with the server's own words."""
+        self.js_domain = settings.js_domain
         self._prefix = await self._wire.open(self.url, settings)
 
     @property
@@ -103,6 +94,11 @@ class Session:
     def proved_at(self) -> float:
         """When the server last gave a sign of life, by `time.monotonic`."""
         return self._pulse.proved_at
+
+    @property
+    def arriving(self) -> int:
+        """Bytes of a message that has not come to its end yet."""
+        return self._client.arriving
 
     @property
     def rate(self) -> float | None:
@@ -163,14 +159,22 @@ class Session:
         """Sends a request; the answer's body, and its header block if it has one.
 
         `counted`: it counts as in flight, and so for what is known of the link.
-        Raises LinkDown, Unsendable, or PermissionError where the server does not permit the request.
+        Without headers it is a question, else a message that may be stored. A message that is not answered in time
+        ends the connection, and is in doubt. A question that is not answered ends nothing but itself.
+        Raises LinkDown, Unsendable, or PermissionError where the server does not permit the request; NotAnswered, which
+        is one, where it answers others and not this question.
         """
         guard(subject.encode(), headers)  # before anything waits for an answer
-        reply = Reply()
+        reply = Reply(subject, asks=not headers)
         with self._requests.under_way(subject, reply):
             size = len(subject) + len(headers) + len(payload) + FRAME_BYTES if counted else 0
-            await self.send(frame(subject.encode(), self.expect(reply, 0, size), headers, payload))
-            return await reply.future
+            expected = self.expect(reply, 0, size)
+            token = self._token
+            try:
+                await self.send(frame(subject.encode(), expected, headers, payload))
+                return await reply.future
+            finally:
+                self._waiting.pop(token, None)  # a request that was denied, or given up, is waited for no longer
 
     @asynccontextmanager
     async def converse(self, subject: str) -> AsyncIterator[Conversation]:
@@ -230,7 +234,13 @@ class Session:
             self._look_for_overdue(now)
 
     def _look_for_overdue(self, now: float) -> None:
-        if self._waiting:
-            _, _, sent, _ = next(iter(self._waiting.values()))
-            if self._pulse.overdue(now, sent):
-                self.fail(f"a message was not answered within {pace.ANSWER_SECONDS:g} seconds")
+        while self._waiting:
+            token, (sink, _, sent, _) = next(iter(self._waiting.items()))
+            if not self._pulse.overdue(now, sent):
+                return
+            within = f"within {pace.ANSWER_SECONDS:g} seconds"
+            if not isinstance(sink, Reply) or not sink.asks:
+                self.fail(f"a message was not answered {within}")
+                return
+            del self._waiting[token]
+            sink.unanswered(NotAnswered(f"no answer to {sink.subject} {within}"))

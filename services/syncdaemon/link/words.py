@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 from syncdaemon.link.options import CONNECT_SECONDS
 
 _SHOWN = 300  # characters of what a server says
@@ -18,6 +20,10 @@ def explain(error: Exception, url: str) -> str:
     text = (str(error) or type(error).__name__).removeprefix("nats: ").strip("'")[:_SHOWN]
     if isinstance(error, TimeoutError):
         text = f"no answer within {CONNECT_SECONDS:g} seconds"
+    if url.startswith("tls://") and (isinstance(error, TimeoutError) or "empty response" in text):
+        text = f"{text}; a server that has handshake_first wants NATS_TLS_FIRST=true"
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        text = f"{text}; what answers there does not begin with TLS, so it wants NATS_TLS_FIRST=false"
     cut_off = "lost" in text or isinstance(error, BrokenPipeError | ConnectionResetError)
     if cut_off and url.startswith("tls://"):  # TLS 1.3: the refusal may come after our first bytes have
         text = f"{text} in the TLS handshake; a server that asks for a certificate wants NATS_TLS_CERT"

@@ -43,7 +43,7 @@ class Publisher:
         self._moved = asyncio.Event()  # a flight is sent, or landed
         self._unsent = 0  # flights of which not every message has left
         self._under_way = 0  # these, and the flights that are not answered yet
-        self.batches = Batches(lane, self._outcomes.doubted)
+        self.batches = Batches(lane, self._outcomes.doubted, watcher.failed)
 
     @property
     def in_doubt(self) -> Mapping[bytes, str]:
@@ -81,7 +81,7 @@ class Publisher:
     def refusal(self, content: Content, session: Session) -> Refusal | None:
         """Why this session can send no message for the file, not even one that names an object; None where it can."""
         try:
-            message = encode(content, self._settings, self._settings.object_of(content.sha256))
+            message = encode(content, self._settings, content.object or self._settings.object_of(content.sha256))
         except Unsendable as error:
             return Refusal(content, "unsendable", str(error))
         if message.size > session.max_payload:
@@ -123,7 +123,9 @@ class Publisher:
 
     def _message(self, content: Content) -> Message | Refusal:
         """What is sent for a file; a refusal where no frame can carry it."""
-        elsewhere = self._settings.object_of(content.sha256) if content.data is None else ""
+        elsewhere = ""
+        if content.data is None:
+            elsewhere = content.object or self._settings.object_of(content.sha256)
         try:
             message = encode(content, self._settings, elsewhere)
             guard(message.subject.encode())
@@ -149,7 +151,11 @@ class Publisher:
         return MOST_UNKNOWABLE if self.lane.memory is Memory.WINDOW else pace.MAX_MESSAGES
 
     async def _exchange(self, session: Session, flight: Flight) -> list[Outcome]:
-        """Sends, and judges the answers. Nothing of a rejected batch is stored: its messages then go one by one."""
+        """Sends, and judges the answers. Nothing of a rejected batch is stored: its messages then go one by one.
+
+        What the server took for a copy of a message that is not ours is sent afresh. It needs no row of its own: the
+        attempt of its first id is open until it has a receipt.
+        """
         if self.lane.memory is Memory.HISTORY:
             await self.lane.note([message for message in flight.messages if not self._outcomes.noted(message)])
         await self._fly(session, flight)
@@ -157,7 +163,13 @@ class Publisher:
             await self._fly(session, instead)
             flight = instead
         await self.batches.check(flight, session)
-        return await self._outcomes.judge(session, flight)
+        outcomes, afresh = await self._outcomes.judge(session, flight)
+        if afresh:
+            again = Flight(afresh, self.lane.home)
+            await self._fly(session, again)
+            more, _ = await self._outcomes.judge(session, again)
+            outcomes += more
+        return outcomes
 
     async def _fly(self, session: Session, flight: Flight) -> None:
         """Sends all as fast as the link takes it, and waits until all is answered or lost."""

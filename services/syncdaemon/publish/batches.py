@@ -16,12 +16,13 @@ from syncdaemon.publish.choice import Choice, Timing, Way
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import Lane
 from syncdaemon.publish.message import Message
-from syncdaemon.stream.answers import ApiRefusal
+from syncdaemon.stream import own
 from syncdaemon.stream.api import Api
-from syncdaemon.stream.info import Memory, StreamInfo
+from syncdaemon.stream.info import Memory
 from syncdaemon.stream.stored import StoredMessage
 
 SMALL = 64 << 10  # bytes: larger messages cost the server more in a batch than one by one, however it syncs
+_BUSY_SECONDS = 30.0  # until a batch is tried again where others hold all that a stream keeps open
 
 log = structlog.get_logger(__name__)
 
@@ -29,24 +30,31 @@ log = structlog.get_logger(__name__)
 class Batches:
     """Decides which messages go as a batch. `doubted` says whether a message was sent before and not answered.
 
+    `failed` is called with a reason and a number of messages, where they went as singles because no batch was free.
+
     Whoever sends takes `trying` first. So nothing else begins while a trial is under way.
     """
 
-    def __init__(self, lane: Lane, doubted: Callable[[Message], bool]) -> None:
+    def __init__(self, lane: Lane, doubted: Callable[[Message], bool], failed: Callable[[str, int], None]) -> None:
         self.choice = Choice()
         self.trying = asyncio.Lock()
         self._lane = lane
         self._doubted = doubted
-        self._barred: StreamInfo | None = None
+        self._failed = failed
+        self._barred = -1  # the preparation of the stream that shows no batches
+        self._busy_until = 0.0
         self._checked: Session | None = None
 
     @property
     def allowed(self) -> bool:
-        """Whether the stream takes batches, as far as we know, and one in doubt can be looked for later."""
-        stream = self._lane.stream
-        if stream is None or stream is self._barred:
+        """Whether the stream takes batches, as far as we know, and one in doubt can be looked for later.
+
+        Where its settings are not seen, the first batch shows whether it does.
+        """
+        stream, lane = self._lane.stream, self._lane
+        if lane.preparations == self._barred or time.monotonic() < self._busy_until:
             return False
-        return stream.allow_atomic and self._lane.memory is not Memory.WINDOW
+        return (stream is None or stream.allow_atomic) and lane.memory is not Memory.WINDOW
 
     def fresh(self, messages: Sequence[Message], session: Session) -> tuple[list[Message], list[Message]]:
         """The messages that can be in a batch, and the rest.
@@ -91,8 +99,13 @@ class Batches:
             return None
         if flight.unclear or (flight.rejected and flight.rejected.barred):
             self._bar()
-        if flight.rejected:
+        if flight.rejected and flight.rejected.busy:
+            self._busy_until = time.monotonic() + _BUSY_SECONDS
+            self._failed("batch_slots", len(flight.messages))
+            log.warning("batches_busy", reason=flight.rejected.detail, effect="messages go one by one for a while")
+        elif flight.rejected:
             self.choice.refused()
+        if flight.rejected:
             return Flight(flight.messages, self._lane.home)
         if flight.whole:
             self.choice.stored()
@@ -105,10 +118,13 @@ class Batches:
         """
         if not isinstance(flight, AtomicFlight) or not flight.whole or session is self._checked:
             return
-        there: StoredMessage | ApiRefusal | None = None
-        home = self._lane.home
+        there: StoredMessage | None = None
+        first, home = flight.messages[0], self._lane.home
         try:
-            there = await Api(session).message(home.stream, flight.first_seq)
+            seen = await own.at(Api.over(session), home.stream, first.subject, flight.first_seq)
+            if seen.message is None and not (seen.surely or seen.elsewhere):
+                return  # a copy of the stream that is behind
+            there = seen.message
         except PermissionError:
             self._checked = session
             return
@@ -117,7 +133,7 @@ class Batches:
             return
         except LanePaused as error:
             log.warning("batch_not_checked", reason=str(error))
-        if isinstance(there, StoredMessage) and there.msg_id == flight.messages[0].msg_id:
+        if there is not None and there.msg_id == first.msg_id:
             self._checked = session
             return
         log.error("batch_misnumbered", seq=flight.first_seq, effect="its files are in doubt, and go one by one")
@@ -130,7 +146,7 @@ class Batches:
 
     def _bar(self) -> None:
         """No more batches until the stream is prepared again."""
-        self._barred = self._lane.stream
+        self._barred = self._lane.preparations
 
 
 class Trial(NamedTuple):

@@ -4,13 +4,16 @@ Every message is noted before its bytes leave, with the first sequence that the 
 or a crash we look in the stream for every message that was noted and not answered, from the oldest of these sequences
 on, before anything else is sent. What we find there is stored, the rest is not. While the server certainly remembers
 the ids of these messages, we need not look: the server refuses the second copy then.
+
+A message that was sent afresh, under its first id with more behind it, belongs to the attempt of the first id. That
+attempt is open as long as the message has no receipt, so no other row says that it was sent afresh.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from syncdaemon.base.model import Attempt, Instant, StoredHeaders
+from syncdaemon.base.model import Attempt, Instant, StoredHeaders, first_id
 
 
 class Doubt:
@@ -32,6 +35,7 @@ class Doubt:
 
     def answered(self, msg_id: str) -> None:
         """We know of one message of this id that it is stored, or that it is not."""
+        msg_id = first_id(msg_id)
         if (open_ := self._open.get(msg_id)) is None:
             return
         if open_.files > 1:
@@ -53,7 +57,7 @@ class Doubt:
 
     def look(self, seen: StoredHeaders) -> None:
         """The stream holds this message."""
-        msg_id = seen.headers.get("Nats-Msg-Id", "")
+        msg_id = first_id(seen.headers.get("Nats-Msg-Id", ""))
         if msg_id in self._open:
             self._found.setdefault(msg_id, seen)
 
@@ -69,7 +73,7 @@ class Doubt:
 
     def found(self, msg_id: str) -> StoredHeaders | None:
         """The message of this id, where we found it in the stream."""
-        return self._found.get(msg_id)
+        return self._found.get(first_id(msg_id))
 
     @property
     def first_seq(self) -> int:
@@ -87,7 +91,7 @@ class Doubt:
         self._found.clear()
 
     def __contains__(self, msg_id: str) -> bool:
-        return msg_id in self._open
+        return first_id(msg_id) in self._open
 
     def __bool__(self) -> bool:
         return bool(self._open)

@@ -17,15 +17,14 @@ from syncdaemon.publish.message import Message, MessageSettings, least
 from syncdaemon.publish.recent import Recent
 from syncdaemon.publish.resolve import Journal, Resolver
 from syncdaemon.publish.trust import Trust
-from syncdaemon.stream import verdict
+from syncdaemon.stream import own, verdict
 from syncdaemon.stream.api import Api
-from syncdaemon.stream.calls import JETSTREAM
+from syncdaemon.stream.calls import Calls
 from syncdaemon.stream.info import Memory, StreamInfo
 from syncdaemon.stream.prepare import StreamSettings, prepare
 
 _UNREADABLE_RETRY = 1.0  # seconds
 _CONFIG_RETRY = 30.0  # seconds until a stream that refused us for its configuration is asked again
-_PERMIT_HISTORY = f"permit {JETSTREAM.prefix}.CONSUMER.> for this stream"
 PROBE_ID = "0" * 64
 UNKNOWN_WINDOW = 120.0  # the server's default, in seconds
 
@@ -51,6 +50,7 @@ class Lane:
         self._least = least(settings)
         self._blind = False  # the stream's messages can't be read back
         self._resume_at = 0.0
+        self.preparations = 0  # how often the stream was prepared
         self._said = OnceAMinute()
         self._opening = asyncio.Lock()
         self.stream: StreamInfo | None = None
@@ -68,10 +68,11 @@ class Lane:
 
     @property
     def home(self) -> verdict.Home:
-        """Whose acknowledgements count; where the stream can't be seen, those of the domain that our server names."""
+        """Whose acknowledgements count. Of an unseen stream: of the settings' domain, else of that of our server."""
         if self.stream is not None:
             return verdict.Home(self.stream.name, self.stream.domain)
-        return verdict.Home(self._stream.name, None if self._session is None else self._session.domain)
+        session = self._session
+        return verdict.Home(self._stream.name, None if session is None else session.js_domain or session.domain)
 
     @property
     def horizon(self) -> float:
@@ -120,7 +121,9 @@ class Lane:
     async def _prepare(self, session: Session) -> None:
         try:
             subject, first = self._settings.subject_for(PROBE_ID), not self._ever_prepared
-            self.stream = await prepare(Api(session), self._stream, subject, sound=first)
+            self.stream = await prepare(Api.over(session), self._stream, subject, sound=first)
+            if first and self._settings.per_digest:
+                await self._try_reading(Api.over(session), subject)
         except LinkDown:
             await asyncio.wait((session.lost,))
         except LanePaused as error:
@@ -135,7 +138,22 @@ class Lane:
             self.trust.meet(session.server["server_id"], self.stream)
             if self.stream is not None:
                 self.recent.forget_beyond(self.stream.last_seq)
+            self.preparations += 1
             self._prepared = session
+
+    async def _try_reading(self, api: Api, subject: str) -> None:
+        """Says at the start where what the stream has of ours could not be read back. Raises LinkDown."""
+        try:
+            await own.newest(api, self._stream.name, subject)
+        except PermissionError as error:
+            self.not_read("read_denied", str(error))
+        except LanePaused:
+            return  # it is tried again where it is needed
+
+    @property
+    def settings_seen(self) -> bool | None:
+        """Whether the server tells us of the stream; None: not known yet."""
+        return self.stream is not None if self.preparations else None
 
     def too_tight(self, session: Session) -> str:
         """Why no file's message fits into what the server, or the stream, takes now; empty where they do."""
@@ -178,7 +196,8 @@ class Lane:
             self.pause("stream_unreadable", str(error), _UNREADABLE_RETRY)
         except PermissionError as error:
             self._blind = True
-            log.warning("history_denied", reason=str(error), remedy=_PERMIT_HISTORY)
+            consumers = Calls.of(session.js_domain).every("CONSUMER")
+            log.warning("history_denied", reason=str(error), remedy=f"permit {consumers} for this stream")
         else:
             self._resolved = session
             if not self._ever_prepared:
@@ -202,9 +221,10 @@ class Lane:
                 self._prepared = None
             self.pause(judged.reason, judged.detail, judged.wait)
 
-    def read_denied(self, error: PermissionError) -> None:
-        """We may not see what the stream holds."""
-        self.pause("read_denied", f"what the stream holds can't be read back: {error}", _CONFIG_RETRY)
+    def not_read(self, reason: str, detail: str) -> None:
+        """What the stream holds already could not be read back. Only the files that it may hold wait for that."""
+        if self._said.due(time.monotonic(), reason):
+            log.warning(reason, detail=detail, effect="a file that the stream may hold waits, all others go on")
 
     def pause(self, reason: str, detail: str, wait: float) -> None:
         """Nothing is sent for `wait` seconds, or until the next connection. Each reason is logged once a minute."""

@@ -24,7 +24,7 @@ class MessageSettings:
     """`subject_for` makes the subject from a message id; `identity` is SYNC_MSG_ID; `stream` must store it.
 
     `per_digest`: the subject holds the id, so that the stream itself can refuse a second copy. `bucket`: where the
-    content of a file lies that is too large for a message.
+    content of a file lies that is too large for a message; `former`: where earlier versions put it, or None.
     """
 
     site: str
@@ -33,6 +33,7 @@ class MessageSettings:
     per_digest: bool
     subject_for: Callable[[str], str]
     bucket: BucketNames = field(kw_only=True)
+    former: BucketNames | None = field(kw_only=True, default=None)
 
     def object_of(self, digest: str) -> str:
         """The object that has this content, as `Edge-Object` names it."""
@@ -54,8 +55,11 @@ class Message(NamedTuple):
     object: str = ""
 
 
-def encode(content: Content, settings: MessageSettings, object: str = "") -> Message:
+def encode(content: Content, settings: MessageSettings, object: str = "", afresh: str = "") -> Message:
     """The message of a file, or the message that names the `object` with the file's content.
+
+    `afresh`: what stands behind the id of a message that is sent once more, because the server knows its id from
+    another message. Its subject is the same.
 
     On a subject per digest it carries `Nats-Expected-Last-Subject-Sequence: 0`. The server then refuses it with 10071
     where the subject holds a message already, however old that is (nats-server 2.15).
@@ -63,17 +67,18 @@ def encode(content: Content, settings: MessageSettings, object: str = "") -> Mes
     Raises Unsendable where a header would be more than its own line.
     """
     msg_id = message_id(content, settings.site, settings.identity)
+    sent_id = f"{msg_id}.{afresh}" if afresh else msg_id
     once = "Nats-Expected-Last-Subject-Sequence: 0\r\n" if settings.per_digest else ""
     encoding = packing.HEADER if content.packed else ""
     elsewhere = f"Edge-Object: {object}\r\n" if object else ""
     text = (
-        f"Nats-Msg-Id: {msg_id}\r\nNats-Expected-Stream: {settings.stream}\r\n{once}"
+        f"Nats-Msg-Id: {sent_id}\r\nNats-Expected-Stream: {settings.stream}\r\n{once}"
         f"Edge-Site: {settings.site}\r\nEdge-Path: {content.name}\r\nEdge-Sha256: {content.sha256}\r\n"
         f"Edge-Size: {content.stamp.size}\r\nEdge-Mtime-Ns: {content.stamp.mtime_ns}\r\n{encoding}{elsewhere}"
     )
     headers = block_of(text, _FIELDS + bool(once) + bool(encoding) + bool(elsewhere))
     body = b"" if object else content.data or b""
-    return Message(content, msg_id, settings.subject_for(msg_id), headers, body, len(headers) + len(body), object)
+    return Message(content, sent_id, settings.subject_for(msg_id), headers, body, len(headers) + len(body), object)
 
 
 def overhead(settings: MessageSettings) -> int:

@@ -1,4 +1,8 @@
-"""What the server's answers mean for the files: receipts, refusals, and files that stay."""
+"""What the server's answers mean for the files: receipts, refusals, and files that stay.
+
+An answer that the stream has a message already proves little: the id may be that of a neighbour's message, and the
+message may be gone. Only a message on our own subject that has our bytes is a receipt.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,22 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from syncdaemon.base.errors import LanePaused, LinkDown
-from syncdaemon.base.model import AsObject, Outcome, Receipt, Refusal, StoredHeaders
+import structlog
+
+from syncdaemon.base.errors import LinkDown
+from syncdaemon.base.model import AsObject, Later, Outcome, Receipt, Refusal, StoredHeaders, first_id
 from syncdaemon.link import Session
+from syncdaemon.publish.claims import Claim, Claims, FreshIds, Whose
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import Lane
 from syncdaemon.publish.message import Message, MessageSettings, is_of
 from syncdaemon.stream import verdict
-from syncdaemon.stream.api import Api
 from syncdaemon.stream.stored import StoredMessage
 
 _READS_AT_ONCE = 16
+_WHY_AFRESH = "the server knows its id from a message that is not on our subject, or not there any more"
 
-_Claim = tuple[Message, verdict.Stored | verdict.Known]
-"""A message, and an answer which claims that the stream holds it already."""
+log = structlog.get_logger(__name__)
 
 
 class PublishWatcher(Protocol):
@@ -45,12 +51,14 @@ class Outcomes:
         self.lane = lane
         self._doubt, self._trust = lane.doubt, lane.trust
         self.in_doubt: dict[bytes, str] = {}
+        self._claims, self._fresh_ids = Claims(lane, settings), FreshIds(settings)
         self._settings = settings
         self._watcher = watcher
 
     def doubted(self, message: Message) -> bool:
         """Whether this message was sent before, and not answered."""
-        return self.in_doubt.get(message.content.path) == message.msg_id
+        sent_id = self.in_doubt.get(message.content.path)
+        return sent_id is not None and first_id(sent_id) == first_id(message.msg_id)
 
     def noted(self, message: Message) -> bool:
         """Whether this message was sent before, and the ledger's row of that attempt covers this one too."""
@@ -59,6 +67,7 @@ class Outcomes:
     def nothing_waits(self) -> None:
         """There is no file, so none is in doubt."""
         self.in_doubt.clear()
+        self._fresh_ids.clear()
         self._doubt.forget()
 
     def receipts_written(self, receipts: Sequence[Receipt]) -> None:
@@ -70,10 +79,13 @@ class Outcomes:
             for receipt in receipts:
                 self._doubt.answered(receipt.msg_id)
 
-    async def judge(self, session: Session, flight: Flight) -> list[Outcome]:
-        """The receipts and refusals that are certain. Of a file without one, we look into the stream, or it stays."""
+    async def judge(self, session: Session, flight: Flight) -> tuple[list[Outcome], list[Message]]:
+        """What is certain of the files, and the messages that have to be sent afresh.
+
+        Of a file without an outcome, we look into the stream, or it stays.
+        """
         outcomes: list[Outcome] = []
-        claimed: list[_Claim] = []
+        claimed: list[tuple[Message, Claim]] = []
         trouble: Counter[str] = Counter()
         stored = 0
         for key, (message, judged) in enumerate(zip(flight.messages, flight.answers, strict=True)):
@@ -100,18 +112,19 @@ class Outcomes:
                 self.lane.heed(judged)
         for reason, count in trouble.items():
             self._watcher.failed(reason, count)
-        outcomes += await self._read_back_all(session, claimed)
+        found, afresh = await self._read_back_all(session, claimed)
         self._watcher.answered(flight.latencies, stored)
-        return outcomes
+        return outcomes + found, afresh
 
-    def found(self, message: Message, there: StoredMessage | StoredHeaders) -> Receipt | AsObject:
-        """The stream holds the message: its receipt.
+    def found(self, message: Message, there: StoredMessage | StoredHeaders, proved: bool = False) -> Receipt | AsObject:
+        """The stream holds the message: its receipt. `proved`: the object that it names has our bytes.
 
         A message there may name an object, while ours has the content itself. Then the file has to become an object
         as well: the server may have lost the object and kept the message.
         """
-        if there.headers.get("Edge-Object") and not message.object:
-            return AsObject(message.content)
+        if (named := there.headers.get("Edge-Object", "")) and not message.object and not proved:
+            digest = message.content.sha256
+            return AsObject(message.content, named if named.endswith(f"/{digest}") else "")
         own = self._is_own(message, there.seq, there.headers)
         return self._receipt(message, there.seq, not own, there)
 
@@ -123,58 +136,71 @@ class Outcomes:
     def _receipt(
         self, message: Message, seq: int, duplicate: bool, there: StoredMessage | StoredHeaders | None = None
     ) -> Receipt:
-        """`there`: the message that the stream holds. It may be of another site, with the same content."""
+        """`there`: the message that the stream holds, on our subject. The row has its id where that is one of ours."""
         self.in_doubt.pop(message.content.path, None)
+        self._fresh_ids.over(message.msg_id)
         if not duplicate:
             recent = self.lane.recent
             recent.add(seq)
         self._trust.stored(seq)
-        subject, where = message.subject, message.object
+        msg_id, where = message.msg_id, message.object
         if there is not None:
-            subject, where = there.subject, there.headers.get("Edge-Object", "")
-        return Receipt(message.content, message.msg_id, subject, self._settings.stream, seq, duplicate, where)
+            where = there.headers.get("Edge-Object", "")
+            sent_id = there.headers.get("Nats-Msg-Id", "")
+            msg_id = sent_id if first_id(sent_id) == first_id(msg_id) else msg_id
+        return Receipt(message.content, msg_id, message.subject, self._settings.stream, seq, duplicate, where)
 
-    async def _read_back_all(self, session: Session, claimed: Sequence[_Claim]) -> list[Outcome]:
+    async def _read_back_all(
+        self, session: Session, claimed: Sequence[tuple[Message, Claim]]
+    ) -> tuple[list[Outcome], list[Message]]:
         """Looks at the messages that the stream holds already, some at a time."""
         outcomes: list[Outcome] = []
+        afresh: list[Message] = []
         for start in range(0, len(claimed), _READS_AT_ONCE):
             part = claimed[start : start + _READS_AT_ONCE]
             found = await asyncio.gather(*(self._read_back(session, message, judged) for message, judged in part))
             for (message, _), outcome in zip(part, found, strict=True):
+                if isinstance(outcome, Message):
+                    afresh.append(outcome)
+                    continue
                 if not isinstance(outcome, Receipt):
                     self._not_stored(message)
-            outcomes += [outcome for outcome in found if outcome is not None]
-        return outcomes
+                if outcome is not None:
+                    outcomes.append(outcome)
+        return outcomes, afresh
 
-    async def _read_back(
-        self, session: Session, message: Message, judged: verdict.Stored | verdict.Known
-    ) -> Outcome | None:
-        """Looks at the message that is in the stream already; None where it can't be seen now."""
-        api, stream = Api(session), self._settings.stream
-        try:
-            there = await (api.message(stream, judged.seq) if judged.seq else api.last(stream, message.subject))
-        except PermissionError as error:
-            self.lane.read_denied(error)
-            return None
-        except LinkDown:
-            self.in_doubt[message.content.path] = message.msg_id
-            return None
-        except LanePaused as error:
-            self.lane.pause("read_failed", str(error), 1.0)
-            return None
-        if isinstance(there, StoredMessage):
-            return self._compare(message, there)
-        if isinstance(judged, verdict.Stored):  # stored once, and taken out since: consumed, or expired
-            return self._receipt(message, judged.seq, duplicate=not self.doubted(message))
-        self.lane.pause("read_failed", f"the stream's message {judged.seq} can't be read back", 1.0)
-        return None
-
-    def _compare(self, message: Message, stored: StoredMessage) -> Outcome:
+    async def _read_back(self, session: Session, message: Message, claim: Claim) -> Outcome | Message | None:
+        """What a claim is worth. A message: that is to be sent. None: the file is taken again."""
         content = message.content
-        if not stored.holds(message.msg_id, content):
-            detail = f"message {stored.seq} of the stream has this subject, and is another's: {message.subject}"
-            return Refusal(content, "subject_taken", detail)
-        return self.found(message, stored)
+        try:
+            found = await self._claims.look(session, message, claim, self.doubted(message))
+        except LinkDown:
+            self.in_doubt[content.path] = message.msg_id
+            return None
+        if found.there is not None and found.whose is Whose.OURS:
+            return self.found(message, found.there, found.proved)
+        if found.there is not None and found.whose is Whose.ELSEWHERE:
+            return AsObject(content, found.there.object)
+        match found.whose:
+            case Whose.ANOTHERS:
+                detail = f"message {claim.seq} of the stream has this subject, and is another's: {message.subject}"
+                return Refusal(content, "subject_taken", detail)
+            case Whose.GONE:
+                return self._receipt(message, claim.seq, duplicate=False)
+            case Whose.NOBODYS:
+                return self._afresh(session, message)
+        self._watcher.failed("not_read_back", 1)
+        return Later(content, found.wait)
+
+    def _afresh(self, session: Session, message: Message) -> Message | AsObject | None:
+        """The message under another id; the file as an object, where that id does not fit into a message any more."""
+        again = self._fresh_ids.give(message)
+        if again is None:
+            return None
+        if again.size > self.lane.largest(session):
+            return AsObject(message.content)
+        log.info("sent_afresh", path=message.content.name, msg_id=again.msg_id, reason=_WHY_AFRESH)
+        return again
 
     def _is_own(self, message: Message, seq: int, headers: Mapping[str, str]) -> bool:
         """Whether the message at `seq` was sent for this very file, and no receipt that counts names it yet.

@@ -67,7 +67,7 @@ class Resolver:
             return
         read = 0
         begin = wanted or self._trust.last_seq + 1
-        async with aclosing(since(Api(session), self._stream, self._subject, begin)) as messages:
+        async with aclosing(since(Api.over(session), self._stream, self._subject, begin)) as messages:
             async for seen in messages:
                 self._doubt.look(seen)
                 read += 1

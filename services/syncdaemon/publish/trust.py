@@ -16,9 +16,6 @@ class _Identity(NamedTuple):
     leader: str
 
 
-_UNSEEN = _Identity("", "", "")
-
-
 class Trust:
     """The suspicion that the server lost something, and what became of it.
 
@@ -41,17 +38,17 @@ class Trust:
         return not self._suspicion.is_set()
 
     def meet(self, server_id: str, stream: StreamInfo | None) -> None:
-        """Compares the stream, as it is over a new connection, with what was known of it. None: we may not see it."""
-        if stream is None:
-            self._identity, self.last_seq = _UNSEEN, 0
-            self.believe(self._suspicions)  # nothing can be found out
-            return
-        identity = _Identity(server_id, stream.created, stream.leader)
-        if identity != self._identity or stream.last_seq < self.last_seq:
+        """Compares the stream, as it is over a new connection, with what was known of it.
+
+        None: its settings are not seen. Then the server alone shows that something may be lost.
+        """
+        created, leader, last_seq = ("", "", 0) if stream is None else (stream.created, stream.leader, stream.last_seq)
+        identity = _Identity(server_id, created, leader)
+        if identity != self._identity or (stream is not None and last_seq < self.last_seq):
             self._suspicions += 1
             self._suspicion.set()
             self._belief.clear()
-        self._identity, self.last_seq = identity, stream.last_seq
+        self._identity, self.last_seq = identity, last_seq
 
     def forget_server(self) -> None:
         """The server may have been restarted: the next `meet` begins a suspicion."""

@@ -1,8 +1,9 @@
 """The other end: each message becomes a file again, once, and is acknowledged when the file is on the disk.
 
 The way of a message: `pull.intake` asks for it and `pull.hands` holds it; `incoming` reads from its headers which file
-it stands for; `files.store` writes the file; `pull.answers` acknowledges the message. What was too large for a message
-is fetched by `large` and `objects`. `worker` is the order of these steps.
+it stands for, and `origin` tells whether it is of the site that it names; `files.store` writes the file; `pull.answers`
+acknowledges the message. What was too large for a message is fetched by `large` and `objects`. `worker` is the order of
+these steps.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +25,7 @@ from syncdaemon.base.tasks import background, finish
 from syncdaemon.link import Link, Session
 from syncdaemon.receive.files.home import ReceiveDirectory
 from syncdaemon.receive.meter import Meter, ReceiverGauges
+from syncdaemon.receive.origin import Origin, SiteToken
 from syncdaemon.receive.pull.consumer import ConsumerSettings
 from syncdaemon.receive.pull.hands import Hands
 from syncdaemon.receive.pull.intake import Intake
@@ -40,12 +43,18 @@ log = structlog.get_logger(__name__)
 
 
 class ReceiveSettings(NamedTuple):
-    """What `receive` has beside the settings of all commands. `most`: messages that are held at the same time."""
+    """What `receive` has beside the settings of all commands.
+
+    `most`: messages that are held at the same time. `buckets`: patterns of the buckets that are read. `site_token`:
+    which token of a subject is the site, from 1; 0: none; None: the one that SYNC_SUBJECT says.
+    """
 
     folder: Path
     consumer: str
     filter: str
     most: int
+    buckets: Sequence[str] = ()
+    site_token: int | None = None
 
     def check(self) -> None:
         """Raises SettingsError for the first setting that is wrong."""
@@ -55,6 +64,14 @@ class ReceiveSettings(NamedTuple):
             raise SettingsError(f"--consumer: {self.consumer!r} is no name; {wrong.remedy}") from None
         if self.filter and (any(blank in self.filter for blank in " \t\r\n") or "" in self.filter.split(".")):
             raise SettingsError(f"--filter: {self.filter!r} is no subject; write tokens with dots between")
+        parts.buckets(self.buckets)
+
+    def origin(self, settings: Settings) -> Origin:
+        """What messages are held against."""
+        token = SiteToken.of(settings.sync_subject, self.site_token)
+        if token is None:
+            log.warning("sites_not_bound", effect="a message counts as of whichever site it names")
+        return Origin(token, parts.buckets(self.buckets))
 
 
 class Receiver:
@@ -67,7 +84,7 @@ class Receiver:
         self._link = Link(replace(parts.link(settings), name=f"syncdaemon receive {own.consumer}"), self._link_changed)
         self._home = ReceiveDirectory(os.fsencode(os.path.abspath(own.folder)))
         self.meter = Meter(ReceiverGauges(self._link_status, self._in_flight, self._free_bytes))
-        self._hands = Hands(self.meter.delivered)
+        self._hands = Hands(own.origin(settings), self.meter.delivered)
         min_free = settings.sync_min_free_bytes
         self._worker = Worker(self._link, self._hands, self._home, self.meter, min_free=min_free)
         self._intake = Intake(self._link, consumer, self._hands, most=own.most, disk=self._worker.disk)

@@ -66,11 +66,16 @@ class Rejected(NamedTuple):
 
 
 class Item(NamedTuple):
-    """A message, which delivery of it this is, and what its headers say."""
+    """A message, which delivery of it this is, and what it stands for.
+
+    `site` answers for it: what is kept of a rejected message takes this site's room. That is not always the site that
+    the message names, which anybody can write into it. Empty: that one all the same.
+    """
 
     arrival: Arrival
     delivery: DeliveryInfo
-    wanted: Wanted | Rejected
+    wanted: Wanted | Rejected | Retry
+    site: str = ""
 
     @property
     def seq(self) -> int:

@@ -26,7 +26,7 @@ from syncdaemon.receive.incoming import (
     unfit,
 )
 from syncdaemon.receive.objects import Fetcher
-from syncdaemon.stream.fetch import Chunks
+from syncdaemon.stream.chunks import Chunks
 
 AT_ONCE = 2  # files that are fetched at the same time
 

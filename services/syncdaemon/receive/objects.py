@@ -1,34 +1,28 @@
 """Large files are fetched from an object store, chunk by chunk. A fetch ends or fails; it never hangs.
 
-The chunks (ADR-20) are read with a consumer of our own, which lives for one connection, and pulled as fast as they can
-be written. When a connection breaks, the chunks that were on their way are fetched again.
+The chunks (ADR-20) are read by direct gets, as fast as they can be written: while some are written, the next are on
+their way. When a connection breaks, or an answer is cut, the chunks that were on their way are fetched again.
 An object that breaks every connection is given up (`blame`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Protocol
 
 from syncdaemon.base.errors import LanePaused, LinkDown, Unsendable
-from syncdaemon.link import Conversation, Heard, Link
+from syncdaemon.link import Link
 from syncdaemon.receive.blame import Attempts, Blame, Harmful
-from syncdaemon.receive.pull.consumer import pull
 from syncdaemon.receive.pull.demand import Ask, Demand
-from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
-from syncdaemon.stream.fetch import Chunks, chunks
+from syncdaemon.stream.chunks import Batch, ChunkReader, Chunks, Unreadable, chunks
 from syncdaemon.stream.object_format import Chunk, ObjectPlace
-from syncdaemon.stream.pulled import delivery
-from syncdaemon.stream.stored import header_fields
+from syncdaemon.stream.stored import StoredMessage
 
 _TRIES = 10  # in a row without a chunk, while the link is up
 _PAUSE = 1.0  # seconds between tries
-_IDLE = 30  # seconds after which the server forgets a consumer that was left behind
-_CHUNKS = 256  # at most in one pull
+_CHUNKS = 256  # at most in one request
 
 
 class Missing(Exception):
@@ -69,7 +63,7 @@ class Fetcher:
                     session = await self._link.wait_up()
                     done = reader.done if reader else 0
                     try:
-                        api = Api(session)
+                        api = Api.over(session)
                         reader = reader or _Reader(await _chunks(api, place), target)
                         await reader.read(api, begun)
                         return
@@ -90,7 +84,10 @@ class Fetcher:
 
 
 async def _chunks(api: Api, place: ObjectPlace) -> Chunks:
-    found = await chunks(api, place)
+    try:
+        found = await chunks(api, place)
+    except Unreadable as error:
+        raise Missing(str(error)) from None
     if found is None:
         raise Missing(f"there is no object {place}")
     return found
@@ -105,7 +102,7 @@ class _Reader:
         self._target = target
         self._begun = False
         self._next_seq = 1
-        self._arrived: list[Heard] = []
+        self._demand = Demand(_CHUNKS)
 
     async def read(self, api: Api, begun: Callable[[], None]) -> None:
         """Reads all that is left; `begun` is called when more of it is taken.
@@ -116,82 +113,69 @@ class _Reader:
             await self._begin()
         if self.done >= self._chunks.number:
             return
-        name = f"receive-{secrets.token_hex(8)}"
-        pending = await self._make_consumer(api, name)
-        self._look(self.done + pending)
-        await self._begin()
-        self._arrived.clear()
-        async with api.pulls(self._chunks.stream, name) as conversation:
-            await self._pull(conversation, api.session.largest, begun)
-        with suppress(PermissionError, LanePaused):  # then it is forgotten after a while
-            await api.delete_consumer(self._chunks.stream, name)
+        async with api.gets(self._chunks.stream) as conversation:
+            reader = ChunkReader(api.session, conversation, self._chunks)
+            asked = await self._ask(reader, 0)
+            while self.done < self._chunks.number:
+                batch = await reader.batch()
+                self._look(batch)
+                await self._begin()
+                pieces = self._in_order(batch)
+                self._demand.ended(asked, len(batch.pieces), batch.seconds, _filled(batch, asked))
+                if self.done + len(pieces) < self._chunks.number:
+                    asked = await self._ask(reader, len(pieces))  # so that the link is not idle meanwhile
+                if pieces:
+                    await self._target.write(pieces)
+                self.done += len(pieces)
+                begun()
+
+    async def _ask(self, reader: ChunkReader, coming: int) -> Ask:
+        """Asks for what comes behind the chunks that are taken, and behind those that are about to be."""
+        ask = self._demand.next(0, 0, 0)
+        assert ask is not None  # nothing is held
+        ask = Ask(min(ask.messages, self._chunks.number - self.done - coming), ask.size)
+        await reader.ask(self._next_seq, ask.messages, ask.size)
+        return ask
 
     async def _begin(self) -> None:
         if not self._begun:
             self._begun = True
             await self._target.begin(self._chunks)
 
-    def _look(self, there: int) -> None:
-        """Raises Missing where chunks are missing: then none is fetched, however many are there."""
+    def _look(self, batch: Batch) -> None:
+        """Raises Missing where chunks are missing: then none is taken, however many are there.
+
+        Raises LanePaused where nothing came that could be taken.
+        """
+        left = batch.pieces[-1].left if batch.pieces else batch.left
+        if left is None:
+            raise LanePaused(f"{self._chunks.subject}: no answer to a direct get")
+        there = self.done + len(batch.pieces) + left
         if there < self._chunks.number:
             raise Missing(f"{self._chunks.subject}: only {there} of {self._chunks.number} chunks are there")
+        if not batch.pieces:
+            raise LanePaused(f"{self._chunks.subject}: {left} chunks are left, and none of them comes")
 
-    async def _make_consumer(self, api: Api, name: str) -> int:
-        """How many messages it has to give."""
-        stream, subject = self._chunks.stream, self._chunks.subject
-        config = {
-            "name": name,
-            "deliver_policy": "by_start_sequence",
-            "opt_start_seq": self._next_seq,
-            "filter_subject": subject,
-            "ack_policy": "none",
-            "mem_storage": True,
-            "num_replicas": 1,
-            "inactive_threshold": int(_IDLE * 1e9),
-        }
-        answer = await api.create_consumer(stream, config, tail=subject)
-        if isinstance(answer, ApiRefusal):
-            raise answer.paused(stream)
-        return answer.pending
-
-    async def _pull(self, conversation: Conversation, largest: int, begun: Callable[[], None]) -> None:
-        demand = Demand(_CHUNKS)
-        while (left := self._chunks.number - self.done) > 0:
-            ask = demand.next(0, 0, 0)
-            assert ask is not None  # nothing is held
-            ask = Ask(min(ask.messages, left), ask.size or largest)
-            pulled = await pull(conversation, ask, 0, self._arrived.append)
-            demand.ended(ask, pulled.messages, pulled.seconds, pulled.too_large)
-            if self._arrived:
-                await self._hand_on()
-                begun()
-            elif pulled.status is not None and pulled.status.no_messages:
-                self._look(self.done)
-            elif not pulled.too_large or pulled.blocked(ask, largest):
-                why = pulled.status.words if pulled.status else "no answer to a pull"
-                raise LanePaused(f"{self._chunks.subject}: {why}")
-
-    async def _hand_on(self) -> None:
-        arrived, self._arrived[:] = list(self._arrived), []
-        try:
-            last = delivery(arrived[-1].reply)
-        except ValueError as error:
-            raise LanePaused(f"{self._chunks.subject}: a chunk without its sequence: {error}") from None
+    def _in_order(self, batch: Batch) -> list[bytes]:
+        """The chunks of a batch that come next in the object."""
         pieces: list[bytes] = []
-        for heard in arrived:
-            number = _number(heard)
+        for piece in batch.pieces:
+            number = _number(piece.message)
             if number is None or number == self.done + len(pieces):
-                pieces.append(heard.data)
-        if pieces:
-            await self._target.write(pieces)
-        self.done += len(pieces)
-        self._next_seq = last.seq + 1
+                pieces.append(piece.message.data)
+        self._next_seq = batch.pieces[-1].message.seq + 1
+        return pieces[: self._chunks.number - self.done]
 
 
-def _number(heard: Heard) -> int | None:
+def _filled(batch: Batch, asked: Ask) -> bool:
+    """Whether it was ended by its bytes, and there is more."""
+    return bool(batch.left) and len(batch.pieces) < asked.messages
+
+
+def _number(message: StoredMessage) -> int | None:
     """Which chunk of its object this is; None where it does not say.
 
     A hub that sources a site's bucket also has what the site took out and sent again: a number twice, or early.
     """
-    chunk = Chunk.from_id(header_fields(heard.headers or b"").get("Nats-Msg-Id", ""))
+    chunk = Chunk.from_id(message.msg_id)
     return chunk.number if chunk else None

@@ -185,7 +185,7 @@ def _body(held: Unanswered, outcome: Outcome) -> bytes:
     return answers.nak(retry_seconds(outcome, held.item.times))
 
 
-def _names(wanted: Wanted | Rejected) -> dict[str, str]:
-    if isinstance(wanted, Rejected):
+def _names(wanted: Wanted | Rejected | Retry) -> dict[str, str]:
+    if not isinstance(wanted, Wanted):
         return {}
     return {"site": wanted.site, "path": quote_from_bytes(b"/".join(wanted.path)), "sha256": wanted.sha256}

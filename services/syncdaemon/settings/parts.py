@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
+from syncdaemon.base.errors import SettingsError
 from syncdaemon.link import LinkSettings
 from syncdaemon.publish.message import MessageSettings
 from syncdaemon.publish.objects import ObjectsSettings
 from syncdaemon.settings.values import Settings
 from syncdaemon.spool.spool import SpoolSettings
+from syncdaemon.stream.buckets import BUCKET_OF_A_SITE, ReadableBuckets
 from syncdaemon.stream.object_format import BucketNames
 from syncdaemon.stream.prepare import StreamSettings
 
-_BUCKET = "edge_replay"
+_FORMER = BucketNames("edge_replay")  # of all sites, in versions before this one
 
 
 def spool(settings: Settings) -> SpoolSettings:
@@ -43,6 +46,8 @@ def link(settings: Settings) -> LinkSettings:
         tls_cert=settings.nats_tls_cert,
         tls_key=settings.nats_tls_key,
         bwlimit=settings.sync_bwlimit,
+        js_domain=settings.nats_js_domain or "",
+        tls_first=settings.nats_tls_first,
     )
 
 
@@ -55,6 +60,7 @@ def message(settings: Settings) -> MessageSettings:
         per_digest=settings.subject_is_per_digest,
         subject_for=settings.subject_for,
         bucket=bucket(settings),
+        former=former(settings),
     )
 
 
@@ -73,15 +79,34 @@ def stream(settings: Settings) -> StreamSettings:
 
 
 def bucket(settings: Settings) -> BucketNames:
-    """Where the content of files lies that are too large for a message: one bucket for all sites."""
-    return BucketNames(_BUCKET)
+    """Where the content of files lies that are too large for a message."""
+    return BucketNames(settings.sync_bucket.replace("{site}", settings.site))
+
+
+def former(settings: Settings) -> BucketNames | None:
+    """The bucket of versions before this one; None where the settings name a bucket themselves."""
+    return _FORMER if settings.sync_bucket == BUCKET_OF_A_SITE else None
+
+
+def buckets(patterns: Sequence[str]) -> ReadableBuckets:
+    """The buckets that are read where a message names one. Raises SettingsError for what is no pattern."""
+    try:
+        return ReadableBuckets.of(patterns, BUCKET_OF_A_SITE)
+    except ValueError as error:
+        raise SettingsError(f"--bucket: {error}") from None
 
 
 def objects(settings: Settings) -> ObjectsSettings:
-    """The bucket for files that no message can hold."""
+    """The bucket for files that no message can hold.
+
+    It counts as the site's own where its name has the site in it, as `receive` reads it for this site alone.
+    """
+    own = bucket(settings)
     return ObjectsSettings(
         site=settings.site,
         create=settings.sync_stream_create,
         replicas=settings.sync_stream_replicas,
-        bucket=bucket(settings),
+        bucket=own,
+        shared="{site}" not in settings.sync_bucket and own.bucket != BUCKET_OF_A_SITE.replace("{site}", settings.site),
+        former=former(settings),
     )

@@ -93,6 +93,13 @@ SETTINGS = (
     Setting("NATS_TLS_CA", _KEY_FILE, None, "file with the CAs to trust (PEM); unset: the system's"),
     Setting("NATS_TLS_CERT", _KEY_FILE, None, "file with the daemon's certificate (PEM)"),
     Setting("NATS_TLS_KEY", _KEY_FILE, None, "file with the private key of NATS_TLS_CERT (PEM)"),
+    Setting("NATS_TLS_FIRST", _BOOLEAN, "false", "true: TLS before the server's greeting (handshake_first there)"),
+    Setting(
+        "NATS_JS_DOMAIN",
+        Kind(units.domain),
+        None,
+        "domain of the JetStream that has the stream, where the server itself only forwards to it",
+    ),
     Setting(
         "NATS_MONITOR_URL",
         Kind(addresses.monitor),
@@ -110,6 +117,12 @@ SETTINGS = (
         Kind(units.stream_name),
         "swarm_jobs",
         "stream that stores the messages; created if missing, never altered",
+    ),
+    Setting(
+        "SYNC_BUCKET",
+        Kind(units.bucket),
+        "edge_replay_{site}",
+        "bucket for files too large for a message, with {site} filled in; edge_replay where only that is there",
     ),
     Setting("SYNC_STREAM_CREATE", _BOOLEAN, "true", "false: a missing stream is an error"),
     Setting(

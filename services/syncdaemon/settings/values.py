@@ -40,9 +40,12 @@ class Settings(BaseSettings):
     nats_tls_ca: Path | None
     nats_tls_cert: Path | None
     nats_tls_key: Path | None
+    nats_tls_first: bool
+    nats_js_domain: str | None
     nats_monitor_url: str | None
     sync_subject: str
     sync_stream: str
+    sync_bucket: str
     sync_stream_create: bool
     sync_stream_max_age: float
     sync_stream_max_bytes: int

@@ -205,8 +205,8 @@ def _let_go(file: At, root: int, back: list[bytes]) -> None:
 def _held(bucket: bytes, name: bytes) -> Held | None:
     """The file that has this name in the hold; None for a name that is not ours."""
     try:
-        _, mtime_ns, _, seq, digest, _ = name.split(b"-")
-        return Held(bucket, name, int(seq), digest.decode(), int(mtime_ns))
+        _, mtime_ns, size, seq, digest, _ = name.split(b"-")
+        return Held(bucket, name, int(seq), digest.decode(), int(mtime_ns), int(size))
     except ValueError:
         return None
 

@@ -118,6 +118,11 @@ class ReplayDirectory:
         """Opens a file for reading, in any thread; its descriptor. Raises OSError."""
         return self.folders.open_alone(path, READ)[0]
 
+    def free_bytes(self) -> int:
+        """What an ordinary process may still write on the directory's disk. Raises OSError."""
+        disk = os.fstatvfs(self.root)
+        return disk.f_bavail * disk.f_frsize
+
     def in_use(self) -> bool:
         """Whether a daemon has locked it."""
         try:

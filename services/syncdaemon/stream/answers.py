@@ -12,10 +12,11 @@ from syncdaemon.base.errors import LanePaused
 from syncdaemon.stream import fields
 from syncdaemon.stream.info import StreamAnswer
 from syncdaemon.stream.stored import StoredMessage
-from syncdaemon.stream.verdict import NO_CONSUMER, NO_MESSAGE, NO_RESPONDERS, NO_STREAM
+from syncdaemon.stream.verdict import NO_CONSUMER, NO_MESSAGE, NO_RESPONDERS, NO_STREAM, WRONG_SEQUENCE
 
 _JETSTREAM_OFF = (10039, 10076)
 _OTHER_STREAM = 10060  # "expected stream does not match"
+_OTHER_SEQUENCE, _OTHER_LAST_ID = 10071, 10070  # what a message expects of the stream is not so
 _SHOWN = 120  # bytes of an answer that can't be read
 _MOST_WORDS = 300  # characters of what a server says
 
@@ -66,6 +67,14 @@ class ApiRefusal(NamedTuple):
     def unanswered(self) -> bool:
         """No subscriber takes messages on that subject."""
         return self.code == 503 and not self.err_code
+
+    @property
+    def last_on_subject(self) -> int | None:
+        """The sequence of the subject's newest message, where that is why a message is refused; 0: it has none."""
+        if self.err_code == _OTHER_LAST_ID:
+            return 0
+        match = WRONG_SEQUENCE.search(self.description) if self.err_code == _OTHER_SEQUENCE else None
+        return int(match[1]) if match else None
 
     def paused(self, what: str) -> LanePaused:
         """The error that says: `what` is not possible now."""
@@ -121,6 +130,15 @@ def _refusal(error: object) -> ApiRefusal:
     found = fields.checked(error, {"code": fields.whole, "err_code": fields.whole, "description": fields.text})
     code, err_code = found.get("code", 0), found.get("err_code", 0)
     return ApiRefusal(code, err_code, found.get("description", f"refused with code {code}")[:_MOST_WORDS])
+
+
+def refuses_as_another(data: bytes) -> bool:
+    """Whether a stream answers so to a message that is meant for another stream."""
+    try:
+        answer = fields.document(data)
+        return "error" in answer and _refusal(answer["error"]).other_stream
+    except ValueError:
+        return False
 
 
 def account_of(answer: dict[str, Any]) -> AccountAnswer:

@@ -13,29 +13,30 @@ where they are read, so that they never come to this.
 What the server itself refuses is a value, an `ApiRefusal`: what that means depends on what was wanted.
 
 A message is read by its sequence (`message`) or as the last one of its subject (`last`). Both are the same call at the
-server, and need the same permission. A message of ours is read by its sequence where that is known, because a subject
-may hold several messages. The subject is at hand there too: a direct get by subject (ADR-31), which a permission can
-bind to one site, would be another method here.
+server, and need the same permission, which cannot be bound to one site. `direct` reads the last one of a subject by
+another call, whose permission can. But any copy of the stream may answer that, so what is not there may be elsewhere.
 """
 
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from syncdaemon.link import Conversation, Session
+from syncdaemon.base.errors import LanePaused
+from syncdaemon.link import Conversation, Heard, Session
 from syncdaemon.link.frame import header_block
-from syncdaemon.stream import answers
+from syncdaemon.stream import answers, direct
 from syncdaemon.stream.answers import AccountAnswer, ApiRefusal, ConsumerAnswer
 from syncdaemon.stream.calls import JETSTREAM, Calls
 from syncdaemon.stream.info import StreamAnswer, captured
 from syncdaemon.stream.stored import StoredMessage
 
-_IMPOSSIBLE = "no.stream"  # no stream's name has a dot, so a message that expects this one is never stored
+IMPOSSIBLE = "no.stream"  # no stream's name has a dot, so a message that expects this one is never stored
 
 Value = TypeVar("Value")
 
@@ -46,6 +47,11 @@ class Api:
 
     session: Session
     calls: Calls = JETSTREAM
+
+    @classmethod
+    def over(cls, session: Session) -> Api:
+        """The API of the JetStream that the settings of this session name; else of the server itself."""
+        return cls(session, Calls.of(session.js_domain))
 
     async def account(self) -> AccountAnswer | ApiRefusal:
         """What the account stores."""
@@ -61,6 +67,11 @@ class Api:
         name = config["name"]
         return await self._ask(self.calls.stream("CREATE", name), config, partial(answers.stream_of, name=name))
 
+    async def update_stream(self, config: Mapping[str, Any]) -> StreamAnswer | ApiRefusal:
+        """Alters a stream that is there, to this configuration."""
+        name = config["name"]
+        return await self._ask(self.calls.stream("UPDATE", name), config, partial(answers.stream_of, name=name))
+
     async def message(self, stream: str, seq: int) -> StoredMessage | ApiRefusal | None:
         """The message at this sequence; None: there is none."""
         return await self._get(stream, {"seq": seq}, lambda found: found.seq == seq)
@@ -71,6 +82,15 @@ class Api:
         The leader answers, never a replica that is behind, as a direct get might have it.
         """
         return await self._get(stream, {"last_by_subj": subject}, lambda found: found.subject == subject)
+
+    async def direct(self, stream: str, subject: str) -> StoredMessage | ApiRefusal | None:
+        """The newest message on this subject, which is named in the call: so a permission can be for it alone.
+
+        None: the copy of the stream that answers has none. It may be behind, so that never means that one is lost.
+        Where no copy may be read so, or there is no such stream, the refusal is `unanswered`.
+        """
+        answer = await self.session.request(self.calls.direct(stream, subject))
+        return direct.message_of(Heard(b"", b"", *answer), stream, subject)
 
     async def next(self, stream: str, subject: str, seq: int) -> StoredMessage | ApiRefusal | None:
         """The first message on `subject`, which may be a wildcard, from this sequence on; None: there is none."""
@@ -112,6 +132,15 @@ class Api:
         """For pull requests to a consumer, each answered by many messages. Its calls raise as `Conversation` says."""
         return self.session.converse(self.calls.consumer("MSG.NEXT", stream, consumer))
 
+    def gets(self, stream: str) -> AbstractAsyncContextManager[Conversation]:
+        """For direct gets of a stream, each answered by many messages. Its calls raise as `Conversation` says."""
+        return self.session.converse(self.calls.direct_gets(stream))
+
+    async def newest(self, stream: str, subject: str) -> StoredMessage | ApiRefusal | None:
+        """The same by the call that names the stream alone, whose permission is for all its subjects."""
+        answer = await self.session.request(self.calls.direct_gets(stream), direct.newest(subject))
+        return direct.message_of(Heard(b"", b"", *answer), stream, subject)
+
     async def rehearse(self, subject: str, body: bytes = b"") -> ApiRefusal | None:
         """Publishes a message that no stream can store, since it expects one of an impossible name.
 
@@ -119,10 +148,25 @@ class Api:
         may publish there, that a stream captures the subject, and that its acknowledgement reaches us.
         A `body` counts as in flight, and so in what is known of the link.
         """
-        headers = header_block(("Nats-Expected-Stream", _IMPOSSIBLE))
+        headers = header_block(("Nats-Expected-Stream", IMPOSSIBLE))
         answer = await self.session.request(subject, body, headers, counted=bool(body))
         found = answers.read_answer(subject, *answer, answers.rehearsed)
         return None if isinstance(found, ApiRefusal) and found.other_stream else found
+
+    async def occupied(self, subject: str) -> int | ApiRefusal:
+        """The sequence of the newest message on this subject, by the word of the stream's leader; 0: it has none.
+
+        By a message that no stream can store: it expects an empty subject, and a last message of an id that was never
+        used. The server looks at the first before the second (10071, 10070; nats-server 2.15).
+        """
+        headers = header_block(
+            ("Nats-Expected-Last-Subject-Sequence", 0), ("Nats-Expected-Last-Msg-Id", f"no-{secrets.token_hex(16)}")
+        )
+        answer = await self.session.request(subject, b"", headers)
+        found = answers.read_answer(subject, *answer, answers.rehearsed)
+        if not isinstance(found, ApiRefusal):
+            raise LanePaused(f"the answer to {subject} can't be read")
+        return found if (seq := found.last_on_subject) is None else seq
 
     async def _get(
         self, stream: str, ask: Mapping[str, Any], is_it: Callable[[StoredMessage], bool]

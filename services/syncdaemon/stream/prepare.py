@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 
-from syncdaemon.base.errors import LanePaused, SettingsError
+from syncdaemon.base.errors import LanePaused, NotAnswered, SettingsError
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.info import StreamInfo, captured, read_info
@@ -16,6 +16,8 @@ from syncdaemon.stream.info import StreamInfo, captured, read_info
 _SOUNDINGS = (4 << 10, 16 << 10, 64 << 10)  # bytes: over 32 kbit/s the first take a second, or the next some seconds
 
 _NUMBER = re.compile(r"[0-9]{1,9}")
+
+_KEPT = "no JetStream tells of it, and yet a message would be taken: sites share this stream, or a right is missing"
 
 log = structlog.get_logger(__name__)
 
@@ -68,9 +70,16 @@ async def prepare(api: Api, settings: StreamSettings, probe_subject: str, sound:
     """
     session = api.session
     info = await _ensure(api, settings)
-    if info is not None:
+    hidden = info if isinstance(info, ApiRefusal) else None
+    if isinstance(info, StreamInfo):
         _accept(info, settings)
-    await rehearse(api, settings, probe_subject, seen=info is not None)
+    await rehearse(api, settings, probe_subject, seen=isinstance(info, StreamInfo), hidden=hidden)
+    if hidden is not None:  # JetStream may have come up between the two
+        info = await _ensure(api, settings)
+    if not isinstance(info, StreamInfo):
+        if hidden is not None:
+            log.info("stream_unseen", stream=settings.name, reason=_KEPT, effect="its settings are not checked")
+        info = None
     taken = info.max_msg_size if info is not None and info.max_msg_size >= 0 else session.max_payload
     for size in _SOUNDINGS if sound else ():
         if session.window.capacity is None and size <= min(taken, session.max_payload) // 2:
@@ -90,16 +99,22 @@ def _accept(info: StreamInfo, settings: StreamSettings) -> None:
         )
 
 
-async def _ensure(api: Api, settings: StreamSettings) -> StreamInfo | None:
+async def _ensure(api: Api, settings: StreamSettings) -> StreamInfo | ApiRefusal | None:
+    """The stream as it is; a refusal where no JetStream answers us; None where we may not ask."""
     try:
         answer = await api.stream(settings.name)
+    except NotAnswered as error:
+        if not settings.per_digest:  # what is in doubt could not be looked for
+            raise LanePaused(str(error)) from None
+        log.warning("stream_unseen", stream=settings.name, reason=str(error), effect="its settings are not checked")
+        return None
     except PermissionError as error:
         log.warning("stream_unseen", stream=settings.name, reason=str(error), effect="its settings are not checked")
         return None
     if not isinstance(answer, ApiRefusal):
         return read_info(answer)
     if answer.no_jetstream:
-        raise answer.paused("JetStream")
+        return answer
     if not answer.no_stream:
         raise answer.paused(f"stream {settings.name}")
     if not settings.create:
@@ -126,10 +141,20 @@ async def _create(api: Api, settings: StreamSettings) -> None:
     log.info("stream_created", stream=settings.name, subjects=settings.wildcard)
 
 
-async def rehearse(api: Api, settings: StreamSettings, subject: str, seen: bool = False, body: bytes = b"") -> None:
+async def rehearse(
+    api: Api,
+    settings: StreamSettings,
+    subject: str,
+    *,
+    seen: bool = False,
+    hidden: ApiRefusal | None = None,
+    body: bytes = b"",
+) -> None:
     """Proves the whole way of a message, by one that no stream can store (`Api.rehearse`).
 
     Where the stream was `seen` to capture the subject and no server responds, it has no leader just now (in a cluster).
+    `hidden`: what was answered where no JetStream told of the stream. Where the message is taken all the same, the
+    stream is there and its settings are kept from us; else there may be no JetStream now.
 
     Raises SettingsError where only an operator can help, LanePaused where it passes, LinkDown.
     """
@@ -141,6 +166,8 @@ async def rehearse(api: Api, settings: StreamSettings, subject: str, seen: bool 
         return
     if not refusal.unanswered:
         raise refusal.paused(f"stream {settings.name}: the server answered")
+    if hidden is not None:
+        raise hidden.paused("JetStream")
     if seen:
         raise LanePaused(f"stream {settings.name} takes no message now: it has no leader, or is not available")
     raise SettingsError(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing, suppress
-from hashlib import sha256
 
 from syncdaemon.base.model import Held
 from syncdaemon.link import Session
+from syncdaemon.stream import own
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.history import since
-from syncdaemon.stream.info import StreamInfo, read_info
+from syncdaemon.stream.info import StreamInfo, captured, read_info
 from syncdaemon.stream.stored import StoredMessage
 
 _NEAR = 100_000  # sequences; what is further apart is not read through
@@ -27,12 +27,43 @@ Gone = Callable[[Session, Collection[str]], Awaitable[set[str]]]
 """Which of these objects, as `Edge-Object` names them, are no longer whole."""
 
 
+async def lost_unseen(
+    api: Api, stream: str, subjects: Mapping[Held, str], held: Sequence[Held], objects: Gone
+) -> list[Held]:
+    """The same where the stream's settings are not seen: each file is looked for on its own subject, of `subjects`.
+
+    What a direct get does not find may be in another copy of the stream. So the leader is asked, by a message that it
+    can't store. A file without a subject counts as lost: to send it again is safe. Raises as `lost`.
+    """
+    there: dict[Place, str] = {}
+    known = [one for one in held if one in subjects]
+    for start in range(0, len(known), _AT_ONCE):
+        part = known[start : start + _AT_ONCE]
+        found = await asyncio.gather(*(_on_own_subject(api, stream, subjects[one], one) for one in part))
+        there |= {(one.seq, one.sha256): named for one, named in zip(part, found, strict=True) if named is not None}
+    return await _gone(api, there, held, objects)
+
+
+async def _on_own_subject(api: Api, stream: str, subject: str, held: Held) -> str | None:
+    """The object that the file's message names, or nothing; None where the message is lost."""
+    seen = await own.newest(api, stream, subject)
+    if seen.message is not None and seen.message.seq == held.seq:
+        return seen.message.object if is_of(seen.message, held) else None
+    if seen.surely:
+        return None
+    last = await api.occupied(subject)
+    if isinstance(last, ApiRefusal):
+        raise last.paused(f"stream {stream}")
+    return "" if last == held.seq else None
+
+
 async def lost(api: Api, stream: str, subject: str, held: Sequence[Held], objects: Gone) -> list[Held]:
     """The files whose message has left the stream against its own rules, or names one of the `objects` that are gone.
 
-    Read through on `subject` where many lie together, by their headers alone; what is not seen there is asked for by
-    itself. From a work queue or an interest stream a message goes when it is consumed: only what lies beyond the end of
-    the stream is lost there. Raises LinkDown, PermissionError, LanePaused.
+    Only what lies on `subject`, which is our own, counts as a file's message: on others, anybody may write anything.
+    It is read through where many lie together, by the headers alone; what is not seen there is asked for by itself.
+    From a work queue or an interest stream a message goes when it is consumed: only what lies beyond the end of the
+    stream is lost there. Raises LinkDown, PermissionError, LanePaused.
     """
     answer = await api.stream(stream)
     if isinstance(answer, ApiRefusal):
@@ -47,8 +78,13 @@ async def lost(api: Api, stream: str, subject: str, held: Sequence[Held], object
     unseen = [one for one in held if (one.seq, one.sha256) not in there]
     for start in range(0, len(unseen), _AT_ONCE):
         part = unseen[start : start + _AT_ONCE]
-        found = await asyncio.gather(*(_asked(api, info, one) for one in part))
+        found = await asyncio.gather(*(_asked(api, info, subject, one) for one in part))
         there |= {(one.seq, one.sha256): named for one, named in zip(part, found, strict=True) if named is not None}
+    return await _gone(api, there, held, objects)
+
+
+async def _gone(api: Api, there: Mapping[Place, str], held: Sequence[Held], objects: Gone) -> list[Held]:
+    """Those whose message is not there, or names an object that is gone."""
     named = {there.get((one.seq, one.sha256), "") for one in held} - {""}
     gone = await objects(api.session, named) if named else set()
     return [one for one in held if (where := there.get((one.seq, one.sha256))) is None or where in gone]
@@ -75,22 +111,18 @@ async def _seen(api: Api, stream: str, subject: str, first: int, last: int) -> d
     return seen
 
 
-async def _asked(api: Api, info: StreamInfo, held: Held) -> str | None:
+async def _asked(api: Api, info: StreamInfo, subject: str, held: Held) -> str | None:
     """The object that the file's message names, or nothing; None where the message is lost."""
     stored = await api.message(info.name, held.seq)
     if isinstance(stored, ApiRefusal):
         raise stored.paused(f"stream {info.name}")
     if stored is None:
         return None if held.seq > info.last_seq or not info.forgets else ""
-    return stored.object if _is_of(stored, held) else None
+    return stored.object if captured([subject], stored.subject) and is_of(stored, held) else None
 
 
-def _is_of(stored: StoredMessage, held: Held) -> bool:
-    """Whether a message has the content of a file.
-
-    Ours say its digest in a header of its own. Where another client sent it, its id may be the digest; our receipt
-    names it because the server took that id for ours.
-    """
-    says_so = stored.headers.get("Edge-Sha256") == held.sha256
-    has_it_for_an_id = stored.msg_id == held.sha256
-    return says_so or has_it_for_an_id or sha256(stored.data).hexdigest() == held.sha256
+def is_of(stored: StoredMessage, held: Held) -> bool:
+    """Whether a message has the content of a file, or names the object that has it: then that is looked for, too."""
+    if stored.object:
+        return stored.object.rpartition("/")[2] == held.sha256
+    return stored.holds(held.sha256, held.size)

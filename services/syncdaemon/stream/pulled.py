@@ -75,6 +75,11 @@ class Status(NamedTuple):
         return self.code == 404
 
     @property
+    def unanswered(self) -> bool:
+        """No subscriber takes the request."""
+        return self.code == 503 and not self.text
+
+    @property
     def usual(self) -> bool:
         """Whether this is how pulls end from day to day: nothing more there, or time is up, or all was brought."""
         return self.no_messages or self.code == 408 or self.too_large or self.text == "Batch Completed"

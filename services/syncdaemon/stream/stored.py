@@ -9,7 +9,6 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from syncdaemon.base import packing
-from syncdaemon.base.model import Content
 from syncdaemon.stream import fields
 
 
@@ -42,13 +41,11 @@ class StoredMessage(NamedTuple):
         """Bucket and name of the object that has the content; empty where the message has it itself."""
         return self.headers.get("Edge-Object", "")
 
-    def holds(self, msg_id: str, content: Content) -> bool:
-        """Whether this is the message of that id, or at least has that content."""
-        if self.msg_id == msg_id:
-            return True
+    def holds(self, digest: str, size: int) -> bool:
+        """Whether the body is a content of this digest and size, as it is or packed. No header is believed."""
         if self.headers.get("Content-Encoding") == "zstd":
-            return packing.digest(self.data, content.stamp.size) == content.sha256
-        return sha256(self.data).hexdigest() == content.sha256
+            return packing.digest(self.data, size) == digest
+        return sha256(self.data).hexdigest() == digest
 
 
 def _bytes(value: object) -> bytes:

@@ -76,10 +76,15 @@ class Committed(NamedTuple):
 
 
 class BatchRejected(NamedTuple):
-    """Nothing of an atomic batch is stored. `barred`: the stream takes no batches at all."""
+    """Nothing of an atomic batch is stored. `barred`: the stream takes no batches at all; `busy`: not now.
+
+    A stream keeps a number of batches open at once. Where others hold them all, the batch is refused, or all of it but
+    its first message is found to be incomplete.
+    """
 
     detail: str
     barred: bool
+    busy: bool = False
 
 
 class Home(NamedTuple):
@@ -101,7 +106,7 @@ _PLAIN = re.compile(  # what nearly every answer is
     rb'\{"stream":"([^"\\]{1,255})",(?: ?"domain":"([^"\\]{1,255})",)? ?"seq":([1-9][0-9]{0,17})\}'
 )
 _SOON, _LATER, _MUCH_LATER = 0.1, 5.0, 30.0
-_WRONG_SEQUENCE = re.compile(r"wrong last sequence: ([0-9]{1,19})(?![0-9])", re.ASCII)
+WRONG_SEQUENCE = re.compile(r"wrong last sequence: ([0-9]{1,19})(?![0-9])", re.ASCII)
 _SHOWN = 80  # characters of a name that a server tells
 _MOST_WORDS = 300  # and of what it says
 
@@ -127,6 +132,7 @@ _STOP = {
     NO_STREAM: ("no_stream", "the stream is gone"),
 }
 _BATCHES_DISABLED = 10174
+_BATCHES_BUSY = (10210, 10211, 10176)
 _REFUSE = {
     10054: "too_large",
     10097: "headers_too_large",
@@ -159,7 +165,8 @@ def judge_batch(data: bytes, headers: bytes | None) -> Committed | BatchRejected
     answer = _document(data)
     match answer:
         case {"error": {"err_code": int(err_code), "description": str(text)}}:
-            return BatchRejected(f"{text[:_MOST_WORDS]} ({err_code})", err_code == _BATCHES_DISABLED)
+            detail = f"{text[:_MOST_WORDS]} ({err_code})"
+            return BatchRejected(detail, err_code == _BATCHES_DISABLED, err_code in _BATCHES_BUSY)
         case {"stream": str(stream), "seq": seq, "batch": str(batch), "count": count} if _is_sequence(seq):
             if "error" not in answer and _is_sequence(count):
                 return Committed(stream, batch, count, seq, _domain(answer))
@@ -208,7 +215,7 @@ def _in_words(stream: str, domain: str) -> str:
 def _judge_error(code: int, err_code: int, text: str) -> Verdict:
     words = f"{text[:_MOST_WORDS]} ({code}/{err_code})"
     if err_code == 10071:
-        match = _WRONG_SEQUENCE.search(text)
+        match = WRONG_SEQUENCE.search(text)
         return Known(int(match[1])) if match else Again("twin_in_process", words, _SOON)
     if err_code == 10077:
         if "per subject" in text:

@@ -15,6 +15,7 @@ from syncdaemon.check.diagnosis import (
     Intended,
     LedgerFacts,
     LinkFacts,
+    LoginFacts,
     ReplayFacts,
     Rights,
     ServerFacts,
@@ -154,6 +155,24 @@ def test_where_all_is_well_every_check_says_so() -> None:
 
     assert list(found) == CHECKS
     assert {finding.level for finding in found.values()} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("login", "level", "said"),
+    [
+        (LoginFacts("the JWT", "/k/site.creds", 400.0), "ok", "the JWT in /k/site.creds is valid for 400 days"),
+        (LoginFacts("the JWT", "/k/site.creds"), "ok", "has no end"),
+        (LoginFacts("the JWT", "/k/site.creds", 14.0), "ok", "valid for 14 days"),
+        (LoginFacts("the JWT", "/k/site.creds", 13.9), "warning", "the JWT in /k/site.creds ends in 13.9 days"),
+        (LoginFacts("the certificate", "/k/tls.crt", -2.0), "failure", "/k/tls.crt ended 2 days ago"),
+        (LoginFacts("the certificate", "/k/tls.crt", problem="no PEM"), "warning", "/k/tls.crt: no PEM"),
+    ],
+)
+def test_a_login_that_ends_soon_is_named_with_its_file(login: LoginFacts, level: str, said: str) -> None:
+    (finding,) = (it for it in judge(replace(GOOD, logins=(login,))) if it.check == "login")
+    assert finding.level == level
+    assert said in finding.said
+    assert bool(finding.remedy) == (level != "ok")
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,17 @@ def test_what_was_found_is_known_until_every_file_of_that_id_is_settled() -> Non
     assert "a" not in doubt
 
 
+def test_one_that_was_sent_afresh_is_found_under_its_first_id() -> None:
+    """Its own id has a dot and more behind that."""
+    doubt = Doubt()
+    doubt.sent(["a"], 5, 1, at(0))
+    seen = message(6, "a.0123abcd")
+    doubt.look(seen)
+    assert doubt.found("a") == seen
+    doubt.answered("a.0123abcd")
+    assert not doubt
+
+
 def test_one_that_was_sent_again_is_in_doubt_since_the_first_time() -> None:
     """Its first message may be the one that is there."""
     doubt = Doubt()
@@ -163,6 +174,13 @@ def test_an_attempt_without_its_receipt_is_open(book: Book) -> None:
     book.receipt("b")
     book.write("link", up=False)
     assert book.open() == {"b": Attempt(7, n, 1), "c": Attempt(7, n, 1)}
+
+
+def test_a_receipt_of_what_was_sent_afresh_closes_the_attempt_of_its_first_id(book: Book) -> None:
+    """The row has the id that was sent, and that one begins with the first id."""
+    n = book.attempt("a b")
+    book.receipt("a.0123abcd")
+    assert book.open() == {"b": Attempt(1, n, 1)}
 
 
 def test_an_old_attempt_is_found_over_the_days(book: Book) -> None:

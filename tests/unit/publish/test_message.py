@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syncdaemon.base.model import Content, Stamp
+from syncdaemon.base.model import Content, Stamp, first_id
 from syncdaemon.base.packing import Packer
 from syncdaemon.publish.message import MessageSettings, encode, is_of, message_id
 from syncdaemon.stream.object_format import BucketNames
@@ -85,13 +85,24 @@ def test_a_stored_message_is_read_from_the_servers_answer() -> None:
     assert StoredMessage.from_api({"seq": 7, "subject": "s"}) == StoredMessage(7, "s", {}, b"")
 
 
-def test_a_message_is_held_by_its_id_or_by_its_content() -> None:
-    """Another's message on our subject, with other bytes, does not count as ours."""
-    message = encode(CONTENT, settings())
+def test_only_its_bytes_say_what_a_message_holds() -> None:
+    """Whoever wrote it can have given it our id and our digest."""
+    claims = {"Nats-Msg-Id": CONTENT.sha256, "Edge-Sha256": CONTENT.sha256}
 
-    assert stored({"Nats-Msg-Id": message.msg_id}).holds(message.msg_id, CONTENT)
-    assert stored({}, b"abc").holds(message.msg_id, CONTENT)
-    assert not stored({"Nats-Msg-Id": "other"}, b"abd").holds(message.msg_id, CONTENT)
+    assert stored({}, b"abc").holds(CONTENT.sha256, 3)
+    assert not stored(claims, b"abd").holds(CONTENT.sha256, 3)
+    assert not stored(claims).holds(CONTENT.sha256, 3)
+
+
+def test_a_message_that_is_sent_afresh_has_more_behind_its_id_and_is_else_the_same() -> None:
+    """Its subject too, so that the stream still takes it once."""
+    first, afresh = encode(CONTENT, settings()), encode(CONTENT, settings(), afresh="0123abcd")
+
+    assert afresh.msg_id == f"{first.msg_id}.0123abcd"
+    assert first_id(afresh.msg_id) == first_id(first.msg_id) == first.msg_id
+    assert afresh.subject == first.subject
+    assert header_fields(afresh.headers) == header_fields(first.headers) | {"Nats-Msg-Id": afresh.msg_id}
+    assert afresh.size == first.size + 9
 
 
 def test_our_own_message_is_known_by_its_headers() -> None:
@@ -140,7 +151,8 @@ def test_a_packed_message_in_the_stream_is_known_by_what_it_holds() -> None:
     zeros = CONTENT._replace(stamp=CONTENT.stamp._replace(size=5_000), sha256=sha256(bytes(5_000)).hexdigest())
     headers = {"Nats-Msg-Id": "another", "Content-Encoding": "zstd"}
 
-    assert stored(headers, packed).holds(encode(zeros, settings()).msg_id, zeros)
-    assert not stored(headers, packed).holds(encode(CONTENT, settings()).msg_id, CONTENT)
-    assert not stored(headers, b"no zstd").holds(encode(zeros, settings()).msg_id, zeros)
-    assert not stored({"Nats-Msg-Id": "another"}, packed).holds(encode(zeros, settings()).msg_id, zeros)
+    assert stored(headers, packed).holds(zeros.sha256, 5_000)
+    assert not stored(headers, packed).holds(zeros.sha256, 4_999)
+    assert not stored(headers, packed).holds(CONTENT.sha256, CONTENT.stamp.size)
+    assert not stored(headers, b"no zstd").holds(zeros.sha256, 5_000)
+    assert not stored({"Nats-Msg-Id": "another"}, packed).holds(zeros.sha256, 5_000)

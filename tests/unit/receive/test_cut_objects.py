@@ -13,7 +13,7 @@ from syncdaemon.receive import objects
 from syncdaemon.receive.blame import Cut, Harmful
 from syncdaemon.receive.objects import Fetcher
 from syncdaemon.stream.api import Api
-from syncdaemon.stream.fetch import Chunks
+from syncdaemon.stream.chunks import Chunks
 from syncdaemon.stream.object_format import ObjectPlace
 
 EMPTY = Chunks("OBJ_b", "$O.b.C.x", 0, 0)
@@ -26,6 +26,7 @@ class Connection:
     def __init__(self) -> None:
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.sent_away = False
+        self.js_domain = ""
 
     def cut(self, in_words: bool) -> None:
         """Its end."""

@@ -11,6 +11,7 @@ from syncdaemon.check.diagnosis.facts import (
     Intended,
     LedgerFacts,
     LinkFacts,
+    LoginFacts,
     ReplayFacts,
     Rights,
     ServerFacts,
@@ -18,7 +19,7 @@ from syncdaemon.check.diagnosis.facts import (
     SyncFacts,
 )
 from syncdaemon.check.diagnosis.finding import Finding, Level, ok, warning
-from syncdaemon.check.diagnosis.link import judge_account, judge_clock, judge_link, judge_rights
+from syncdaemon.check.diagnosis.link import judge_account, judge_clock, judge_link, judge_logins, judge_rights
 from syncdaemon.check.diagnosis.machine import judge_folder, judge_replay, judge_work
 from syncdaemon.check.diagnosis.stream import judge_bucket, judge_stream, judge_sync
 
@@ -31,6 +32,7 @@ __all__ = [
     "LedgerFacts",
     "Level",
     "LinkFacts",
+    "LoginFacts",
     "ReplayFacts",
     "Rights",
     "ServerFacts",
@@ -45,7 +47,8 @@ def judge(facts: Facts) -> Iterator[Finding]:
     wanted, server = facts.wanted, facts.server
     yield _site(wanted)
     yield from judge_link(server.link)
-    yield from judge_stream(server.stream, server.link, wanted)
+    yield from judge_logins(facts.logins)
+    yield from judge_stream(server.stream, server.rights, server.link, wanted)
     yield from judge_rights(server.rights, wanted)
     yield from judge_bucket(server.bucket, wanted)
     yield from judge_account(server.account)

@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Intended:
-    """What the settings ask for. `hold` and `rescan` in seconds; `created`: what `run` makes of a missing stream."""
+    """What the settings ask for. `hold` and `rescan` in seconds; `created`: what `run` makes of a missing stream.
+
+    `js_domain`: that of NATS_JS_DOMAIN, empty for none.
+    """
 
     site_by_hostname: bool = False
     stream_name: str = "swarm_jobs"
@@ -21,6 +24,7 @@ class Intended:
     archive: bool = False
     min_free: int = 0
     rescan: float = 30.0
+    js_domain: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,15 @@ class LinkFacts:
 class StreamFacts:
     """The stream. `problem`: why it could not be looked at; `missing`: it is not there.
 
+    `unseen`: no JetStream tells of it; where a message is taken all the same, its settings are kept from us.
+
     `config` and `state` are those of JetStream's STREAM.INFO, `lagging` the replicas that are not up to date.
     `captured`: whether it takes all subjects of ours; `horizon`: for how many seconds it refuses a second copy.
     """
 
     problem: str = ""
     missing: bool = False
+    unseen: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)
     state: Mapping[str, Any] = field(default_factory=dict)
     lagging: tuple[str, ...] = ()
@@ -61,21 +68,29 @@ class StreamFacts:
 
 @dataclass(frozen=True)
 class Rights:
-    """What we may do: an empty text where it was tried and went well, else what the server said."""
+    """What we may do: an empty text where it was tried and went well, else what the server said.
+
+    `takers`: how many streams would take a message of ours.
+    """
 
     create: str | None = None
     publish: str | None = None
     read: str | None = None
     consume: str | None = None
+    takers: int = 1
 
 
 @dataclass(frozen=True)
 class BucketFacts:
-    """The bucket for large files. `problem`: why it can't be used; `missing`: it is not there."""
+    """The bucket for large files. `problem`: why it can't be used; `missing`: it is not there.
+
+    `instead_of`: the site's own bucket, which is not there, while this one of all sites is.
+    """
 
     name: str
     problem: str = ""
     missing: bool = False
+    instead_of: str = ""
 
 
 @dataclass(frozen=True)
@@ -165,6 +180,19 @@ class LedgerFacts:
 
 
 @dataclass(frozen=True)
+class LoginFacts:
+    """A file that the daemon logs in with. `days` until what is in it ends, infinite for no end.
+
+    `what` it holds, in words; `problem`: why its end can't be read.
+    """
+
+    what: str
+    file: str
+    days: float = float("inf")
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class Facts:
     """Everything."""
 
@@ -172,3 +200,4 @@ class Facts:
     server: ServerFacts
     replay: ReplayFacts
     ledger: LedgerFacts
+    logins: tuple[LoginFacts, ...] = ()

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from math import isinf
 
 from syncdaemon.base.units import duration_in_words, size_in_words
-from syncdaemon.check.diagnosis.facts import Intended, LinkFacts, Rights, ServerFacts
+from syncdaemon.check.diagnosis.facts import Intended, LinkFacts, LoginFacts, Rights, ServerFacts
 from syncdaemon.check.diagnosis.finding import Finding, failure, ok, warning
-from syncdaemon.stream.calls import JETSTREAM
+from syncdaemon.stream.calls import Calls
 
-_SOON = 14.0  # days that a certificate should still be valid
+_SOON = 14.0  # days that a login and a certificate should still be valid; the alert CredentialsExpire has the same
 _CLOCK = 1.0  # seconds that two clocks may differ
 _NEARLY_FULL = 0.9
 
@@ -38,21 +39,40 @@ def _tls(link: LinkFacts) -> Finding:
     return warning("tls", "none: evidence and login go in the clear", "use a tls:// URL, or NATS_TLS_CA")
 
 
+def judge_logins(logins: Sequence[LoginFacts]) -> Iterator[Finding]:
+    """For how long the daemon will be let in with the files that it has."""
+    for login in logins:
+        about, days = f"{login.what} in {login.file}", login.days
+        if login.problem:
+            yield warning("login", f"{about}: {login.problem}", "put a file there that can be read")
+        elif days <= 0:
+            remedy = "put a new one in its place; the daemon reads it at its next connection"
+            yield failure("login", f"{about} ended {duration_in_words(-days * 86_400)} ago", remedy)
+        elif days < _SOON:
+            remedy = "put a new one in its place before that; no restart is needed"
+            yield warning("login", f"{about} ends in {duration_in_words(days * 86_400)}", remedy)
+        else:
+            left = "has no end" if isinf(days) else f"is valid for {duration_in_words(days * 86_400)}"
+            yield ok("login", f"{about} {left}")
+
+
 def judge_rights(rights: Rights, wanted: Intended) -> Iterator[Finding]:
     """What the server lets us do, each tried in a way that changes nothing."""
-    name = wanted.stream_name
+    name, calls = wanted.stream_name, Calls.of(wanted.js_domain)
     if rights.create is not None:
-        remedy = f"allow publishing to {JETSTREAM.stream('CREATE', name)}, or create it by other means"
+        remedy = f"allow publishing to {calls.stream('CREATE', name)}, or create it by other means"
         yield _right("may_create", f"the stream {name} may be created", rights.create, failure, remedy)
     if rights.publish is not None:
         can = f"a message on {wanted.subject} would be taken, and its acknowledgement reaches us"
         yield _right("may_publish", can, rights.publish, failure, f"allow publishing to {wanted.subject}")
+    if rights.takers > 1:
+        yield _several(rights.takers, wanted)
     if rights.read is not None:
-        read = JETSTREAM.stream("MSG.GET", name)
-        remedy = f"allow {read}: without it, the first file that is there already stops delivery"
+        either = f"{calls.stream('MSG.GET', name)} or {calls.direct(name, wanted.subject)}"
+        remedy = f"allow {either}: without it, a file that is there already waits for ever"
         yield _right("may_read", "messages can be read back", rights.read, failure, remedy)
     if rights.consume is not None:
-        make, pull = JETSTREAM.consumer("CREATE", name, ">"), JETSTREAM.consumer("MSG.NEXT", name, ">")
+        make, pull = calls.consumer("CREATE", name, ">"), calls.consumer("MSG.NEXT", name, ">")
         remedy = f"allow publishing to {make} and {pull}"
         effect = "" if wanted.per_digest else ": without it, what was in doubt can't be looked for"
         yield _right("may_consume", "the stream can be read through", rights.consume, warning, remedy + effect)
@@ -60,6 +80,12 @@ def judge_rights(rights: Rights, wanted: Intended) -> Iterator[Finding]:
 
 def _right(check: str, can: str, problem: str, bad: Callable[[str, str, str], Finding], remedy: str) -> Finding:
     return bad(check, problem, remedy) if problem else ok(check, can)
+
+
+def _several(takers: int, wanted: Intended) -> Finding:
+    said = f"{takers} streams take a message on {wanted.subject}, and only what {wanted.stream_name} says counts"
+    remedy = "let one have it: at a leaf node, deny_exports for the subject; or set NATS_JS_DOMAIN"
+    return warning("one_stream", said, remedy)
 
 
 def judge_account(account: tuple[int, int] | None) -> Iterator[Finding]:

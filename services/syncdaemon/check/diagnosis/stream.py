@@ -6,22 +6,29 @@ from collections.abc import Iterator
 from math import isinf
 
 from syncdaemon.base.units import duration_in_words, size_in_words
-from syncdaemon.check.diagnosis.facts import BucketFacts, Intended, LinkFacts, StreamFacts, SyncFacts
+from syncdaemon.check.diagnosis.facts import BucketFacts, Intended, LinkFacts, Rights, StreamFacts, SyncFacts
 from syncdaemon.check.diagnosis.finding import Finding, failure, ok, warning
-from syncdaemon.stream.calls import JETSTREAM
+from syncdaemon.stream.calls import Calls
 
 _NEARLY_FULL = 0.9
 _DEFAULT_SYNC = 120.0  # seconds between two syncs of a server without a `sync_interval` (nats-server 2.15)
+_UNSEEN = "nothing, where sites share the stream by an account each: `syncdaemon doctor` at the hub checks it"
 _SPARE = 30.0  # seconds that a hold should be longer than that
 
 
-def judge_stream(stream: StreamFacts | None, link: LinkFacts, wanted: Intended) -> Iterator[Finding]:
+def judge_stream(stream: StreamFacts | None, rights: Rights, link: LinkFacts, wanted: Intended) -> Iterator[Finding]:
     """Whether it is there, takes our messages, and keeps them."""
     if stream is None:
         return
     name = wanted.stream_name
-    if stream.problem:
-        remedy = f"allow publishing to {JETSTREAM.stream('INFO', name)}, or see that JetStream is on"
+    if stream.unseen and rights.publish == "":
+        said = (
+            f"the settings of {name} are not seen, and it takes our messages: the promises are not checked against them"
+        )
+        yield warning("stream", said, _UNSEEN)
+    elif stream.problem:
+        asked = Calls.of(wanted.js_domain).stream("INFO", name)
+        remedy = f"allow publishing to {asked}, see that JetStream is on, or set NATS_JS_DOMAIN where it is elsewhere"
         yield warning("stream", f"{name} can't be looked at: {stream.problem}", remedy)
     elif stream.missing and wanted.create:
         yield warning("stream", f"there is no {name} yet", f"`syncdaemon run` creates it: {wanted.created}")
@@ -207,5 +214,8 @@ def judge_bucket(bucket: BucketFacts | None, wanted: Intended) -> Iterator[Findi
     elif bucket.problem:
         effect = "a file that is too large for a message waits, or is refused"
         yield warning("bucket", f"{bucket.problem}: {effect}", f"let the daemon use the stream OBJ_{bucket.name}")
+    elif bucket.instead_of:
+        said = f"large files become objects of {bucket.name}, which every site here may write into"
+        yield warning("bucket", said, f"make {bucket.instead_of}: then new files go there, and {bucket.name} is read")
     else:
         yield ok("bucket", f"files that are too large for a message become objects of {bucket.name}")

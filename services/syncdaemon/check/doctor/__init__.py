@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from syncdaemon.base.units import max_age_text, size_text
 from syncdaemon.check.diagnosis import Facts, Finding, Intended, judge
-from syncdaemon.check.doctor import evidence, machine, server
+from syncdaemon.check.doctor import evidence, logins, machine, server
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Loaded, Settings
 from syncdaemon.spool.home import ReplayDirectory
@@ -28,6 +28,7 @@ async def examine(loaded: Loaded) -> list[Finding]:
         await server.look(settings),
         await asyncio.to_thread(machine.look, settings),
         await asyncio.to_thread(evidence.look, settings),
+        await asyncio.to_thread(logins.look, settings),
     )
     return list(judge(facts))
 
@@ -45,6 +46,7 @@ def _wanted(loaded: Loaded) -> Intended:
         archive=settings.sync_after == "archive",
         min_free=settings.sync_min_free_bytes,
         rescan=settings.sync_rescan_seconds,
+        js_domain=settings.nats_js_domain or "",
     )
 
 

@@ -9,44 +9,33 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from syncdaemon.base.errors import ConnectTimeout, LanePaused, LinkDown, SettingsError
-from syncdaemon.base.pages import open_page
-from syncdaemon.check.diagnosis import BucketFacts, LinkFacts, Rights, ServerFacts, StreamFacts, SyncFacts
+from syncdaemon.check.diagnosis import BucketFacts, LinkFacts, Rights, ServerFacts, StreamFacts
+from syncdaemon.check.doctor import monitor
+from syncdaemon.check.doctor.asked import SECONDS, Reported, ask
 from syncdaemon.link import Session, visit
 from syncdaemon.link.words import bare
 from syncdaemon.publish import PROBE_ID
+from syncdaemon.publish.objects.buckets import choose
 from syncdaemon.publish.objects.halt import Halt
 from syncdaemon.publish.objects.opening import open_bucket
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Settings
-from syncdaemon.stream import fields
+from syncdaemon.stream import own
 from syncdaemon.stream.answers import AccountAnswer, ApiRefusal
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.info import StreamAnswer, captured, read_info
-from syncdaemon.stream.object_format import BucketNames
 from syncdaemon.stream.prepare import rehearse
+from syncdaemon.stream.takers import takers
 
-_SECONDS = 5.0  # for each answer
 _NOT_JSON = b"{"
 _NO_JETSTREAM = "no answer: JetStream is off, or not available now"
-
-Found = TypeVar("Found")
-
-
-class _Answer(NamedTuple, Generic[Found]):
-    """What was found, and when it was asked and answered (ns of our wall clock); `problem`: why nothing was."""
-
-    found: Found | None
-    problem: str = ""
-    denied: bool = False
-    asked_ns: int = 0
-    answered_ns: int = 0
 
 
 class _Clock(NamedTuple):
@@ -57,26 +46,26 @@ class _Clock(NamedTuple):
 async def look(settings: Settings) -> ServerFacts:
     """Everything about the other side."""
     url = settings.nats_monitor_url
-    fetching = asyncio.create_task(asyncio.to_thread(_fetch, f"{url}/jsz" if url else ""))
+    fetching = asyncio.create_task(asyncio.to_thread(monitor.fetch, f"{url}/jsz" if url else ""))
     facts, seen = await _connect(settings), await fetching
     if not url:
         return facts
-    clock = None if facts.clock_ahead is not None else _clock(seen, _page_time(seen.found))
+    clock = None if facts.clock_ahead is not None else _clock(seen, monitor.time_of(seen.found))
     if clock is not None:
         facts = replace(facts, clock_ahead=clock.ahead, clock_error=clock.error)
-    return replace(facts, sync=_sync(seen))
+    return replace(facts, sync=monitor.sync_of(seen))
 
 
 async def _connect(settings: Settings) -> ServerFacts:
     try:
         async with visit(parts.link(settings)) as session:
-            return await _look_at(Api(session), settings)
+            return await _look_at(Api.over(session), settings)
     except ConnectTimeout as error:
         return ServerFacts(LinkFacts(bare(settings.nats_urls[0]), str(error)))
 
 
 async def _look_at(api: Api, settings: Settings) -> ServerFacts:
-    answer = await _ask("the stream", api.stream(settings.sync_stream))
+    answer = await ask("the stream", api.stream(settings.sync_stream))
     stream = _stream(answer, settings)
     rights = await _rights(api, settings, stream)
     if rights.consume and not settings.subject_is_per_digest:  # then only the window is left
@@ -86,27 +75,11 @@ async def _look_at(api: Api, settings: Settings) -> ServerFacts:
         link=_link(api.session, (answer.answered_ns - answer.asked_ns) / 1e9 if not answer.problem else None),
         stream=stream,
         rights=rights,
-        bucket=await _bucket(api, parts.bucket(settings)),
-        account=_account((await _ask("the account", api.account())).found),
+        bucket=await _bucket(api, settings),
+        account=_account((await ask("the account", api.account())).found),
         clock_ahead=clock.ahead if clock else None,
         clock_error=clock.error if clock else 0.0,
     )
-
-
-async def _ask(what: str, asking: Awaitable[Found]) -> _Answer[Found]:
-    asked = time.time_ns()
-    try:
-        async with asyncio.timeout(_SECONDS):
-            found = await asking
-    except PermissionError as error:
-        return _Answer(None, str(error), denied=True)
-    except TimeoutError:
-        return _Answer(None, f"no answer about {what} within {_SECONDS:g} seconds")
-    except LinkDown as error:
-        return _Answer(None, f"the connection was lost: {error}")
-    except LanePaused as error:
-        return _Answer(None, str(error))
-    return _Answer(found, "", False, asked, time.time_ns())
 
 
 def _link(session: Session, rtt: float | None) -> LinkFacts:
@@ -126,12 +99,13 @@ def _link(session: Session, rtt: float | None) -> LinkFacts:
     )
 
 
-def _stream(answer: _Answer[StreamAnswer | ApiRefusal], settings: Settings) -> StreamFacts:
+def _stream(answer: Reported[StreamAnswer | ApiRefusal], settings: Settings) -> StreamFacts:
     found = answer.found
     if isinstance(found, ApiRefusal) and found.no_stream:
         return StreamFacts(missing=True)
     if isinstance(found, ApiRefusal):
-        return StreamFacts(problem=_NO_JETSTREAM if found.unanswered else found.words)
+        problem = _NO_JETSTREAM if found.unanswered else found.words
+        return StreamFacts(problem=problem, unseen=found.no_jetstream)
     if found is None:
         return StreamFacts(problem=answer.problem)
     info = read_info(found)
@@ -150,91 +124,63 @@ async def _rights(api: Api, settings: Settings, stream: StreamFacts) -> Rights:
         if not settings.sync_stream_create:
             return Rights()
         return Rights(create=await _denied(api.session.request(calls.stream("CREATE", name), _NOT_JSON)))
+    several = (await ask("the subject", takers(api.session, settings.subject_for(PROBE_ID)))).found or 0
+    if stream.unseen and settings.subject_is_per_digest:  # then it is never read through
+        may_read = await _denied(_own_newest(api, settings))
+        return Rights(publish=await _rehearsed(api, settings), read=may_read, takers=several)
     make = await _denied(api.session.request(calls.consumer("CREATE", name, "doctor"), _NOT_JSON))
     pull = calls.consumer("MSG.NEXT", name, "doctor")
     return Rights(
         publish=await _rehearsed(api, settings),
-        read=await _denied(api.last(name, settings.subject_for(PROBE_ID))),
+        read=await _denied(_own_newest(api, settings)),
         consume=make or await _denied(api.session.request(pull)),
+        takers=several,
     )
+
+
+async def _own_newest(api: Api, settings: Settings) -> own.OwnMessage:
+    return await own.newest(api, settings.sync_stream, settings.subject_for(PROBE_ID))
 
 
 async def _denied(asking: Awaitable[object]) -> str:
     """What the server says where it does not let us ask; what it answers otherwise is of no interest."""
-    answer = await _ask("a right", asking)
+    answer = await ask("a right", asking)
     return answer.problem if answer.denied else ""
 
 
 async def _rehearsed(api: Api, settings: Settings) -> str:
     try:
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(SECONDS):
             await rehearse(api, parts.stream(settings), settings.subject_for(PROBE_ID))
     except TimeoutError:
-        return f"no acknowledgement within {_SECONDS:g} seconds"
+        return f"no acknowledgement within {SECONDS:g} seconds"
     except (SettingsError, LanePaused, LinkDown) as error:
         return str(error)
     return ""
 
 
-async def _bucket(api: Api, names: BucketNames) -> BucketFacts | None:
+async def _bucket(api: Api, settings: Settings) -> BucketFacts | None:
+    own = names = parts.bucket(settings)
     try:
-        async with asyncio.timeout(_SECONDS):
+        async with asyncio.timeout(SECONDS):
+            names = (await choose(api, own, parts.former(settings))).names
             await open_bucket(api, names, create=False, replicas=1)
     except Halt as halt:
         return BucketFacts(names.bucket, str(halt), missing=halt.reason == "bucket_missing")
     except TimeoutError:
-        return BucketFacts(names.bucket, f"no answer within {_SECONDS:g} seconds")
+        return BucketFacts(names.bucket, f"no answer within {SECONDS:g} seconds")
     except LinkDown:
         return None
-    return BucketFacts(names.bucket)
+    return BucketFacts(names.bucket, instead_of="" if names == own else own.bucket)
 
 
 def _account(found: AccountAnswer | ApiRefusal | None) -> tuple[int, int] | None:
     return (found.storage, found.most) if isinstance(found, AccountAnswer) else None
 
 
-def _clock(answer: _Answer[Any], server: datetime | None) -> _Clock | None:
+def _clock(answer: Reported[Any], server: datetime | None) -> _Clock | None:
     """The server's clock against the middle of asking and answering."""
     if server is None:
         return None
     asked, answered = answer.asked_ns / 1e9, answer.answered_ns / 1e9
     return _Clock(server.timestamp() - (asked + answered) / 2, (answered - asked) / 2)
-
-
-def _page_time(page: Mapping[str, Any] | None) -> datetime | None:
-    try:
-        return fields.moment((page or {}).get("now"))
-    except ValueError:
-        return None
-
-
-def _fetch(url: str) -> _Answer[dict[str, Any]]:
-    """A page of the monitoring port, as JSON; nothing without a URL."""
-    if not url:
-        return _Answer(None)
-    asked = time.time_ns()
-    try:
-        with open_page(url, _SECONDS) as page:
-            body = fields.document(page.read())
-    except (OSError, ValueError) as error:
-        return _Answer(None, f"{url} can't be read: {getattr(error, 'reason', error)}")
-    if "server_id" not in body:
-        return _Answer(None, f"{url} is no page of a nats-server")
-    return _Answer(body, "", False, asked, time.time_ns())
-
-
-def _sync(seen: _Answer[dict[str, Any]]) -> SyncFacts:
-    """From /jsz (nats-server 2.15): `sync_always` is there only where it is true, `sync_interval` is in ns."""
-    body = seen.found or {}
-    try:
-        config = fields.checked(body.get("config") or {}, {"sync_interval": fields.whole})
-    except ValueError as error:
-        return SyncFacts(f"the server there tells of its JetStream what can't be read: {error}")
-    if seen.problem or not config:
-        return SyncFacts(seen.problem or "the server there has no JetStream")
-    return SyncFacts(
-        always=config.get("sync_always") is True,
-        interval=config.get("sync_interval", 0) / 1e9,
-        server=str(body.get("server_name", "")),
-        server_id=str(body["server_id"]),
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,8 @@ from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.printable import printable
 from syncdaemon.check.compare import Problem
 from syncdaemon.check.ledger import audit
-from syncdaemon.check.stream import Books, Stock, Stocktake
+from syncdaemon.check.stock import Stock
+from syncdaemon.check.stream import Books, Stocktake
 from syncdaemon.cli import interrupt
 from syncdaemon.cli.say import say
 from syncdaemon.cli.work.bar import bar
@@ -23,16 +24,21 @@ from syncdaemon.link import visit
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Loaded, Settings
 from syncdaemon.stream.api import Api
+from syncdaemon.stream.buckets import ReadableBuckets
 
 _COLUMNS = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
 
 
 class Depth(NamedTuple):
-    """How far is checked: a ledger without its start too, its receipts against the stream, and every content there."""
+    """How far is checked: a ledger without its start too, its receipts against the stream, and every content there.
+
+    `buckets`: patterns of the buckets whose objects are read.
+    """
 
     allow_missing_start: bool
     stream: bool
     content: bool
+    buckets: Sequence[str] = ()
 
 
 def verify(loaded: Loaded, depth: Depth) -> int:
@@ -41,7 +47,7 @@ def verify(loaded: Loaded, depth: Depth) -> int:
     Raises LedgerDamaged at the first damage, SettingsError where there is no ledger.
     """
     interrupt.clean_up()
-    settings = loaded.settings
+    settings, buckets = loaded.settings, parts.buckets(depth.buckets)
     folder = settings.sync_ledger_dir
     wanted = [settings.site] if loaded.sources["SITE"] != "default" else sites(folder)
     if not any(site in sites(folder) for site in wanted):
@@ -51,7 +57,7 @@ def verify(loaded: Loaded, depth: Depth) -> int:
         books = Books(folder, site, settings.sync_stream, settings.model_copy(update={"site": site}).subject_for("*"))
         problems += _audit(folder, site, depth.allow_missing_start, books.row if depth.stream else None)
         if depth.stream:
-            problems += asyncio.run(_take_stock(settings, books, depth.content))
+            problems += asyncio.run(_take_stock(settings, books, depth.content, buckets))
     return problems
 
 
@@ -72,7 +78,7 @@ def _audit(folder: Path, site: str, allow_missing_start: bool, seen: Callable[[d
     return len(found.unknown)
 
 
-async def _take_stock(settings: Settings, books: Books, content: bool) -> int:
+async def _take_stock(settings: Settings, books: Books, content: bool, buckets: ReadableBuckets) -> int:
     """How many problems there are, each said in a line."""
     problems = 0
     async with visit(parts.link(settings)) as session:
@@ -86,7 +92,10 @@ async def _take_stock(settings: Settings, books: Books, content: bool) -> int:
                     if done == total:  # what comes now is said in lines
                         shown.stop()
 
-                stocktake = Stocktake(Api(session), books, stream, content=content, tell=_say, progress=progress)
+                api = Api.over(session)
+                stocktake = Stocktake(
+                    api, books, stream, content=content, buckets=buckets, tell=_say, progress=progress
+                )
                 stock = await stocktake.run()
             _sum_up(stock, time.perf_counter() - began)
             problems += stock.problems.total()
@@ -100,7 +109,10 @@ def _say(problem: Problem) -> None:
 def _sum_up(stock: Stock, seconds: float) -> None:
     found = ", ".join(f"{stock.problems[what]} {what}" for what in ("lost", "altered", "doubled", "unknown"))
     aside = {"older than the stream": stock.expired, "gone by its own rules": stock.left, "void": stock.void}
+    aside |= {"not here yet": stock.waiting}
     apart = "".join(f", {count} {what}" for what, count in aside.items() if count)
     verdict = "not ok" if stock.problems else "ok"
     say(f"stream {stock.stream}: {verdict}, {stock.receipts} receipts{apart}, {stock.messages} messages")
+    if stock.by_receipts:
+        say("  its settings are not seen: each receipt was looked for, and no message without a receipt")
     say(f"  {found}; {stock.receipts / max(1e-9, seconds):.0f} receipts/s")

@@ -9,45 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 import structlog
 
-from syncdaemon.base.errors import LanePaused, LinkDown
+from syncdaemon.base.errors import LinkDown
 from syncdaemon.base.model import Content, Refusal
 from syncdaemon.base.pause import OnceAMinute
-from syncdaemon.base.sizes import SIZE_CLASSES
 from syncdaemon.link import Session
 from syncdaemon.publish.objects import resume
-from syncdaemon.publish.objects.bucket import Bucket
 from syncdaemon.publish.objects.file import UploadFile
 from syncdaemon.publish.objects.halt import Halt
-from syncdaemon.publish.objects.janitor import tidy
-from syncdaemon.publish.objects.opening import open_bucket
+from syncdaemon.publish.objects.places import ObjectPlaces, ObjectsSettings
 from syncdaemon.publish.objects.source import Changed, Marks, Source
 from syncdaemon.publish.objects.turns import TurnOver, Turns
-from syncdaemon.publish.objects.upload import Upload, UploadStates
-from syncdaemon.stream import object_format
-from syncdaemon.stream.api import Api
-from syncdaemon.stream.object_format import BucketNames, Meta
+from syncdaemon.publish.objects.upload import Upload
+from syncdaemon.stream.object_format import Meta
 
-_WORTH_LOOKING = 1 << 16  # bytes of a file that may have been begun with another chunk size
-_TIDY_SECONDS = 86_400.0
+__all__ = ["Objects", "ObjectsSettings", "Progress", "UploadWatcher"]
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class ObjectsSettings:
-    """`create`: a missing `bucket` may be made, with so many `replicas`."""
-
-    site: str
-    create: bool
-    replicas: int
-    bucket: BucketNames
 
 
 class UploadWatcher(Protocol):
@@ -79,11 +63,9 @@ class Objects:
         self._watcher = watcher
         self._open_file = open_file
         self._thread = ThreadPoolExecutor(1, "objects")
-        self._bucket: Bucket | None = None
         self._turns = Turns()
-        self._kept = UploadStates(len(SIZE_CLASSES))
+        self._places = ObjectPlaces(settings)
         self._under_way: tuple[Content, Upload] | None = None
-        self._tidied_at: float | None = None
         self._resume_at = 0.0
         self._said = OnceAMinute()
         self._said_reason = ""
@@ -103,8 +85,25 @@ class Objects:
         if (wait := self._resume_at - time.monotonic()) > 0:
             await asyncio.wait((session.lost,), timeout=wait)
 
+    async def look(self, session: Session) -> None:
+        """Says where the site has no bucket of its own, and goes on with the one of earlier versions."""
+        with suppress(Halt, LinkDown):  # it is said with the first large file
+            await self._places.choice(session)
+
+    async def placed(self, content: Content, session: Session) -> Content | None:
+        """The file, with the object that is to have its bytes. None: that can't be told now, and the file stays."""
+        try:
+            return content._replace(object=content.object or await self._places.of(content, session))
+        except Halt as halt:
+            self._pause(halt)
+        except LinkDown:
+            self._watcher.failed("link_down", 1)
+        return None
+
     async def store(self, content: Content, session: Session) -> bool | Refusal:
-        """Makes an object of a file. True: the object is whole. False: not yet, or the file changed; the file stays.
+        """Makes an object of a file, in the bucket that `placed` said.
+
+        True: the object is whole. False: not yet, or the file changed; the file stays.
 
         Where several files are to be stored, each is stored for some seconds, and then goes on after the others.
         """
@@ -131,68 +130,30 @@ class Objects:
             return stored
         return False
 
-    async def lost(self, session: Session, names: Collection[str]) -> set[str]:
-        """Which of these objects, named as in `Edge-Object`, the bucket has no longer, or has only a part of.
-
-        None of them, where objects leave the bucket by its own rules. Raises LinkDown, PermissionError, LanePaused.
-        """
-        try:
-            bucket = Bucket(Api(session), self._settings.bucket)
-            keeps = await bucket.keeps_all()
-            if keeps is None:
-                return set(names)
-            found = [await bucket.lost(name.partition("/")[2]) for name in names] if keeps else []
-        except Halt as halt:
-            raise (PermissionError if halt.reason == "bucket_denied" else LanePaused)(str(halt)) from None
-        return {name for name, is_lost in zip(names, found, strict=False) if is_lost}
-
     async def _store(self, content: Content, session: Session) -> bool | Refusal:
-        bucket = await self._open(session)
+        bucket = await self._places.bucket(content, session)
+        if bucket is None:
+            detail = f"the message on its subject names {content.object}, and that bucket is not there"
+            return Refusal(content, "subject_taken", detail)
         size = resume.size_within(bucket.room, min(self.chunk, session.chunk))
         if size is None:
             return Refusal(
                 content, "too_large", f"the server takes messages of {bucket.room} bytes, too few for a chunk"
             )
-        size = await self._begun(bucket, content, size)
+        size = await self._places.size(bucket, content, size)
         meta = Meta.of(content.sha256, content.stamp.size, size, self._settings.site)
-        kept = self._kept.take(meta.nuid, size, content.stamp)
+        kept = self._places.kept(bucket, meta, size, content)
         source = await self._in_thread(_source, self._open_file, content, kept.marks)
         try:
             file = UploadFile(source, size, self._in_thread)
-            upload = Upload(bucket, file, meta, kept, turns=self._turns, stored=self._stored)
+            shared = self._places.shared(bucket)
+            upload = Upload(bucket, file, meta, kept, turns=self._turns, stored=self._stored, shared=shared)
             self._under_way = content, upload
             await upload.run()
         finally:
             self._under_way = None
             self._thread.submit(source.close)  # after a call that is still under way
         return True
-
-    async def _open(self, session: Session) -> Bucket:
-        if self._bucket is None or self._bucket.session is not session:
-            wanted = self._settings
-            self._bucket = await open_bucket(Api(session), wanted.bucket, wanted.create, wanted.replicas)
-        if self._tidied_at is None or time.monotonic() - self._tidied_at >= _TIDY_SECONDS:
-            self._tidied_at = time.monotonic()
-            await tidy(self._bucket)
-        return self._bucket
-
-    async def _begun(self, bucket: Bucket, content: Content, wanted: int) -> int:
-        """The chunk size with which an earlier attempt stored most of the file; else the wanted size.
-
-        The upload can only resume with the chunk size that it began with, however fast the link is by now. This
-        process remembers the size; another process asks the server, which takes a few kilobytes.
-        """
-        site = self._settings.site
-        for kept in self._kept:
-            known = kept.nuid == object_format.nuid_of(content.sha256, kept.size, site)
-            if known and kept.size + resume.HEADERS <= bucket.room:
-                return kept.size
-        if content.stamp.size < _WORTH_LOOKING:
-            return wanted
-        sizes = [wanted, *(size for size in resume.SIZES if size != wanted and size + resume.HEADERS <= bucket.room)]
-        nuids = (object_format.nuid_of(content.sha256, size, site) for size in sizes)
-        counts = await asyncio.gather(*map(bucket.count, nuids))
-        return max(zip(sizes, counts, strict=True), key=lambda begun: begun[0] * begun[1])[0]
 
     def _in_thread(self, call: Any, *arguments: Any) -> asyncio.Future[Any]:
         """Begins at once, whether or not the result is awaited."""
@@ -203,7 +164,7 @@ class Objects:
 
     def _pause(self, halt: Halt) -> None:
         now = time.monotonic()
-        self._bucket = None  # the next attempt opens it again
+        self._places.forget()  # the next attempt opens it again
         self._resume_at = now + halt.wait
         self.paused = f"{halt.reason}: {halt}"
         self._watcher.failed(halt.reason, 1)

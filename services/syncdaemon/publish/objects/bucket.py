@@ -11,10 +11,10 @@ from syncdaemon.link.frame import header_block
 from syncdaemon.publish.objects import resume
 from syncdaemon.publish.objects.halt import SOON, Halt, asked, done, halt
 from syncdaemon.publish.objects.resume import Found
-from syncdaemon.stream import object_format, verdict
+from syncdaemon.stream import fetch, object_format, verdict
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.info import StreamAnswer
-from syncdaemon.stream.object_format import BucketNames, Chunk, Meta
+from syncdaemon.stream.object_format import BucketNames, Chunk, Meta, ObjectPlace
 from syncdaemon.stream.stored import StoredMessage
 
 _MOST_SUBJECTS = 10_000  # whose names fit into an answer that a slow link brings
@@ -68,6 +68,11 @@ class Bucket:
         """Whether an object is not there any more, or not whole. An object that was deleted on purpose is not lost."""
         meta = await self.meta(name)
         return meta is None or (bool(meta.nuid) and await self.count(meta.nuid) != meta.chunks)
+
+    async def holds(self, name: str) -> bool:
+        """Whether the chunks of an object have the digest that is its name: all of them are read."""
+        found = await asked(self.names.bucket, fetch.object_digest(self._api, ObjectPlace(self.names.bucket, name)))
+        return found == name
 
     async def count(self, nuid: str) -> int:
         """How many chunks it holds of an upload."""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, field
 
 import structlog
 
 from syncdaemon.base.errors import LinkDown
-from syncdaemon.base.model import Stamp
 from syncdaemon.publish.objects.bucket import Bucket
 from syncdaemon.publish.objects.file import UploadFile
 from syncdaemon.publish.objects.flight import ChunkFlight
 from syncdaemon.publish.objects.halt import Halt, halt
 from syncdaemon.publish.objects.resume import GoOn, decide
-from syncdaemon.publish.objects.source import Changed, Marks
+from syncdaemon.publish.objects.source import Changed
+from syncdaemon.publish.objects.states import UploadState
 from syncdaemon.publish.objects.turns import Turns
 from syncdaemon.stream import verdict
 from syncdaemon.stream.object_format import Chunk, Meta
@@ -25,42 +24,10 @@ _ATTEMPTS = 4  # looks at what the bucket holds, until a pause is due
 log = structlog.get_logger(__name__)
 
 
-@dataclass
-class UploadState:
-    """What the process remembers of an upload between two attempts. All of it can be lost. `size`: of a chunk."""
-
-    nuid: str
-    size: int
-    stamp: Stamp
-    marks: Marks = field(default_factory=dict)
-    generation: int = 0
-    strays: list[int] = field(default_factory=list)  # sequences of chunks after a gap, to be taken out
-
-
-class UploadStates:
-    """The states of the uploads that go on by turns: of the newest `most`."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._kept: dict[str, UploadState] = {}  # by nuid, the newest last
-
-    def __iter__(self) -> Iterator[UploadState]:
-        return iter(self._kept.values())
-
-    def take(self, nuid: str, size: int, stamp: Stamp) -> UploadState:
-        """What we remember of this upload, as far as it belongs to this version of the file."""
-        kept = self._kept.pop(nuid, None) or UploadState(nuid, size, stamp)
-        self._kept[nuid] = kept
-        while len(self._kept) > self._most:
-            del self._kept[next(iter(self._kept))]
-        if kept.stamp != stamp:
-            kept.stamp = stamp
-            kept.marks = {}  # an abandoned read may still write to the old ones
-        return kept
-
-
 class Upload:
     """A file on its way. `at`: how many of its bytes the bucket has.
+
+    The class has more than 150 lines because here is judged why an upload goes on or begins again.
 
     `stored` is called for each chunk that the bucket takes, with its bytes. `turns` says when another upload should go
     on instead.
@@ -75,7 +42,10 @@ class Upload:
         *,
         turns: Turns,
         stored: Callable[[int], None],
+        shared: bool = False,
     ) -> None:
+        """`shared`: others may write into the bucket. What this process did not send is read back before it counts."""
+        self._shared = shared
         self._bucket = bucket
         self._file = file
         self._meta = meta
@@ -103,7 +73,7 @@ class Upload:
             await self._check()
             if await self._bucket.count(self._meta.nuid) != self._meta.chunks:
                 continue
-            if await self._bucket.put_meta(self._meta, self._size, there.seq if there else 0):
+            if await self._bucket.put_meta(self._meta, self._size, there.seq if there else 0) and await self._proved():
                 return
         raise Halt("upload_unsettled", f"what the bucket holds of {self._meta.name} changes by itself", 1.0)
 
@@ -111,10 +81,22 @@ class Upload:
         """Whether the object is there, whoever stored it. Then our own chunks of it are of no use."""
         if not there.is_of(self._meta) or await self._bucket.count(there.nuid) != there.chunks:
             return False
+        if self._shared and not await self._bucket.holds(self._meta.name):
+            log.warning("object_not_believed", object=self._meta.name, reason="its chunks have another digest")
+            if there.nuid == self._meta.nuid:
+                await self._discard("its chunks are not ours")
+            return False
         if there.nuid != self._meta.nuid:
             with suppress(Halt):  # the object is whole all the same
                 await self._bucket.purge(self._meta.nuid)
         return True
+
+    async def _proved(self) -> bool:
+        """Whether the object that we finished is what it says; else it is begun again."""
+        if not self._shared or self._kept.own or await self._bucket.holds(self._meta.name):
+            return True
+        await self._discard("the chunks that were there are not ours")
+        return False
 
     async def _plan(self) -> GoOn | None:
         """Where to resume; None where the upload has to begin again. Then the chunks that were there are gone."""
@@ -157,6 +139,7 @@ class Upload:
     async def _send(self, plan: GoOn) -> bool:
         """Sends what is missing. False: we have to look at the bucket again."""
         self._kept.generation = max(self._kept.generation, plan.generation)
+        self._kept.own = self._kept.own or not plan.number
         self.at = plan.number * self._size
         bucket = self._bucket
         flight = ChunkFlight(bucket.session, bucket.names, plan.number, plan.seq, self._arrived, domain=bucket.domain)

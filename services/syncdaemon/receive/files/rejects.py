@@ -17,7 +17,7 @@ _HEADERS = 64 << 10  # bytes of headers that a sidecar shows
 
 
 class Rejects:
-    """Keeps messages in `home`, as long as there is room for those of their site."""
+    """Keeps messages in `home`, as long as there is room for those of the site that answers for them."""
 
     def __init__(self, home: ReceiveDirectory) -> None:
         self._home = home
@@ -31,7 +31,7 @@ class Rejects:
         """
         home, name, sidecar = self._home, item.delivery.name, _sidecar(item, rejected)
         size = len(sidecar) + (len(item.data) if draft is None else draft.size)
-        if not self._room.take(site_of(header_fields(item.arrival.headers or b"")), name, size):
+        if not self._room.take(_site(item), name, size):
             return False
         target = os.path.join(home.rejected, name.encode())
         if draft is not None:
@@ -48,6 +48,10 @@ class Rejects:
         self._room.close()
 
 
+def _site(item: Item) -> str:
+    return item.site or site_of(header_fields(item.arrival.headers or b""))
+
+
 def _write_over(home: ReceiveDirectory, target: bytes, data: bytes) -> None:
     draft = home.draft_name()  # another worker may be at the same message
     write_durably(draft, data)
@@ -61,6 +65,7 @@ def _sidecar(item: Item, rejected: Rejected) -> bytes:
         "reason": rejected.reason,
         "error": rejected.detail,
         "attempts": delivery.times,
+        "site": _site(item),
         "stream": delivery.stream,
         "stream_seq": delivery.seq,
         "subject": arrival.subject.decode(errors="replace"),

@@ -159,7 +159,8 @@ class RejectRoom:
         """The site of a message that the index does not know, as its sidecar says."""
         try:
             with open(os.path.join(self._home.rejected, name + SIDECAR), "rb") as file:
-                return site_of(json.load(file)["headers"])
+                told = json.load(file)
+                return site_of({"Edge-Site": told["site"]} if "site" in told else told["headers"])
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return NO_SITE
 

@@ -131,6 +131,8 @@ class Store:
         item, wanted = job.item, job.item.wanted
         if isinstance(wanted, Rejected):
             return self.reject(item, wanted)
+        if isinstance(wanted, Retry):
+            return wanted
         try:
             return step(job, wanted)
         except Unfit as error:

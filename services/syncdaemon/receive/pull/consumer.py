@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from syncdaemon.stream.pulled import Status, status
 
 _LEAST_WAIT = 0.1  # seconds: with a shorter one, the reports of what is in work would have no pause between them
 ACK_WAIT = 60.0  # seconds that a created consumer gives us until it delivers again
+_SILENT_SECONDS = 4.0  # until a request counts as not answered; less than what the link takes for its own failure
 MAX_ACK_PENDING = 4096  # messages of a created consumer that may be in work, at all workers together
 
 log = structlog.get_logger(__name__)
@@ -45,12 +47,16 @@ class ConsumerSettings(NamedTuple):
 
 
 class ConsumerInfo(NamedTuple):
-    """What matters of a consumer as it is: `ack_wait`, and the most that a pull may ask for. Times in seconds."""
+    """What matters of a consumer as it is: `ack_wait`, and the most that a pull may ask for. Times in seconds.
+
+    `unseen`: why these are not its own settings, but those of a consumer that we create; empty where they are.
+    """
 
     ack_wait: float = ACK_WAIT
     max_batch: int = sys.maxsize
     max_bytes: int = sys.maxsize
     max_expires: float = EXPIRES
+    unseen: str = ""
 
     def within(self, ask: Ask, largest: int) -> Ask:
         """As much of `ask` as the consumer permits. `largest`: bytes of a message that the connection can bear.
@@ -64,13 +70,20 @@ class ConsumerInfo(NamedTuple):
 async def prepare(api: Api, settings: ConsumerSettings) -> ConsumerInfo:
     """Makes sure that the consumer is there. One that is there already is never altered.
 
+    Where it can't be seen it is used all the same: over the imports of an account, a right that is missing looks as if
+    there were no JetStream. Whether there is one, the first pull tells.
+
     Raises SettingsError where only an operator can help, LanePaused where the trouble passes, LinkDown.
     """
     try:
-        answer = await api.consumer(settings.stream, settings.name)
+        async with asyncio.timeout(_SILENT_SECONDS):
+            answer = await api.consumer(settings.stream, settings.name)
     except PermissionError as error:
-        log.warning("consumer_unseen", consumer=settings.name, reason=str(error), effect="its settings are not checked")
-        return ConsumerInfo()
+        return ConsumerInfo(unseen=str(error))
+    except TimeoutError:
+        return ConsumerInfo(unseen="no answer")
+    if isinstance(answer, ApiRefusal) and answer.no_jetstream:
+        return ConsumerInfo(unseen=answer.words)
     if isinstance(answer, ApiRefusal) and answer.no_consumer:
         answer = await _create(api, settings)
     if isinstance(answer, ApiRefusal):
@@ -88,6 +101,9 @@ async def _create(api: Api, settings: ConsumerSettings) -> ConsumerAnswer | ApiR
         raise SettingsError(f"--consumer: {settings.name} is missing, and may not be created: {error}") from None
     if not isinstance(answer, ApiRefusal):
         log.info("consumer_created", stream=settings.stream, consumer=settings.name, filter=settings.filter)
+    elif answer.no_jetstream:
+        why = "no server takes the request to create it: the operator of the hub makes it, or permits that"
+        raise LanePaused(f"consumer {settings.name} is missing, and {why}")
     elif answer.code in (400, 403):
         what = f"{settings.name} can't be created on {settings.stream}"
         raise SettingsError(f"--consumer: {what}: {answer.words}")

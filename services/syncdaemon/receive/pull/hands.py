@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable
 import structlog
 
 from syncdaemon.base.pause import OnceAMinute
-from syncdaemon.receive import incoming
 from syncdaemon.receive.incoming import Arrival, Item
+from syncdaemon.receive.origin import Origin
 from syncdaemon.stream.pulled import delivery
 
 log = structlog.get_logger(__name__)
@@ -34,8 +34,8 @@ class Hands:
     `delivered` is called for each delivery, with how often its message has been delivered by then.
     """
 
-    def __init__(self, delivered: Callable[[int], None]) -> None:
-        self._delivered = delivered
+    def __init__(self, origin: Origin, delivered: Callable[[int], None]) -> None:
+        self._origin, self._delivered = origin, delivered
         self._held: dict[tuple[int, int], Unanswered] = {}
         self._waiting: deque[Unanswered] = deque()
         self._said = OnceAMinute()
@@ -60,7 +60,7 @@ class Hands:
         if (held := self._held.get(key)) is not None:
             held.reply, held.beat = arrival.reply, time.monotonic()
             return
-        held = Unanswered(Item(arrival, known, incoming.read(arrival.headers)), time.monotonic())
+        held = Unanswered(Item(arrival, known, *self._origin.judge(arrival)), time.monotonic())
         self._held[key] = held
         self.bytes += len(arrival.data)
         self.objects += held.item.is_object

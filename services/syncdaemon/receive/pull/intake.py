@@ -22,7 +22,9 @@ from syncdaemon.stream.pulled import is_from
 
 _RETRY = 1.0  # seconds until a stream or consumer that is not available is asked again
 _CONFIG_RETRY = 30.0  # the same where only an operator can help
+_UNANSWERED = "no server takes a pull: it is not there, there is no right to it, or JetStream is not available now"
 _SHOWN = 200  # bytes of a subject
+_FENCE_SECONDS = 4.0  # an answer to a request that never comes is not waited for
 _DISK_RETRY = 5.0  # seconds between two looks at a disk that takes nothing
 
 log = structlog.get_logger(__name__)
@@ -42,7 +44,7 @@ class Intake:
         self._session: Session | None = None
         self._conversation: Conversation | None = None
         self._ever_pulled = False
-        self._said, self._strange = OnceAMinute(), OnceAMinute()
+        self._said, self._strange, self._unseen = OnceAMinute(), OnceAMinute(), OnceAMinute()
         self._said_reason = ""
         self.info = ConsumerInfo()
         self.paused = "not connected yet"
@@ -66,15 +68,17 @@ class Intake:
         """Ends the deliveries: the answer to a request that is sent after this comes after the last delivery."""
         if self._conversation is None or self._session is None:
             return
-        with suppress(LinkDown, PermissionError, LanePaused):
+        with suppress(LinkDown, PermissionError, LanePaused, TimeoutError):
             await self._conversation.hang_up()
-            await Api(self._session).consumer(self._settings.stream, self._settings.name)
+            async with asyncio.timeout(_FENCE_SECONDS):
+                await Api.over(self._session).consumer(self._settings.stream, self._settings.name)
 
     async def _pull(self) -> None:
         while True:
             session = await self._link.wait_up()
             try:
-                self.info = await prepare(Api(session), self._settings)
+                self.info = await prepare(Api.over(session), self._settings)
+                self._say_unseen(self.info.unseen)
                 await self._pull_from(session)
             except LinkDown as error:
                 self.paused = str(error)
@@ -85,9 +89,14 @@ class Intake:
                     raise
                 await self._pause(str(error), _CONFIG_RETRY, session)
 
+    def _say_unseen(self, reason: str) -> None:
+        if reason and self._unseen.due(time.monotonic()):
+            name, effect = self._settings.name, "its settings are not checked"
+            log.warning("consumer_unseen", consumer=name, reason=reason, effect=effect)
+
     async def _pull_from(self, session: Session) -> None:
         """Raises LinkDown, or LanePaused where the consumer has to be looked at again."""
-        async with Api(session).pulls(self._settings.stream, self._settings.name) as conversation:
+        async with Api.over(session).pulls(self._settings.stream, self._settings.name) as conversation:
             self._session, self._conversation = session, conversation
             self.paused = ""
             try:
@@ -112,7 +121,8 @@ class Intake:
         if blocked := pulled.blocked(ask, largest):
             raise LanePaused(f"consumer {self._settings.name}: {blocked}")
         if pulled.status is not None and not pulled.status.usual:
-            raise LanePaused(f"consumer {self._settings.name}: {pulled.status.words}")
+            why = _UNANSWERED if pulled.status.unanswered else pulled.status.words
+            raise LanePaused(f"consumer {self._settings.name}: {why}")
 
     def _take(self, heard: Heard) -> None:
         if not heard.reply:

@@ -1,0 +1,61 @@
+"""Makes a rule file for Prometheus of the list of expected sites: the series `edge:site_listed`, one for each site.
+
+    python -m scripts.expected_sites < k8s/components/expected-sites/expected_sites.txt
+
+The list has `<site>` or `<site> leaf` a line. Empty lines, and what stands behind a `#`, count for nothing. A list
+without a site gives a rule file without a group. The exit code is 2 where a line is wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+
+from syncdaemon.base.errors import SettingsError
+from syncdaemon.base.units import Wrong, site
+
+
+def sites_in(text: str) -> list[str]:
+    """The sites of this list, in its order. Raises SettingsError, which names the line."""
+    found: list[str] = []
+    for number, (name, *rest) in _lines(text):
+        if rest not in ([], ["leaf"]):
+            raise SettingsError(f"line {number}: {' '.join([name, *rest])!r} is no site; write <site>, or <site> leaf")
+        try:
+            site(name)
+        except Wrong as wrong:
+            raise SettingsError(f"line {number}: {name!r} is {wrong.what}; {wrong.remedy}") from None
+        if name in found:
+            raise SettingsError(f"line {number}: the site {name} is there twice; leave one of them")
+        found.append(name)
+    return found
+
+
+def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if words := line.partition("#")[0].split():
+            yield number, words
+
+
+def rule_file(sites: Sequence[str]) -> str:
+    """The rule file, a line for each site."""
+    lines = ["# Made from expected_sites.txt by `make rules`."]
+    if not sites:
+        return "\n".join([*lines, "groups: []", ""])
+    lines += ["groups:", "  - name: syncdaemon-sites", "    interval: 1m", "    rules:"]
+    lines += [f"      - {{record: 'edge:site_listed', expr: vector(1), labels: {{site: '{name}'}}}}" for name in sites]
+    return "\n".join([*lines, ""])
+
+
+def main() -> int:
+    """The exit code."""
+    try:
+        print(rule_file(sites_in(sys.stdin.read())), end="")
+    except SettingsError as error:
+        print(f"expected_sites: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
