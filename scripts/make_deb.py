@@ -4,7 +4,8 @@
 
 The package holds the wheels that requirements.lock names, checked by their hashes, and ours, unpacked below
 /usr/lib/syncdaemon; and what is in packaging/. Nothing of it comes from Debian but Python itself. So the package is for
-the releases of Debian that have the Python that made it: 3.11 is Debian 12. The times in it are those of the commit.
+the releases of Debian that have the Python that made it: 3.11 is Debian 12. The same commit gives the same package,
+byte for byte.
 Exit codes: 0 done, 1 a step failed.
 """
 
@@ -82,6 +83,11 @@ def unpack(folder: Path, stage: Path) -> None:
     install = [pip, "install", "--quiet", "--no-deps", "--no-index", "--no-compile", "--target", str(target)]
     run(*install, *map(str, sorted(folder.glob("*.whl"))))
     shutil.rmtree(target / "bin", ignore_errors=True)
+    for path in target.glob("*.dist-info/direct_url.json"):
+        path.unlink()  # it names the folder of the wheel on this machine, and RECORD has its checksum
+        record = path.with_name("RECORD")
+        kept = [line for line in record.read_text(encoding="utf-8").splitlines(keepends=True) if path.name not in line]
+        record.write_text("".join(kept), encoding="utf-8")
     (target / "__main__.py").write_text(_MAIN, encoding="utf-8")
     compiling = ["compileall", "-q", "--invalidation-mode", "unchecked-hash", "-s", str(stage), "-p", "/", str(target)]
     run(sys.executable, "-m", *compiling)

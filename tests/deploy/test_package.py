@@ -17,7 +17,7 @@ import pytest
 
 from syncdaemon import __version__
 from syncdaemon.dev.server import find_binary
-from tests.deploy.commands import Done, run
+from tests.deploy.commands import Done, attempt, run
 from tests.deploy.containers import Engine, engine
 from tests.deploy.manifests import ROOT
 from tests.support.operator import Operator
@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]
 
 CAP_LEASE = 1 << 28
 UNIT = "syncdaemon.service"
+TIME = ("log", "-1", "--format=%ct")
 LEDGER = "/var/lib/syncdaemon/ledger"
 BLOCK = re.compile(r"^```(?:console|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -137,6 +138,18 @@ def install(box: Box, package: Path) -> None:
     assert len(lines.splitlines()) == 4
     box.put(package, f"/root/{package.name}")
     box.sh(lines)
+
+
+def test_the_same_commit_gives_the_same_package_with_nothing_of_the_builders_machine(
+    package: Path, tmp_path: Path
+) -> None:
+    run("dpkg-deb", "--extract", str(package), str(tmp_path))
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in files if str(ROOT).encode() in path.read_bytes()] == []
+    assert max(path.stat().st_mtime for path in files) <= float(attempt("git", "-C", str(ROOT), *TIME).check().out)
+    first = package.read_bytes()
+    run("make", "-C", str(ROOT), "deb")
+    assert package.read_bytes() == first
 
 
 def test_a_bare_box_delivers_after_the_four_lines_of_the_readme(box: Box, package: Path) -> None:
