@@ -26,7 +26,7 @@ WITHOUT ?=
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help run test test-lengthy test-macos test-deps test-deploy test-container test-container-deps torture fuzz edge drain bench \
-    lint format lock rules sbom image release
+    lint format lock rules sbom image deb release
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -116,6 +116,9 @@ image: sbom ## build the image with podman, or ENGINE=docker, its SBOM in dist/;
 	@BUILDAH_FORMAT=docker $(ENGINE) build --tag $(IMAGE) --build-arg REVISION=$$(git rev-parse HEAD) \
 	    $(if $(BASE),--build-arg BASE=$(BASE)) $(ARGS) .
 	@echo "$(IMAGE) is built; $(SBOM) says what it contains"
+
+deb: $(VENV)/.installed-test ## build the Debian package in dist/, for Debian's Python of the version that is used here
+	@$(BIN)/python -m scripts.make_deb
 
 release: $(VENV)/.installed-test $(VENV)/.installed-sbom ## all files of a release, with checksums, in dist/; FINAL=1 refuses what is not ready, WITHOUT=image leaves that out
 	@$(BIN)/python -m scripts.make_release --engine $(ENGINE) --image $(IMAGE) $(if $(FINAL),--final) \

@@ -22,6 +22,7 @@ from tests.deploy.network import Network
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "syncdaemon/containers"
 STAND_IN_BASE = "localhost/syncdaemon-base:bookworm"
+BOX = "localhost/syncdaemon-box:bookworm"
 TOOLS = ("podman", "buildah", "runc", "debootstrap", "ip", "nsenter")
 
 
@@ -72,12 +73,21 @@ class Engine:
                 return image
         if self.try_podman("pull", "--quiet", named[1]).code == 0:
             return named[1]
-        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-            packages = "--include=ca-certificates,python3,python3-venv"
-            run("debootstrap", "--variant=minbase", packages, "bookworm", f"{folder}/root")
-            run("tar", "-C", f"{folder}/root", "-cf", f"{folder}/root.tar", ".")
-            self.podman("import", f"{folder}/root.tar", STAND_IN_BASE)
+        self._debootstrap(STAND_IN_BASE, "ca-certificates", "python3", "python3-venv")
         return STAND_IN_BASE
+
+    def box(self) -> str:
+        """A Debian 12 as an installation leaves it: with systemd and Python, and with nothing of ours."""
+        if self.try_podman("image", "exists", BOX).code != 0:
+            standard = ("ca-certificates", "dbus", "python3", "python3-venv", "systemd", "systemd-sysv")
+            self._debootstrap(BOX, *standard)
+        return BOX
+
+    def _debootstrap(self, tag: str, *packages: str) -> None:
+        with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+            run("debootstrap", "--variant=minbase", f"--include={','.join(packages)}", "bookworm", f"{folder}/root")
+            run("tar", "-C", f"{folder}/root", "-cf", f"{folder}/root.tar", ".")
+            self.podman("import", f"{folder}/root.tar", tag)
 
     def size(self, image: str) -> int:
         """Bytes of an image, unpacked."""

@@ -73,6 +73,41 @@ def test_help_of_a_command_names_every_setting_as_a_flag(shell: Shell, command: 
     assert {f"--{variable.lower().replace('_', '-')}" for variable in VARIABLES} <= flags
 
 
+@pytest.mark.parametrize("after", [False, True], ids=["before the command", "after it"])
+@pytest.mark.parametrize("command", ["config --json", "quarantine list"])
+def test_the_file_of_settings_can_be_named(shell: Shell, command: str, after: bool) -> None:
+    """Before the command, as a wrapper names it, and after it. A `.env` is not read then."""
+    (shell.folder / "site.env").write_text("SYNC_ORDER=newest\nSYNC_REPLAY_DIR=/nowhere\n")
+    (shell.folder / ".env").write_text("SYNC_ARTER=1\n")
+    named = ["--env-file", "site.env"]
+    del shell.env["SYNC_REPLAY_DIR"]
+    ended = shell(*command.split(), *named) if after else shell(*named, *command.split())
+    if command == "quarantine list":
+        assert "/nowhere" in ended.err + ended.out
+        return
+    shown = json.loads(ended.out)
+    assert shown["SYNC_ORDER"] == {"value": "newest", "source": "site.env"}
+    assert shown["SITE"]["source"] == "environment"
+
+
+def test_the_file_that_is_named_last_is_read(shell: Shell) -> None:
+    """So a user can name another one than the wrapper of a package does."""
+    (shell.folder / "other.env").write_text("SYNC_ORDER=newest\n")
+    wrapper = ["--env-file", "missing.env"]
+    for ended in (
+        shell(*wrapper, "config", "--json", "--env-file", "other.env"),
+        shell(*wrapper, "--env-file", "other.env", "config", "--json"),
+    ):
+        assert json.loads(ended.out)["SYNC_ORDER"]["source"] == "other.env"
+
+
+@pytest.mark.parametrize("name", ["missing.env", "", "."])
+def test_a_named_file_that_can_not_be_read_is_said(shell: Shell, name: str) -> None:
+    """Unlike a `.env`, it must be there."""
+    ended = shell("config", "--env-file", name)
+    assert "can't be read" in one_line(ended, 2)
+
+
 def test_config_shows_where_each_value_is_from_and_masks_secrets(shell: Shell) -> None:
     """Flag, environment, .env and default; neither a password nor a token is ever printed."""
     (shell.folder / ".env").write_text("SYNC_ORDER=newest\nSYNC_SETTLE_SECONDS=9\n")

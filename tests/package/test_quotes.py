@@ -15,7 +15,18 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "services" / "syncdaemon"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
-ENDINGS = {"creds", "json", "md", "pem", "py", "sh", "yaml"}  # of a file, where a name with a dot is one
+ENDINGS = {
+    "creds",
+    "deb",
+    "env",
+    "json",
+    "md",
+    "pem",
+    "py",
+    "service",
+    "sh",
+    "yaml",
+}  # of a file, where a name with a dot is one
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FENCE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 

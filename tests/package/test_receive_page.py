@@ -15,6 +15,7 @@ from syncdaemon.settings.table import SETTINGS
 from syncdaemon.stream.buckets import BUCKETS
 
 VARIABLES_AS_FIELDS = {setting.field for setting in SETTINGS}
+OF_ALL_COMMANDS = {*VARIABLES_AS_FIELDS, "ctx", "env_file"}  # settings, and where they come from
 PAGE = (Path(__file__).parents[2] / "docs/RECEIVE.md").read_text(encoding="utf-8")
 
 
@@ -36,7 +37,7 @@ def test_every_option_is_on_the_page_with_its_default() -> None:
 
 def test_every_option_has_its_row() -> None:
     rows = re.findall(r"^\| `(--[\w-]+)[^|]*` \|", PAGE, re.MULTILINE)
-    parameters = [name for name in inspect.signature(receive).parameters if name not in VARIABLES_AS_FIELDS]
+    parameters = [name for name in inspect.signature(receive).parameters if name not in OF_ALL_COMMANDS]
     wanted = ["--filter" if name == "subject" else f"--{name.replace('_', '-')}" for name in parameters]
     assert sorted(rows) == sorted(set(wanted) - {"--folder"})
 

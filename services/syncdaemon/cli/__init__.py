@@ -9,7 +9,7 @@ import typer
 
 from syncdaemon import __version__
 from syncdaemon.cli import check, files, hub, interrupt, look, quarantine, serve, streams
-from syncdaemon.cli.options import Command, Group
+from syncdaemon.cli.options import Command, EnvFile, EnvFileOption, Group
 
 _COMMANDS = (
     serve.run,
@@ -32,7 +32,8 @@ app = typer.Typer(
     context_settings={"max_content_width": 120},
     pretty_exceptions_enable=False,
     help="Delivers every file that is dropped into a directory to NATS JetStream, exactly once, with receipts. "
-    "Settings are environment variables, a .env file, or the flags of each command; `syncdaemon config` shows them.",
+    "Settings are environment variables, a file (--env-file, by default .env), or the flags of each command; "
+    "`syncdaemon config` shows them.",
 )
 
 
@@ -62,6 +63,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _top(
+    ctx: typer.Context,
+    env_file: EnvFileOption = None,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
 ) -> None:
-    pass
+    if env_file is not None:
+        ctx.obj = EnvFile(env_file)

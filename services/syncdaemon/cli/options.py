@@ -18,16 +18,18 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from syncdaemon.base.errors import ConnectTimeout, SettingsError, SyncError
+from syncdaemon.base.printable import printable
 from syncdaemon.cli.interrupt import INTERRUPTED
 from syncdaemon.cli.say import say
 from syncdaemon.settings.given import gather
 from syncdaemon.settings.table import SETTINGS, Setting
 
 FOUND, WRONG, NO_CONNECTION = 1, 2, 3
+_DOTENV = ".env"  # read where no file is named, if it is there
 _ANY_LENGTH = 1_000
 
 _FLAGS = {setting.field for setting in SETTINGS}
-_TEXTS = {*_FLAGS, "files", "name", "names", "reason", "bucket"}  # parameters whose value is the text that was given
+_TEXTS = {*_FLAGS, "env_file", "files", "name", "names", "reason", "bucket"}  # parameters that are the text given
 
 
 def _process(convert: Callable[[Any, Any], Any], parameter: Any, ctx: Any, value: Any) -> Any:
@@ -96,16 +98,30 @@ class Command(_HelpOnStdout, _WholeHelp, TyperCommand):
                     formatter.write_dl(records)
 
 
+class EnvFile(str):
+    """The file that `--env-file` before the command names, as `syncdaemon` hands it on to the command."""
+
+
+EnvFileOption = Annotated[
+    str | None,
+    typer.Option("--env-file", help="File with settings, a NAME=value a line; default: .env", metavar="FILE"),
+]
+_CONTEXT = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+_ENV_FILE = inspect.Parameter("env_file", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=EnvFileOption)
+
+
 def with_settings(command: Callable[..., int | None]) -> Callable[..., None]:
     """Gives a command a flag for every setting, what the user gave as `given`, and its errors an exit code."""
     own = [p for p in inspect.signature(command, eval_str=True).parameters.values() if p.name != "given"]
 
     @functools.wraps(command)
-    def wrapped(**values: Any) -> None:
+    def wrapped(ctx: typer.Context, env_file: str | None, **values: Any) -> None:
         flags = {setting.variable: values.pop(setting.field) for setting in SETTINGS}
+        named = env_file if env_file is not None else ctx.find_object(EnvFile)
         code: int | None
         try:
-            code = command(given=gather(flags, os.environ, _dotenv()), **values)
+            given = gather(flags, os.environ, _read(named), named or _DOTENV)
+            code = command(given=given, **values)
         except (SyncError, TimeoutError) as error:
             say(f"syncdaemon: {error}", err=True)
             code = _code(error)
@@ -113,7 +129,7 @@ def with_settings(command: Callable[..., int | None]) -> Callable[..., None]:
             code = INTERRUPTED
         raise typer.Exit(code or 0)
 
-    parameters = [*own, *map(_flag, SETTINGS)]
+    parameters = [*own, _CONTEXT, _ENV_FILE, *map(_flag, SETTINGS)]
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return wrapped
@@ -126,16 +142,22 @@ def _flag(setting: Setting) -> inspect.Parameter:
     )
 
 
-def _dotenv() -> dict[str, str]:
-    """What stands in the `.env` of the working directory. Raises SettingsError where it can't be read."""
-    if not os.path.exists(".env"):
+def _read(named: str | None) -> dict[str, str]:
+    """What stands in the file of `--env-file`, by default in the `.env` of the working directory, which may be missing.
+
+    Raises SettingsError where it can't be read.
+    """
+    if named is None and not os.path.exists(_DOTENV):
         return {}
     from dotenv import dotenv_values
 
+    path = _DOTENV if named is None else named
     try:
-        found = dotenv_values(".env", interpolate=False, encoding="utf-8")
+        with open(path, encoding="utf-8") as file:
+            found = dotenv_values(stream=file, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f".env can't be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise SettingsError(f"{printable(path)} can't be read: {reason}") from None
     return {name: os.fsdecode(value.encode()) for name, value in found.items() if value is not None}  # as in os.environ
 
 

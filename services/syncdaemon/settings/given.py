@@ -1,6 +1,6 @@
 """What a user gave: which of several sources each setting comes from, and whether its text is right. Pure.
 
-Flags, environment and `.env` are handed in as mappings of names to texts.
+Flags, environment and the file of `--env-file` are handed in as mappings of names to texts.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.printable import printable
 from syncdaemon.base.units import MASK, Wrong
 from syncdaemon.settings.table import SETTINGS, VARIABLES, Setting
 
-Source = Literal["flag", "environment", ".env", "default"]
+Source = str
+"""`flag`, `environment`, `default`, or the name of the file: `.env` where none was named."""
 Texts = Mapping[str, str | None]
 
 # What Kubernetes sets in every container for a Service called `sync` or `sync-...`.
@@ -48,20 +49,20 @@ class Given:
         ]
 
 
-def gather(flags: Texts, environ: Texts, dotenv: Texts) -> Given:
+def gather(flags: Texts, environ: Texts, dotenv: Texts, file: str = ".env") -> Given:
     """The settings from these three, keyed by variable: a flag wins over `environ`, that over `dotenv`.
 
-    An empty text in `environ` or `dotenv`, or None in any, counts as not given.
+    `file` names where `dotenv` was read. An empty text in `environ` or `dotenv`, or None in any, counts as not given.
 
     Raises SettingsError with all that is wrong, in one line.
     """
     texts: dict[str, str] = {}
     sources: dict[str, Source] = dict.fromkeys(VARIABLES, "default")
-    layers: dict[Source, Texts] = {".env": dotenv, "environment": environ, "flag": flags}
-    for source, layer in layers.items():
+    layers: list[tuple[Source, Texts]] = [(file, dotenv), ("environment", environ), ("flag", flags)]
+    for source, layer in layers:
         for variable in VARIABLES:
             text = layer.get(variable)
-            if text or (text is not None and source == "flag"):
+            if text or (text is not None and layer is flags):
                 texts[variable] = text
                 sources[variable] = source
     strays = [name for name in flags if name not in sources]

@@ -20,7 +20,8 @@ def act_as_owner(directory: ReplayDirectory) -> None:
     owner = os.fstat(directory.own)
     if os.geteuid() == _ROOT and owner.st_uid:
         try:
-            os.initgroups(pwd.getpwuid(owner.st_uid).pw_name, owner.st_gid)
+            user = pwd.getpwuid(owner.st_uid)  # its own group is another one where the directory has the producers'
+            os.initgroups(user.pw_name, user.pw_gid)
         except KeyError:  # a user that has no name here
             os.setgroups([owner.st_gid])
         os.setegid(owner.st_gid)
