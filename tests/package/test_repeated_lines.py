@@ -12,6 +12,7 @@ LEVELS = {"info", "warning", "error", "exception"}  # whoever asks for `debug` w
 ONCE = {
     "at the start": {
         "http_token_open_to_others",
+        "ledger_is_younger_than_stream",
         "receiving",
         "replay_dir_is_shared",
         "several_streams",
@@ -26,6 +27,8 @@ ONCE = {
     "for each order of the operator": {"not_requeued", "requeued"},
     "for each connection": {"doubt_resolved", "hold_checked", "link_down", "link_up", "object_cut"},
     "for each change of the timetable": {"bandwidth_limit"},
+    "for each suspicion, which the check of the hold ends": {"held_file_is_not_in_the_stream", "sequence_went_back"},
+    "when the stream is set otherwise": {"stream_changed"},
     "when the bucket becomes another one": {"shared_bucket"},
     "for each file, which has another id from then on": {"sent_afresh"},
     "when a pause that was logged is over": {"pulling_again", "spool_resumed"},

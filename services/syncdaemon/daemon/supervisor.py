@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import structlog
+
+from syncdaemon.base.pause import OnceAMinute
 
 READY, ALIVE, STOPPING = b"READY=1", b"WATCHDOG=1", b"STOPPING=1"
 _SEND_SECONDS = 5.0  # longer than that, and systemd itself hangs
 _BEATS_IN_TIME = 4  # words in the time after which systemd ends a silent process; sd_watchdog_enabled(3) asks for two
 
 log = structlog.get_logger(__name__)
+_once_a_minute = OnceAMinute()
 
 
 class Supervisor(NamedTuple):
@@ -59,7 +63,8 @@ class Supervisor(NamedTuple):
                 async with asyncio.timeout(_SEND_SECONDS):
                     await asyncio.get_running_loop().sock_sendall(sender, word)
         except (OSError, TimeoutError) as error:
-            log.warning("systemd_not_told", word=word.decode(), error=str(error) or type(error).__name__)
+            if _once_a_minute.due(time.monotonic()):
+                log.warning("systemd_not_told", word=word.decode(), error=str(error) or type(error).__name__)
 
 
 def _watchdog(environ: Mapping[str, str], pid: int) -> float:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import structlog
 
 from syncdaemon.base.errors import LanePaused, LinkDown, SettingsError
+from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.publish.lane import Lane
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
@@ -26,6 +28,7 @@ class StreamWatch:
         self._lane = lane
         self._settings = settings
         self._looking = asyncio.Lock()
+        self._said = OnceAMinute()
 
     async def run(self) -> None:
         """For ever: opens the lane over every new connection, whether something waits or not, and looks."""
@@ -52,7 +55,8 @@ class StreamWatch:
             except LinkDown:
                 return False
             except (LanePaused, PermissionError) as error:
-                log.info("stream_not_seen", reason=str(error), effect="nothing is deleted from the hold")
+                if self._said.due(time.monotonic()):
+                    log.info("stream_not_seen", reason=str(error), effect="nothing is deleted from the hold")
                 return False
             if session is not self._lane.prepared:
                 return False
