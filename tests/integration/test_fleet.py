@@ -29,7 +29,9 @@ def commands() -> list[str]:
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl to make a password with")
-@pytest.mark.parametrize("leaf", [False, True], ids=["direct", "behind a leaf node"])
+@pytest.mark.parametrize(
+    "leaf", [pytest.param(False, id="direct"), pytest.param(True, id="behind a leaf node", marks=pytest.mark.lengthy)]
+)
 @pytest.mark.parametrize("jwt", [False, True], ids=["accounts in a file", "JWTs"])
 def test_a_new_site_gets_in_by_the_commands_of_the_page(make_hub: MakeHub, jwt: bool, leaf: bool) -> None:
     hub: Hub = make_hub("a\n", jwt=jwt)

@@ -37,7 +37,7 @@ CROWDS = {
     "an upgrade": b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
     "many requests whose answers are not read": METRICS * 1000,
 }
-_OFTEN = ("idle", "half a request", "many requests whose answers are not read")
+_OFTEN = ("half a request", "many requests whose answers are not read")
 EACH_CROWD = [crowd if crowd in _OFTEN else pytest.param(crowd, marks=pytest.mark.lengthy) for crowd in CROWDS]
 
 MakeDeployed = Callable[..., DaemonProcess]

@@ -35,7 +35,7 @@ SITES = "a\nb\nc leaf\nd leaf\ne leaf\n"
 QUIET = 1.0  # in seconds: after so long an attack has had its effect
 
 
-@pytest.fixture(params=["accounts in a file", "JWTs"])
+@pytest.fixture(params=["accounts in a file", pytest.param("JWTs", marks=pytest.mark.lengthy)])
 def hub(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[OfTheHub]:
     """Two sites that connect directly, two behind real leaf nodes, and e, whose leaf node is a fake one."""
     with ExitStack() as ending:
@@ -115,6 +115,7 @@ def test_delivery_of_the_others_goes_on_after_all_attacks(hub: OfTheHub) -> None
     asyncio.run(attack_and_deliver())
 
 
+@pytest.mark.lengthy
 def test_a_leaf_node_that_calls_itself_the_hub_commands_nothing(hub: OfTheHub) -> None:
     """What it says of itself gives it no right."""
     attacks = {name: of_e(name) for name in of_a_leaf(Marks())}
@@ -177,6 +178,7 @@ async def arrived(admin: Client, subject: str, body: bytes) -> None:
     raise AssertionError(f"{subject} never came")
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("attacker", ATTACKS)
 def test_each_attack_is_a_real_one(shared: Shared, attacker: str) -> None:
     """In one account, with user permissions as narrow as it can give, each has its effect."""

@@ -782,6 +782,8 @@ async def test_tls_before_the_greeting(
     make_nats_server: MakeNatsServer, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As `handshake_first` of the server wants it, which says nothing in the clear. A side that differs is told so."""
+    clear = make_nats_server(config=certificates.tls() + "\n" + authorization(EDGE))
+    clear.start()
     monkeypatch.setattr(NatsServer, "_greets", listens)
     server = make_nats_server(config=certificates.tls("handshake_first: true") + "\n" + authorization(EDGE))
     server.start()
@@ -792,8 +794,6 @@ async def test_tls_before_the_greeting(
             assert isinstance(session._wire._writer.get_extra_info("ssl_object"), ssl.SSLObject)
     async with running(tls_url(server), **login) as link:
         assert "NATS_TLS_FIRST=true" in await refusal(link, within=8.0)
-    clear = make_nats_server(config=certificates.tls() + "\n" + authorization(EDGE))
-    clear.start()
     async with running(tls_url(clear), **login, tls_first=True) as link:
         assert "NATS_TLS_FIRST=false" in await refusal(link, within=8.0)
 

@@ -75,7 +75,8 @@ def test_a_second_signal_of_any_kind_ends_at_once(make_nats_server: MakeNatsServ
     try:
         for number in range(50):
             daemon.drop(f"{number}.bin", b"%d" % number)
-        time.sleep(1)
+        eventually(lambda: daemon.metric("replay_queue_depth") == 50, what="all are seen")
+        eventually(lambda: daemon.metric("syncdaemon_settling_files") == 0, what="all are complete")
         daemon.process.send_signal(signal.SIGTERM)
         eventually(lambda: daemon.logged("stopping"), what="it begins to end")
         daemon.process.send_signal(signal.SIGUSR1)

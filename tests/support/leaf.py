@@ -56,6 +56,14 @@ class FakeLeaf:
 
     async def listen(self) -> None:
         """Until the hub hangs up."""
+        try:
+            await self._listen()
+        except ConnectionError as error:  # it has thrown away what we said after the login, and its own last words
+            self.refused = self.refused or str(error)
+        finally:
+            self.hung_up.set()
+
+    async def _listen(self) -> None:
         while line := await self._reader.readline():
             verb, _, rest = line.decode().strip().partition(" ")
             if verb == "PING":
@@ -66,7 +74,6 @@ class FakeLeaf:
                 self.refused = rest
             elif verb in ("LMSG", "HMSG"):
                 await self._take(verb, rest.split())
-        self.hung_up.set()
 
     async def _take(self, verb: str, words: list[str]) -> None:
         size = int(words.pop())

@@ -120,7 +120,7 @@ class Link:
         try:
             await to_the_end(session.open(self._settings))
         except Exception as error:
-            self._not_connected(session.url, explain(error, session.url))
+            self._not_connected(session.url, explain(error, session.url, self._settings.tls_first))
             await session.abort()
             return not isinstance(error, OSError | TimeoutError) or isinstance(error, ssl.SSLError | Garbage)
         except asyncio.CancelledError:
@@ -177,7 +177,7 @@ async def visit(settings: LinkSettings) -> AsyncIterator[Session]:
             await session.abort()
             if not isinstance(error, Exception):
                 raise
-            problems.append(explain(error, url))
+            problems.append(explain(error, url, settings.tls_first))
             continue
         watching = asyncio.create_task(session.watch())
         try:

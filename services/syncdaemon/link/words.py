@@ -15,14 +15,16 @@ def bare(url: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
-def explain(error: Exception, url: str) -> str:
+def explain(error: Exception, url: str, tls_first: bool = False) -> str:
     """What an error of connecting to this URL means in words, with the remedy where it is known."""
     text = (str(error) or type(error).__name__).removeprefix("nats: ").strip("'")[:_SHOWN]
     if isinstance(error, TimeoutError):
         text = f"no answer within {CONNECT_SECONDS:g} seconds"
-    if url.startswith("tls://") and (isinstance(error, TimeoutError) or "empty response" in text):
+    silent = isinstance(error, TimeoutError) or "empty response" in text
+    if url.startswith("tls://") and silent and not tls_first:
         text = f"{text}; a server that has handshake_first wants NATS_TLS_FIRST=true"
-    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+    other = isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER"
+    if other or (tls_first and silent):
         text = f"{text}; what answers there does not begin with TLS, so it wants NATS_TLS_FIRST=false"
     cut_off = "lost" in text or isinstance(error, BrokenPipeError | ConnectionResetError)
     if cut_off and url.startswith("tls://"):  # TLS 1.3: the refusal may come after our first bytes have
