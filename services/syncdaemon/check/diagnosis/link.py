@@ -63,7 +63,7 @@ def judge_rights(rights: Rights, wanted: Intended) -> Iterator[Finding]:
         remedy = f"allow publishing to {calls.stream('CREATE', name)}, or create it by other means"
         yield _right("may_create", f"the stream {name} may be created", rights.create, failure, remedy)
     if rights.publish is not None:
-        can = f"a message on {wanted.subject} would be taken, and its acknowledgement reaches us"
+        can = f"publishing to {wanted.subject} is permitted, and the answers reach us"
         yield _right("may_publish", can, rights.publish, failure, f"allow publishing to {wanted.subject}")
     if rights.takers > 1:
         yield _several(rights.takers, wanted)
