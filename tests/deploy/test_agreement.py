@@ -312,11 +312,13 @@ def test_everything_that_a_pod_refers_to_is_there_or_is_asked_for(profile: str) 
         assert all(f"`{name}`" in PAGE for name in re.findall(r"secretKeyRef:\n\s+key: .*\n\s+name: (\S+)", text))
 
 
-def test_every_component_is_in_some_profile() -> None:
+def test_every_component_is_in_some_profile_or_in_an_overlay_of_the_page() -> None:
     parts = {path.parent for path in K8S.glob("components/**/kustomization.yaml")}
     used = {
         (path.parent / component).resolve()
         for path in K8S.glob("**/kustomization.yaml")  # a component may bring another one along
         for component in yaml.safe_load(path.read_text(encoding="utf-8")).get("components", [])
     }
-    assert used == parts
+    overlays = re.findall(r"^components: \[\.\./\.\./(components/[a-z/-]+)\]$", PAGE, re.MULTILINE)
+    assert overlays
+    assert used | {K8S / path for path in overlays} == parts
