@@ -20,7 +20,7 @@ from syncdaemon.dev.server import find_binary
 from tests.deploy.commands import Done, attempt, run
 from tests.deploy.containers import Engine, engine
 from tests.deploy.manifests import ROOT
-from tests.support.operator import Operator
+from tests.support.issuer import Operator
 from tests.support.process import eventually, parse_metrics
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]

@@ -39,8 +39,8 @@ from syncdaemon.link.words import explain
 from tests.support.api import ask_api
 from tests.support.certificates import Certificates
 from tests.support.daemon import MakeDaemon, eventually
+from tests.support.issuer import Operator, key_pair
 from tests.support.jetstream import messages
-from tests.support.operator import Operator, key_pair
 from tests.support.ports import own_port
 from tests.support.relay import Relay
 from tests.support.server import MakeNatsServer
