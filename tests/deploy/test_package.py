@@ -18,7 +18,7 @@ import pytest
 from syncdaemon import __version__
 from syncdaemon.dev.server import find_binary
 from tests.deploy.commands import Done, attempt, run
-from tests.deploy.containers import Engine, engine
+from tests.deploy.containers import Engine
 from tests.deploy.manifests import ROOT
 from tests.support.issuer import Operator
 from tests.support.process import eventually, parse_metrics
@@ -79,12 +79,6 @@ class Box:
         """As the daemon says it on its port."""
         fetch = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080/metrics').read().decode())"
         return parse_metrics(self.sh(f'python3 -c "{fetch}"'))[name]
-
-
-@pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with engine(tmp_path_factory.mktemp("engine")) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
