@@ -15,9 +15,8 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.mark.alone
-@pytest.mark.parametrize(
-    ("limit", "size"), [(200_000, 20_000), pytest.param(5_000_000, 4_000, marks=pytest.mark.lengthy)]
-)
+@pytest.mark.lengthy
+@pytest.mark.parametrize(("limit", "size"), [(200_000, 20_000), (5_000_000, 4_000)])
 def test_ten_seconds_carry_what_the_limit_says(
     nats_server: NatsServer, make_daemon: MakeDaemon, make_relay: MakeRelay, limit: int, size: int
 ) -> None:

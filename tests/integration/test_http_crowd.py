@@ -204,6 +204,7 @@ def test_a_flood_of_headers_is_refused(deployed: MakeDeployed) -> None:
     quiet(daemon)
 
 
+@pytest.mark.lengthy
 def test_no_descriptor_at_all_is_said_once_a_minute(nats_server: NatsServer, make_daemon: MakeDaemon) -> None:
     """The limit falls while it runs: nothing can be accepted, and the loop must not turn for nothing."""
     daemon = make_daemon(nats_server.url)
