@@ -9,32 +9,19 @@ without a site gives a rule file without a group. The exit code is 2 where a lin
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from syncdaemon.base.errors import SettingsError
-from syncdaemon.base.units import Wrong, site
+from syncdaemon.base.units import Wrong
+from syncdaemon.hub.site_list import listed
 
 
 def sites_in(text: str) -> list[str]:
     """The sites of this list, in its order. Raises SettingsError, which names the line."""
-    found: list[str] = []
-    for number, (name, *rest) in _lines(text):
-        if rest not in ([], ["leaf"]):
-            raise SettingsError(f"line {number}: {' '.join([name, *rest])!r} is no site; write <site>, or <site> leaf")
-        try:
-            site(name)
-        except Wrong as wrong:
-            raise SettingsError(f"line {number}: {name!r} is {wrong.what}; {wrong.remedy}") from None
-        if name in found:
-            raise SettingsError(f"line {number}: the site {name} is there twice; leave one of them")
-        found.append(name)
-    return found
-
-
-def _lines(text: str) -> Iterator[tuple[int, list[str]]]:
-    for number, line in enumerate(text.splitlines(), 1):
-        if words := line.partition("#")[0].split():
-            yield number, words
+    try:
+        return [one.name for one in listed(text)]
+    except Wrong as wrong:
+        raise SettingsError(f"{wrong.what}; {wrong.remedy}") from None
 
 
 def rule_file(sites: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ import nats
 import pytest
 
 from syncdaemon.dev.server import find_binary
+from tests.support import needs
 from tests.support.hub import PASSWORD, PROGRAM, Hub, MakeHub
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -28,12 +29,12 @@ def commands() -> list[str]:
     return found
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl to make a password with")
 @pytest.mark.parametrize(
     "leaf", [pytest.param(False, id="direct"), pytest.param(True, id="behind a leaf node", marks=pytest.mark.lengthy)]
 )
 @pytest.mark.parametrize("jwt", [False, True], ids=["accounts in a file", "JWTs"])
 def test_a_new_site_gets_in_by_the_commands_of_the_page(make_hub: MakeHub, jwt: bool, leaf: bool) -> None:
+    needs.program("openssl")  # the page makes a password with it
     hub: Hub = make_hub("a\n", jwt=jwt)
     hub.start()
     here = hub.server.folder

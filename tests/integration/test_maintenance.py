@@ -18,6 +18,7 @@ from tests.support import runbook
 from tests.support.ports import own_port
 from tests.support.process import clean_environment
 from tests.support.runbook import MAINTENANCE, ROOT
+from tests.support.shell import run_script
 
 pytestmark = [pytest.mark.integration, pytest.mark.lengthy, pytest.mark.timeout(180)]
 
@@ -110,14 +111,4 @@ def test_the_commands_of_a_procedure_work_as_written(
     for version in INSTALLED.get(section, ()):
         install(version, tmp_path / "releases", wheels)
     script = "\n".join([BOX, *(block.text for block in RUN if block.section in (FIRST, section))])
-    with subprocess.Popen(
-        ["bash", "-euxo", "pipefail", "-c", script],
-        cwd=tmp_path,
-        env=box,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as shell:
-        output, _ = shell.communicate()
-    assert shell.returncode == 0, output
+    run_script(script, tmp_path, box)

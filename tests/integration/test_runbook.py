@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from tests.support import runbook
 from tests.support.daemon import DaemonProcess, eventually
 from tests.support.ports import own_port
 from tests.support.prometheus import need
+from tests.support.shell import run_script
 
 pytestmark = [pytest.mark.integration, pytest.mark.lengthy, pytest.mark.timeout(300)]
 
@@ -54,14 +54,4 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
 def test_the_commands_of_a_section_work_as_written(section: str, environment: dict[str, str], tmp_path: Path) -> None:
     """All of its blocks in one shell that ends at the first command that fails."""
     script = "\n".join(block.text for block in runbook.blocks() if block.section == section and block.runs)
-    with subprocess.Popen(
-        ["bash", "-euxo", "pipefail", "-c", script],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    ) as shell:
-        output, _ = shell.communicate()
-    assert shell.returncode == 0, output
+    run_script(script, tmp_path, environment)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -96,3 +96,18 @@ def one_line(ended: Ended, code: int) -> str:
     assert line.startswith("syncdaemon: ")
     assert PASSWORD not in ended.err + ended.out
     return line.removeprefix("syncdaemon: ")
+
+
+def run_script(script: str, folder: Path, environment: Mapping[str, str]) -> None:
+    """Runs the script in one bash that ends at the first command that fails; fails with all that it printed."""
+    with subprocess.Popen(
+        ["bash", "-euxo", "pipefail", "-c", script],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as shell:
+        output, _ = shell.communicate()
+    assert shell.returncode == 0, output

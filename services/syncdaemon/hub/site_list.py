@@ -16,6 +16,13 @@ class HubSite(NamedTuple):
 
 
 def read_sites(text: str) -> list[HubSite]:
+    """The sites of this list, of which there is at least one. Raises Wrong as `listed`, and where there is none."""
+    if not (found := listed(text)):
+        raise Wrong("there is no site in it", "write <site>, or <site> leaf, a line")
+    return found
+
+
+def listed(text: str) -> list[HubSite]:
     """The sites of this list, in its order. Empty lines, and what stands behind a `#`, count for nothing.
 
     Raises Wrong, which names the line.
@@ -32,8 +39,6 @@ def read_sites(text: str) -> list[HubSite]:
         if name in found:
             raise Wrong(f"line {number}: the site {name} is there twice", "leave one of them")
         found[name] = HubSite(name, bool(rest))
-    if not found:
-        raise Wrong("there is no site in it", "write <site>, or <site> leaf, a line")
     return list(found.values())
 
 
