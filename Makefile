@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SYSTEM_PACKAGES := e2fsprogs iproute2 libfaketime nftables openssl
+SYSTEM_PACKAGES := e2fsprogs golang-go golang-golang-x-mod-dev iproute2 libfaketime nftables openssl
 CONTAINER_PACKAGES := podman buildah runc catatonit netavark aardvark-dns debootstrap iproute2
 RULES := k8s/components/monitoring
 SITE_RULES := k8s/components/expected-sites
@@ -26,7 +26,7 @@ WITHOUT ?=
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help run test test-lengthy test-macos test-deps test-deploy test-container test-container-deps torture fuzz edge drain bench \
-    lint format lock rules sbom image deb release
+    lint format lock rules screenshots sbom image deb release
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,7 @@ torture: $(VENV)/.installed-test ## the fault laboratory, which kills and cuts, 
 	@ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/integration -m "slow or matrix" $(ARGS)
 
 fuzz: $(VENV)/.installed-test ## input of strangers, made up, for every place where it comes in; CASES=n for each
+	@$(BIN)/python -m tests.support.judges
 	@$(BIN)/python -m tests.fuzz --cases $(CASES) $(ARGS)
 
 edge: $(VENV)/.installed-test ## edge mode on a real server: store, disconnect, reconnect; the ledgers stay in build/edge
@@ -108,6 +109,9 @@ rules: $(VENV)/.installed-dev ## the rules for the Prometheus operator, and the 
 	@for of in $(RULES) $(SITE_RULES); do \
 	    { cat $$of/prometheusrule-head.yaml; sed 's/^./  &/' $$of/rules.yaml; } >$$of/prometheusrule.yaml; \
 	done
+
+screenshots: $(VENV)/.installed-dev ## draw the picture of the README anew, from a real run
+	@$(BIN)/python -m scripts.make_screenshots
 
 sbom: $(VENV)/.installed-sbom ## write what the image contains, in CycloneDX, into dist/
 	@$(BIN)/python -m scripts.make_sbom $(SBOM) $(if $(BASE),--base $(BASE))

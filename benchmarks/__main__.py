@@ -15,6 +15,7 @@ from benchmarks import (
     backlog,
     batches,
     drain,
+    herd,
     hops,
     hub,
     idle,
@@ -26,6 +27,9 @@ from benchmarks import (
     order,
     startup,
     stream,
+    thin,
+    tree,
+    whole,
 )
 from benchmarks.measure import BenchmarkFailed
 from benchmarks.plan import FULL, QUICK, Plan
@@ -34,6 +38,7 @@ from benchmarks.report import head
 from syncdaemon.base.errors import SettingsError
 
 SECTIONS: dict[str, Callable[[Plan], str]] = {
+    "whole": whole.section,
     "drain": drain.section,
     "batches": batches.section,
     "objects": objects.section,
@@ -42,11 +47,14 @@ SECTIONS: dict[str, Callable[[Plan], str]] = {
     "idle": idle.section,
     "ledger": ledger.section,
     "stream": stream.section,
+    "tree": tree.section,
     "order": order.section,
     "links": links.section,
+    "thin": thin.section,
     "startup": startup.section,
     "hops": hops.section,
     "hub": hub.section,
+    "herd": herd.section,
     "imports": imports.section,
 }
 
@@ -60,12 +68,14 @@ def options() -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="small and short: under 3 minutes instead of 25")
     parser.add_argument("--only", choices=SECTIONS, action="append", help="this section; may be given several times")
-    parser.add_argument("--files", type=_count, metavar="N", help="drain: files of 1 and 4 KiB; of 64 KiB a fifth")
+    parser.add_argument(
+        "--files", type=_count, metavar="N", help="whole, drain: files of 1 and 4 KiB; of 64 KiB a fifth"
+    )
     parser.add_argument(
         "--repeats",
         type=_count,
         metavar="N",
-        help="drain, batches, startup: runs of each contender; backlog: of the short ones",
+        help="whole, drain, batches, startup: runs of each contender; backlog: of the short ones",
     )
     parser.add_argument("--backlog", type=_count, metavar="N", help="backlog: how many files wait")
     parser.add_argument("--link", type=_count, action="append", metavar="KBIT", help="links: those of this rate alone")
@@ -73,7 +83,7 @@ def options() -> argparse.Namespace:
         "--against",
         type=Path,
         metavar="PROGRAM",
-        help="startup, drain: the `syncdaemon` of another version, CHECKOUT/.venv/bin/syncdaemon",
+        help="whole, startup, drain: the `syncdaemon` of another version, CHECKOUT/.venv/bin/syncdaemon",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the report there as well")
     return parser.parse_args()

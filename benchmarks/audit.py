@@ -6,10 +6,9 @@ import asyncio
 import os
 from pathlib import Path
 
-import nats
-
 from benchmarks.measure import BenchmarkFailed
 from benchmarks.process import SITE, STREAM, command, environment
+from tests.support.client import connect
 
 _VERIFY_SECONDS = 180.0
 
@@ -18,7 +17,7 @@ def check_stream(url: str, files: int) -> None:
     """Raises BenchmarkFailed unless the stream holds exactly so many messages, as the server says."""
 
     async def ask() -> int:
-        client = await nats.connect(url)
+        client = await connect(url)
         state = (await client.jetstream().stream_info(STREAM)).state
         await client.close()
         return state.messages

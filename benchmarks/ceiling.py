@@ -18,8 +18,6 @@ import sys
 import time
 from collections.abc import Sequence
 
-import nats
-
 from benchmarks.measure import BenchmarkFailed, Cost, Memory, Result
 from benchmarks.process import settings
 from benchmarks.workload import Workload
@@ -28,6 +26,7 @@ from syncdaemon.link.frame import frame
 from syncdaemon.publish.message import MessageSettings, encode
 from syncdaemon.settings import parts
 from syncdaemon.stream.prepare import StreamSettings
+from tests.support.client import connect
 
 WINDOW_MESSAGES = 1_000
 WINDOW_BYTES = 16 << 20
@@ -109,7 +108,7 @@ class Pipeline(asyncio.Protocol):
 
 async def make_stream(url: str, stream: StreamSettings) -> None:
     """Makes the stream as the daemon would."""
-    client = await nats.connect(url)
+    client = await connect(url)
     version = client.connected_server_version
     config = json.dumps(stream.config(f"{version.major}.{version.minor}")).encode()
     answer = await client.request(f"$JS.API.STREAM.CREATE.{stream.name}", config, timeout=10)

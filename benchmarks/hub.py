@@ -1,5 +1,7 @@
 """Section: a hub of many sites, half of which are behind leaf nodes: its configuration, a reload for one more, memory.
 
+And what its stream costs by the number of digests: `digests`.
+
 The accounts are in a file, or JWTs. The hub's own streams are made for the sites that publish; landing accounts are
 empty, and no leaf node is connected. While the server reads its configuration again, one site that connects directly
 publishes messages of 4 KiB, one after another.
@@ -20,11 +22,13 @@ from typing import Any, NamedTuple
 import nats
 from nats.aio.client import Client
 
+from benchmarks import digests
 from benchmarks.measure import BenchmarkFailed, Memory
 from benchmarks.plan import Plan
 from benchmarks.process import environment, place, say
 from benchmarks.report import megabytes, table
 from syncdaemon.dev.server import NatsServer
+from tests.support.client import connect
 
 BUCKET = "edge_replay_{site}"
 
@@ -32,7 +36,6 @@ _PROGRAM = Path(sys.executable).with_name("syncdaemon")
 _PASSWORD = "of-the-hub"
 _BODY = b"x" * 4096
 _AFTER_SECONDS = 3.0
-_LOGINS = 10
 
 
 class Measured(NamedTuple):
@@ -102,9 +105,7 @@ class Hub:
 
     async def connect(self, user: str) -> Client:
         """A client that is logged in."""
-        return await nats.connect(
-            self.server.url, allow_reconnect=False, connect_timeout=60, error_cb=_ignore, **self.login(user)
-        )
+        return await connect(self.server.url, connect_timeout=60, error_cb=_ignore, **self.login(user))
 
 
 async def _ignore(error: Exception) -> None:
@@ -131,7 +132,6 @@ def measure(sites: int, *, jwt: bool) -> Measured:
 
 async def _reload(hub: Hub, sites: int) -> tuple[float, list[float], float]:
     """How long until a new site gets an answer; when each message was acknowledged; when the reload was asked for."""
-    await _wake(hub)
     admin = await hub.connect("hub")
     await admin.jetstream(timeout=60).add_stream(
         name="swarm_jobs", subjects=["edge.replay.site-0.>"], allow_direct=True
@@ -157,19 +157,6 @@ async def _reload(hub: Hub, sites: int) -> tuple[float, list[float], float]:
     await publishing
     await site.close()
     return reloaded, acks, asked
-
-
-async def _wake(hub: Hub) -> None:
-    """With many JWTs the first login after a start is cut off, or its connection stays mute: see docs/FLEET.md."""
-    for _ in range(_LOGINS):
-        try:
-            client = await hub.connect("hub")
-            await client.request("$JS.API.INFO", b"", _AFTER_SECONDS)
-        except (nats.errors.Error, OSError, TimeoutError):
-            continue
-        await client.close()
-        return
-    raise BenchmarkFailed("no login of the hub's own user is answered")
 
 
 async def _known(hub: Hub, user: str) -> None:
@@ -209,5 +196,6 @@ def section(plan: Plan) -> str:
             "new site; the server reads a file twice for that. One site publishes messages of 4 KiB meanwhile, each "
             "after the acknowledgement of the one before.",
             table([*heads, "messages/s before", "in the reload", "longest gap ms"], rows),
+            digests.section(plan),
         ]
     )

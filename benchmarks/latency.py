@@ -5,6 +5,9 @@ before its fdatasync returns); and the file is gone from its place, which is aft
 for by polling every millisecond, so a figure is up to that too long. The quiet time (SYNC_SETTLE_SECONDS) is the
 daemon's default and part of every figure.
 
+What is handed over at the local door has no quiet time. It is measured from the call of `put` to the receipt in the
+program's hand, which is after the row is on disk; and from the end of `put`, when the file is on this machine's disk.
+
 As root it is measured a second time with files of another user, and without the capability that shows the daemon their
 writers (CAP_LEASE): then the rename that the daemon has seen tells that a file is complete.
 """
@@ -24,6 +27,7 @@ from benchmarks.plan import Plan
 from benchmarks.process import DaemonProcess, place, say, server, settings
 from benchmarks.report import table
 from benchmarks.workload import Workload
+from syncdaemon.client import Outbox
 
 _POLL = 0.001
 _WITHIN = 10.0
@@ -100,6 +104,31 @@ def one_by_one(daemon: DaemonProcess, files: int, owner: int = -1) -> list[Taken
     return taken[_WARM_UP:]
 
 
+class HandedOver(NamedTuple):
+    """Seconds from the call of `put`, and from its end, until the program has the receipt."""
+
+    from_put: float
+    from_disk: float
+
+
+def hand_over(files: int) -> list[HandedOver]:
+    """Hands so many files over, one after another, with short and uneven pauses."""
+    pauses = random.Random(files)
+    taken = []
+    with place() as folder, server(folder) as running, DaemonProcess(folder, running.url) as daemon:
+        outbox = Outbox(daemon.replay)
+        for name, content in Workload(_WARM_UP + files, _SIZE).items():
+            began = time.perf_counter()
+            ticket = outbox.put(content, name=name)
+            on_disk = time.perf_counter()
+            ticket.receipt(_WITHIN)
+            ended = time.perf_counter()
+            taken.append(HandedOver(ended - began, ended - on_disk))
+            time.sleep(pauses.uniform(0, 0.05))
+    say(f"latency: {files} files handed over one by one")
+    return taken[_WARM_UP:]
+
+
 def section(plan: Plan) -> str:
     """The section in Markdown."""
     quiet = settings().sync_settle_seconds
@@ -108,6 +137,11 @@ def section(plan: Plan) -> str:
         taken, whose = measure(plan.latency, others), " (another user's file)" if others else ""
         ends["row in the ledger" + whose] = [one.row for one in taken]
         ends["row on disk, file gone" + whose] = [one.gone for one in taken]
+    handed = hand_over(plan.latency)
+    received = {
+        "put to receipt": [one.from_put for one in handed],
+        "end of put to receipt": [one.from_disk for one in handed],
+    }
     rows = []
     for end, values in ends.items():
         p50, p99 = percentile(values, 50), percentile(values, 99)
@@ -119,5 +153,13 @@ def section(plan: Plan) -> str:
             f"The quiet time is {quiet * 1e3:g} ms. Ledger and file are polled every millisecond. "
             "Goal: p50 of the row at most the quiet time + 20 ms.",
             table(["ms from rename to", "p50", "p99", "p50 - quiet time", "p99 - quiet time"], rows),
+            "The same handed over at the local door. Goal: put to receipt p50 at most 8 ms, p99 at most 25 ms.",
+            table(
+                ["ms from", "p50", "p99"],
+                [
+                    [end, *(f"{percentile(values, part) * 1e3:.1f}" for part in (50, 99))]
+                    for end, values in received.items()
+                ],
+            ),
         ]
     )

@@ -21,24 +21,29 @@ _DAYS = 3
 _WITHIN = 600.0  # seconds
 
 
+def receipt(n: int, path: str, size: int) -> Row:
+    """The fields of a `published` row, of a file that holds the digits of `n`."""
+    digest = hashlib.sha256(b"%d" % n).hexdigest()
+    return {
+        "path": path,
+        "size": size,
+        "sha256": digest,
+        "msg_id": digest,
+        "subject": f"edge.replay.{SITE}.{digest}",
+        "stream": STREAM,
+        "stream_seq": n,
+        "mtime_ns": 1_767_225_600_000_000_000 + n,
+        "attempts": 1,
+    }
+
+
 def make(folder: Path, rows: int) -> int:
     """Writes the ledger; its size in bytes."""
     head, size = chain.START, 0
     for day in range(_DAYS):
         with (folder / f"evidence-{SITE}-2026010{day + 1}.jsonl").open("wb") as file:
             for n in range(head.n + 1, rows * (day + 1) // _DAYS + 1):
-                digest = hashlib.sha256(b"%d" % n).hexdigest()
-                fields: Row = {
-                    "path": f"folder/file-{n}.bin",
-                    "size": 4_096,
-                    "sha256": digest,
-                    "msg_id": digest,
-                    "subject": f"edge.replay.{SITE}.{digest}",
-                    "stream": STREAM,
-                    "stream_seq": n,
-                    "mtime_ns": 1_767_225_600_000_000_000 + n,
-                    "attempts": 1,
-                }
+                fields = receipt(n, f"folder/file-{n}.bin", 4_096)
                 line, head = chain.seal(head, SITE, f"2026-01-0{day + 1}T00:00:00.000000Z", "published", fields)
                 size += file.write(line + b"\n")
     return size

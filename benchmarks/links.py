@@ -98,15 +98,15 @@ def laid(line: Line) -> Iterator[Network]:
         network.remove()
 
 
-def rate_of(samples: list[tuple[float, float]], seconds: float) -> float:
-    """The slope of a total over the second part of a run; `samples` are its seconds and the total."""
-    late = [sample for sample in samples if sample[0] >= seconds * _WARM_UP]
+def rate_of(samples: list[tuple[float, float]], seconds: float, warm_up: float = _WARM_UP) -> float:
+    """The slope of a total behind the first part of a run; `samples` are its seconds and the total."""
+    late = [sample for sample in samples if sample[0] >= seconds * warm_up]
     if len(late) < 2:
         return 0.0
     return (late[-1][1] - late[0][1]) / (late[-1][0] - late[0][0])
 
 
-def tcp(network: Network, seconds: float) -> Carried:
+def tcp(network: Network, seconds: float, warm_up: float = _WARM_UP) -> Carried:
     """One connection that sends all the time."""
     got = 0
     with network.hub:
@@ -132,7 +132,7 @@ def tcp(network: Network, seconds: float) -> Carried:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     connection.close()
     listener.close()
-    return Carried(rate_of(samples, seconds))
+    return Carried(rate_of(samples, seconds, warm_up))
 
 
 @contextmanager

@@ -13,11 +13,11 @@ import json
 import sys
 import time
 
-import nats
 from nats.errors import Error
 from nats.js import JetStreamContext
 
 from benchmarks.workload import Workload
+from tests.support.client import connect
 
 _AT_ONCE, _TIMEOUT = 64, 5.0
 
@@ -38,7 +38,7 @@ async def deliver(js: JetStreamContext, subject: str, work: asyncio.Queue[bytes]
 
 async def run(url: str, stream: str, workload: Workload) -> None:
     """Delivers all, or until it is ended."""
-    client = await nats.connect(url, connect_timeout=30)
+    client = await connect(url, allow_reconnect=True, connect_timeout=30)
     js = client.jetstream(timeout=30)
     await js.add_stream(name=stream, subjects=["naive"], duplicate_window=3600)
     work: asyncio.Queue[bytes] = asyncio.Queue()

@@ -12,14 +12,13 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 
-import nats
-
 from benchmarks.measure import BenchmarkFailed, Result, Spread
 from benchmarks.plan import Plan
 from benchmarks.process import SITE, SYNCS, contend, place, say, server
 from benchmarks.report import megabytes, table
 from syncdaemon.dev.server import NatsServer
 from syncdaemon.stream.object_format import BucketNames, count_of
+from tests.support.client import connect
 
 _WITHIN = 300.0
 _CHUNK = 128 << 10
@@ -70,7 +69,7 @@ def _check(server: NatsServer, wanted: int) -> None:
 
 
 async def _messages(url: str) -> int:
-    client = await nats.connect(url)
+    client = await connect(url)
     try:
         return (await client.jetstream().stream_info(BucketNames(f"edge_replay_{SITE}").stream)).state.messages
     finally:

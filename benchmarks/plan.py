@@ -16,7 +16,7 @@ class Plan:
     of the large file in MiB. `order`: files that wait for the order. `link_seconds`: of each contender on
     each link; of the links, only those of `link_kbit`, if there is any. `startup`: runs of each command, and of the
     same command of `against`, the `syncdaemon` of another version. `hops`: how often a batch is read in each way.
-    `sites`: of a hub.
+    `sites` and `digests`: of a hub.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Plan:
     startup: int
     hops: int
     sites: tuple[int, ...]
+    digests: tuple[int, ...]
     against: Path | None = field(default=None, kw_only=True)
 
     def with_options(
@@ -64,7 +65,7 @@ FULL = Plan(
     backlog=1_000_000,
     backlog_small=10_000,
     latency=300,
-    idle_seconds=60,
+    idle_seconds=600,
     order=600,
     link_seconds=60,
     ledger_rows=500_000,
@@ -72,6 +73,7 @@ FULL = Plan(
     startup=15,
     hops=100,
     sites=(100, 1_000),
+    digests=(100_000, 1_000_000),
 )
 QUICK = Plan(
     "quick",
@@ -82,7 +84,7 @@ QUICK = Plan(
     backlog=50_000,
     backlog_small=10_000,
     latency=60,
-    idle_seconds=10,
+    idle_seconds=60,
     order=200,
     link_seconds=20,
     ledger_rows=50_000,
@@ -90,4 +92,5 @@ QUICK = Plan(
     startup=3,
     hops=10,
     sites=(50,),
+    digests=(20_000,),
 )

@@ -15,14 +15,13 @@ import os
 import random
 import sys
 
-import nats
-
 from benchmarks.ceiling import Pipeline
 from benchmarks.measure import Cost, Memory, Result
 from benchmarks.process import SITE
 from syncdaemon.link.frame import frame
 from syncdaemon.publish.objects.resume import SIZES
 from syncdaemon.stream.object_format import BucketNames, Chunk, count_of, nuid_of
+from tests.support.client import connect
 
 _INBOX = "_INBOX.ceiling"
 _BUCKET = BucketNames(f"edge_replay_{SITE}")
@@ -42,7 +41,7 @@ def frames(size: int) -> list[bytes]:
 
 async def send(url: str, size: int) -> Result:
     """Sends all and waits for every acknowledgement."""
-    client = await nats.connect(url)
+    client = await connect(url)
     await client.jetstream().create_object_store(_BUCKET.bucket)
     await client.close()
     messages = frames(size)

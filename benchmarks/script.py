@@ -19,9 +19,8 @@ import time
 from pathlib import Path
 from typing import IO
 
-import nats
-
 from benchmarks.measure import Cost, Memory, Result
+from tests.support.client import connect
 
 SUBJECT = "edge.replay"
 
@@ -41,7 +40,7 @@ def note(ledger: IO[str], row: dict[str, object]) -> None:
 
 async def deliver(url: str, stream: str, replay: Path, ledger: IO[str], seconds: float) -> Result:
     """Delivers the files of `replay`, one after another."""
-    client = await nats.connect(url)
+    client = await connect(url, allow_reconnect=True)
     js = client.jetstream()
     await js.add_stream(name=stream, subjects=[SUBJECT])
     began, done = Cost.now(), 0

@@ -23,13 +23,15 @@ ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "deb"
 PACKAGING = ROOT / "packaging"
 CODE = "usr/lib/syncdaemon"
-CONFFILES = ("/etc/syncdaemon/syncdaemon.env",)
+CONFFILES = ("/etc/syncdaemon/syncdaemon.env", "/etc/syncdaemon/receive.env")
 _MAIN = "from syncdaemon.__main__ import main\n\nmain()\n"
 
 # What of packaging/ goes where, and with which mode.
 PLACES: dict[str, tuple[str, int]] = {
     "syncdaemon": ("usr/bin/syncdaemon", 0o755),
     "syncdaemon.env": ("etc/syncdaemon/syncdaemon.env", 0o644),
+    "receive.env": ("etc/syncdaemon/receive.env", 0o644),
+    "syncdaemon-receive.service": ("lib/systemd/system/syncdaemon-receive.service", 0o644),
     "syncdaemon.service": ("lib/systemd/system/syncdaemon.service", 0o644),
     "sysusers.conf": ("usr/lib/sysusers.d/syncdaemon.conf", 0o644),
     "tmpfiles.conf": ("usr/lib/tmpfiles.d/syncdaemon.conf", 0o644),
@@ -99,7 +101,8 @@ def place(stage: Path) -> None:
         put(PACKAGING / name, stage / where, mode)
     documents = stage / "usr/share/doc/syncdaemon"
     put(ROOT / "LICENSE", documents / "copyright", 0o644)
-    for page in (ROOT / "CHANGELOG.md", ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+    docs = (*sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/pictures").glob("*.svg")))
+    for page in (ROOT / "CHANGELOG.md", ROOT / "README.md", *docs):
         put(page, documents / page.relative_to(ROOT), 0o644)
 
 

@@ -8,6 +8,7 @@ pytest_plugins = [
     f"tests.support.{name}"
     for name in (
         "certificates",
+        "cgroup",
         "clock",
         "daemon",
         "javascript",

@@ -145,7 +145,7 @@ def test_a_site_delivers_everything_once_although_its_server_is_killed(podman: E
     sent = {f"before-{n}": b"before %d " % n * 50 for n in range(200)}
     site.drop_all(sent)
     eventually(lambda: site.metric("syncdaemon_published_files_total") == 200, 60, "all pass")
-    for pod, memory in (("syncdaemon", 256 << 20), ("nats", 256 << 20)):
+    for pod, memory in (("syncdaemon", 256 << 20), ("nats", 800 << 20)):
         assert_no_rights(podman.pid(f"{pod}-{pod}"), memory)
 
     with Gauge(site, "edge_link_status", "replay_queue_depth") as seen:

@@ -53,7 +53,7 @@ def declared(page: str) -> set[str]:
 @pytest.fixture
 def existing(nats_server: NatsServer, make_daemon: MakeDaemon) -> set[str]:
     """Every series that somebody exports or records."""
-    daemon = make_daemon(nats_server.url)
+    daemon = make_daemon(nats_server.url, NATS_HUB_DOMAIN="hub")
     daemon.start()
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     recorded |= set(re.findall(r"record: '([\w:]+)'", rule_file(["a-site"])))

@@ -27,6 +27,8 @@ pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]
 
 CAP_LEASE = 1 << 28
 UNIT = "syncdaemon.service"
+RECEIVING = "syncdaemon-receive.service"
+RECEIVED = "/var/lib/syncdaemon-receive/files"
 TIME = ("log", "-1", "--format=%ct")
 LEDGER = "/var/lib/syncdaemon/ledger"
 BLOCK = re.compile(r"^```(?:console|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -57,14 +59,14 @@ class Box:
         """Copies a file or the content of a folder into the box."""
         self._podman.podman("cp", f"{source}/." if source.is_dir() else str(source), f"{self._name}:{target}")
 
-    def shows(self, *names: str) -> dict[str, str]:
+    def shows(self, *names: str, unit: str = UNIT) -> dict[str, str]:
         """What systemd knows of the unit."""
-        lines = self.sh(f"systemctl show {UNIT} {' '.join(f'-p {name}' for name in names)}").splitlines()
+        lines = self.sh(f"systemctl show {unit} {' '.join(f'-p {name}' for name in names)}").splitlines()
         return dict(line.split("=", 1) for line in lines)
 
-    def process(self) -> dict[str, str]:
-        """What the kernel says of the daemon."""
-        lines = self.sh(f"cat /proc/$(systemctl show -p MainPID --value {UNIT})/status").splitlines()
+    def process(self, unit: str = UNIT) -> dict[str, str]:
+        """What the kernel says of the unit's process."""
+        lines = self.sh(f"cat /proc/$(systemctl show -p MainPID --value {unit})/status").splitlines()
         return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
     def rows(self) -> list[dict[str, Any]]:
@@ -211,13 +213,65 @@ def test_a_daemon_that_hangs_is_replaced_and_one_that_starts_is_not_ready(box: B
     box.sh(f"sed -i /SYNC_AFTER/d /etc/syncdaemon/syncdaemon.env; sleep 7; systemctl is-active {UNIT}")
 
 
-def test_systemd_finds_the_unit_sound_and_its_exposure_low(box: Box, package: Path) -> None:
+def test_systemd_finds_the_units_sound_and_their_exposure_low(box: Box, package: Path) -> None:
+    """On a box that has nothing but what Debian has to have: each program that a unit names is there."""
     install(box, package)
-    box.sh(f"systemd-analyze verify --man=no {UNIT}")
-    found = box.sh(f"systemd-analyze security --no-pager --threshold=20 {UNIT}")  # its exit code holds the threshold
-    score = re.search(r"Overall exposure level for \S+: ([\d.]+)", found)
-    assert score
-    assert float(score[1]) <= 2.0
+    for unit in (UNIT, RECEIVING):
+        box.sh(f"systemd-analyze verify --man=no {unit}")
+        found = box.sh(
+            f"systemd-analyze security --no-pager --threshold=20 {unit}"
+        )  # its exit code holds the threshold
+        score = re.search(r"Overall exposure level for \S+: ([\d.]+)", found)
+        assert score
+        assert float(score[1]) <= 2.0
+
+
+def test_a_reload_takes_what_was_changed(box: Box, package: Path) -> None:
+    """From the file of settings, without a new process."""
+    install(box, package)
+    first = box.shows("MainPID")
+    box.sh(f"echo SYNC_BWLIMIT=1Mi >>/etc/syncdaemon/syncdaemon.env; systemctl reload {UNIT}")
+    eventually(lambda: [row["call"] for row in box.rows() if row["event"] == "control"] == ["reload"], 30, "it reloads")
+    assert json.loads(box.sh("syncdaemon status --json"))["bwlimit_bytes_per_second"] == 1 << 20
+    assert box.shows("MainPID") == first
+
+
+def test_the_other_end_writes_the_files_that_the_same_box_delivers(box: Box, package: Path) -> None:
+    """docs/DEPLOYMENT.md, "The other end on Debian": a user of its own, no capability, and its files for its group."""
+    install(box, package)
+    box.sh("echo one >/root/one; syncdaemon put /root/one")
+    box.sh("cp site.creds worker.creds")
+    box.sh(re.findall(r"^#\s+(install .*)", box.sh("cat /etc/syncdaemon/receive.env"), re.MULTILINE)[0])
+    login = "NATS_URL=tls://hub.example.net:4222 NATS_CREDS=/etc/syncdaemon/worker.creds"
+    box.sh(f"printf '%s\\n' {login} >>/etc/syncdaemon/receive.env")
+    (start,) = commands("docs/DEPLOYMENT.md", "### The other end on Debian")
+    box.sh(start)
+    eventually(lambda: box.try_sh(f"cat {RECEIVED}/harbour-3/one").out == "one\n", 60, "the file is at the other end")
+    assert box.shows("ActiveState", "Type", unit=RECEIVING) == {"ActiveState": "active", "Type": "notify"}
+    fetch = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8081/healthz').read().decode())"
+    box.sh(f'python3 -c "{fetch}"')
+    process = box.process(RECEIVING)
+    assert set(process["Uid"].split()) == {box.sh("id -u syncdaemon-receive").strip()}
+    assert {int(process[name], 16) for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb")} == {0}
+    assert (process["NoNewPrivs"], process["Seccomp"]) == ("1", "2")
+
+    box.sh("useradd --groups syncdaemon-receive reader; useradd stranger")
+    assert box.sh(f"cat {RECEIVED}/harbour-3/one", "reader") == "one\n"
+    assert box.try_sh(f"cat {RECEIVED}/harbour-3/one", "stranger").code != 0
+    for user in ("reader", "stranger"):
+        assert box.try_sh("cat /etc/syncdaemon/worker.creds", user).code != 0
+
+    # A worker that was killed is replaced, and goes on behind what it has.
+    alive = box.shows("MainPID", unit=RECEIVING)["MainPID"]
+    box.sh(f"kill -KILL {alive}; echo two >/root/two; syncdaemon put /root/two")
+    eventually(lambda: box.try_sh(f"cat {RECEIVED}/harbour-3/two").out == "two\n", 60, "another one goes on")
+    assert box.shows("NRestarts", unit=RECEIVING) == {"NRestarts": "1"}
+    box.sh(f"systemctl stop {RECEIVING}")
+    assert box.shows("Result", "ExecMainStatus", unit=RECEIVING) == {"Result": "success", "ExecMainStatus": "0"}
+    assert box.sh(f"cd {RECEIVED}; find . -type f -not -path '*/.*' | sort").split() == [
+        "./harbour-3/one",
+        "./harbour-3/two",
+    ]
 
 
 def test_an_upgrade_goes_on_and_a_purge_deletes_no_evidence(box: Box, package: Path) -> None:

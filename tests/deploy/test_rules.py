@@ -37,6 +37,7 @@ def alerts(rules: dict[str, Any]) -> Iterator[dict[str, Any]]:
     return (rule for group in rules["groups"] for rule in group["rules"] if "alert" in rule)
 
 
+@pytest.mark.timeout(600)  # promtool plays hours of every alert, and other tests run beside it
 def test_the_deployed_rules_pass_promtool(rendered: str) -> None:
     """Through the script that an operator would run."""
     need("promtool")

@@ -13,10 +13,10 @@ from itertools import starmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import nats
 import pytest
 
 from tests.support.audit import Audit, File, audit
+from tests.support.client import connect
 from tests.support.daemon import DaemonProcess
 from tests.support.jetstream import refuse_large_files
 from tests.support.server import new_server
@@ -153,7 +153,7 @@ def test_a_content_that_is_stored_twice_is_found(scene: Scene) -> None:
     """Under another subject, as a stream would take it; the last test here, for the stream is altered."""
 
     async def publish() -> None:
-        client = await nats.connect(scene.url, allow_reconnect=False)
+        client = await connect(scene.url)
         await client.jetstream().publish("edge.replay.other.1", b"one", headers={"Edge-Size": "4"})
         await client.close()
 

@@ -21,6 +21,7 @@ from nats.js.api import ConsumerConfig
 from scripts.backlog_drain.queue import SITE, JetStreamQueue
 from syncdaemon.dev.server import HOST, NatsServer
 from syncdaemon.settings.values import Settings
+from tests.support.client import connect
 from tests.support.daemon import eventually
 from tests.support.jetstream import messages
 from tests.support.ports import own_port
@@ -171,7 +172,7 @@ def on_stream(server: NatsServer, ask: Callable[[nats.js.JetStreamContext], Any]
     """An answer of JetStream to a plain client."""
 
     async def asked() -> Any:
-        client = await nats.connect(server.url)
+        client = await connect(server.url)
         try:
             return await ask(client.jetstream())
         finally:

@@ -10,11 +10,11 @@ import time
 from itertools import count
 from typing import Any
 
-import nats
 import pytest
 
 from syncdaemon.dev.server import NatsServer
 from tests.support.audit import File, audit
+from tests.support.client import connect
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.jetstream import Stored, messages
 from tests.support.matrix import Matrix
@@ -44,7 +44,7 @@ def server(make_nats_server: MakeNatsServer) -> NatsServer:
 
 async def make_stream(url: str, **config: Any) -> None:
     """A stream that takes batches, and forgets ids soon."""
-    client = await nats.connect(url, allow_reconnect=False)
+    client = await connect(url)
     try:
         js = client.jetstream()
         await js.add_stream(

@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-import nats
 import pytest
 
 from syncdaemon.dev.server import NatsServer
+from tests.support.client import connect
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.jetstream import Stored, held, messages, read_object
 from tests.support.server import MakeNatsServer
@@ -88,7 +88,7 @@ def test_standing_by_counts_and_publishes_nothing(nats_server: NatsServer, make_
 
 
 async def streams(server: NatsServer) -> list[str | None]:
-    client = await nats.connect(server.url, allow_reconnect=False)
+    client = await connect(server.url)
     try:
         return [info.config.name for info in await client.jetstream().streams_info()]
     finally:

@@ -9,11 +9,12 @@ import time
 import nats
 import pytest
 
-from syncdaemon.dev.server import HOST, NatsServer
+from syncdaemon.dev.server import NatsServer
 from tests.support.audit import audit
+from tests.support.client import connect
+from tests.support.cluster import make_cluster
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.matrix import Matrix
-from tests.support.ports import own_port
 from tests.support.producers import producing
 from tests.support.server import MakeNatsServer
 
@@ -23,21 +24,10 @@ ROUNDS = int(os.environ.get("ROUNDS", "1"))
 STREAM = "swarm_jobs"
 
 
-def make_cluster(make_nats_server: MakeNatsServer) -> list[NatsServer]:
-    """Three servers that know each other, running."""
-    ports = [own_port() for _ in range(3)]
-    routes = ", ".join(f"nats://{HOST}:{port}" for port in ports)
-    config = "cluster {{ name: three, listen: '{host}:{port}', routes: [{routes}] }}"
-    servers = [make_nats_server(config=config.format(host=HOST, port=port, routes=routes)) for port in ports]
-    for server in servers:
-        server.start()
-    return servers
-
-
 async def leader(urls: list[str]) -> str | None:
     """The name of the server that leads the stream, once the two others have all that it has."""
     try:
-        client = await nats.connect(urls, allow_reconnect=False, connect_timeout=2)
+        client = await connect(urls, connect_timeout=2)
     except (OSError, nats.errors.Error):
         return None
     try:

@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import nats
 import pytest
 
 from syncdaemon.dev.server import HOST, NatsServer
 from syncdaemon.ledger import chain, end
 from syncdaemon.settings.table import VARIABLES
+from tests.support.client import connect
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.jetstream import ledger_rows, messages
 from tests.support.ports import own_port
@@ -701,7 +701,7 @@ async def test_a_stream_that_does_not_capture_the_subject_is_refused(
     shell: Shell, nats_server: NatsServer, command: str
 ) -> None:
     """With the stream's subjects and the remedy; the file stays."""
-    client = await nats.connect(nats_server.url, allow_reconnect=False)
+    client = await connect(nats_server.url)
     await client.jetstream().add_stream(name="swarm_jobs", subjects=["other.>"])
     await client.close()
     fill(shell, 1)

@@ -17,11 +17,11 @@ from operator import add
 from pathlib import Path
 from typing import NamedTuple
 
-import nats
 import pytest
 
 from syncdaemon.dev.server import NatsServer
 from tests.support.audit import Audit, File, audit
+from tests.support.client import connect
 from tests.support.daemon import DaemonProcess, eventually
 from tests.support.jetstream import refuse_large_files
 from tests.support.matrix import Matrix
@@ -116,7 +116,7 @@ class Site:
             self.daemon.drop(name, data)
 
     async def _make_stream(self) -> None:
-        client = await nats.connect(self.server.url, allow_reconnect=False)
+        client = await connect(self.server.url)
         await client.jetstream().add_stream(name=self.stream, subjects=[f"{self.stream}.*.plain"], duplicate_window=0.1)
         await client.close()
 
@@ -185,6 +185,7 @@ def test_a_daemon_killed_at_any_call_keeps_the_promises(
         site = Site(tmp_path / f"{death.when}-{death.at}", server, WAYS[way])
         died, recovery, found = site.first_life(death), site.second_life(), site.audit()
         assert found.problems == [], (death, site.calls()[-3:])
+        assert died or len(site.calls()) < death.at, "only a run that has fewer calls is spared"
         return died, recovery, found
 
     with ThreadPoolExecutor(AT_ONCE) as sites:  # each has a stream of its own
@@ -194,4 +195,4 @@ def test_a_daemon_killed_at_any_call_keeps_the_promises(
     matrix.add(
         f"daemon killed at a call that changes disk or wire, files {way}", died, total, max(end[1] for end in ends)
     )
-    assert died >= 0.9 * len(chosen), "a run is like the other, by a call or two"
+    assert died >= 0.8 * len(chosen), "how many pieces go over the wire depends on the time; little else does"

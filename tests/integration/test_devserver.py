@@ -13,11 +13,11 @@ import time
 import urllib.request
 from pathlib import Path
 
-import nats
 import pytest
 
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.dev.server import HOST, NatsServer, find_binary, free_port
+from tests.support.client import connect
 from tests.support.jetstream import messages
 from tests.support.ports import own_port
 from tests.support.server import MakeNatsServer, new_server
@@ -44,7 +44,7 @@ def answers(port: int) -> bool:
 
 
 async def publish(server: NatsServer, *payloads: bytes) -> None:
-    client = await nats.connect(server.url, allow_reconnect=False)
+    client = await connect(server.url)
     try:
         js = client.jetstream()
         await js.add_stream(name="kept", subjects=["kept.>"])
@@ -79,7 +79,7 @@ async def test_a_restart_keeps_the_port_and_the_store(nats_server: NatsServer, e
 
 async def test_the_auditor_reads_across_deleted_messages(nats_server: NatsServer) -> None:
     await publish(nats_server, b"one", b"two", b"three")
-    client = await nats.connect(nats_server.url)
+    client = await connect(nats_server.url)
     await client.jetstream().delete_msg("kept", 2)
     await client.close()
 

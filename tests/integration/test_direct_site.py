@@ -93,6 +93,19 @@ def test_a_missing_right_costs_no_connection_and_makes_nothing_else_wait(
     assert daemon.metric("syncdaemon_link_reconnects_total") == 0
 
 
+@pytest.mark.parametrize("call", [pytest.param("INFO", marks=pytest.mark.lengthy), "MSG.GET"])
+def test_doctor_names_the_right_that_large_files_lack(
+    make_nats_server: MakeNatsServer, shell: Shell, call: str
+) -> None:
+    """Without it they would wait, and `doctor` would know of nothing."""
+    right = f"$JS.API.STREAM.{call}.OBJ_edge_replay_{SITE}"
+    site = DirectSite(make_nats_server, hidden=right)
+    found = shell("doctor", "--json", NATS_URL=site.server.url, **LOGIN, **OWN_BUCKET)
+    (bucket,) = (one for one in json.loads(found.out) if one["check"] == "bucket")
+    assert bucket["level"] == "warning"
+    assert f"no server answers {right}: " in bucket["said"]
+
+
 def test_a_kill_and_an_outage_store_nothing_twice(site: DirectSite, make_daemon: MakeDaemon) -> None:
     """The daemon is killed in the middle, and the hub restarted; what is in doubt is found on its own subject."""
     daemon = started(site, make_daemon)

@@ -9,11 +9,11 @@ import subprocess
 import time
 from typing import Any
 
-import nats
 import pytest
 from nats.js.api import StreamConfig
 
 from syncdaemon.dev.server import HOST, NatsServer
+from tests.support.client import connect
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.ports import own_port
 from tests.support.server import MakeNatsServer
@@ -33,7 +33,7 @@ authorization {{ users: [
 
 async def create(url: str, **config: Any) -> None:
     """A stream of the owner's own making."""
-    client = await nats.connect(url)
+    client = await connect(url)
     given = {"name": STREAM, "subjects": SUBJECTS, "storage": "file", "allow_direct": True} | config
     answer = await client.request(f"$JS.API.STREAM.CREATE.{STREAM}", json.dumps(given).encode())
     assert "error" not in json.loads(answer.data), answer.data
@@ -42,7 +42,7 @@ async def create(url: str, **config: Any) -> None:
 
 async def state(url: str) -> Any:
     """Every stream and consumer there is, as the server tells it; but for the time of asking."""
-    client = await nats.connect(url)
+    client = await connect(url)
     streams = json.loads((await client.request("$JS.API.STREAM.LIST")).data)["streams"]
     consumers = [
         json.loads((await client.request(f"$JS.API.CONSUMER.LIST.{stream['config']['name']}")).data)["consumers"]
@@ -214,7 +214,7 @@ def test_findings_come_first(shell: Shell, nats_server: NatsServer) -> None:
 
 async def seal(url: str) -> None:
     """For good."""
-    client = await nats.connect(url)
+    client = await connect(url)
     await client.jetstream().update_stream(StreamConfig(name=STREAM, subjects=SUBJECTS, sealed=True))
     await client.close()
 
@@ -231,9 +231,9 @@ def test_a_sealed_stream(shell: Shell, nats_server: NatsServer) -> None:
 
 async def fill(url: str) -> None:
     """As long as it takes something."""
-    client = await nats.connect(url)
+    client = await connect(url)
     for number in range(3):
-        await client.jetstream().publish(f"edge.replay.a.{number}", b"x")
+        await client.jetstream().publish(f"edge.replay.test-site.{number}", b"x")
     await client.close()
 
 
@@ -245,6 +245,29 @@ def test_a_full_stream(shell: Shell, nats_server: NatsServer) -> None:
 
     assert levels(found) == {"room": "failure"}
     assert "3 of 3 messages: full, nothing is taken" in found["room"][1]
+
+
+def test_what_a_stream_costs_its_server_and_the_command_that_cures_it(
+    shell: Shell, make_nats_server: MakeNatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The memory limit as GOMEMLIMIT tells it, other sites in the stream by its messages, limits by the settings."""
+    monkeypatch.setenv("GOMEMLIMIT", "200MiB")
+    server = make_nats_server(monitor_port=0)
+    server.start()
+    asyncio.run(create(server.url, discard="new", deny_delete=True))
+    asyncio.run(fill(server.url))
+    settings = {"NATS_URL": server.url, "NATS_MONITOR_URL": server.monitor_url, "SITE": "another"}
+    found = examined(shell, 0, **settings)
+    assert found["digests"] == ("ok", "3 messages ")
+    assert found["limits"][0] == "warning"
+    assert "has 250 MiB of memory nats stream edit swarm_jobs --max-msgs=244140 --force" in found["limits"][1]
+    assert found["life"][0] == "warning"
+    assert "nats stream edit swarm_jobs --max-age=30d --force" in found["life"][1]
+
+    asked = {"SYNC_STREAM_MAX_AGE": "7d", "SYNC_STREAM_MAX_MSGS": "775000"}
+    command = "nats stream edit swarm_jobs --max-age=7d --max-msgs=775000 --force"
+    assert command in examined(shell, 0, **settings, **asked)["limits"][1]
+    assert examined(shell, 0, **{**settings, "SITE": "test-site"})["life"][0] == "ok"
 
 
 @pytest.mark.parametrize(

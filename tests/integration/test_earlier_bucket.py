@@ -9,10 +9,10 @@ from collections import Counter
 from hashlib import sha256
 from typing import Any
 
-import nats
 import pytest
 
 from syncdaemon.dev.server import NatsServer
+from tests.support.client import connect
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.jetstream import Held, held, read_object
 from tests.support.shell import Shell
@@ -26,7 +26,7 @@ def api(url: str, call: str, **ask: Any) -> dict[str, Any]:
     """What JetStream answers."""
 
     async def asked() -> dict[str, Any]:
-        client = await nats.connect(url, allow_reconnect=False)
+        client = await connect(url)
         try:
             answer = await client.request(f"$JS.API.{call}", json.dumps(ask).encode() if ask else b"", 10)
             found: dict[str, Any] = json.loads(answer.data)

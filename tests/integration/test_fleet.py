@@ -9,11 +9,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import nats
 import pytest
 
 from syncdaemon.dev.server import find_binary
 from tests.support import needs
+from tests.support.client import connect
 from tests.support.hub import PASSWORD, PROGRAM, Hub, MakeHub
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
@@ -63,7 +63,7 @@ def test_a_new_site_gets_in_by_the_commands_of_the_page(make_hub: MakeHub, jwt: 
 async def publish_and_arrive(hub: Hub, password: str) -> None:
     """A message of the new site is acknowledged where it publishes, and comes to the hub's stream."""
     if leaf := hub.leaves.get("west"):
-        client = await nats.connect(leaf.url, allow_reconnect=False)
+        client = await connect(leaf.url)
     else:
         client = await hub.connect("site-west", password)
     assert (await client.jetstream().publish("edge.replay.west.1", b"evidence")).stream == "swarm_jobs"

@@ -10,9 +10,9 @@ import pytest
 from nats.js import JetStreamContext
 
 from syncdaemon.dev.server import NatsServer
-from tests.integration.test_receive import CONSUMER, at_server
+from tests.integration.test_receive import CONSUMER
 from tests.support.daemon import eventually
-from tests.support.receiver import STREAM, MakeReceiver, headers, make_stream, publish, received
+from tests.support.receiver import STREAM, MakeReceiver, at_server, headers, make_stream, publish, received
 from tests.support.server import MakeNatsServer
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import nats
@@ -26,6 +26,7 @@ from tests.support.attacks import (
     scene,
     until,
 )
+from tests.support.client import connect
 from tests.support.hub import Hub
 from tests.support.leaf import fake_leaf
 
@@ -87,7 +88,7 @@ ATTACKS: dict[str, Attacks] = {
 }
 
 
-@pytest.mark.parametrize("attacker", ATTACKS)
+@pytest.mark.parametrize("attacker", ["a", pytest.param("e", marks=pytest.mark.lengthy)])
 def test_no_attack_has_an_effect_on_others(hub: OfTheHub, attacker: str) -> None:
     """Of a site that connects directly, and of one whose leaf node is a fake one."""
 
@@ -160,10 +161,92 @@ def test_a_message_id_that_a_hostile_site_used_before_holds_nothing_up(hub: OfTh
     asyncio.run(take_ids())
 
 
+@pytest.mark.lengthy
+def test_the_leaf_node_of_a_site_that_becomes_a_direct_one_acknowledges_nothing(hub: OfTheHub) -> None:
+    """Its connection outlives the reload of the server, and a direct site may use the account of the workers' stream.
+
+    No import rewrites a reply that begins with `$JS.ACK`, and only what clients send is checked for it.
+    """
+
+    async def stay_and_acknowledge() -> None:
+        async with scene(hub) as at:
+            before = await at.pending()
+            hub.hub.list(SITES.replace("e leaf", "e"))
+            await asyncio.to_thread(hub.hub.reload)
+            await asyncio.to_thread(hub.hub.init)
+            assert not at.leaf.hung_up.is_set()
+            await at.fire_from_leaf(of_a_leaf(at.marks)["acknowledged by a reply"])
+            await asyncio.sleep(QUIET)
+            assert await at.pending() == before == 2
+
+    asyncio.run(stay_and_acknowledge())
+
+
+@pytest.mark.lengthy
+def test_no_attack_of_a_site_that_moved_to_the_hub_has_an_effect(hub: OfTheHub) -> None:
+    """From its old leaf node, whose connection outlives the reload, and from a client with its new login."""
+    attacks = {name: of_e(name) for name in of_a_leaf(Marks())} | OF_A_SOURCE
+
+    def directly(name: str) -> Attack:
+        async def attack(at: Scene) -> None:
+            await at.fire(of_a_leaf(at.marks)[name], "site-e")
+
+        return attack
+
+    async def move_and_attack() -> dict[str, list[str]]:
+        async with scene(hub) as at:
+            hub.hub.list(SITES.replace("e leaf", "e"))
+            await asyncio.to_thread(hub.hub.reload)
+            await asyncio.to_thread(hub.hub.init)
+            assert not at.leaf.hung_up.is_set()
+            found = {name: await change(at, "e", attack) for name, attack in attacks.items()}
+            return found | {f"directly: {name}": await change(at, "e", directly(name)) for name in of_a_leaf(Marks())}
+
+    assert {name: changes for name, changes in asyncio.run(move_and_attack()).items() if changes} == {}
+
+
+@pytest.mark.lengthy
+@pytest.mark.parametrize("hub", ["JWTs"], indirect=True)
+def test_no_attack_of_a_site_that_was_removed_has_an_effect(hub: OfTheHub) -> None:
+    """Over connections that it had before, of a client and of a leaf node; and it can't log in again."""
+
+    def where_connected(attack: Attack) -> Attack:
+        async def attack_if_connected(at: Scene) -> None:
+            with suppress(nats.errors.ConnectionClosedError):
+                await attack(at)
+
+        return attack_if_connected
+
+    async def remove_and_attack() -> dict[str, list[str]]:
+        async with scene(hub) as at:
+            await at.client("site-a")
+            hub.hub.list(SITES.replace("a\n", "").replace("e leaf\n", ""))
+            await asyncio.to_thread(hub.hub.reload)
+            await asyncio.to_thread(hub.hub.init)
+            found: dict[str, list[str]] = {}
+            for attacker, attacks in ATTACKS.items():
+                for name, attack in attacks.items():
+                    found[f"{attacker}: {name}"] = await change(at, attacker, where_connected(attack))
+            await refused_again(hub)
+            return found
+
+    assert {name: changes for name, changes in asyncio.run(remove_and_attack()).items() if changes} == {}
+
+
+async def refused_again(hub: OfTheHub) -> None:
+    """The logins of the sites that were removed, a and e, are taken no more."""
+    with pytest.raises(nats.errors.Error):
+        await hub.connect("site-a")
+    async with fake_leaf(hub.leaf_port) as leaf:
+        leaf.login(**hub.leaf_login("site-e", leaf.nonce))
+        await until(leaf.hung_up.is_set)
+        assert leaf.refused
+
+
 async def publish(hub: Hub, site: str, subject: str, body: bytes, headers: dict[str, str] | None = None) -> None:
     """At the hub, or at the leaf node of the site."""
     leaf = hub.leaves.get(site)
-    client = await (nats.connect(leaf.url, allow_reconnect=False) if leaf else hub.connect(f"site-{site}"))
+    client = await (connect(leaf.url) if leaf else hub.connect(f"site-{site}"))
     await client.request(subject, body, 10, headers=headers)
     await client.close()
 

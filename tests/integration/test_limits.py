@@ -13,12 +13,12 @@ from itertools import starmap
 from pathlib import Path
 from typing import Any
 
-import nats
 import pytest
 
 from syncdaemon.dev.server import NatsServer
 from tests.support import needs
 from tests.support.audit import Audit, File, audit
+from tests.support.client import connect
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.server import MakeNatsServer
 
@@ -46,7 +46,7 @@ def audited(url: str, daemon: DaemonProcess, files: list[tuple[bytes, bytes]] = 
 
 async def make_stream(url: str, **config: Any) -> None:
     """The stream, smaller than what is to come."""
-    client = await nats.connect(url, allow_reconnect=False)
+    client = await connect(url)
     try:
         await client.jetstream().add_stream(name=STREAM, subjects=["edge.replay.*.*"], discard="new", **config)
     finally:
@@ -55,7 +55,7 @@ async def make_stream(url: str, **config: Any) -> None:
 
 async def widen(url: str) -> None:
     """The owner of the stream gives it room."""
-    client = await nats.connect(url, allow_reconnect=False)
+    client = await connect(url)
     try:
         js = client.jetstream()
         config = (await js.stream_info(STREAM)).config
@@ -88,9 +88,34 @@ def test_a_full_stream_is_waited_for(nats_server: NatsServer, make_daemon: MakeD
     assert audited(nats_server.url, daemon).problems == []
 
 
+def test_a_stream_that_is_nearly_full_is_said_to_be_before_anything_waits(
+    nats_server: NatsServer, make_daemon: MakeDaemon
+) -> None:
+    """In health, in status and, with what its size costs, in one line of the log at the start."""
+    asyncio.run(make_stream(nats_server.url, max_msgs=5))
+    daemon = make_daemon(nats_server.url)
+    daemon.start()
+    drop_all(daemon, FILES[:3])
+    eventually(lambda: not daemon.waiting(), what="three are delivered")
+    assert daemon.stop() == 0
+    daemon.start()
+    words = "60 % full: 3 of 5 messages"
+    eventually(lambda: json.loads(daemon.get("/status"))["stream_room"] == words, what="the stream was looked at")
+    assert daemon.ailment("room") == ""
+    (said,) = (line for line in daemon.logged("stream_size", at_least=1) if line["messages"] == 3)
+    assert said["expected"] == 3
+
+    drop_all(daemon, FILES[3:4])
+    eventually(lambda: not daemon.waiting(), what="the fourth is delivered")
+    assert daemon.stop() == 0
+    daemon.start()
+    eventually(lambda: daemon.ailment("room") == "80 % full: 4 of 5 messages", what="health says so")
+    assert daemon.ailment("lane") == ""
+
+
 async def limit_bucket(url: str, most: int) -> None:
     """Makes the bucket of large files, or gives it another limit."""
-    client = await nats.connect(url, allow_reconnect=False)
+    client = await connect(url)
     try:
         subjects = ["$O.edge_replay_test-site.C.>", "$O.edge_replay_test-site.M.>"]
         config = {"name": "OBJ_edge_replay_test-site", "subjects": subjects, "discard": "new", "max_bytes": most}

@@ -21,7 +21,6 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import nats
 import nkeys  # type: ignore[import-untyped]
 import pytest
 import structlog
@@ -38,6 +37,7 @@ from syncdaemon.link.session import STOPPED
 from syncdaemon.link.words import explain
 from tests.support.api import ask_api
 from tests.support.certificates import Certificates
+from tests.support.client import connect
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.issuer import Operator, key_pair
 from tests.support.jetstream import messages
@@ -141,7 +141,7 @@ def test_connect_knows_every_option_that_the_link_gives() -> None:
 async def test_a_connected_client_is_as_the_link_expects(nats_server: NatsServer) -> None:
     """Its transport's writer, its server, its subscription's number and its probes."""
     client = Client()
-    await client.connect(nats_server.url, allow_reconnect=False, pending_size=-1)
+    await client.connect(nats_server.url, pending_size=-1)
     try:
         assert isinstance(client._transport, TcpTransport)
         writer = client._transport._io_writer
@@ -973,7 +973,7 @@ async def test_a_stream_that_may_not_be_looked_at_works_with_a_warning(
         config=authorization(ADMIN, edge_with("publish: {deny: ['$JS.API.STREAM.INFO.>', '$JS.API.STREAM.CREATE.>']}"))
     )
     server.start()
-    client = await nats.connect(admin_url(server), allow_reconnect=False)
+    client = await connect(admin_url(server))
     await client.jetstream().add_stream(name="swarm_jobs", subjects=["edge.replay.>"])
     await client.close()
 

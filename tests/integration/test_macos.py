@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -32,7 +33,10 @@ for module in pkgutil.walk_packages(syncdaemon.__path__, "syncdaemon."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
 """
-USED = ("leases", "fdatasync", "advice", "holes", "paths", "openat2", "renameat2", "prctl", "inotify", "tcp", "proc")
+USED = (
+    *("leases", "fdatasync", "advice", "holes", "paths", "openat2", "renameat2", "prctl", "inotify", "tcp", "proc"),
+    "peers",
+)
 UNUSED = ",".join(key for key in KEYS if key not in USED)  # we need none of them, so they can go together
 EVERY_LACK = pytest.mark.parametrize("what", [*USED, pytest.param(UNUSED, id="others"), "macos"])
 
@@ -83,6 +87,31 @@ def test_run_delivers_and_status_and_doctor_tell_how(
         eventually(lambda: len(received(target)) == 4, 20, "the other end has all files")
     finally:
         receiver.kill()
+
+
+def test_a_file_is_handed_over_and_its_receipt_is_had(
+    nats_server: NatsServer, make_daemon: MakeDaemon, shell: Shell
+) -> None:
+    """The door has a plain path there, and the kernel tells by getpeereid who is at its other end."""
+    with tempfile.TemporaryDirectory(prefix="door", dir="/tmp") as folder:
+        daemon = make_daemon(nats_server.url, folder, **MACOS, SYNC_SETTLE_SECONDS="20")
+        daemon.start()
+        shell.env |= daemon.env
+        ended = shell("put", "--wait", "--timeout", "15", "/etc/hosts")
+        assert (ended.code, ended.out) == (0, f"{daemon.replay}/hosts: message 1 of swarm_jobs\n"), ended.err
+        assert shell("pause", "--for", "1h").code == 0
+        assert daemon.metric("syncdaemon_paused") == 1
+        assert daemon.stop() == 0
+
+
+@pytest.mark.lengthy
+def test_a_path_that_is_too_long_for_a_socket_costs_the_door_alone(
+    nats_server: NatsServer, make_daemon: MakeDaemon
+) -> None:
+    daemon = make_daemon(nats_server.url, "x" * 120, **MACOS)
+    deliver_by_each_way(daemon)
+    (line,) = daemon.logged("no_local_door", at_least=1)
+    assert "the address of a socket has at most 103" in line["error"]
 
 
 def test_drain_delivers_what_is_there(nats_server: NatsServer, shell: Shell) -> None:

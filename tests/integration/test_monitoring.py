@@ -6,9 +6,11 @@ seconds here. promtool tests them with their own times.
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -23,12 +25,14 @@ from scripts.prometheus import Api
 from syncdaemon.daemon.levels import SETTLED_SECONDS
 from syncdaemon.dev.server import HOST, NatsServer
 from tests.deploy.test_dashboard import queries
+from tests.support import needs
 from tests.support.certificates import Certificates
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.logins import credentials
 from tests.support.prometheus import need, quicker
 from tests.support.promql import series
 from tests.support.server import MakeNatsServer
+from tests.support.shell import Shell
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
@@ -63,6 +67,53 @@ def test_the_room_on_the_replay_directorys_disk_is_told(nats_server: NatsServer,
     daemon.start()
     disk = os.statvfs(daemon.replay)
     assert daemon.metric("syncdaemon_replay_free_bytes") == pytest.approx(disk.f_bavail * disk.f_frsize, rel=0.1)
+
+
+@pytest.fixture
+def few_inodes(tmp_path: Path) -> Iterator[Path]:
+    """A disk with room for megabytes, and for a hundred files."""
+    place = tmp_path / "few"
+    place.mkdir()
+    needs.root()
+    mount = [needs.program("mount"), "-t", "tmpfs", "-o", "size=16m,nr_inodes=100", "none", str(place)]
+    subprocess.run(mount, check=True)
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def test_a_disk_without_an_inode_is_full(
+    make_nats_server: MakeNatsServer, make_daemon: MakeDaemon, shell: Shell, few_inodes: Path
+) -> None:
+    """Health, metric and doctor say so, though megabytes are free; and the delivery goes on, which makes room."""
+    server = make_nats_server()
+    daemon = make_daemon(server.url, SYNC_REPLAY_DIR=str(few_inodes), SYNC_HOLD_SECONDS="0")
+    daemon.start()
+    assert daemon.ailment("disks") == ""
+    assert 0 < daemon.metric("syncdaemon_replay_free_bytes") < 100 * 4096
+    found = shell("doctor", "--json", NATS_URL=server.url, SYNC_REPLAY_DIR=str(few_inodes))
+    assert "takes " in said_of(found.out, "replay_dir_inodes")
+    for number in range(200):
+        try:
+            (few_inodes / f"f{number}").write_bytes(b"%d" % number)
+        except OSError:
+            break
+    else:
+        pytest.fail("the disk takes all files")
+    assert os.statvfs(few_inodes).f_bavail > 1_000
+
+    assert daemon.ailment("disks") == "the disk of SYNC_REPLAY_DIR: no inode is free, so no further file can be made"
+    assert daemon.metric("syncdaemon_replay_free_bytes") == 0
+    found = shell("doctor", "--json", NATS_URL=server.url, SYNC_REPLAY_DIR=str(few_inodes))
+    assert "no inode is free" in said_of(found.out, "replay_dir")
+    server.start()
+    eventually(lambda: not list(few_inodes.glob("f*")), 30, "all is delivered")
+    assert daemon.ailment("disks") == ""
+    assert daemon.stop() == 0
+
+
+def said_of(findings: str, check: str) -> str:
+    """What doctor says of a check."""
+    return next(str(one["said"]) for one in json.loads(findings) if one["check"] == check)
 
 
 def test_for_how_many_days_the_ledger_has_room(nats_server: NatsServer, make_daemon: MakeDaemon) -> None:

@@ -11,10 +11,10 @@ from nats.js.api import StreamConfig, StreamSource, SubjectTransform
 from nats.js.errors import BadRequestError
 
 from syncdaemon.dev.server import NatsServer
-from tests.integration.test_receive import CONSUMER, at_server
+from tests.integration.test_receive import CONSUMER
 from tests.support.accounts import accounts, login
 from tests.support.daemon import eventually
-from tests.support.receiver import STREAM, MakeReceiver, Receiver, headers, make_stream, received
+from tests.support.receiver import STREAM, MakeReceiver, Receiver, at_server, headers, make_stream, received
 from tests.support.server import MakeNatsServer
 
 pytestmark = [pytest.mark.integration, pytest.mark.lengthy]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import shutil
 
-import nats
 import pytest
 
 from syncdaemon.dev.server import NatsServer
+from tests.support.client import connect
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.owner import call
 from tests.support.shell import Shell
@@ -31,7 +31,7 @@ def deliver(daemon: DaemonProcess, *names: str, until: str = "") -> None:
 
 async def forge(url: str, subject: str) -> None:
     """A message in the name of the site, of which no ledger can know."""
-    client = await nats.connect(url)
+    client = await connect(url)
     await client.jetstream().publish(subject, b"forged", headers={"Edge-Site": "test-site", "Edge-Path": "forged"})
     await client.close()
 

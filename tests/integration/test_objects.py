@@ -11,10 +11,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-import nats
 import pytest
 
 from syncdaemon.dev.server import HOST, NatsServer
+from tests.support.client import connect
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.jetstream import held, messages, read_object
 from tests.support.relay import MakeRelay, Relay
@@ -117,13 +117,14 @@ def test_a_large_file_is_read_back_by_any_client(nats_server: NatsServer, make_d
     assert daemon.metric("syncdaemon_published_bytes_total") == len(data)
     assert daemon.metric("edge_bandwidth_bps") >= len(data) * 8 / 5
     assert progress(daemon) is None
-    assert not list((daemon.replay / ".syncdaemon" / "held").iterdir())
+    folder = daemon.replay / ".syncdaemon" / "held"
+    eventually(lambda: not any(path.is_file() for path in folder.rglob("*")), what="nothing is held")
     assert asyncio.run(listing(nats_server)) == [(digest(data), len(data))]
 
 
 async def listing(server: NatsServer) -> list[tuple[str | None, int | None]]:
     """The bucket as nats-py lists it."""
-    client = await nats.connect(server.url, allow_reconnect=False)
+    client = await connect(server.url)
     try:
         store = await client.jetstream().object_store(BUCKET)
         return [(info.name, info.size) for info in await store.list()]
@@ -219,7 +220,7 @@ def test_an_upload_with_a_hole_is_begun_again(nats_server: NatsServer, held_uplo
 
 
 async def delete_chunk(server: NatsServer, seq: int) -> None:
-    client = await nats.connect(server.url, allow_reconnect=False)
+    client = await connect(server.url)
     await client.jetstream().delete_msg(STREAM, seq)
     await client.close()
 
@@ -234,7 +235,7 @@ def test_a_bucket_that_is_deleted_under_way_is_filled_anew(nats_server: NatsServ
 
 
 async def delete_stream(server: NatsServer, name: str) -> None:
-    client = await nats.connect(server.url, allow_reconnect=False)
+    client = await connect(server.url)
     await client.jetstream().delete_stream(name)
     await client.close()
 
@@ -331,7 +332,7 @@ def test_files_over_the_streams_own_limit_are_objects(nats_server: NatsServer, m
 
 
 async def make_stream(server: NatsServer, max_msg_size: int) -> None:
-    client = await nats.connect(server.url, allow_reconnect=False)
+    client = await connect(server.url)
     await client.jetstream().add_stream(name="swarm_jobs", subjects=["edge.replay.*.*"], max_msg_size=max_msg_size)
     await client.close()
 

@@ -228,6 +228,7 @@ def test_a_large_file_of_which_nothing_was_seen_costs_only_time(nats_server: Nat
     eventually(lambda: len(site.daemon.rows_so_far("published")) == 2, 15, "both are delivered")
 
 
+@pytest.mark.lengthy
 def test_an_overflow_of_the_kernels_queue_costs_only_time(nats_server: NatsServer, make_site: MakeSite) -> None:
     """While the daemon stands still, more happens than the kernel keeps. What it knew then is forgotten."""
     site = started(make_site(nats_server.url, SYNC_SETTLE_IN_PLACE_SECONDS="8"))

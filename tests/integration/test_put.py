@@ -176,3 +176,32 @@ def test_ctrl_c_ends_a_pipe_that_brings_nothing(site: Site) -> None:
     assert site.daemon.waiting() == []
     assert running.stdin is not None
     running.stdin.close()
+
+
+def test_what_lies_too_deep_is_said_and_all_else_goes(shell: Shell) -> None:
+    """A folder is deeper than any path can name: one line for what can't be read, and the file beside it is put."""
+    (shell.folder / "deep").mkdir()
+    (shell.folder / "deep/beside").write_bytes(b"beside")
+    make_deep = f"cd deep; for n in $(seq 30); do mkdir {'d' * 200} && cd {'d' * 200}; done; echo deep >file"
+    subprocess.run(["bash", "-c", make_deep], cwd=shell.folder, check=True)
+    done = shell("put", "deep")
+    assert done.code == 1
+    assert (shell.replay / "deep/beside").read_bytes() == b"beside"
+    (said,) = done.said
+    assert said.endswith(": File name too long")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("", "does not exist"), ("n" * 5_000, "File name too long"), ("closed/file", "Permission denied")],
+    ids=["empty", "too-long", "behind-a-closed-folder"],
+)
+def test_what_is_no_file_is_said_in_a_line(site: Site, name: str, why: str) -> None:
+    """An empty name, as of a variable that is not set, is not the folder that the shell is in."""
+    closed = site.replay.parent / "from" / "closed"
+    closed.mkdir(mode=0o700)
+    (closed / "file").write_bytes(b"")
+    done = put(site, as_user(PRODUCER), name)
+    assert done.returncode == 2
+    assert why in done.stderr.decode()
+    assert b"Traceback" not in done.stderr

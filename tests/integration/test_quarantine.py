@@ -7,10 +7,10 @@ import json
 import os
 from hashlib import sha256
 
-import nats
 import pytest
 
 from syncdaemon.dev.server import NatsServer
+from tests.support.client import connect
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.jetstream import ledger_rows, messages
 from tests.support.shell import Shell, given_away, one_line
@@ -29,7 +29,7 @@ def subject_of(data: bytes) -> str:
 
 async def occupy(url: str, *contents: bytes) -> None:
     """Somebody else's messages lie on the subjects of these contents."""
-    client = await nats.connect(url)
+    client = await connect(url)
     for data in contents:
         await client.jetstream().publish(subject_of(data), b"another's")
     await client.close()
@@ -37,7 +37,7 @@ async def occupy(url: str, *contents: bytes) -> None:
 
 async def clear(url: str, *contents: bytes) -> None:
     """An administrator removes them."""
-    client = await nats.connect(url)
+    client = await connect(url)
     for data in contents:
         await client.jetstream().purge_stream(STREAM, subject=subject_of(data))
     await client.close()

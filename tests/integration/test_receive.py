@@ -10,11 +10,10 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import nats
 import pytest
 import zstandard
 from nats.js import JetStreamContext
@@ -24,26 +23,23 @@ from syncdaemon.dev.server import HOST, NatsServer
 from tests.support import needs
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.proxy import Proxy
-from tests.support.receiver import STREAM, MakeReceiver, Receiver, drafts, headers, make_stream, publish, received
+from tests.support.receiver import (
+    STREAM,
+    MakeReceiver,
+    Receiver,
+    at_server,
+    drafts,
+    headers,
+    make_stream,
+    publish,
+    received,
+)
 from tests.support.server import MakeNatsServer
 
 pytestmark = [pytest.mark.integration, pytest.mark.lengthy]
 
 CONSUMER = "worker-staging"
 QUICK = {"durable_name": CONSUMER, "name": CONSUMER, "ack_policy": "explicit", "deliver_policy": "all"}
-
-
-def at_server(url: str, work: Callable[[JetStreamContext], Awaitable[Any]]) -> Any:
-    """What `work` comes to, on a connection of its own."""
-
-    async def run() -> Any:
-        client = await nats.connect(url)
-        try:
-            return await work(client.jetstream())
-        finally:
-            await client.close()
-
-    return asyncio.run(run())
 
 
 def feed(url: str, messages: list[tuple[dict[str, str], bytes]]) -> None:

@@ -292,6 +292,7 @@ def test_our_folder_and_its_parts_have_their_modes(nats_server: NatsServer, shar
         modes = {path.name: path.stat().st_mode & 0o7777 for path in (own, *own.iterdir())}
         assert modes.pop(".syncdaemon") == 0o710
         assert modes.pop("lock") == 0o600
+        assert modes.pop("socket") == 0o660
         assert set(modes.values()) == {0o700}
         assert {"held", "quarantine", "requeue", "archive"} <= modes.keys()
         assert own.stat().st_gid == PRODUCERS

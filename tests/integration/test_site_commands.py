@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 from hashlib import sha256
@@ -11,8 +12,10 @@ from typing import NamedTuple
 import pytest
 
 from syncdaemon.dev.server import NatsServer
+from tests.support.client import connect
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
-from tests.support.hub import Hub, MakeHub
+from tests.support.hub import PASSWORD, Hub, MakeHub
+from tests.support.relay import MakeRelay
 from tests.support.shell import Shell
 
 pytestmark = pytest.mark.integration
@@ -35,6 +38,24 @@ class Place(NamedTuple):
     def messages(self, bucket: bool = False) -> int:
         """Of this site at the hub, in the stream or in its bucket."""
         return asyncio.run(self._messages(bucket))
+
+    def in_batches(self) -> int:
+        """Messages of the site's stream, as its daemon sees it, that came in an atomic batch."""
+        return asyncio.run(self._in_batches())
+
+    async def _in_batches(self) -> int:
+        client = await (connect(self.server.url) if self.site == "c" else self.hub.connect("hub"))
+        found = 0
+        try:
+            for number in range(1, 1_000):
+                ask = json.dumps({"seq": number}).encode()
+                message = json.loads((await client.request("$JS.API.STREAM.MSG.GET.swarm_jobs", ask, 10)).data)
+                if "error" in message:
+                    return found
+                found += b"Nats-Batch-Id" in base64.b64decode(message["message"].get("hdrs", ""))
+            return found
+        finally:
+            await client.close()
 
     async def _messages(self, bucket: bool) -> int:
         login = "in-c" if self.site == "c" else "hub"
@@ -121,6 +142,10 @@ def test_what_is_dropped_is_delivered_and_every_command_says_so(
         verified = shell("verify", "--stream", *deep, **at)
         assert verified.code == 0, verified
     assert shell("verify", **at).code == 0
+    hub = {"NATS_URL": place.hub.server.url, "NATS_USER": "hub", "NATS_PASSWORD": PASSWORD}
+    eventually(lambda: place.messages(bucket=True) >= 4, 30, "and its large file")
+    at_the_hub = shell("verify", "--stream", "--content", **{**at, **hub})
+    assert at_the_hub.code == 0, at_the_hub
     examined = shell("doctor", "--json", **at)
     failures = [one for one in json.loads(examined.out) if one["level"] == "failure"]
     assert failures == []
@@ -155,3 +180,68 @@ def test_kills_and_an_outage_double_nothing(place: Place, make_daemon: MakeDaemo
     assert drained.code == 0, drained
     verified = shell("verify", "--stream", "--content", **at)
     assert verified.code == 0, verified
+
+
+@pytest.mark.parametrize("cut", ["stored", pytest.param("not stored", marks=pytest.mark.lengthy)])
+def test_a_batch_in_doubt_after_the_link_was_cut_is_stored_once(
+    place: Place, make_daemon: MakeDaemon, make_relay: MakeRelay, shell: Shell, cut: str
+) -> None:
+    """The cut comes behind a commit that the server has taken, or in the middle of a batch that it never commits."""
+    relay = make_relay(place.server)
+    daemon = make_daemon(relay.url, **{**place.env, "NATS_URL": relay.url})
+    daemon.start()
+    daemon.drop("first", b"first")
+    delivered(daemon, 1)
+    if cut == "stored":
+        relay.mute_after = b"Nats-Batch-Commit"
+    else:
+        relay.hold_after(20_000)
+    for number in range(500):
+        daemon.drop(f"{number}.bin", b"%d" % number)
+    if cut == "stored":
+        eventually(lambda: place.in_batches() > 0, 60, "a batch is stored")
+        assert not relay.to_client.is_set()
+    else:
+        eventually(lambda: relay.held, 60, "a batch is on its way")
+    before = len(daemon.rows_so_far("published"))
+    relay.mute_after = b""
+    relay.reset()
+    relay.restore()
+    delivered(daemon, 501)
+
+    assert before < 501
+    assert daemon.metric("syncdaemon_link_reconnects_total") == 1
+    assert not daemon.rows("held_lost", "refused")
+    eventually(lambda: place.messages() == 501, 60, "all of it is at the hub, once")
+    at = {**place.env, "SYNC_LEDGER_DIR": str(daemon.ledger)}
+    verified = shell("verify", "--stream", "--content", **at)
+    assert verified.code == 0, verified
+
+
+async def hold_all_batches(hub: Hub) -> None:
+    """A neighbour opens as many atomic batches as the stream may have, and ends none. They stay open for 10 s."""
+    client = await hub.connect("site-b")
+    for number in range(60):
+        headers = {"Nats-Batch-Id": f"held-{number}", "Nats-Batch-Sequence": "1"}
+        await client.publish(f"edge.replay.b.{number}", b"held", headers=headers)
+    await client.flush()
+    await client.close()
+
+
+@pytest.mark.lengthy
+def test_a_neighbour_that_holds_all_batches_stops_nothing(make_hub: MakeHub, make_daemon: MakeDaemon) -> None:
+    """What can't go in a batch goes as singles, and a metric says so."""
+    hub = make_hub("a\nb\n")
+    hub.start()
+    site = Place(hub, hub.server, {"SITE": "a", "NATS_USER": "site-a", "NATS_PASSWORD": "site-a"})
+    daemon = started(site, make_daemon)
+    daemon.drop("first", b"first")
+    delivered(daemon, 1)
+    asyncio.run(hold_all_batches(hub))
+    for number in range(300):
+        daemon.drop(f"{number}.bin", b"%d" % number)
+    delivered(daemon, 301)
+    assert any(
+        "publish_errors_total" in name and "batch_slots" in name for name, count in daemon.metrics().items() if count
+    )
+    assert not daemon.rows("refused")

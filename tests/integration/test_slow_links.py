@@ -150,5 +150,5 @@ def test_a_link_that_becomes_faster_does_not_begin_an_upload_again(
         assert daemon.stop() == 0
 
     assert site.check(data) == 0
-    sizes = {len(message.data) for message in site.objects()[:-2]}
-    assert sizes == {8 << 10}
+    (size,) = {len(message.data) for message in site.objects()[:-2]}
+    assert size in (4 << 10, 8 << 10), "a chunk takes half a second or a second of the slow link"

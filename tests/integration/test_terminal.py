@@ -30,10 +30,10 @@ ESCAPE = "\x1b"
 PLAIN = [{"NO_COLOR": "1"}, {"TERM": "dumb"}]
 LOCALES = [
     {"LC_ALL": "C", "PYTHONUTF8": "0"},
-    {"LC_ALL": "", "LANG": "en_US.ISO-8859-1", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-    {"PYTHONIOENCODING": "ascii:strict"},
 ]
 MORE_LOCALES = [
+    {"LC_ALL": "", "LANG": "en_US.ISO-8859-1", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    {"PYTHONIOENCODING": "ascii:strict"},
     {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     {"PYTHONIOENCODING": "ascii"},
     {"PYTHONIOENCODING": "latin-1"},
@@ -111,6 +111,15 @@ def test_no_value_of_config_is_cut_at_any_width(shell: Shell, columns: int) -> N
         assert str(shell.replay) in solid(text)
 
 
+@pytest.mark.parametrize("columns", [1, 9, 23])
+def test_no_value_is_left_out_where_there_is_no_room_for_any(shell: Shell, columns: int) -> None:
+    """A pane that was made as small as can be: the terminal breaks the lines, and a copy of them has all."""
+    _, wide = at_terminal(shell, "config", columns=40)
+    code, text = at_terminal(shell, "config", columns=columns)
+    assert code == 0
+    assert "".join(text.split()) == "".join(wide.split())
+
+
 def test_into_a_pipe_every_setting_is_one_line(shell: Shell) -> None:
     """However wide the terminal is that the pipe's reader writes to."""
     shell.env["COLUMNS"] = "40"
@@ -179,16 +188,17 @@ def test_into_a_pipe_no_command_writes_escapes(shell: Shell, command: str) -> No
 # The bar
 
 
-def test_log_lines_of_a_drain_stand_above_its_bar(shell: Shell, nats_server: NatsServer) -> None:
-    """On lines of their own; and at the end there is one bar, which says that all is done."""
-    for number in range(300):
+@pytest.mark.parametrize("count", [3, 300])
+def test_log_lines_of_a_drain_stand_above_its_bar(shell: Shell, nats_server: NatsServer, count: int) -> None:
+    """On lines of their own; and at the end there is one bar, which says that all is done, however soon that was."""
+    for number in range(count):
         (shell.replay / f"{number}.bin").write_bytes(b"%d" % number)
     code, text = at_terminal(shell, "drain", columns=100, NATS_URL=nats_server.url)
     assert code == 0
     lines = [line for line in screen(text) if line]
     bars = [line for line in lines if " files " in line and "/s" in line]
     assert len(bars) == 1, lines
-    assert "300/300" in bars[0]
+    assert f"{count}/{count}" in bars[0]
     logged = [line for line in lines if "link_up" in line]
     assert len(logged) == 1
     assert re.match(r"\d{4}-\d\d-\d\dT", logged[0]), lines

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-import nats
 import pytest
 from nats.js.api import StreamConfig, StreamSource
 
 from syncdaemon.dev.server import NatsServer
 from syncdaemon.ledger import Ledger
 from tests.integration.test_verify_stream import SITE, STREAM, Books, digest, problems, verified
+from tests.support.client import connect
 from tests.support.daemon import eventually
 from tests.support.shell import Shell
 
@@ -26,7 +26,7 @@ def at_the_site(shell: Shell, url: str, act: Callable[[Books], Awaitable[None]])
     async def make() -> None:
         ledger = Ledger(shell.ledger, SITE)
         ledger.open()
-        client = await nats.connect(url)
+        client = await connect(url)
         books = Books(client, ledger)
         await books.js.add_stream(StreamConfig(name="site", subjects=["edge.replay.>"]))
         for number in range(40):
@@ -38,7 +38,7 @@ def at_the_site(shell: Shell, url: str, act: Callable[[Books], Awaitable[None]])
         await ledger.close()
 
     async def stored(name: str) -> int:
-        client = await nats.connect(url)
+        client = await connect(url)
         count = (await client.jetstream().stream_info(name)).state.messages
         await client.close()
         return count

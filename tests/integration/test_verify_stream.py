@@ -12,7 +12,6 @@ import threading
 from hashlib import sha256
 from typing import Any
 
-import nats
 import pytest
 import zstandard
 from nats.aio.client import Client
@@ -20,6 +19,7 @@ from nats.js import JetStreamContext
 
 from syncdaemon.dev.server import NatsServer
 from syncdaemon.ledger import Ledger
+from tests.support.client import connect
 from tests.support.daemon import MakeDaemon, eventually
 from tests.support.process import PROGRAM
 from tests.support.server import MakeNatsServer
@@ -105,7 +105,7 @@ def written(shell: Shell, url: str, write: Any, **config: Any) -> None:
     async def make() -> None:
         ledger = Ledger(shell.ledger, SITE)
         ledger.open()
-        client = await nats.connect(url)
+        client = await connect(url)
         books = Books(client, ledger)
         await books.stream(**config)
         await write(books)

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from typing import ClassVar
 
 import pytest
 from aiohttp import ClientSession
@@ -16,7 +17,8 @@ from structlog.testing import capture_logs
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.web.server import Web
 from syncdaemon.web.views import Check, Views
-from tests.support.callers import Address, Answered, get, said
+from tests.support.callers import Answered, get, said
+from tests.support.client import hang_up, opened
 
 pytestmark = pytest.mark.integration
 
@@ -34,6 +36,14 @@ async def web() -> AsyncIterator[Web]:
     await web.start()
     yield web
     await web.stop()
+
+
+@pytest.fixture(autouse=True)
+async def none_is_left() -> AsyncIterator[None]:
+    """Every connection that a test has opened is closed behind it, also where the test fails."""
+    yield
+    while Waiting.all:
+        await hang_up(Waiting.all.pop().writer)
 
 
 async def heard(web: Web, sent: bytes) -> bytes:
@@ -143,13 +153,13 @@ async def test_a_body_is_not_waited_for(web: Web) -> None:
 
 
 async def test_a_request_in_pieces_is_one(web: Web) -> None:
-    reader, writer = await asyncio.open_connection(HOST, web.port)
-    for byte in b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n":
-        writer.write(bytes([byte]))
-        await writer.drain()
-        await asyncio.sleep(0)
-    assert _STATUS.findall(await reader.read()) == [b"200", b"200"]
-    writer.close()
+    sent = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    async with opened(web.port) as (reader, writer):
+        for byte in sent:
+            writer.write(bytes([byte]))
+            await writer.drain()
+            await asyncio.sleep(0)
+        assert _STATUS.findall(await reader.read()) == [b"200", b"200"]
 
 
 async def test_garbage_is_not_logged(web: Web, caplog: pytest.LogCaptureFixture) -> None:
@@ -205,17 +215,20 @@ async def test_pages_that_cost_time_leave_most_of_it_to_the_delivery() -> None:
 
 
 class Waiting:
-    """A connection that is held open."""
+    """A connection that is held open until the test ends."""
+
+    all: ClassVar[list[Waiting]] = []
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
+        self.all.append(self)
 
     @classmethod
     async def of(cls, web: Web, sent: bytes = b"") -> Waiting:
         """Opened, and these bytes sent."""
-        opened = cls(*await asyncio.open_connection(HOST, web.port))
-        opened.writer.write(sent)
-        return opened
+        made = cls(*await asyncio.open_connection(HOST, web.port))
+        made.writer.write(sent)
+        return made
 
     async def closed(self) -> bool:
         """Whether the other side has closed it, a moment from now; what it has sent before is read."""
@@ -242,8 +255,6 @@ async def test_the_oldest_makes_room(web: Web, sent: bytes) -> None:
     await asyncio.sleep(0.2)
     assert [await one.closed() for one in held[:6]] == [True] * 3 + [False] * 3
     assert not any([await one.closed() for one in newcomers])
-    for one in (*held, *newcomers):
-        one.writer.close()
 
 
 async def test_an_answer_under_way_is_not_cut_for_a_newcomer() -> None:
@@ -254,11 +265,10 @@ async def test_an_answer_under_way_is_not_cut_for_a_newcomer() -> None:
     try:
         slow = await Waiting.of(web, b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         await asyncio.sleep(0.3)
-        crowd = [await Waiting.of(web, HALF) for _ in range(200)]
+        for _ in range(200):
+            await Waiting.of(web, HALF)
         await asyncio.sleep(0.2)
         assert (await slow.reader.read()).endswith(body)
-        for one in (slow, *crowd):
-            one.writer.close()
     finally:
         await web.stop()
 
@@ -268,11 +278,10 @@ async def test_answers_that_are_not_taken_leave_newcomers_their_places() -> None
     web = Web(HOST, 0, views(lambda: b"x" * 10_000_000))
     await web.start()
     try:
-        stalled = [await Waiting.of(web, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n") for _ in range(64)]
+        for _ in range(64):
+            await Waiting.of(web, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
         for _ in range(3):
             assert (await asked(web, "/livez")).status == 200
-        for one in stalled:
-            one.writer.close()
     finally:
         await web.stop()
 
@@ -287,8 +296,6 @@ async def test_busy_connections_do_not_push_out_newcomers(web: Web) -> None:
         assert (await asked(web, "/livez")).status == 200
         for one in crowd:
             one.writer.close()
-    for one in busy:
-        one.writer.close()
 
 
 async def test_every_address_of_a_name_is_listened_on() -> None:
@@ -309,13 +316,9 @@ async def test_the_end_does_not_wait_for_those_who_say_nothing() -> None:
     """Nor for half a request, nor for a client that does not take its answer."""
     web = Web(HOST, 0, views(lambda: b"x" * 10_000_000))
     await web.start()
-    address: Address = (HOST, web.port)
-    held = [await asyncio.open_connection(*address) for _ in range(3)]
-    held[1][1].write(b"GET /livez HTT")
-    held[2][1].write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 10)
+    for sent in (b"", b"GET /livez HTT", b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 10):
+        await Waiting.of(web, sent)
     await asyncio.sleep(0.3)
     began = time.monotonic()
     await web.stop()
     assert time.monotonic() - began < 5.0
-    for _, writer in held:
-        writer.close()

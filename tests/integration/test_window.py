@@ -9,11 +9,11 @@ from collections.abc import Callable
 from itertools import starmap
 from typing import Any, NamedTuple
 
-import nats
 import pytest
 
 from syncdaemon.dev.server import NatsServer
 from tests.support.audit import File, audit
+from tests.support.client import connect
 from tests.support.clock import Clock
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
 from tests.support.jetstream import Stored, messages
@@ -29,7 +29,7 @@ WINDOW = 1.0  # seconds
 
 async def make_stream(url: str, **config: Any) -> None:
     """A stream with the short window."""
-    client = await nats.connect(url, allow_reconnect=False)
+    client = await connect(url)
     try:
         await client.jetstream().add_stream(name=STREAM, duplicate_window=WINDOW, **config)
     finally:

@@ -16,6 +16,7 @@ from syncdaemon.settings.values import Settings
 PAGE = (Path(__file__).parents[2] / "docs/CONFIGURATION.md").read_text(encoding="utf-8")
 IN_WORDS = {"SITE": "the host's name"}
 PARTNERS = {
+    "SYNC_CHECKPOINT_KEY": {"SYNC_CHECKPOINT_ORIGIN": "edge.example.com"},
     "NATS_USER": {"NATS_PASSWORD": "x"},
     "NATS_PASSWORD": {"NATS_USER": "x"},
     "NATS_TLS_CERT": {"NATS_TLS_KEY": "x"},

@@ -22,6 +22,13 @@ def test_every_procedure_has_commands_that_a_test_runs() -> None:
     assert [line for line in unrun if not line.startswith(UNRUN)] == []
 
 
+def test_only_root_is_to_stop_and_start_the_unit() -> None:
+    """The commands are those of the daemon's user, whom systemd asks for a password that it does not have."""
+    lines = [line for block in runbook.blocks(MAINTENANCE) for line in block.text.splitlines() if "systemctl" in line]
+    assert len(lines) == 2
+    assert [line for line in lines if "read -rp 'In a shell of root: systemctl" not in line] == []
+
+
 def test_every_setting_is_one() -> None:
     """By its name."""
     named = set(re.findall(r"\b(?:SYNC_[A-Z_]*[A-Z]|NATS_URL|SITE)\b", MAINTENANCE))

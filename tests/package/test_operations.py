@@ -15,7 +15,9 @@ from tests.support import runbook
 from tests.support.runbook import ROOT
 
 # What may stand in a block that no test runs: what needs a cluster or systemd, and what has tests of its own.
-LOGGED = {"bucket_created", "bucket_not_tidied", "upload_begun_again"}  # events of the log
+LOGGED = {  # events of the log
+    *{"bucket_changed", "bucket_created", "bucket_not_seen", "bucket_not_tidied", "upload_begun_again"}
+}
 UNRUN = {"kubectl", "make", "scripts/measure_backlog_drain.sh", "export", "systemctl", "journalctl", "set"}
 
 

@@ -20,7 +20,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine, MutableMapping, MutableSequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial, wraps
 from hashlib import sha256
@@ -37,11 +37,13 @@ import syncdaemon.spool.batch
 from syncdaemon.check.ledger import audit
 from syncdaemon.daemon import Daemon
 from syncdaemon.daemon.drain import deliver_all
+from syncdaemon.daemon.entrances import Entrances
 from syncdaemon.ledger import writer
 from syncdaemon.publish.choice import Choice, Way
 from syncdaemon.settings.values import Settings
 from syncdaemon.spool.archive import Archive
 from syncdaemon.spool.hold import Hold
+from syncdaemon.spool.passage import Passage
 from syncdaemon.spool.quarantine import Quarantine
 from syncdaemon.spool.read import Reader
 from syncdaemon.spool.spool import Spool
@@ -175,19 +177,10 @@ class MortalOs:
         return life.step("disk", call)
 
 
-class NoWeb:
-    """In the place of the daemon's web side."""
-
-    port = 0
-
-    def __init__(self, *_: object, **__: object) -> None:
-        pass
-
-    async def start(self) -> None:
-        """Listens to nobody."""
-
-    async def stop(self) -> None:
-        """Nothing was under way."""
+@asynccontextmanager
+async def _no_entrances(*_: object) -> AsyncGenerator[int]:
+    """In the place of the daemon's port and its local door: nobody can reach it."""
+    yield 0
 
 
 async def _at_once(work: Callable[..., T], *arguments: Any) -> T:
@@ -250,7 +243,7 @@ class Edge:
         put(syncdaemon.base.disk, "_renameat2", self._step("disk", syncdaemon.base.disk._renameat2))
         put(syncdaemon.daemon, "Spool", partial(Spool, clock=self.clock.monotonic))
         put(syncdaemon.daemon, "Link", self._link)
-        put(syncdaemon.daemon, "Web", NoWeb)
+        put(Entrances, "opened", _no_entrances)
         put(syncdaemon.daemon, "spare_the_collector", lambda: None)  # it is the test's
         put(syncdaemon.daemon, "now_text", self.now_text)
         put(writer, "now_text", self.now_text)
@@ -259,6 +252,8 @@ class Edge:
         put(Reader, "read", self._step("read", lambda *arguments, read=Reader.read: list(read(*arguments))))
         put(Hold, "retire", self._step("retire", Hold.retire))
         put(Hold, "expire", self._step("delete", Hold.expire))
+        put(Passage, "enter", self._step("retire", Passage.enter))
+        put(Passage, "leave", self._step("delete", Passage.leave))
         put(Archive, "retire", self._step("retire", Archive.retire))
         put(Quarantine, "set_aside", self._step("quarantine", Quarantine.set_aside))
         return self
@@ -271,7 +266,7 @@ class Edge:
     def _executor(self, workers: int, name: str) -> LoopExecutor:
         return LoopExecutor(name, partial(Life.step, self.life))
 
-    def _link(self, _: object, changed: Any) -> FakeLink:
+    def _link(self, _: object, changed: Any, _something_waits: object) -> FakeLink:
         return FakeLink(self.hub, changed, partial(MortalSession, life=self.life))
 
     def _step(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -492,12 +487,23 @@ class Edge:
             assert {meta["name"] for meta in metas} == needed - {""}
             assert chunks == wanted
 
+    def replaced(self) -> set[str]:
+        """The names under which a producer replaced or removed a file that was not let go of yet."""
+        return {name for name, _ in self.withdrawn}
+
     def check_receipts(self) -> None:
-        """Every file has its row; a receipt names the message that holds the content; the chain holds together."""
-        wanted = {(quote(name), digest(data)) for name, data in self.dropped}
+        """Every file has its row; a receipt names the message that holds the content; the chain holds together.
+
+        A process that dies between the rename of a file and its look at what it renamed may leave a newer file of that
+        name in the hold, where nothing says its path any more.
+        """
         withdrawn = {(quote(name), digest(data)) for name, data in self.withdrawn}
-        changed = {digest(data) for data in self.changed}
-        told = {(row["path"], row["sha256"]) for row in self.rows("published", "duplicate", "refused")}
+        told = {(dropped_as(row["path"]), row["sha256"]) for row in self.rows("published", "duplicate", "refused")}
+        nameless = {sha256 for path, sha256 in told if path.startswith("changed-while-held-")}
+        replaced = {quote(name) for name in self.replaced()}
+        files = {(quote(name), digest(data)) for name, data in self.dropped}
+        wanted = {(path, sha256) for path, sha256 in files if path not in replaced or sha256 not in nameless}
+        changed = {digest(data) for data in self.changed} | {sha256 for _, sha256 in files - wanted}
         assert wanted <= told, "every file has its row"
         assert changed <= {sha256 for _, sha256 in told}
         again = {row["sha256"] for row in self.rows("held_lost")}  # perhaps beside its old place
@@ -518,7 +524,7 @@ class Edge:
             headers = header_fields(message.headers)
             holds = self.content(message)
             assert holds is not None or self.hub.lossy
-            file = headers["Edge-Path"].partition("~")[0], headers["Edge-Sha256"] if holds is None else digest(holds)
+            file = dropped_as(headers["Edge-Path"]), headers["Edge-Sha256"] if holds is None else digest(holds)
             # A sequence that the server lost can be another message's, even one with the same content.
             one = published[seq] == 1 or (published[seq] and self.hub.lossy)
             assert one or (not published[seq] and file in withdrawn), (
@@ -532,6 +538,11 @@ class Edge:
         wanted = Counter(data for name, data in self.dropped if refused(name))
         withdrawn = Counter(data for name, data in self.withdrawn if refused(name))
         assert wanted <= Counter(contents.values()) <= wanted + withdrawn
+
+
+def dropped_as(path: str) -> str:
+    """The name that a producer gave the file. One that was given back beside a newer one of its name has a number."""
+    return path.partition("~")[0]
 
 
 def digest(data: bytes) -> str:

@@ -34,6 +34,7 @@ from typing import Any, NamedTuple
 from syncdaemon.link import Link, LinkSettings, Session, pace
 from syncdaemon.link.frame import Buffer
 from syncdaemon.link.pulse import PROBE_SECONDS
+from syncdaemon.link.session import always
 from syncdaemon.link.wire import Wire
 from tests.simulate.clock import Clock
 from tests.simulate.fake_stream import FakeStream, Message, Refused, completed, header_fields, matches, overlap
@@ -45,6 +46,7 @@ _API = "$JS.API."
 _DIRECT = "$JS.API.DIRECT.GET."
 _NEXT = "$JS.API.CONSUMER.MSG.NEXT."
 _NOT_FOUND = Refused(404, 10059, "stream not found")
+_NO_JSON = Refused(400, 10025, "invalid JSON")
 
 
 class Frame(NamedTuple):
@@ -153,7 +155,10 @@ class FakeJetStream:
         if call == "STREAM.NAMES":
             return self._names(json.loads(data))
         verb, _, name = call.rpartition(".")
-        ask = json.loads(data or b"{}")
+        try:
+            ask = json.loads(data or b"{}")
+        except json.JSONDecodeError:
+            return {"error": _NO_JSON.error}
         if verb.startswith("CONSUMER."):
             verb, _, stream = verb.rpartition(".")
             ask["stream"] = stream
@@ -404,7 +409,7 @@ class FakeSession(Session):
         self.arrived.clear()
         self.fail(reason)
 
-    async def watch(self) -> str:
+    async def watch(self, something_waits: Callable[[], bool] = always) -> str:
         """Every probe is answered while the server reads; what it does not answer is given up in time."""
         while not self.lost.done():
             if not self.silent:

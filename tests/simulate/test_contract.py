@@ -521,10 +521,13 @@ class TestHowAStreamIsPrepared:
 
     async def test_limits_of_the_settings_are_those_of_the_created_stream(self, jetstream: JetStream) -> None:
         """And its age is how long it remembers."""
-        info = await jetstream.prepare(SYNC_STREAM_MAX_AGE="1h", SYNC_STREAM_MAX_BYTES="1Mi")
+        info = await jetstream.prepare(
+            SYNC_STREAM_MAX_AGE="1h", SYNC_STREAM_MAX_BYTES="1Mi", SYNC_STREAM_MAX_MSGS="250000"
+        )
 
         assert info.horizon(per_digest=True) == 3600
-        assert (await jetstream.api("STREAM.INFO.jobs"))["config"]["max_bytes"] == 1 << 20
+        config = (await jetstream.api("STREAM.INFO.jobs"))["config"]
+        assert (config["max_bytes"], config["max_msgs"]) == (1 << 20, 250_000)
 
     async def test_a_stream_that_is_there_is_never_altered(self, jetstream: JetStream) -> None:
         """Whatever it is like: it is the operator's."""
@@ -741,6 +744,50 @@ class TestWhatThePublisherMakesOfIt:
         await jetstream.ask(f"edge.replay.here.{file.sha256}", b"something else")
 
         assert told(await publisher.publish([file], await jetstream.session())) == {"a": "subject_taken"}
+
+    @pytest.mark.parametrize("mark", [{"Edge_Tombstone": "1"}, {"Nats_Marker_Reason": "MaxAge"}])
+    async def test_a_tombstone_on_the_subject_is_refused_by_default(
+        self, jetstream: JetStream, mark: dict[str, str]
+    ) -> None:
+        """It may be forged. So it lets go of no file, of an empty one neither, whose bytes it seems to have."""
+        publisher = await jetstream.publisher()
+        files = [content("a", b"one"), content("empty", b"")]
+        for file in files:
+            await jetstream.ask(f"edge.replay.here.{file.sha256}", b"", **mark)
+
+        outcomes = await publisher.publish(files, await jetstream.session())
+        assert told(outcomes) == {"a": "subject_freed", "empty": "subject_freed"}
+        for outcome in outcomes:
+            assert isinstance(outcome, Refusal)
+            assert "SYNC_TOMBSTONES=delivered" in outcome.detail
+
+    async def test_a_tombstone_counts_as_delivered_where_the_operator_says_so(self, jetstream: JetStream) -> None:
+        """The file is a duplicate, and its row names the tombstone; the same after an answer that was lost."""
+        publisher = await jetstream.publisher(SYNC_TOMBSTONES="delivered")
+        files = [content("a", b"one"), content("empty", b"")]
+        for file in files:
+            await jetstream.ask(f"edge.replay.here.{file.sha256}", b"", Edge_Tombstone="1")
+
+        outcomes = told(await publisher.publish(files, await jetstream.session()))
+        assert outcomes == {"a": ("duplicate", 1), "empty": ("duplicate", 2)}
+
+    async def test_a_body_or_a_files_headers_make_no_tombstone(self, jetstream: JetStream) -> None:
+        """Whatever else it says of itself: it is another's message."""
+        publisher = await jetstream.publisher(SYNC_TOMBSTONES="delivered")
+        files = [content("a", b"one"), content("b", b"two")]
+        await jetstream.ask(f"edge.replay.here.{files[0].sha256}", b"x", Edge_Tombstone="1")
+        await jetstream.ask(f"edge.replay.here.{files[1].sha256}", b"", Edge_Tombstone="1", Edge_Sha256="0" * 64)
+
+        outcomes = told(await publisher.publish(files, await jetstream.session()))
+        assert outcomes == {"a": "subject_taken", "b": "subject_taken"}
+
+    async def test_on_a_plain_subject_a_tombstone_says_nothing(self, jetstream: JetStream) -> None:
+        """It is not known whose message was freed there. An id that points to one is used by somebody else."""
+        publisher = await jetstream.publisher(SYNC_SUBJECT="edge.replay.here.all", SYNC_TOMBSTONES="delivered")
+        file = content("empty", b"")
+        await jetstream.ask("edge.replay.here.all", b"", Edge_Tombstone="1", Nats_Msg_Id=file.sha256)
+
+        assert told(await publisher.publish([file], await jetstream.session())) == {"empty": ("published", 2)}
 
     async def test_a_neighbours_message_under_our_id_stores_nothing_of_ours(self, jetstream: JetStream) -> None:
         """Whoever knows a file can take its id first. Ours is sent once more, with an id that nobody can foresee."""

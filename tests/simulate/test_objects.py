@@ -19,8 +19,8 @@ from syncdaemon.base.model import Content, Refusal, Stamp
 from syncdaemon.link import Session, Sink
 from syncdaemon.link.frame import Buffer
 from syncdaemon.publish.objects import Objects, ObjectsSettings, janitor, resume, source, turns
+from syncdaemon.publish.objects.bucket_watch import BucketWatch
 from syncdaemon.publish.objects.flight import ChunkFlight
-from syncdaemon.publish.objects.lost import lost
 from syncdaemon.publish.objects.upload import Upload
 from syncdaemon.stream import object_format
 from syncdaemon.stream.object_format import BucketNames
@@ -62,8 +62,13 @@ class Site:
     def restart(self) -> None:
         """Nothing is remembered; chunks are of 1 KiB."""
         self.heard = Heard()
-        self.objects = Objects(ObjectsSettings(**self._settings), self.heard, self._open)
+        self.suspicions = 0
+        self.watch = BucketWatch(self._suspected)
+        self.objects = Objects(ObjectsSettings(**self._settings), self.heard, self._open, self.watch.met)
         self.objects.chunk = KIB
+
+    def _suspected(self) -> None:
+        self.suspicions += 1
 
     def _open(self, content: Content) -> int:
         return os.open(self.folder / os.fsdecode(content.path), disk.READ)
@@ -665,7 +670,7 @@ class TestWhatTheBucketHasLost:
     async def lost(self, site: Site, *contents: Content) -> list[bool]:
         """Which of these objects are gone."""
         names = [BUCKET.object_of(content.sha256) for content in contents]
-        gone = await lost(await site.jetstream.session(), names)
+        gone = await site.watch.lost(await site.jetstream.session(), names)
         return [name in gone for name in names]
 
     async def test_whole_objects_are_not_lost_and_others_are(self, site: Site) -> None:
@@ -706,6 +711,38 @@ class TestWhatTheBucketHasLost:
             site = Site(tmp_path, jetstream)
             with pytest.raises(PermissionError):
                 await self.lost(site, site.file(b"x"))
+
+
+class TestTheWatch:
+    """Buckets change while the connection stays up."""
+
+    async def test_one_that_is_made_anew_is_suspected_once(self, site: Site) -> None:
+        """Also when nobody looked while it was away; and one that stays as it was never is."""
+        session = await site.jetstream.session()
+        await site.stores(site.file(data_of(3)))
+        assert await site.watch.look(session)
+        await site.stores(site.file(data_of(4)))
+        assert await site.watch.look(session)
+        assert site.suspicions == 0
+        await site.jetstream.delete(STREAM)
+        await bucket(site.jetstream)
+        for _ in range(2):
+            assert await site.watch.look(session)
+        assert site.suspicions == 1
+
+    async def test_one_that_is_gone_is_suspected_once(self, site: Site) -> None:
+        """And once more when the next large file has it made anew."""
+        session = await site.jetstream.session()
+        await site.stores(site.file(data_of(3)))
+        await site.jetstream.delete(STREAM)
+        for _ in range(2):
+            assert await site.watch.look(session)
+        assert site.suspicions == 1
+
+    async def test_nothing_is_asked_before_there_is_an_object(self, site: Site) -> None:
+        """A site without large files needs no right to look at a bucket, and makes none."""
+        assert await site.watch.look(await site.jetstream.session())
+        assert site.watch.watched == []
 
 
 class TestTheJanitor:

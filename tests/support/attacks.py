@@ -21,6 +21,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from syncdaemon.dev.server import HOST
+from tests.support.client import connect
 from tests.support.hub import Hub
 from tests.support.leaf import FakeLeaf, FakeSource, fake_leaf
 from tests.support.ports import own_port
@@ -109,7 +110,7 @@ accounts {{ ALL {{ jetstream: enabled, users: [
 
     async def connect(self, user: str) -> Client:
         login = {"user": user, "password": user}
-        return await nats.connect(self.server.url, allow_reconnect=False, error_cb=_ignore, **login)
+        return await connect(self.server.url, error_cb=_ignore, **login)
 
     def leaf_login(self, user: str, nonce: str) -> dict[str, str]:
         return {"user": user, "pass": user}
@@ -215,9 +216,9 @@ class Scene:
         """What the attackers know."""
         return Marks(self.ground.bucket("a"), self.ground.bucket("b"), tuple(self.acks))
 
-    async def fire(self, shots: list[Shot]) -> None:
-        """From a client of site a."""
-        client = await self.client("site-a")
+    async def fire(self, shots: list[Shot], user: str = "site-a") -> None:
+        """From a client of a site that connects directly."""
+        client = await self.client(user)
         for shot in shots:
             await client.publish(shot.subject, shot.body, reply=shot.reply, headers=shot.headers)
             await client.flush()
@@ -238,10 +239,11 @@ class Scene:
             client = await self.client(user)
             for name in await _names(client):
                 found[f"{user} {name}"] = await _stream(client, name, attacker, self.ground)
-        found["pending"] = await self._pending()
+        found["pending"] = await self.pending()
         return found
 
-    async def _pending(self) -> Any:
+    async def pending(self) -> Any:
+        """How many messages of the worker are not acknowledged."""
         worker = await self.client("worker")
         try:
             info = await ask(worker, f"$JS.API.CONSUMER.INFO.{STREAM}.worker-staging")

@@ -38,9 +38,13 @@ class Certificates(NamedTuple):
 
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """Made anew by the `openssl` program."""
+    """Those of a server on this host."""
+    return issued(tmp_path_factory.mktemp("certificates"))
+
+
+def issued(folder: Path, address: str = HOST) -> Certificates:
+    """Made anew in this folder by the `openssl` program, for a server at this address."""
     openssl = needs.program("openssl")
-    folder = tmp_path_factory.mktemp("certificates")
     new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
 
     def make(*arguments: str) -> None:
@@ -58,7 +62,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
     authority("ca")
     authority("other")
-    signed("server", f"subjectAltName=IP:{HOST},DNS:localhost", "extendedKeyUsage=serverAuth,clientAuth")
+    signed("server", f"subjectAltName=IP:{address},DNS:localhost", "extendedKeyUsage=serverAuth,clientAuth")
     signed("client", "extendedKeyUsage=clientAuth")
     names = ("ca.pem", "server.pem", "server.key", "client.pem", "client.key", "other.pem", "other.key")
     return Certificates(*(folder / name for name in names))

@@ -9,23 +9,24 @@ import asyncio
 import json
 from typing import Any
 
-import nats
-
 from syncdaemon.dev.server import HOST, NatsServer
+from tests.support.client import connect
 from tests.support.server import MakeNatsServer
 
 SITE, STREAM, BUCKET = "test-site", "swarm_jobs", "edge_replay_test-site"
 LOGIN = {"NATS_USER": SITE, "NATS_PASSWORD": SITE}
 
 
-def hub_config(bucket: str = BUCKET) -> str:
-    """The accounts: of the hub, of the site, and one without JetStream."""
+def hub_config(bucket: str = BUCKET, hidden: str = "") -> str:
+    """The accounts: of the hub, of the site, and one without JetStream. `hidden`: what the site does not import."""
     own = f"edge.replay.{SITE}.>"
     services = [own, f"$JS.API.DIRECT.GET.{STREAM}.{own}", f"$O.{bucket}.>"]
     services += [f"$JS.API.STREAM.{call}.OBJ_{bucket}" for call in ("INFO", "MSG.GET", "PURGE", "MSG.DELETE")]
     many = f"$JS.API.DIRECT.GET.OBJ_{bucket}"
     imports = ['{service: {account: NOBODY, subject: "$JS.API.INFO"}}']
-    imports += [f'{{service: {{account: HUB, subject: "{subject}"}}}}' for subject in [*services, many]]
+    imports += [
+        f'{{service: {{account: HUB, subject: "{subject}"}}}}' for subject in [*services, many] if subject != hidden
+    ]
     exports = [f'{{service: "{subject}", accounts: [SITE]}}' for subject in services]
     exports.append(f'{{service: "{many}", accounts: [SITE], response_type: Stream}}')
     return f"""
@@ -48,8 +49,8 @@ accounts {{
 class DirectSite:
     """The hub's server, running, with its stream and the site's bucket. `atomic`: the stream takes batches."""
 
-    def __init__(self, make: MakeNatsServer, bucket: str = BUCKET, atomic: bool = True) -> None:
-        self.server: NatsServer = make(config=hub_config(bucket))
+    def __init__(self, make: MakeNatsServer, bucket: str = BUCKET, atomic: bool = True, hidden: str = "") -> None:
+        self.server: NatsServer = make(config=hub_config(bucket, hidden))
         self.server.start()
         self.bucket = bucket
         self.hub = f"nats://hub:hub@{HOST}:{self.server.port}"
@@ -87,7 +88,7 @@ class DirectSite:
 
 
 async def _ask(url: str, call: str, ask: dict[str, Any]) -> dict[str, Any]:
-    client = await nats.connect(url)
+    client = await connect(url)
     try:
         answer = await client.request(f"$JS.API.{call}", json.dumps(ask).encode() if ask else b"", timeout=5)
     finally:
@@ -98,7 +99,7 @@ async def _ask(url: str, call: str, ask: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _publish(url: str, subject: str, data: bytes, headers: dict[str, str]) -> None:
-    client = await nats.connect(url)
+    client = await connect(url)
     try:
         await client.jetstream().publish(subject, data, headers=headers)
     finally:

@@ -15,12 +15,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import nats
 import nkeys  # type: ignore[import-untyped]
 import pytest
 from nats.aio.client import Client
 
 from syncdaemon.dev.server import HOST, NatsServer
+from tests.support.client import connect
 from tests.support.ports import own_port
 from tests.support.server import new_server
 
@@ -108,7 +108,7 @@ class Hub:
         login: dict[str, Any] = {"user": user, "password": password or self.password(user)}
         if self.secrets:
             login = {"user_credentials": str(self._creds(user))}
-        return await nats.connect(self.server.url, allow_reconnect=False, error_cb=_ignore, **login)
+        return await connect(self.server.url, error_cb=_ignore, **login)
 
     def leaf_login(self, user: str, nonce: str) -> dict[str, str]:
         """What a leaf node says in its CONNECT."""
@@ -149,8 +149,10 @@ async def _ignore(error: Exception) -> None:
 
 
 async def _make_stream(url: str) -> None:
-    config = {"name": "swarm_jobs", "subjects": ["edge.replay.*.*"], "storage": "file", "max_msgs_per_subject": 1}
-    client = await nats.connect(url, allow_reconnect=False)
+    limits = {"max_msgs_per_subject": 1, "discard": "new", "discard_new_per_subject": True}
+    rights = {"deny_delete": True, "allow_direct": True, "allow_atomic": True}
+    config = {"name": "swarm_jobs", "subjects": ["edge.replay.*.*"], "storage": "file", **limits, **rights}
+    client = await connect(url)
     await client.request("$JS.API.STREAM.CREATE.swarm_jobs", json.dumps(config).encode(), 10)
     await client.close()
 

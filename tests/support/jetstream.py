@@ -13,9 +13,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import nats
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
+
+from tests.support.client import connect
 
 _AT_ONCE = 256
 _PATIENCE = 60.0  # seconds for any answer: how busy the machine is, is not what an audit finds out
@@ -37,7 +38,7 @@ async def messages(url: str, stream: str) -> list[Stored]:
 
 async def each_message(url: str, stream: str) -> AsyncIterator[Stored]:
     """The same, for streams that are larger than the memory."""
-    client = await nats.connect(url, allow_reconnect=False, connect_timeout=_PATIENCE)
+    client = await connect(url, connect_timeout=_PATIENCE)
     try:
         js = client.jetstream(timeout=_PATIENCE)
         state = (await js.stream_info(stream)).state
@@ -80,7 +81,7 @@ async def read_object(url: str, bucket: str, name: str, within: float = 60.0) ->
 async def measured_object(url: str, bucket: str, name: str, within: float = 60.0) -> tuple[str, int]:
     """The same, and its size in bytes."""
     digest = _Digest()
-    client = await nats.connect(url, allow_reconnect=False, connect_timeout=_PATIENCE)
+    client = await connect(url, connect_timeout=_PATIENCE)
     try:
         store = await client.jetstream(timeout=_PATIENCE).object_store(bucket)
         found = await asyncio.wait_for(store.get(name, writeinto=digest), within)  # type: ignore[arg-type]
@@ -92,7 +93,7 @@ async def measured_object(url: str, bucket: str, name: str, within: float = 60.0
 
 async def refuse_large_files(url: str) -> None:
     """Makes a bucket that takes no chunk: a file too large for a message is refused, as the last way out."""
-    client = await nats.connect(url, allow_reconnect=False, connect_timeout=_PATIENCE)
+    client = await connect(url, connect_timeout=_PATIENCE)
     try:
         subjects = ["$O.edge_replay.C.>", "$O.edge_replay.M.>"]
         config = {"name": "OBJ_edge_replay", "subjects": subjects, "max_msg_size": 1_000, "allow_rollup_hdrs": True}
@@ -125,7 +126,7 @@ class Held(NamedTuple):
 
 async def held(url: str, stream: str) -> Held:
     """The state of a stream; nothing where there is none."""
-    client = await nats.connect(url, allow_reconnect=False, connect_timeout=_PATIENCE)
+    client = await connect(url, connect_timeout=_PATIENCE)
     try:
         state = (await client.jetstream(timeout=_PATIENCE).stream_info(stream, subjects_filter=">")).state
         return Held(state.messages, state.last_seq, state.subjects or {})

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
-from syncdaemon.dev.server import HOST
+from tests.support.client import opened
 
 
 class LeafMessage(NamedTuple):
@@ -93,15 +93,15 @@ class FakeLeaf:
 @asynccontextmanager
 async def fake_leaf(port: int) -> AsyncIterator[FakeLeaf]:
     """Connected to this port of a hub; it has not logged in yet."""
-    reader, writer = await asyncio.open_connection(HOST, port)
-    info = json.loads((await reader.readline()).removeprefix(b"INFO "))
-    leaf = FakeLeaf(reader, writer, info.get("nonce", ""))
-    listening = asyncio.create_task(leaf.listen())
-    try:
-        yield leaf
-    finally:
-        listening.cancel()
-        leaf.close()
+    async with opened(port) as (reader, writer):
+        info = json.loads((await reader.readline()).removeprefix(b"INFO "))
+        leaf = FakeLeaf(reader, writer, info.get("nonce", ""))
+        listening = asyncio.create_task(leaf.listen())
+        try:
+            yield leaf
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
 
 
 class FakeSource:

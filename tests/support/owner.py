@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import nats
+from tests.support.client import connect
 
 
 async def call(url: str, subject: str, ask: dict[str, Any] | None = None) -> dict[str, Any]:
     """A call of JetStream's API, as an operator's tools make it; its answer."""
-    client = await nats.connect(url, allow_reconnect=False)
+    client = await connect(url)
     try:
         answer = await client.request(f"$JS.API.{subject}", json.dumps(ask).encode() if ask else b"", timeout=30)
         found: dict[str, Any] = json.loads(answer.data)

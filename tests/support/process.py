@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nats.js.errors import NotFoundError
 
 from syncdaemon.dev.server import HOST
 from tests.support.ports import own_port
@@ -26,12 +27,23 @@ _SAMPLE = re.compile(r"^(\w+)(?:\{([^}]*)\})? (\S+)$", re.MULTILINE)
 
 
 def eventually(check: Callable[[], object], within: float = 20.0, what: str = "") -> None:
-    """Returns as soon as `check` is true; fails with `what` when it is not within so many seconds."""
+    """Returns as soon as `check` is true; fails with `what` when it is not within so many seconds.
+
+    A stream that is asked for and is not there yet holds nothing so far: `check` is asked again. An assertion about it
+    outside of this function fails.
+    """
     deadline = time.monotonic() + within
-    while not check():
+    while not _holds(check):
         if time.monotonic() > deadline:
             pytest.fail(f"not within {within:g} s: {what or check}")
         time.sleep(0.02)
+
+
+def _holds(check: Callable[[], object]) -> bool:
+    try:
+        return bool(check())
+    except NotFoundError:
+        return False
 
 
 def clean_environment() -> dict[str, str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes
@@ -12,6 +13,7 @@ from urllib.parse import quote_from_bytes
 import pytest
 from nats.js import JetStreamContext
 
+from tests.support.client import connect
 from tests.support.process import WebProcess, parse_metrics
 
 STREAM = "swarm_jobs"
@@ -44,6 +46,19 @@ def received(target: Path) -> dict[str, bytes]:
 def drafts(target: Path) -> list[Path]:
     """What is there of files that are not complete."""
     return [path for path in (target / ".incoming").rglob("*") if path.is_file() and path.name != "lock"]
+
+
+def at_server(url: str, work: Callable[[JetStreamContext], Awaitable[Any]]) -> Any:
+    """What `work` comes to, on a connection of its own."""
+
+    async def run() -> Any:
+        client = await connect(url)
+        try:
+            return await work(client.jetstream())
+        finally:
+            await client.close()
+
+    return asyncio.run(run())
 
 
 async def make_stream(js: JetStreamContext, **config: Any) -> None:

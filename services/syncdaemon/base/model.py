@@ -29,6 +29,14 @@ FolderId = tuple[int, int]
 UNKNOWN_FOLDER: FolderId = (0, 0)
 
 
+class Owned(NamedTuple):
+    """A file or folder as stat(2) tells of it: its mode, its owner and its group."""
+
+    mode: int
+    user: int
+    group: int
+
+
 class Fit(NamedTuple):
     """How much is read, in bytes.
 
@@ -98,7 +106,10 @@ class AsObject(NamedTuple):
 
 
 class Later(NamedTuple):
-    """What became of this file can't be found out now: this one is tried again after `wait` seconds, others go on."""
+    """This file is tried again after `wait` seconds, and others go on.
+
+    What became of it can't be found out now; or it was not sent at all, since the link was not known well enough.
+    """
 
     content: Content
     wait: float

@@ -113,6 +113,15 @@ def max_age(text: str) -> float:
     return value
 
 
+def duration(text: str) -> float:
+    """Seconds, more than 0: `90`, `45s`, `15m`, `2h`, `30d`."""
+    number, unit = match.groups() if (match := _DURATION.fullmatch(text)) else ("", "")
+    try:
+        return some_seconds(number) * _DURATIONS.get(unit, 1)
+    except Wrong:
+        raise Wrong("not a duration", "write seconds, or a number with s, m, h or d, such as 2h") from None
+
+
 def max_age_text(value: float) -> str:
     """What `max_age` reads as this value, in the largest unit that divides it."""
     unit = next((unit for unit, factor in _DURATIONS.items() if value and value % factor == 0), "")
@@ -123,6 +132,15 @@ def replicas(text: str) -> int:
     """How many servers keep a stream."""
     if text not in ("1", "2", "3", "4", "5"):
         raise Wrong("not a number of replicas", "write a whole number from 1 to 5")
+    return int(text)
+
+
+def count(text: str) -> int:
+    """A whole number of things, 0 or more: `250000`."""
+    if not re.fullmatch(r"[0-9]{1,19}", text):
+        raise Wrong("not a whole number", "write digits alone, such as 250000")
+    if int(text) > _LARGEST:
+        raise Wrong("too large", f"write at most {_LARGEST}")
     return int(text)
 
 

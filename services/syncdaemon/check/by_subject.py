@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 async def each_on_its_subject(
     api: Api, stream: str, rows: Iterator[Row]
 ) -> AsyncGenerator[tuple[Row, StoredMessage | None], None]:
-    """These receipts, in order, each with its message; None: its subject has none at that sequence.
+    """These receipts, in order, each with its message, or the tombstone that is in its place; None: neither is there.
 
     Raises LinkDown, PermissionError, LanePaused.
     """
@@ -30,4 +30,9 @@ async def each_on_its_subject(
         found = await asyncio.gather(*(own.newest(api, stream, str(row["subject"])) for row in some))
         for row, seen in zip(some, found, strict=True):
             there = seen.message
-            yield row, there if there is not None and there.seq == row["stream_seq"] else None
+            yield row, there if there is not None and _is_of(row, there) else None
+
+
+def _is_of(row: Row, there: StoredMessage) -> bool:
+    """Whether the newest message on a receipt's subject is its own, or came behind it as a tombstone."""
+    return there.seq == row["stream_seq"] or (there.is_tombstone and there.seq > row["stream_seq"])

@@ -6,14 +6,16 @@ more, in full.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from syncdaemon.base.model import StoredHeaders
-from syncdaemon.check.receipts import ById, Receipts
+from syncdaemon.check.receipts import ById, Receipts, Tombstones
 from syncdaemon.ledger.rows import DUPLICATE, PUBLISHED
+from syncdaemon.stream.tombstone import is_tombstone
 
-__all__ = ["Comparison", "Fetched", "Problem", "Receipts", "second_look"]
+__all__ = ["Comparison", "Fetched", "Problem", "Receipts", "is_older", "lets_go", "second_look"]
 
 _SOURCE = "Nats-Stream-Source"  # a server writes it itself, and refuses it from a client (nats-server 2.15)
 
@@ -37,6 +39,7 @@ class Comparison:
     is told by its id. `sourced`: how many there were. `elsewhere`: for the rows whose message was found so and does not
     agree, its sequence. `earlier` and `waiting`: the rows before the first one and behind the last one whose message
     was found; the stream may have let their messages go, or not have got them yet.
+    `freed`: receipts from before its first message whose message made room for a tombstone behind that.
     """
 
     def __init__(self, receipts: Receipts, site: str, first_seq: int) -> None:
@@ -56,15 +59,29 @@ class Comparison:
         self.earlier: set[int] = set()
         self._by_id: ById | None = None
         self._found = bytearray(len(receipts))
+        self._early = array("Q", [at for at in valid if receipts.seq(at) < first_seq])
+        self._tombstones, self.freed = Tombstones(receipts), 0
 
     def see(self, seen: StoredHeaders, digest: str | None = None) -> None:
         """The next message. `digest`: that of its content, where the content was read."""
+        if is_tombstone(seen.headers, seen.size):
+            self._see_tombstone(seen)
+            return
         intact = digest is None or digest == seen.headers.get("Edge-Sha256")
         known = self._see_sourced(seen, intact) if _SOURCE in seen.headers else self._see_own(seen, intact)
         if seen.headers.get("Edge-Site") == self._site:
             self.messages += 1
             if not known:
                 self.unknown[seen.seq] = seen
+
+    def _see_tombstone(self, seen: StoredHeaders) -> None:
+        """Only a receipt that names this very message is passed by it: that is looked at once more, as any other."""
+        if _SOURCE in seen.headers:
+            self.sourced += 1
+            self._tombstones.add(seen.subject, 0)
+        else:
+            self._pass(seen.seq)
+            self._tombstones.add(seen.subject, seen.seq)
 
     def _see_sourced(self, seen: StoredHeaders, intact: bool) -> bool:
         """Whether there is a receipt for this message, which came by a source."""
@@ -105,8 +122,15 @@ class Comparison:
     def end(self) -> None:
         """There are no more messages."""
         self._pass(float("inf"))
+        hold, receipts = self._tombstones.hold, self._receipts
+        self.freed = sum(hold(receipts.subject(at), receipts.seq(at)) for at in self._early)
+        self.expired -= self.freed
         if self.sourced:
             self._sort_sourced()
+
+    def has_tombstone(self, subject: str, seq: int) -> bool:
+        """Whether one was seen in the place of the message that had this subject and this sequence."""
+        return self._tombstones.hold(self._receipts.mark(subject), seq)
 
     def _sort_sourced(self) -> None:
         """What was found by its id is not looked at by its sequence."""
@@ -156,13 +180,29 @@ class Comparison:
 class Fetched(NamedTuple):
     """A message as it was fetched by its sequence.
 
-    `digest`: of its content; None where that could not be had. `unread`: why it was not even asked for.
+    `digest`: of its content; None where that could not be had. `unread`: why it was not even asked for. `tombstone`: it
+    is no message of a file, but says that one was received and freed.
     """
 
     seq: int
     headers: Mapping[str, str]
     digest: str | None
     unread: str = ""
+    tombstone: bool = False
+
+
+def is_older(row: Mapping[str, Any], comparison: Comparison, state: Mapping[str, Any]) -> bool:
+    """Whether a receipt is from before the stream's first message."""
+    first = state["first_seq"]
+    return bool(row["n"] in comparison.earlier and first > 1 if comparison.sourced else row["stream_seq"] < first)
+
+
+def lets_go(config: Mapping[str, Any]) -> bool:
+    """Whether messages leave from the middle of the stream by its own rules."""
+    if config.get("retention", "limits") != "limits":
+        return True
+    refuses = config.get("discard") == "new" and config.get("discard_new_per_subject")
+    return bool(config.get("max_msgs_per_subject", -1) > 0 and not refuses)
 
 
 def second_look(row: Mapping[str, Any], found: Fetched | None, site: str) -> Problem | None:

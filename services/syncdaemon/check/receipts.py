@@ -1,6 +1,6 @@
 """The receipts of a ledger that name one stream, in few bytes each. Pure.
 
-Of a receipt, 41 bytes are kept: short keyed hashes stand for its fields. Two different values have the same hash with a
+Of a receipt, 49 bytes are kept: short keyed hashes stand for its fields. Two different values have the same hash with a
 chance of one in 2^64.
 """
 
@@ -13,10 +13,16 @@ from hashlib import blake2b
 from itertools import islice, takewhile
 from typing import Any
 
-from syncdaemon.base.model import StoredHeaders
+from syncdaemon.base.model import StoredHeaders, first_id
 from syncdaemon.ledger.rows import PUBLISHED
 
 _OWN, _COVERED = 1, 2
+_SHARED = 0  # the mark of a subject on which a tombstone says nothing of a single message
+
+
+def is_per_digest(row: Mapping[str, Any]) -> bool:
+    """Whether the subject of a receipt is one content's alone. On any other, a tombstone says nothing of a message."""
+    return first_id(str(row["msg_id"])) in str(row.get("subject", "")).split(".")
 
 
 class Receipts:
@@ -25,7 +31,7 @@ class Receipts:
     def __init__(self, key: bytes) -> None:
         self._key = key
         self._seqs, self._rows = array("Q"), array("Q")
-        self._ids, self._digests = array("Q"), array("Q")
+        self._ids, self._digests, self._subjects = array("Q"), array("Q"), array("Q")
         self._kinds = bytearray()
         self._objects: dict[int, str] = {}
         self._void: dict[tuple[int, int], int] = {}
@@ -46,6 +52,7 @@ class Receipts:
         self._rows.append(row["n"])
         self._ids.append(self.mark(row["msg_id"]))
         self._digests.append(self.mark(row["sha256"]))
+        self._subjects.append(self.mark(row["subject"]) if is_per_digest(row) else _SHARED)
         self._kinds.append(_OWN * (row["event"] == PUBLISHED) + _COVERED * covered)
 
     def void(self, row: Mapping[str, Any]) -> None:
@@ -82,9 +89,35 @@ class Receipts:
         whole = bool(elsewhere or header("Content-Encoding")) or header("Edge-Size") == str(seen.size)
         return own and same_id and same_digest and whole and elsewhere == self._objects.get(at, "")
 
+    def subject(self, at: int) -> int:
+        """The mark of a receipt's subject; `_SHARED`, which no tombstone has, where many contents share it."""
+        return self._subjects[at]
+
     def marked(self, at: int) -> int:
         """The mark of a receipt's message id."""
         return self._ids[at]
+
+
+class Tombstones:
+    """The subjects on which a message was received and freed, in 16 bytes each."""
+
+    def __init__(self, receipts: Receipts) -> None:
+        self._mark = receipts.mark
+        self._marks, self._seqs = array("Q"), array("Q")
+        self._by_mark = array("Q")
+
+    def add(self, subject: str, seq: int) -> None:
+        """One more. `seq`: where it lies; 0 where that is no sequence of the stream which the receipts are about."""
+        self._marks.append(self._mark(subject))
+        self._seqs.append(seq)
+
+    def hold(self, mark: int, seq: int) -> bool:
+        """Whether one of them is in the place of a message: that had this sequence, and a subject with this mark."""
+        if len(self._by_mark) != len(self._marks):
+            self._by_mark = array("Q", sorted(range(len(self._marks)), key=self._marks.__getitem__))
+        start = bisect_left(self._by_mark, mark, key=self._marks.__getitem__)
+        same = takewhile(lambda at: self._marks[at] == mark, islice(self._by_mark, start, None))
+        return any(not self._seqs[at] or self._seqs[at] >= seq for at in same)
 
 
 class ById:

@@ -15,9 +15,11 @@ from typing import Any
 from syncdaemon.base.disk import is_locked
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.check.by_subject import each_on_its_subject
-from syncdaemon.check.compare import Comparison, Fetched, Problem, Receipts, second_look
+from syncdaemon.check.compare import Comparison, Fetched, Problem, Receipts, is_older, lets_go, second_look
 from syncdaemon.check.content import Contents
+from syncdaemon.check.freed import is_freed
 from syncdaemon.check.reading import Reading, SiteMessages
+from syncdaemon.check.receipts import is_per_digest
 from syncdaemon.check.stock import Stock
 from syncdaemon.check.subjects import Subjects
 from syncdaemon.ledger import lock_path, rows_numbered
@@ -114,7 +116,7 @@ class Stocktake:
             await self._read(comparison, config, state)
         comparison.end()
         self.stock.void, self.stock.messages = comparison.void, comparison.messages
-        self.stock.expired = comparison.expired
+        self.stock.expired, self.stock.freed = comparison.expired, comparison.freed
         await self._later_receipts(comparison)
         wanted = bool(comparison.unknown and config)
         began = await self._site_messages.first_since(self._books.began) if wanted else 0
@@ -146,12 +148,15 @@ class Stocktake:
         done = 0
         async with aclosing(each_on_its_subject(self._api, self.stock.stream, rows)) as pairs:
             async for row, message in pairs:
+                done += 1
+                self._progress(done, len(wanted))
+                if message is not None and message.is_tombstone and is_per_digest(row):
+                    self.stock.freed += 1
+                    continue
                 self.stock.messages += message is not None and row["event"] == PUBLISHED
                 problem = second_look(row, await self._fetched(message), self._books.site)
                 if problem:
                     self._tell(problem)
-                done += 1
-                self._progress(done, len(wanted))
 
     async def _info(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Configuration and state of the stream; both empty where there is no stream; None where neither is seen."""
@@ -205,10 +210,12 @@ class Stocktake:
                 gone = message is None and bool(config)
                 if gone and row["n"] in comparison.waiting:
                     self.stock.waiting += 1
-                elif gone and _is_older(row, comparison, state):
+                elif gone and is_older(row, comparison, state):
                     self.stock.expired += 1
-                elif gone and not comparison.sourced and row["stream_seq"] <= state["last_seq"] and _lets_go(config):
+                elif gone and not comparison.sourced and row["stream_seq"] <= state["last_seq"] and lets_go(config):
                     self.stock.left += 1
+                elif config and await is_freed(self._api, self.stock.stream, row, message, comparison):
+                    self.stock.freed += 1
                 elif problem := second_look(row, message, self._books.site):
                     self._tell(problem)
 
@@ -219,6 +226,8 @@ class Stocktake:
     async def _fetched(self, stored: StoredMessage | None) -> Fetched | None:
         if stored is None:
             return None
+        if stored.is_tombstone:
+            return Fetched(stored.seq, stored.headers, None, tombstone=True)
         away = stored.headers.get("Edge-Object") or stored.headers.get("Content-Encoding")
         if away and not self._content:
             return Fetched(stored.seq, stored.headers, stored.headers.get("Edge-Sha256"))
@@ -229,17 +238,3 @@ class Stocktake:
     def _tell(self, problem: Problem) -> None:
         self.stock.problems[problem.what] += 1
         self._tell_problem(problem)
-
-
-def _is_older(row: Mapping[str, Any], comparison: Comparison, state: Mapping[str, Any]) -> bool:
-    """Whether a receipt is from before the stream's first message."""
-    first = state["first_seq"]
-    return bool(row["n"] in comparison.earlier and first > 1 if comparison.sourced else row["stream_seq"] < first)
-
-
-def _lets_go(config: Mapping[str, Any]) -> bool:
-    """Whether messages leave from the middle of the stream by its own rules."""
-    if config.get("retention", "limits") != "limits":
-        return True
-    refuses = config.get("discard") == "new" and config.get("discard_new_per_subject")
-    return bool(config.get("max_msgs_per_subject", -1) > 0 and not refuses)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from syncdaemon.ledger.rows import PUBLISHED
+from syncdaemon.ledger.subjects import is_own, wildcard
 from syncdaemon.stream.info import captured
-
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Subjects:
@@ -30,7 +27,7 @@ class Subjects:
         subject = str(row["subject"])
         if captured(self._known, subject):
             return True
-        if row["event"] != PUBLISHED and self._site not in subject.split("."):
+        if not is_own(row, self._site):
             return False
-        self._known.append(".".join("*" if _DIGEST.fullmatch(token) else token for token in subject.split(".")))
+        self._known.append(wildcard(subject))
         return True

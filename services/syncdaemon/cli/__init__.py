@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from syncdaemon import __version__
-from syncdaemon.cli import check, files, hub, interrupt, look, quarantine, serve, streams
+from syncdaemon.cli import bucket, check, evidence, files, hub, interrupt, look, quarantine, serve, steer, streams
 from syncdaemon.cli.options import Command, EnvFile, EnvFileOption, Group
 
 _COMMANDS = (
@@ -19,7 +19,14 @@ _COMMANDS = (
     look.status,
     check.doctor,
     check.verify,
+    evidence.prove,
+    evidence.verify_proof,
     files.put,
+    steer.pause,
+    steer.resume,
+    steer.limit,
+    steer.rescan,
+    steer.reload,
     look.config,
     hub.permissions,
 )
@@ -40,7 +47,10 @@ app = typer.Typer(
 for _command in _COMMANDS:
     app.command(cls=Command)(_command)
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(bucket.app, name="bucket")
 app.add_typer(hub.app, name="hub")
+app.add_typer(evidence.key_app, name="key")
+app.add_typer(evidence.ledger_app, name="ledger")
 
 
 def main() -> None:

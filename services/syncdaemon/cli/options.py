@@ -8,6 +8,7 @@ its own function: so help, completion and the commands that only look start in a
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import os
@@ -21,7 +22,7 @@ from syncdaemon.base.errors import ConnectTimeout, SettingsError, SyncError
 from syncdaemon.base.printable import printable
 from syncdaemon.cli.interrupt import INTERRUPTED
 from syncdaemon.cli.say import say
-from syncdaemon.settings.given import gather
+from syncdaemon.settings.given import Given, gather
 from syncdaemon.settings.table import SETTINGS, Setting
 
 FOUND, WRONG, NO_CONNECTION = 1, 2, 3
@@ -29,7 +30,11 @@ _DOTENV = ".env"  # read where no file is named, if it is there
 _ANY_LENGTH = 1_000
 
 _FLAGS = {setting.field for setting in SETTINGS}
-_TEXTS = {*_FLAGS, "env_file", "files", "name", "names", "reason", "bucket"}  # parameters that are the text given
+_TEXTS = {  # parameters that are the text given
+    *_FLAGS,
+    *("env_file", "files", "name", "names", "reason", "bucket", "older", "seconds", "bandwidth"),
+    *("file", "target", "output", "path", "proof", "pin", "vkey", "policy"),
+}
 
 
 def _process(convert: Callable[[Any, Any], Any], parameter: Any, ctx: Any, value: Any) -> Any:
@@ -120,8 +125,8 @@ def with_settings(command: Callable[..., int | None]) -> Callable[..., None]:
         named = env_file if env_file is not None else ctx.find_object(EnvFile)
         code: int | None
         try:
-            given = gather(flags, os.environ, _read(named), named or _DOTENV)
-            code = command(given=given, **values)
+            read = functools.partial(_gather, flags, named)
+            code = command(given=dataclasses.replace(read(), again=read), **values)
         except (SyncError, TimeoutError) as error:
             say(f"syncdaemon: {error}", err=True)
             code = _code(error)
@@ -130,6 +135,31 @@ def with_settings(command: Callable[..., int | None]) -> Callable[..., None]:
         raise typer.Exit(code or 0)
 
     parameters = [*own, _CONTEXT, _ENV_FILE, *map(_flag, SETTINGS)]
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapped
+
+
+def _gather(flags: dict[str, str | None], named: str | None) -> Given:
+    """Raises SettingsError."""
+    return gather(flags, os.environ, _read(named), named or _DOTENV)
+
+
+def without_settings(command: Callable[..., int]) -> Callable[..., None]:
+    """Gives the errors of a command an exit code. It takes no settings, and a wrong one is no hindrance."""
+
+    @functools.wraps(command)
+    def wrapped(**values: Any) -> None:
+        try:
+            code = command(**values)
+        except SyncError as error:
+            say(f"syncdaemon: {error}", err=True)
+            code = _code(error)
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        raise typer.Exit(code)
+
+    parameters = list(inspect.signature(command, eval_str=True).parameters.values())
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return wrapped

@@ -14,10 +14,9 @@ from syncdaemon.settings.given import Given
 @with_settings
 def run(given: Given) -> int:
     """Deliver, until SIGTERM. The daemon itself."""
-    from syncdaemon.cli.work.begin import begin
     from syncdaemon.cli.work.run import run
 
-    run(begin(given))
+    run(given)
     return 0
 
 
@@ -71,11 +70,19 @@ def receive(
             max=64,
         ),
     ] = None,
+    free: Annotated[
+        bool,
+        typer.Option(
+            "--free",
+            help="Take the content of what is received out of the stream, and leave an empty message in its place. "
+            "Only for a stream of one site that allows roll-ups, and that has no other reader.",
+        ),
+    ] = False,
 ) -> int:
     """Receive, until SIGTERM: the other end. Any number may run at once, on one DIR or several."""
     from syncdaemon.cli.work.begin import begin
     from syncdaemon.cli.work.receive import receive
     from syncdaemon.receive import ReceiveSettings
 
-    receive(begin(given), ReceiveSettings(folder, consumer, subject, batch, tuple(bucket or ()), site_token))
+    receive(begin(given), ReceiveSettings(folder, consumer, subject, batch, tuple(bucket or ()), site_token, free))
     return 0

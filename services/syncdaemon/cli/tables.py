@@ -15,6 +15,8 @@ from syncdaemon.cli.streams import is_plain
 _ONE_LINE = 10_000  # columns: no row is broken where it goes into a file or a pipe
 _NARROW = 80  # columns of a terminal: in fewer, a row of more than two cells stands in lines of its own
 
+_LEAST = 24  # columns: in a terminal of fewer, rich would leave out cells, and the terminal itself breaks long lines
+
 
 def show(rows: Iterable[Sequence[str]], heads: Sequence[str] = ()) -> None:
     """Prints the rows below their heads, each cell printable.
@@ -29,6 +31,7 @@ def show(rows: Iterable[Sequence[str]], heads: Sequence[str] = ()) -> None:
         markup=False,
         emoji=False,
     )
+    console.width = max(console.width, _LEAST)
     if terminal and len(heads) > 2 and console.width < _NARROW:
         console.print(_records(rows, heads))
     else:

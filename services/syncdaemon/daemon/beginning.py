@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from syncdaemon.base.errors import LanePaused, LedgerDamaged, LinkDown
 from syncdaemon.ledger import rows_numbered
 from syncdaemon.ledger.rows import PUBLISHED
 from syncdaemon.publish import Lane
+from syncdaemon.stream import history
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
 
@@ -41,25 +43,43 @@ class Beginning:
             begins = await asyncio.to_thread(_begins, self._folder, self._site)
             if begins is None:  # the first row of a new ledger is still under way
                 await asyncio.sleep(_WRITTEN)
-        while True:
+        while begins.first:
             session = await self._lane.ready()
             try:
-                found = await Api.over(session).next(self._stream, self._subject, 1)
+                found = await self._oldest(Api.over(session), begins)
                 break
             except PermissionError:
                 return
             except (LinkDown, LanePaused):
                 await asyncio.sleep(_RETRY)
-        if found is None or isinstance(found, ApiRefusal) or found.at is None:
+        else:
             return
-        if begins.first and found.seq < begins.seq and found.at < datetime.fromisoformat(begins.at):
+        if found is not None and begins.is_after(*found):
+            seq, at = found
             log.error(
                 "ledger_is_younger_than_stream",
                 first_row=begins.at,
-                first_message=found.at.isoformat(),
-                seq=found.seq,
+                first_message=at.isoformat(),
+                seq=seq,
                 cure=_CURE,
             )
+
+    async def _oldest(self, api: Api, begins: _Begins) -> tuple[int, datetime] | None:
+        """Sequence and time of the oldest message on our subject; None where there is none that could matter.
+
+        The body of that message may be large, so it is left at the server where that can be done.
+        """
+        stream = self._lane.stream
+        if stream is not None:
+            oldest_at = stream.oldest_at
+            if not stream.messages or (oldest_at is not None and not begins.is_after(stream.first_seq, oldest_at)):
+                return None
+            if stream.retention == "limits":
+                with suppress(PermissionError):
+                    seen = await history.oldest(api, self._stream, self._subject)
+                    return None if seen is None else (seen.seq, datetime.fromtimestamp(seen.stored_ns / 1e9, UTC))
+        found = await api.next(self._stream, self._subject, 1)
+        return None if found is None or isinstance(found, ApiRefusal) or found.at is None else (found.seq, found.at)
 
 
 class _Begins(NamedTuple):
@@ -71,6 +91,10 @@ class _Begins(NamedTuple):
     first: bool
     at: str
     seq: int
+
+    def is_after(self, seq: int, at: datetime) -> bool:
+        """Whether this message was there before the ledger began."""
+        return seq < self.seq and at < datetime.fromisoformat(self.at)
 
 
 def _begins(folder: Path, site: str) -> _Begins | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 
 import structlog
@@ -18,7 +19,10 @@ log = structlog.get_logger(__name__)
 
 
 async def first_look(publisher: Publisher, objects: Objects, settings: MessageSettings) -> None:
-    """Once, over the first connection whose stream is right. Nothing waits for it. Raises SettingsError as `Lane`."""
+    """Over the first connection whose stream is right, and over later ones for as long as a large file would wait.
+
+    Nothing waits for it. Raises SettingsError as `Lane`.
+    """
     session = await publisher.ready()
     await objects.look(session)
     subject = settings.subject_for(PROBE_ID)
@@ -26,3 +30,7 @@ async def first_look(publisher: Publisher, objects: Objects, settings: MessageSe
         if (found := await takers(session, subject)) > 1:
             effect = f"only what {settings.stream} acknowledges counts, in the domain that its info names"
             log.warning("several_streams", subject=subject, streams=found, effect=effect, remedy=_REMEDY)
+    while objects.lacking:
+        await asyncio.wait((session.lost,))
+        session = await publisher.ready()
+        await objects.look(session)

@@ -17,7 +17,7 @@ class Gauges:
         self._parts = parts
         self._edge_mode = edge_mode
         self._spool, self._link, self._ledger = parts.spool, parts.link, parts.ledger
-        self._replay = parts.spool.directory
+        self._replay, self._operator_pause = parts.spool.directory, parts.spool.operator_pause
         self._hold, self._quarantine = parts.spool.hold, parts.spool.quarantine
         self._unseen = parts.spool.unseen
         self._lane, self._limit = parts.publisher.lane, parts.link.limit
@@ -49,8 +49,8 @@ class Gauges:
         return int(self._edge_mode)
 
     def paused(self) -> float:
-        """1 while an operator has paused the delivery. No command can do that yet."""
-        return 0
+        """1 while an operator has paused the delivery, of all files or of large ones."""
+        return int(self._operator_pause.large_is_on())
 
     def in_doubt(self) -> float:
         """Files that were sent and not answered."""
@@ -77,12 +77,18 @@ class Gauges:
         return self._lane.horizon
 
     def replay_free(self) -> float:
-        """Free bytes on the replay directory's disk."""
-        return _unless_gone(self._replay.free_bytes)
+        """Bytes that producers can still drop on the replay directory's disk, in files like those that are there."""
+        return _unless_gone(self._replay_free)
+
+    def _replay_free(self) -> float:
+        return self._replay.room().for_files
 
     def ledger_free(self) -> float:
         """Free bytes on the ledger's disk."""
-        return _unless_gone(self._ledger.free_bytes)
+        return _unless_gone(self._ledger_free)
+
+    def _ledger_free(self) -> float:
+        return self._ledger.room().free
 
     def ledger_min_free(self) -> float:
         """Below so many free bytes the ledger pauses."""
@@ -93,9 +99,9 @@ class Gauges:
         return _unless_gone(self._ledger_days)
 
     def _ledger_days(self) -> float:
-        free = self._ledger.free_bytes() - self._ledger_min_free
+        room = self._ledger.room()
         sizes = daily_sizes(self._ledger.folder, self._ledger.site, datetime.now(UTC).date())
-        return days_left(free, sizes)
+        return min(days_left(room.free - self._ledger_min_free, sizes), room.files)  # each day is a file
 
 
 def _unless_gone(read: Callable[[], float]) -> float:

@@ -134,7 +134,7 @@ class Metrics:
             ),
             (
                 "syncdaemon_replay_free_bytes",
-                "Free on the replay directory's disk, NaN if it is gone",
+                "Bytes that still fit on the replay directory's disk, as files like those there; NaN if it is gone",
                 gauges.replay_free,
             ),
             ("syncdaemon_ledger_days_left", "Days for which the ledger's disk has room", gauges.ledger_days),

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+from collections.abc import Callable
 from typing import NoReturn
 
 import structlog
@@ -23,7 +24,7 @@ class Signals:
 
     SIGTERM and SIGINT end it in good order. So does every signal that would end a Unix tool, and then the process dies
     of that signal, so that its parent sees which one it was. A second signal ends the process at once, which is safe at
-    every instant. SIGHUP does nothing, or with `hangup_ends` is the same as SIGTERM.
+    every instant. SIGHUP calls what `install` was given, or with `hangup_ends` is the same as SIGTERM.
     """
 
     def __init__(self, *, hangup_ends: bool = False) -> None:
@@ -35,8 +36,8 @@ class Signals:
         """Whether the end was asked for at a terminal, by Ctrl-C."""
         return self._number == signal.SIGINT
 
-    def install(self, stop: asyncio.Event) -> None:
-        """From now on the signals set `stop`."""
+    def install(self, stop: asyncio.Event, hung_up: Callable[[], None] | None = None) -> None:
+        """From now on the signals set `stop`. `hung_up` is called for a SIGHUP that is no end."""
         loop = asyncio.get_running_loop()
 
         def ask(number: int) -> None:
@@ -50,7 +51,7 @@ class Signals:
         for number in {int(signal.SIGTERM), int(signal.SIGINT), *filter(_is_heard, orderly)}:
             loop.add_signal_handler(number, ask, number)
         if not self._hangup_ends:
-            loop.add_signal_handler(signal.SIGHUP, _hung_up)
+            loop.add_signal_handler(signal.SIGHUP, hung_up or _hung_up)
         signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # a log line of a background job must not stop the process
 
     def die(self) -> None:

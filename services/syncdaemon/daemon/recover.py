@@ -11,10 +11,11 @@ from syncdaemon.ledger.rows import DUPLICATE, HELD_LOST, PUBLISHED, valid_receip
 from syncdaemon.publish.recent import Recent
 
 
-def recent(newest: Newest) -> Recent:
-    """The newest messages that have a row."""
-    published = [row["stream_seq"] for row in valid_receipts(newest.rows) if row["event"] == PUBLISHED]
-    void = (row["stream_seq"] for row in newest.rows if row["event"] == HELD_LOST)
+def recent(newest: Newest, stream: str) -> Recent:
+    """The newest messages of this stream that have a row. SYNC_STREAM may have been another when a row was written."""
+    rows = [row for row in newest.rows if row.get("stream", stream) == stream]
+    published = [row["stream_seq"] for row in valid_receipts(rows) if row["event"] == PUBLISHED]
+    void = (row["stream_seq"] for row in rows if row["event"] == HELD_LOST)
     return Recent(published, whole=newest.whole, void=void)
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 from syncdaemon import __version__
+from syncdaemon.daemon.filling import Filling
+from syncdaemon.daemon.hub_watch import HubWatch
 from syncdaemon.daemon.metrics import Metrics
 from syncdaemon.daemon.parts import Parts
 from syncdaemon.daemon.settling import oldest_settling
@@ -23,17 +27,37 @@ _SEEN = {
 """What health says of the stream's settings."""
 
 
-class Report:
-    """Reads the parts whenever it is asked."""
+class Observed(NamedTuple):
+    """What is looked at now and then: how full the stream is, and how far the hub is, where there is one."""
 
-    def __init__(self, settings: Settings, parts: Parts, tally: Tally, metrics: Metrics) -> None:
+    filling: Filling
+    hub: HubWatch | None
+
+
+class Report:
+    """Reads the parts whenever it is asked. `steered`: what an operator has changed, and holds now."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        parts: Parts,
+        tally: Tally,
+        metrics: Metrics,
+        looks: Observed,
+        *,
+        steered: Callable[[], dict[str, dict[str, Any]]] = dict,
+    ) -> None:
+        self._steered = steered
+        self._operator_pause = parts.spool.operator_pause
         self._settings, self._parts, self._tally, self._metrics = settings, parts, tally, metrics
         self._spool, self._link, self._objects, self._ledger = parts.spool, parts.link, parts.objects, parts.ledger
         self._lane, self._limit = parts.publisher.lane, parts.link.limit
         self._queue, self._hold, self._quarantine = parts.spool.queue, parts.spool.hold, parts.spool.quarantine
         self._unseen, self._retirement = parts.spool.unseen, parts.spool.retirement
+        self._replay = parts.spool.directory
         spool_settings = parts.spool.settings
         self._replay_dir = os.fsdecode(spool_settings.replay_dir)
+        self._filling, self._hub = looks
         self._began = time.monotonic()
 
     def checks(self) -> dict[str, Check]:
@@ -41,28 +65,53 @@ class Report:
         link, spool, ledger = self._link, self._spool, self._ledger
         scanned = spool.scanned and not spool.problem
         stuck, unread = self._retirement.stuck, self._unread()
+        full, filling = self._full(), self._filling
         waiting, refused = f"{spool.depth} files wait", f"{self._quarantine.count} refused files"
-        return {
+        hub = self._hub
+        behind = {} if hub is None else {"hub": Check(not hub.late(self._lane.horizon), hub.words)}
+        return behind | {
             "link": Check(link.proved(), link.problem or "the server answers"),
             "lane": Check(not self._lane.paused, self._lane.paused or "open"),
+            "operator": Check(True, self._by_operator() or "nothing is paused"),
+            "room": Check(not filling.soon, filling.words, filling.words),
             "settings": Check(True, _SEEN[self._lane.settings_seen]),
-            "objects": Check(not self._large_pause, self._large_pause or "open"),
+            "objects": Check(not self._large_pause, self._large_pause or self._large_lack or "open"),
             "scanned": Check(scanned, spool.problem or waiting, waiting),
             "ledger": Check(not ledger.problem, ledger.problem or f"row {ledger.head.n}"),
             "folders": Check(not unread, unread or "all can be read", f"{self._unseen.unread} can't be looked at"),
             "retired": Check(not stuck, stuck or "delivered files are moved out of the way"),
+            "disks": Check(not full, full or "both disks take files", "a disk takes no further file"),
             "quarantine": Check(not self._quarantine.count, refused, refused),
         }
+
+    def _by_operator(self) -> str:
+        """What an operator has paused; empty where nothing is."""
+        if self._operator_pause.is_on():
+            return "an operator has paused all files"
+        return "an operator has paused large files" if self._operator_pause.large_is_on() else ""
 
     def _unread(self) -> str:
         unseen = self._unseen
         return f"{unseen.unread} folders or files can't be looked at: {unseen.unread_one}" if unseen.unread else ""
+
+    def _full(self) -> str:
+        """Which disk takes no further file, and why. Of a folder that is gone, other checks tell."""
+        for setting, room_of in (("SYNC_REPLAY_DIR", self._replay.room), ("SYNC_LEDGER_DIR", self._ledger.room)):
+            with suppress(OSError):
+                if lacking := room_of().lacking:
+                    return f"the disk of {setting}: {lacking}"
+        return ""
 
     @property
     def _large_pause(self) -> str:
         """Why the bucket takes nothing, while there is something for it."""
         waits = self._queue.any_large or self._objects.progress is not None
         return self._objects.paused if waits else ""
+
+    @property
+    def _large_lack(self) -> str:
+        """What a large file would wait for, while there is none."""
+        return f"a large file would wait: {self._objects.lacking}" if self._objects.lacking else ""
 
     def _upload(self) -> dict[str, str | int] | None:
         """How far a large file is."""
@@ -86,8 +135,11 @@ class Report:
             "uptime_seconds": round(time.monotonic() - self._began, 1),
             "link": link.status(),
             "stream": settings.sync_stream,
+            **({} if self._hub is None else {"hub": self._hub.words}),
+            "stream_room": self._filling.words,
             "dedupe_horizon_seconds": self._lane.horizon if isfinite(self._lane.horizon) else "any",
-            "paused": self._lane.paused or self._large_pause or ledger.problem,
+            "paused": self._by_operator() or self._lane.paused or self._large_pause or ledger.problem,
+            "steered": self._steered(),
             "upload": self._upload(),
             "hashing": self._hashing(),
             "queue_depth": self._spool.depth,

@@ -1,23 +1,29 @@
-"""What the daemon tells systemd, by the protocol of sd_notify(3). This is the only module that speaks to it.
+"""What the daemon, or a worker that receives, tells systemd by the protocol of sd_notify(3).
 
-Nothing is told where `NOTIFY_SOCKET` is not set. A message that can't be sent stops neither start nor delivery.
+This is the only module that speaks to systemd. Nothing is told where `NOTIFY_SOCKET` is not set. A message that can't
+be sent stops neither start nor delivery.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, NamedTuple
 
 import structlog
 
 from syncdaemon.base.pause import OnceAMinute
+from syncdaemon.base.tasks import cancel
 
 READY, ALIVE, STOPPING = b"READY=1", b"WATCHDOG=1", b"STOPPING=1"
 _SEND_SECONDS = 5.0  # longer than that, and systemd itself hangs
 _BEATS_IN_TIME = 4  # words in the time after which systemd ends a silent process; sd_watchdog_enabled(3) asks for two
+
+Run = Callable[[asyncio.Event, Callable[[int], None]], Coroutine[Any, Any, None]]
+"""Lives until the event is set, and calls the other argument, with the port of its web side, when its start is done."""
 
 log = structlog.get_logger(__name__)
 _once_a_minute = OnceAMinute()
@@ -65,6 +71,23 @@ class Supervisor(NamedTuple):
         except (OSError, TimeoutError) as error:
             if _once_a_minute.due(time.monotonic()):
                 log.warning("systemd_not_told", word=word.decode(), error=str(error) or type(error).__name__)
+
+
+async def supervised(run: Run, stop: asyncio.Event) -> None:
+    """Runs a process that ends with `stop`, and tells systemd about it where the process is a unit's.
+
+    `run` calls its second argument when its start is done. Raises what `run` raises.
+    """
+    supervisor = Supervisor.of(os.environ, os.getpid())
+    ready = asyncio.Event()
+    if supervisor is None:
+        await run(stop, lambda _port: ready.set())
+        return
+    telling = asyncio.create_task(supervisor.run(ready, stop))
+    try:
+        await run(stop, lambda _port: ready.set())
+    finally:
+        await cancel([telling])
 
 
 def _watchdog(environ: Mapping[str, str], pid: int) -> float:

@@ -13,12 +13,12 @@ from syncdaemon.ledger import now_text
 class Tally:
     """Counts delivered and refused files, for the metrics and for the status.
 
-    `age`: the seconds since an arrival, which is in ns.
+    `ages`: the seconds since each of these arrivals, which are in ns.
     """
 
-    def __init__(self, metrics: Metrics, age: Callable[[int], float]) -> None:
+    def __init__(self, metrics: Metrics, ages: Callable[[Sequence[int]], Sequence[float]]) -> None:
         self._metrics = metrics
-        self._age = age
+        self._ages = ages
         self._last: tuple[Receipt, str] | None = None
         self.first_receipt = asyncio.Event()
         self.delivered = self.duplicates = self.refused = 0
@@ -26,7 +26,7 @@ class Tally:
 
     def add(self, receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> None:
         """These files are delivered, and those are refused."""
-        self._metrics.delivered(receipts, [self._age(_arrival(receipt.content)) for receipt in receipts])
+        self._metrics.delivered(receipts, self._ages([_arrival(receipt.content) for receipt in receipts]))
         for refusal in refusals:
             self._metrics.refused(refusal.reason)
         for receipt in receipts:

@@ -14,7 +14,7 @@ from syncdaemon.spool.requeue import Order
 from syncdaemon.spool.spool import Spool
 
 _EXPIRE_SECONDS = 1.0
-_ORDERS_SECONDS = 1.0  # between two looks for what the operator wants out of the quarantine
+_ORDERS_SECONDS = 3.0  # between two looks for what the operator wants out of the quarantine
 
 
 class OwnRows:

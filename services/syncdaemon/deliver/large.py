@@ -59,6 +59,7 @@ class LargeDelivery:
         await self._ledger.ready()
         session = await self._publisher.ready()
         await self._publisher.believed()
+        await self._publisher.measured(session)
         return session, item
 
     async def _store(self, session: Session, content: Content, stop: asyncio.Event) -> Content | Refusal | None:

@@ -55,6 +55,9 @@ class PublisherLike(Protocol):
     async def believed(self) -> None:
         """Waits until we know whether the server has what it acknowledged."""
 
+    async def measured(self, session: Session) -> None:
+        """Waits until it is known how fast the link is."""
+
     async def caught_up(self) -> None:
         """Waits until little of the earlier batches is still to be sent."""
 

@@ -24,6 +24,10 @@ class Unretired:
         """Whether exactly this file has a receipt."""
         return _file(content) in self._receipts
 
+    def has_version(self, name: str, mtime_ns: int, sha256: str) -> bool:
+        """The same by the path, percent-encoded, the time and the digest of the file."""
+        return (name, mtime_ns, sha256) in self._receipts
+
     def pop(self, content: Content) -> Receipt | None:
         """The receipt of exactly this file, if it has one."""
         if not self._receipts:

@@ -12,10 +12,10 @@ import aiofiles
 from aiofiles.os import makedirs
 
 from syncdaemon.base.errors import SettingsError, SyncError
+from syncdaemon.client.asynchronous import AsyncOutbox
 from syncdaemon.daemon import Daemon
 from syncdaemon.dev.server import HOST, NatsServer, free_port
 from syncdaemon.settings.values import Loaded, ServerUrls, Settings
-from syncdaemon.spool.put import put
 
 _SAMPLE_SECONDS = 20.0
 _LOGIN = (
@@ -109,7 +109,7 @@ Ctrl-C ends it, and the server with it."""
             async with aiofiles.open(sample, "w", encoding="utf-8") as file:
                 now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
                 await file.write(f"The first file of this folder, written at {now}.\n")
-            await put(sample, self.replay)
+            await AsyncOutbox(self.replay).put(sample, name=sample.name)
             async with asyncio.timeout(_SAMPLE_SECONDS):
                 await tally.first_receipt.wait()
         except TimeoutError:

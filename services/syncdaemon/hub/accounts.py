@@ -77,8 +77,22 @@ class Layout(NamedTuple):
 
 
 def site_account(site: str) -> str:
-    """The account that a site logs in to. Names of sites have no capital letters, so no two become equal."""
+    """The account that a direct site logs in to. Names of sites have no capital letters, so no two become equal."""
     return f"SITE_{site.upper()}"
+
+
+def leaf_account(site: str) -> str:
+    """The account that the leaf node of a site logs in to.
+
+    It is another one than a direct site's, which may use more. A server that reads its configuration again ends no
+    connection of a leaf node (nats-server 2.15.1): a site that becomes a direct one would still have its own there.
+    """
+    return f"LEAF_{site.upper()}"
+
+
+def login_account(site: HubSite) -> str:
+    """The account that this site logs in to."""
+    return leaf_account(site.name) if site.leaf else site_account(site.name)
 
 
 def landing_account(site: str) -> str:
@@ -90,7 +104,7 @@ def accounts(sites: Sequence[HubSite]) -> list[str]:
     """All accounts of the hub, by name."""
     names = [HUB, RECORDS, WORKER, AUDITOR, NOBODY]
     for site in sites:
-        names += [site_account(site.name), landing_account(site.name)] if site.leaf else [site_account(site.name)]
+        names += [login_account(site), landing_account(site.name)] if site.leaf else [login_account(site)]
     return names
 
 
@@ -98,7 +112,7 @@ def shares(sites: Sequence[HubSite], layout: Layout) -> list[Share]:
     """Everything that passes between two accounts."""
     found = [*_worker(layout), *_auditor(layout)]
     for site in sites:
-        account = site_account(site.name)
+        account = login_account(site)
         first = landing_account(site.name) if site.leaf else RECORDS
         found += [_no_jetstream(account), *_records(site.name, account, first)]
         found += _behind_leaf(site.name, layout) if site.leaf else _direct(site.name, layout)
@@ -161,7 +175,7 @@ def _behind_leaf(site: str, layout: Layout) -> Iterator[Share]:
     Each account that sources needs the flow control of every stream that it sources; else the source stops for good
     after some hundred kB (10228, nats-server 2.15.1).
     """
-    account, landing = site_account(site), landing_account(site)
+    account, landing = leaf_account(site), landing_account(site)
     created = f"$JS.{site}.API.CONSUMER.CREATE.>"
     yield Share(account, landing, created, to=f"{api_of_leaf(site)}.CONSUMER.CREATE.>")
     for stream in (layout.stream, layout.bucket_stream(site)):
@@ -172,7 +186,8 @@ def _behind_leaf(site: str, layout: Layout) -> Iterator[Share]:
     yield from _sourced(landing, RECORDS, api_of_records(site), deliveries_of_records(site))
 
     yield Share(landing, account, JETSTREAM.direct_get(layout.stream, layout.own(site)))
-    yield Share(landing, WORKER, JETSTREAM.direct_get(layout.bucket_stream(site)), many=True)
+    for reader in (WORKER, HUB):  # at the hub, `verify --content` reads large files
+        yield Share(landing, reader, JETSTREAM.direct_get(layout.bucket_stream(site)), many=True)
 
 
 def _sourced(landing: str, importer: str, api: str, deliveries: str) -> Iterator[Share]:

@@ -20,8 +20,8 @@ from syncdaemon.hub.accounts import (
     Share,
     accounts,
     landing_account,
+    login_account,
     shares,
-    site_account,
 )
 from syncdaemon.hub.limits import LIMITS, Limits, batches
 from syncdaemon.hub.site_list import HubSite
@@ -53,7 +53,7 @@ def jwt_conf(sites: Sequence[HubSite], accounts: Sequence[str]) -> str:
     """The same where the accounts are JWTs: these are the lines that name them."""
     lines = [
         "# Printed by `syncdaemon permissions --role hub --jwt`. Include it in the server's configuration.",
-        f"authorization {{timeout: {_LOGIN_SECONDS}}}  # the first login waits until all accounts are read",
+        f"authorization {{timeout: {_LOGIN_SECONDS}}}  # a login waits for the accounts that it needs to be read",
     ]
     return "\n".join([*lines, *_jetstream(sites), *accounts, ""])
 
@@ -79,12 +79,12 @@ def _heads(sites: Sequence[HubSite], limits: Limits) -> dict[str, list[str]]:
     for site in sites:
         users = _users(f"site-{site.name}")
         if site.leaf:
-            heads[site_account(site.name)] = [users, _limits(limits, limits.leaf_nodes)]
+            heads[login_account(site)] = [users, _limits(limits, limits.leaf_nodes)]
             disk = f"jetstream: {{max_file: {limits.disk}, max_mem: 0}}"
             heads[landing_account(site.name)] = [disk, _own_user(f"in-{site.name}"), _no_leaf(limits)]
         else:
             # A leaf node may set a reply subject that acknowledges messages of the workers.
-            heads[site_account(site.name)] = [users, _no_leaf(limits)]
+            heads[login_account(site)] = [users, _no_leaf(limits)]
     return heads
 
 

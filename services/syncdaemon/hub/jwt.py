@@ -25,15 +25,21 @@ from syncdaemon.hub.accounts import (
     Share,
     accounts,
     landing_account,
+    leaf_account,
+    login_account,
     patterns,
     shares,
-    site_account,
 )
 from syncdaemon.hub.limits import Limits
 from syncdaemon.hub.site_list import HubSite
 
 SYSTEM = "SYS"
 _UNLIMITED = -1
+# A server resolves an account at the first login that needs it, and the system account at its own start; both with all
+# that they import (nats-server 2.15.1). So this import, on which nothing is ever said, has all accounts of the hub read
+# before the server listens. Without it the first login waits for that: after 2 s the server's PING comes before the
+# login's PONG, for which clients take it, and a second login meanwhile gets an account that is not complete.
+_AT_THE_START = Share(HUB, SYSTEM, "edge.at_the_start", stream=True)
 
 
 class Key(Protocol):
@@ -68,7 +74,7 @@ def users(sites: Sequence[HubSite]) -> dict[str, str]:
     """The account of each user: one for every party, and one for each of the hub's own accounts."""
     found = {"hub": HUB, "records": RECORDS, "worker": WORKER, "auditor": AUDITOR}
     for site in sites:
-        found[f"site-{site.name}"] = site_account(site.name)
+        found[f"site-{site.name}"] = login_account(site)
         if site.leaf:
             found[f"in-{site.name}"] = landing_account(site.name)
     return found
@@ -84,12 +90,14 @@ def issue(sites: Sequence[HubSite], layout: Layout, limits: Limits, keys: Keys) 
     by_name = keys.accounts
     told = _Teller(keys.issued)
     found, imports = shares(sites, layout), defaultdict(list)
-    exports = _exports([*patterns(layout), *(share for share in found if share.exporter not in (HUB, RECORDS))])
+    of_sites = (share for share in found if share.exporter not in (HUB, RECORDS))
+    exports = _exports([_AT_THE_START, *patterns(layout), *of_sites])
     for share in found:
         imports[share.importer].append(_import(share, by_name))
+    imports[SYSTEM].append(_import(_AT_THE_START, by_name))
     leaves = [site.name for site in sites if site.leaf]
     disks = {HUB: _UNLIMITED, RECORDS: _UNLIMITED} | {landing_account(site): limits.disk for site in leaves}
-    leaf_nodes = {site_account(site): limits.leaf_nodes for site in leaves}
+    leaf_nodes = {leaf_account(site): limits.leaf_nodes for site in leaves}
     signed = {}
     for name in all_accounts(sites):
         kind = {

@@ -36,7 +36,7 @@ def role_conf(role: str, site: str, layout: Layout, sites: Sequence[HubSite] = (
 
 
 def _leaf(site: str, layout: Layout) -> str:
-    """The site's own server. Without `deny_exports` the hub takes each chunk of a large file twice."""
+    """The site's own server. Without `deny_exports` a message also goes to the hub at once, beside the hub's source."""
     messages = layout.subject.split("{", 1)[0]
     return f"""# Printed by `syncdaemon permissions --role leaf`: for the site's own nats-server.
 jetstream {{

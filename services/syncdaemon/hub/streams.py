@@ -48,10 +48,14 @@ def landing_user(site: str) -> HubUser:
 
 
 class Life(NamedTuple):
-    """How the streams are kept. `max_age` of the messages, in seconds; 0: for ever."""
+    """How the streams are kept. `max_age` of the messages, in seconds; 0: for ever.
+
+    `max_msgs`: of the hub's stream, and of all landing accounts' together; 0: no limit.
+    """
 
     replicas: int = 1
     max_age: float = 0
+    max_msgs: int = 0
 
 
 FOR_EVER = Life()
@@ -67,20 +71,26 @@ def streams(
 
 def _streams(sites: Sequence[HubSite], layout: Layout, life: Life) -> Iterator[tuple[HubUser, dict[str, Any]]]:
     max_age = {"max_age": int(life.max_age * 1e9)}
+    leaves = sum(site.leaf for site in sites)
     for site in sites:
         if site.leaf:
             landing = landing_user(site.name)
-            yield landing, _landed(site.name, layout) | max_age
+            yield landing, _landed(site.name, layout) | max_age | _most(life.max_msgs, leaves)
             yield landing, _landed_bucket(site.name, layout)
             for name, subject in records_of(site.name).items():
                 yield landing, _record(name) | {"subjects": [subject], "duplicate_window": _SHORTEST_WINDOW}
-    yield OWN, _hub_stream(sites, layout) | max_age
+    yield OWN, _hub_stream(sites, layout) | max_age | _most(life.max_msgs)
     for site in sites:
         if not site.leaf:
             yield OWN, _bucket(site.name, layout)
     for name in (CHECKPOINTS, LEDGER, FLEET):
         yield RECORDS_USER, _records(name, sites)
     yield RECORDS_USER, _cosigned()
+
+
+def _most(messages: int, parts: int = 1) -> dict[str, int]:
+    """The limit of one of so many streams that may have so many messages together; nothing for no limit."""
+    return {"max_msgs": max(1, messages // parts)} if messages else {}
 
 
 def consumer(layout: Layout) -> dict[str, Any]:

@@ -19,11 +19,17 @@ from syncdaemon.base.disk import lock_file
 from syncdaemon.base.errors import LedgerFull, SettingsError
 from syncdaemon.base.model import Place, Row
 from syncdaemon.base.pause import OnceAMinute
+from syncdaemon.base.room import DiskRoom
+from syncdaemon.evidence.notes import Checkpoint, SignedNote
 from syncdaemon.ledger import chain
 from syncdaemon.ledger.attempts import open_attempts
+from syncdaemon.ledger.checkpoints import NotSigned, Signer
 from syncdaemon.ledger.files import Damage, end, files, last_lines, lock_path, read, rows_numbered, rows_on, sites
+from syncdaemon.ledger.memory import TicketMemory
 from syncdaemon.ledger.receipts import receipts_of
 from syncdaemon.ledger.rows import Entry
+from syncdaemon.ledger.tree import RowTree
+from syncdaemon.ledger.tree_keeper import TreeKeeper
 from syncdaemon.ledger.writer import Newest, Writer, now_text
 
 __all__ = [
@@ -52,23 +58,35 @@ class Ledger:
     """The one writer of a site's ledger, from `open` to `close`.
 
     `min_free`: bytes that must be free on its disk. `fsynced` is called in the ledger's thread after every group: how
-    many seconds the disk took, for how many rows.
+    many seconds the disk took, for how many rows. `tickets`: what its rows say of the files that somebody asks about.
+    `with_tree`: the Merkle tree over the rows is kept beside them.
+
+    The class has more than 150 lines because one queue, one thread and one lock are behind all of it.
     """
 
     def __init__(
-        self, folder: Path, site: str, min_free: int = 0, fsynced: Callable[[float, int], None] | None = None
+        self,
+        folder: Path,
+        site: str,
+        min_free: int = 0,
+        fsynced: Callable[[float, int], None] | None = None,
+        *,
+        with_tree: bool = False,
     ) -> None:
         self.folder = folder
         self.site = site
         self._min_free = min_free
         self._fsynced = fsynced
-        self._writer = Writer(folder, site)
+        self._tree = RowTree(folder, site) if with_tree else None
+        self._writer = Writer(folder, site, self._tree.grow if self._tree is not None else None)
         self._lock = -1
         self._no_room = self._not_written = ""
         self._trouble = OnceAMinute()
         self._queue: list[tuple[Sequence[Entry], asyncio.Future[None]]] = []
         self._committing: asyncio.Task[None] | None = None
+        self.tickets = TicketMemory()
         self._thread = ThreadPoolExecutor(1, "ledger")
+        self._keeper = TreeKeeper(self._tree, self._thread) if self._tree is not None else None
 
     def open(self) -> Newest:
         """Takes the ledger, checks its newest file, and returns what its newest rows say about receipts.
@@ -89,7 +107,10 @@ class Ledger:
                 f"SYNC_LEDGER_DIR: {self.folder} can't be written ({error.strerror}); "
                 "without a ledger nothing is delivered"
             ) from None
-        return self._writer.load()
+        newest = self._writer.load()
+        if self._tree is not None:
+            self._tree.load()
+        return newest
 
     @property
     def rows(self) -> int:
@@ -116,17 +137,16 @@ class Ledger:
 
     def _lacking(self) -> str:
         try:
-            free = self.free_bytes()
+            free = self.room().free
         except OSError as error:
             return f"SYNC_LEDGER_DIR: {self.folder} is not there any more ({error.strerror}); put it back"
         if free < self._min_free:
             return f"{free} bytes free on the disk of {self.folder}, SYNC_MIN_FREE_BYTES is {self._min_free}"
         return ""
 
-    def free_bytes(self) -> int:
-        """What an ordinary process may still write on the ledger's disk."""
-        disk = os.statvfs(self.folder)
-        return disk.f_bavail * disk.f_frsize
+    def room(self) -> DiskRoom:
+        """What an ordinary process may still write on the ledger's disk. Raises OSError."""
+        return DiskRoom.at(self.folder)
 
     async def record(self, entries: Sequence[Entry]) -> None:
         """Like `append`, but where the disk takes nothing it waits until it does."""
@@ -174,6 +194,9 @@ class Ledger:
                 for _, done in queue:
                     if not done.done():
                         done.set_result(None)
+                self.tickets.written(group, self.head.n)
+            if self._keeper is not None:
+                self._keeper.look(self.head)
 
     def _commit(self, group: Sequence[Entry]) -> None:
         spent = self._writer.write(group)
@@ -185,10 +208,21 @@ class Ledger:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, receipts_of, self.folder, self.site, wanted)
 
+    async def sign_checkpoint(self, signer: Signer, published: Checkpoint | None) -> SignedNote:
+        """The checkpoint of the ledger as it is, signed and on disk; see `checkpoints.sign_checkpoint`.
+
+        Only for a ledger with a tree. Raises NotSigned, CheckpointConflict.
+        """
+        if self._keeper is None:
+            raise NotSigned("the ledger has no tree")
+        return await self._keeper.sign(self.head, signer, published)
+
     async def close(self) -> None:
         """Waits for what is under way and gives the ledger back."""
         if self._committing is not None:
             await self._committing
+        if self._keeper is not None:
+            await self._keeper.close()
         self._thread.shutdown()
         self._writer.close()
         if self._lock >= 0:

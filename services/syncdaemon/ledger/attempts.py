@@ -24,8 +24,8 @@ def open_attempts(folder: Path, site: str) -> dict[str, Attempt]:
     found: dict[str, Attempt] = {}
     for row in _rows_since(existing, newest["open_since"] or newest["n"]):
         if row["event"] == ATTEMPT:
-            if row.get("resolved"):  # the stream was looked through: what is open from here on, this row says
-                found.clear()
+            if row.get("resolved") and not row["open_since"]:  # the stream was looked through: these are open, no more
+                found.clear()  # a row with `open_since` is the last of several; reading began with the first of them
             for msg_id in row["ids"].split():
                 before = found.get(msg_id, Attempt(row["first_seq"], row["n"], 0))
                 found[msg_id] = before._replace(files=before.files + 1)

@@ -9,11 +9,11 @@ from typing import Any
 
 from syncdaemon.base.model import Place, Row
 from syncdaemon.ledger.files import files, rows_of
-from syncdaemon.ledger.rows import ABOUT_RECEIPTS, HELD_LOST, lost_fields
+from syncdaemon.ledger.rows import ABOUT_RECEIPTS, HELD_LOST
 
 
 def receipts_of(folder: Path, site: str, wanted: Mapping[Place, int]) -> dict[Place, list[Row]]:
-    """What their receipts say of these files, as far back as the number that is `wanted` of each; the best ones last.
+    """The receipts of these files, as far back as the number that is `wanted` of each; the best ones last.
 
     Files with the same content share a message, and may share a date. Those that were sent again since come first: a
     crash may have come before they were. Raises LedgerDamaged where a row that is read does not have its fields.
@@ -29,7 +29,7 @@ def receipts_of(folder: Path, site: str, wanted: Mapping[Place, int]) -> dict[Pl
                 continue
             found = void if lost[one] else valid
             lost[one] -= bool(lost[one])
-            found[place].append(lost_fields(row))
+            found[place].append(row)
         if all(len(valid[place]) >= count for place, count in wanted.items()):
             break
     return {place: void[place][::-1] + valid[place] for place in wanted}

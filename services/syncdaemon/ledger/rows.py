@@ -2,6 +2,7 @@
 
 A maker returns the event and the fields that belong to it. The chain adds the fields that every row has. The schema
 asks for the fields that version 0.1.0 wrote; a row may have others, and a ledger may have events of a later version.
+The module has more than 250 lines because each maker stands beside the schema that it must keep.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ HELD_LOST = "held_lost"
 LINK = "link"
 RECOVERED = "recovered"
 CLOSE = "close"
+CONTROL = "control"
 
+MOST_IDS = 800  # of up to 73 characters, in one `attempt` row: an entry bundle takes rows of up to 65,535 bytes
 Entry = tuple[str, Row]
 """A row to write: its event and its fields."""
 
@@ -82,6 +85,7 @@ SCHEMA: Mapping[str, Schema] = {
     LINK: Schema({"up": FLAG}, {"server_name": TEXT, "server_id": TEXT, "version": TEXT, "reason": TEXT}),
     RECOVERED: Schema({"bytes": NUMBER, "sha256": TEXT}),
     CLOSE: Schema({"rows": NUMBER}),
+    CONTROL: Schema({"call": TEXT, "value": TEXT, "until": TEXT, "uid": NUMBER}),
 }
 """Every event that this version knows."""
 
@@ -136,11 +140,6 @@ def valid_receipts(found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for same in receipts.values() for row in same]
 
 
-def lost_fields(receipt: Mapping[str, Any]) -> Row:
-    """The fields of a receipt that a `held_lost` row repeats."""
-    return {name: receipt[name] for name in _LOST.fields}
-
-
 def opened(host: str, pid: int, version: str) -> Entry:
     """A process begins to write."""
     return OPEN, {"host": host, "pid": pid, "version": version}
@@ -155,6 +154,19 @@ def attempt(msg_ids: Sequence[str], first_seq: int, open_since: int, resolved: b
     more = {"resolved": True} if resolved else {}
     ids = " ".join(msg_ids)
     return ATTEMPT, {"first_seq": first_seq, "count": len(msg_ids), "ids": ids, "open_since": open_since, **more}
+
+
+def attempts(
+    msg_ids: Sequence[str], first_seq: int, open_since: int, next_row: int, resolved: bool = False
+) -> list[Entry]:
+    """The same for any number of messages, in as many rows as it takes, all written together.
+
+    `next_row`: a number that no row written from now on is below. Of several rows the last one is `resolved`: where a
+    power cut leaves only those before it, the attempts from `open_since` on are open still.
+    """
+    parts = [msg_ids[at : at + MOST_IDS] for at in range(0, len(msg_ids), MOST_IDS)] or [msg_ids]
+    last = [attempt(parts.pop(), first_seq, next_row if parts else 0, resolved=True)] if resolved else []
+    return [attempt(part, first_seq, open_since or next_row * bool(at)) for at, part in enumerate(parts)] + last
 
 
 def rows(receipts: Iterable[Receipt], refusals: Iterable[Refusal]) -> list[Entry]:
@@ -203,9 +215,9 @@ def requeued(path: bytes, to: bytes, size: int, digest: str, reason: str) -> Ent
     return REQUEUED, {"path": quote_from_bytes(path), "size": size, "sha256": digest, "reason": reason, **elsewhere}
 
 
-def held_lost(fields: Row) -> Entry:
-    """The stream has lost the message of a held file. `fields`: those of its receipt, or `without_receipt`."""
-    return HELD_LOST, fields
+def held_lost(found: Row) -> Entry:
+    """The stream has lost the message of a held file. `found`: the row of its receipt, or `without_receipt`."""
+    return HELD_LOST, {name: found[name] for name in _LOST.fields if name in found}
 
 
 def without_receipt(held: Held) -> Row:
@@ -226,6 +238,11 @@ def link_down(reason: str) -> Entry:
 def recovered(torn: bytes) -> Entry:
     """This row stands in the place of the start of a row that a crash or a power cut broke off."""
     return RECOVERED, {"bytes": len(torn), "sha256": sha256(torn).hexdigest()}
+
+
+def control(call: str, value: str, until: str, uid: int) -> Entry:
+    """An operator changed how the daemon works. `until`: RFC 3339; empty: the next order, or the process' end."""
+    return CONTROL, {"call": call, "value": value, "until": until, "uid": uid}
 
 
 def closed(count: int) -> Entry:

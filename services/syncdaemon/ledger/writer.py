@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +26,9 @@ def now_text() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
+Written = Callable[[Sequence[bytes], chain.Head, chain.Head], None]
+
+
 class Newest(NamedTuple):
     """The rows about receipts among the last `RECENT_ROWS` of a ledger. `whole`: the ledger has no others."""
 
@@ -34,10 +37,14 @@ class Newest(NamedTuple):
 
 
 class Writer:
-    """Writes the newest file of a site's ledger. `head` is the chain's end, `rows` counts what was written here."""
+    """Writes the newest file of a site's ledger. `head` is the chain's end, `rows` counts what was written here.
 
-    def __init__(self, folder: Path, site: str) -> None:
+    `written` is called when a group is on disk: with its lines, and the chain's end before and after them.
+    """
+
+    def __init__(self, folder: Path, site: str, written: Written | None = None) -> None:
         self.head = chain.START
+        self._written = written
         self.rows = 0
         self._folder = folder
         self._site = site
@@ -87,24 +94,28 @@ class Writer:
             self._repair()
         if self._spoiled:
             self._cut_back()
-        head, lines, ts = self.head, bytearray(), now_text()
+        before = head = self.head
+        lines: list[bytes] = []
+        ts = now_text()
         for event, fields in group:
             line, head = chain.seal(head, self._site, ts, event, fields)
-            lines += line
-            lines += b"\n"
+            lines.append(line)
+        data = b"\n".join([*lines, b""])
         self._choose_file(ts)
         try:
             began = time.perf_counter()
-            write_all(self._fd, lines)
+            write_all(self._fd, data)
             sync_data(self._fd)
             spent = time.perf_counter() - began
         except OSError:
             self._spoiled = True
             self._cut_back()
             raise
-        self._size += len(lines)
+        self._size += len(data)
         self.head = head
         self.rows += len(group)
+        if self._written is not None:
+            self._written(lines, before, head)
         return spent
 
     def _repair(self) -> None:

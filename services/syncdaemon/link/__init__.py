@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -27,13 +26,11 @@ from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.base.tasks import to_the_end
 from syncdaemon.link import pace
 from syncdaemon.link.conversation import Conversation, Heard, Sink
-from syncdaemon.link.inbound import Garbage
 from syncdaemon.link.limit import Limit
 from syncdaemon.link.options import LinkSettings
-from syncdaemon.link.session import STOPPED, Session
-from syncdaemon.link.words import bare, explain
+from syncdaemon.link.session import STOPPED, Session, always
+from syncdaemon.link.words import bare, explain, is_cheap
 
-PROVED_SECONDS = 5.0  # how long a proof of life counts
 STABLE_SECONDS = 5.0  # a connection that lived so long ends a row of failures
 UNSTEADY = 5  # so many connections that lived shorter, in a row, are no accident
 
@@ -54,11 +51,18 @@ class Link:
     """Keeps a session up.
 
     `changed` is called after every change, with the session that came up, or with None and the reason of the loss.
+    `something_waits` says whether there is something to send; `Session.watch` says why it matters.
     """
 
-    def __init__(self, settings: LinkSettings, changed: Callable[[Session | None, str], None]) -> None:
+    def __init__(
+        self,
+        settings: LinkSettings,
+        changed: Callable[[Session | None, str], None],
+        something_waits: Callable[[], bool] = always,
+    ) -> None:
         self._settings = settings
         self._changed = changed
+        self._something_waits = something_waits
         self.limit = Limit(settings.bwlimit)
         self._step = pace.Step()
         self._up = asyncio.Event()
@@ -85,9 +89,9 @@ class Link:
         return bare(self.session.url if self.session else self._settings.urls[0])
 
     def proved(self) -> bool:
-        """Whether the server has answered within the last seconds."""
+        """Whether the server has answered lately: `Pulse` has the rule."""
         session = self.session
-        return session is not None and time.monotonic() - session.proved_at <= PROVED_SECONDS
+        return session is not None and session.proved()
 
     def status(self) -> dict[str, Any]:
         """The link as the page `/status` shows it."""
@@ -97,6 +101,12 @@ class Link:
             "problem": self.problem,
             "reconnects": max(0, self.connects - 1),
         }
+
+    def renew(self, settings: LinkSettings) -> None:
+        """Connects by these settings from now on, and reads the files that they name once more."""
+        self._settings = settings
+        if self.session is not None:
+            self.session.fail("the settings were reloaded")
 
     async def wait_up(self) -> Session:
         """Waits for a session that is not lost, and returns it."""
@@ -116,19 +126,19 @@ class Link:
             await asyncio.sleep(pace.retry_delay(self._failures, sent_away, random.random()))
 
     async def _live(self, session: Session) -> bool:
-        """One session from its first byte to its last; whether it was the server that sent us away."""
+        """One session from its first byte to its last; whether the server sent us away, or had no time for us."""
         try:
             await to_the_end(session.open(self._settings))
         except Exception as error:
             self._not_connected(session.url, explain(error, session.url, self._settings.tls_first))
             await session.abort()
-            return not isinstance(error, OSError | TimeoutError) or isinstance(error, ssl.SSLError | Garbage)
+            return not is_cheap(error, self._settings.wants_tls)
         except asyncio.CancelledError:
             await session.abort()
             raise
         self._rise(session)
         try:
-            self.problem = self._loss = await session.watch()
+            self.problem = self._loss = await session.watch(self._something_waits)
         finally:
             await self._fall(session)
         lived = time.monotonic() - self._rose_at > STABLE_SECONDS

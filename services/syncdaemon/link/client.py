@@ -30,18 +30,24 @@ Listener = Callable[[bytes, bytes, bytes, bytes | None], None]
 """Gets a message's subject, its reply subject, its body, and its header block."""
 
 
+def _nothing() -> None:
+    """The greeting is of no interest."""
+
+
 class Client(nats.aio.client.Client):
     """nats-py's client, with our inbox taken out of its way: an answer costs one look-up instead of a task.
 
     The class has more than 150 lines because no other may touch nats-py's inside.
 
-    `answered` gets the token of an answer, its body and its header block; `alive` is called at every PONG.
+    `answered` gets the token of an answer, its body and its header block; `alive` is called at every PONG; `greeted`
+    when the server's greeting came and a TLS handshake follows.
     """
 
-    def __init__(self, answered: Answered, alive: Callable[[], None]) -> None:
+    def __init__(self, answered: Answered, alive: Callable[[], None], greeted: Callable[[], None] = _nothing) -> None:
         super().__init__()
         self._answered = answered
         self._alive = alive
+        self._greeted = greeted
         self._inbox_sid = -1
         self._token_at = 0
         self._listeners: dict[int, Listener] = {}
@@ -105,6 +111,7 @@ class Client(nats.aio.client.Client):
             if not (info.get("tls_required") or info.get("tls_available")):
                 raise OSError("TLS is asked for (tls://, or NATS_TLS_CA), but the server offers no TLS")
             info["tls_required"] = True
+            self._greeted()
         if (most := payload_of(info)) is not None:
             self._max_payload = info["max_payload"] = most
         info.pop("connect_urls", None)

@@ -155,6 +155,7 @@ class Requests:
 
     def __init__(self) -> None:
         self._waiting: defaultdict[str, set[Reply | Conversation]] = defaultdict(set)
+        self.unanswered = 0  # requests and conversations that are not over
 
     def __len__(self) -> int:
         """How many subjects are remembered."""
@@ -165,9 +166,11 @@ class Requests:
         """While the body lasts, an error of the server about this subject goes to `waiting`."""
         alike = self._alike(subject)
         alike.add(waiting)
+        self.unanswered += 1
         try:
             yield
         finally:
+            self.unanswered -= 1
             alike.discard(waiting)
             waiting.future.cancel()  # where the request could not be sent, nothing waits for it
 

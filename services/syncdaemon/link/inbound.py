@@ -100,6 +100,11 @@ class Inbound:
         """Whether a message is announced, and not all of it has come."""
         return self._announced is not None
 
+    @property
+    def lacking(self) -> int:
+        """Bytes that are still to come of the message that has begun; 0 where none has."""
+        return 0 if self._announced is None else self._announced.size + 2 - len(self._bytes)
+
     def take(self) -> bytes:
         """The part of a line that waits; then it waits no longer. Only where no message has begun."""
         taken = bytes(self._bytes)

@@ -23,10 +23,32 @@ class Limit:
 
     def __init__(self, timetable: Timetable, wall: Callable[[], datetime] = datetime.now) -> None:
         self._timetable = timetable
+        self._ordered: Timetable | None = None
+        self._ordered_until = inf
         self._wall = wall
         self._bucket = TokenBucket()
         self._looked_at = -inf
         self._look(time.monotonic())
+
+    def order(self, timetable: Timetable | None, seconds: float | None = None) -> None:
+        """This timetable counts instead, for so many seconds or for good; None: that of the settings again."""
+        now = time.monotonic()
+        self._ordered, self._ordered_until = timetable, inf if seconds is None else now + seconds
+        self._look_again(now)
+
+    def settle(self, timetable: Timetable) -> None:
+        """The settings have another timetable now."""
+        self._timetable = timetable
+        self._look_again(time.monotonic())
+
+    @property
+    def ordered(self) -> Timetable | None:
+        """The timetable that counts instead of that of the settings, if one does."""
+        return self._ordered if time.monotonic() < self._ordered_until else None
+
+    def _look_again(self, now: float) -> None:
+        self._looked_at = now - _LOOK_SECONDS
+        self._look(now)
 
     @property
     def rate(self) -> float:
@@ -51,7 +73,7 @@ class Limit:
         if now - self._looked_at < _LOOK_SECONDS:
             return
         first, self._looked_at = self._looked_at == -inf, now
-        limit = self._timetable.limit_at(self._wall())
+        limit = (self.ordered or self._timetable).limit_at(self._wall())
         rate = inf if limit is None else float(limit)
         if rate != self._bucket.rate:
             self._bucket.limit(now, rate)

@@ -10,6 +10,7 @@ from typing import Any
 from syncdaemon.base.timetable import OFF, Timetable
 
 CONNECT_SECONDS = 5.0
+TLS_SECONDS = 15.0  # after the greeting: a server to which thousands come back at once needs that long
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class LinkSettings:
     """Where to connect to, and as whom.
 
     `js_domain`: of the JetStream whose API is asked; empty: that of the server which we connect to. `tls_first`: the
-    TLS handshake comes before the server's greeting (nats-server 2.15, `handshake_first`).
+    TLS handshake comes before the server's greeting (nats-server 2.15, `handshake_first`). `probe_seconds`: the longest
+    pause between two probes while nothing is wanted of the server; the shortest is half a second.
     """
 
     urls: tuple[str, ...]
@@ -33,6 +35,12 @@ class LinkSettings:
     bwlimit: Timetable = OFF
     js_domain: str = ""
     tls_first: bool = False
+    probe_seconds: float = 0.0
+
+    @property
+    def wants_tls(self) -> bool:
+        """Whether there is TLS, or no connection."""
+        return bool(self.tls_first or self.tls_ca or self.tls_cert or any(url.startswith("tls:") for url in self.urls))
 
     def options(self) -> dict[str, Any]:
         """The options of nats-py's connect for these settings. Files are read at each connect."""
@@ -43,7 +51,7 @@ class LinkSettings:
             "password": self.password,
             "token": self.token,
         }
-        if self.tls_first or self.tls_ca or self.tls_cert or any(url.startswith("tls://") for url in self.urls):
+        if self.wants_tls:
             context = ssl.create_default_context(cafile=self.tls_ca)
             if self.tls_cert:
                 context.load_cert_chain(self.tls_cert, self.tls_key)

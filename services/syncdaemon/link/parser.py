@@ -59,10 +59,18 @@ class Parser:
     async def _parse(self, data: bytes) -> None:
         if self._over:
             return
-        if self.answer is not None and not self.inbound.begun:
-            data = self._take_answers(self.inbound.take() + data if self.inbound.waiting else data, self.answer)
+        if self.answer is not None:
+            if lacking := self.inbound.lacking:  # then the rest of these bytes can take the short cut again
+                await self._read(data[:lacking])
+                data = data[lacking:]
+            if not self.inbound.begun:
+                data = self._take_answers(self.inbound.take() + data if self.inbound.waiting else data, self.answer)
+        if data:
+            await self._read(data)
+
+    async def _read(self, data: bytes) -> None:
         pinged = False
-        for event in self.inbound.read(data) if data else ():
+        for event in self.inbound.read(data):
             if isinstance(event, Delivered):
                 await self._client._process_msg(*event)
             elif event.verb == b"PING":

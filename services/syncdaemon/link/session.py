@@ -19,12 +19,17 @@ from syncdaemon.link.inbound import most_of
 from syncdaemon.link.limit import Limit
 from syncdaemon.link.options import LinkSettings
 from syncdaemon.link.parser import Answered
-from syncdaemon.link.pulse import PROBE_SECONDS
+from syncdaemon.link.pulse import PROBE_SECONDS, RESTING_SECONDS
 from syncdaemon.link.wire import Wire
 
 STOPPED = "stopped"  # the reason of a loss that is our own doing
 
 MakeWire = Callable[[Answered, Callable[[str], bool], Limit], Wire]
+
+
+def always() -> bool:
+    """Whoever visits a server for a while is never idle."""
+    return True
 
 
 class Session:
@@ -98,6 +103,10 @@ class Session:
         """When the server last gave a sign of life, by `time.monotonic`."""
         return self._pulse.proved_at
 
+    def proved(self) -> bool:
+        """Whether the server has given a sign of life lately. `Pulse` says what that means on an idle connection."""
+        return self._pulse.proved(time.monotonic())
+
     @property
     def arriving(self) -> int:
         """Bytes of a message that has not come to its end yet."""
@@ -151,6 +160,8 @@ class Session:
         """
         if self.lost.done():
             raise LinkDown(self.lost.result())
+        if self._pulse.rests:  # the silence of the server counts from here on
+            self._pulse.want(time.monotonic(), True)
         (messages, size), self._piece = self._piece, (0, 0)
         if messages:
             self._gate.sent(time.monotonic(), size, messages)
@@ -202,11 +213,15 @@ class Session:
         """The server is at work for us, even if it has not answered yet."""
         self._pulse.goes_on(time.monotonic())
 
-    async def watch(self) -> str:
-        """Probes the connection until it fails; the reason."""
+    async def watch(self, something_waits: Callable[[], bool] = always) -> str:
+        """Probes the connection until it fails; the reason.
+
+        `something_waits`: whether there is something to send. Where there is, or a request is unanswered, the server
+        is probed often; else seldom, as `LinkSettings.probe_seconds` says.
+        """
         while not self.lost.done():
-            await asyncio.wait((self.lost,), timeout=PROBE_SECONDS)
-            self._sweep(time.monotonic())
+            await asyncio.wait((self.lost,), timeout=RESTING_SECONDS if self._pulse.rests else PROBE_SECONDS)
+            self._sweep(time.monotonic(), something_waits)
         return self.lost.result()
 
     async def abort(self) -> None:
@@ -231,8 +246,9 @@ class Session:
             self.window.measured(now, now - sent)
         sink.answered(key, data, headers, now - sent)
 
-    def _sweep(self, now: float) -> None:
+    def _sweep(self, now: float, something_waits: Callable[[], bool]) -> None:
         if not self.lost.done():
+            self._pulse.want(now, bool(self._waiting or self._requests.unanswered) or something_waits())
             self._wire.look(now)
             self._look_for_overdue(now)
 

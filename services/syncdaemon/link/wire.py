@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from syncdaemon.base.errors import LinkDown
 from syncdaemon.link import kernel, pulse
@@ -12,7 +13,7 @@ from syncdaemon.link.client import Client, in_words, readable
 from syncdaemon.link.frame import PING, Buffer
 from syncdaemon.link.gate import Gate
 from syncdaemon.link.limit import Limit
-from syncdaemon.link.options import CONNECT_SECONDS, LinkSettings
+from syncdaemon.link.options import CONNECT_SECONDS, TLS_SECONDS, LinkSettings
 from syncdaemon.link.parser import Answered
 
 _FULL_SECONDS = 0.01  # between two looks at a buffer that does not say when it has room
@@ -35,7 +36,9 @@ class Wire:
         """
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.sent_away = False
-        self.client = Client(answered, self._probe_answered)
+        self.client = Client(answered, self._probe_answered, self._greeted)
+        self._opening: asyncio.Timeout | None = None
+        self._in_handshake = False
         self.gate = Gate(self.lost, self._gap, limit)
         self.pulse = pulse.Pulse()
         self._denied = denied
@@ -62,7 +65,7 @@ class Wire:
         async def leaving() -> None:
             self.fail("the server is shutting down (lame duck)")
 
-        async with asyncio.timeout(CONNECT_SECONDS), readable():
+        async with self._in_time(), readable():
             await self.client.connect(
                 url,
                 name=settings.name,
@@ -71,7 +74,7 @@ class Wire:
                 closed_cb=closed,
                 lame_duck_mode_cb=leaving,
                 allow_reconnect=False,
-                connect_timeout=CONNECT_SECONDS,  # type: ignore[arg-type]
+                connect_timeout=CONNECT_SECONDS + TLS_SECONDS,  # type: ignore[arg-type]
                 ping_interval=86_400,
                 pending_size=-1,
                 flush_timeout=pulse.SILENT_SECONDS,
@@ -85,8 +88,24 @@ class Wire:
         writer = self.client.writer
         writer.transport.set_write_buffer_limits(high=_BUFFER)
         self._writer = writer
-        self.pulse.started(time.monotonic())
+        self.pulse.started(time.monotonic(), settings.probe_seconds)
         return prefix
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        """The body opens the connection. Raises TimeoutError where that takes too long."""
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS) as self._opening:
+                yield
+        except TimeoutError:
+            if self._in_handshake:
+                raise TimeoutError(f"not connected {TLS_SECONDS:g} seconds after the greeting, with TLS") from None
+            raise
+
+    def _greeted(self) -> None:
+        if self._opening is not None:
+            self._in_handshake = True
+            self._opening.reschedule(asyncio.get_running_loop().time() + TLS_SECONDS)
 
     async def write(self, frames: Sequence[Buffer]) -> None:
         """Hands whole protocol frames, in parts, to the connection and waits while it is full.
@@ -114,6 +133,7 @@ class Wire:
         if self.pulse.wants_probe(now):
             self._writer.write(PING)
             self._written += len(PING)
+            self.pulse.probed(now)
         if self.pulse.silent(now):
             self.fail(f"the server has been silent for {pulse.SILENT_SECONDS:g} seconds")
 

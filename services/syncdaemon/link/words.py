@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 
+from syncdaemon.link.inbound import Garbage
 from syncdaemon.link.options import CONNECT_SECONDS
 
 _SHOWN = 300  # characters of what a server says
@@ -15,10 +16,21 @@ def bare(url: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
+def is_cheap(error: Exception, tls: bool) -> bool:
+    """Whether the attempt to connect that ended so cost the server nothing, so that it can be repeated soon.
+
+    It did where the server was reached: it refused us in words, had no time for us, or began a TLS handshake. A
+    connection without TLS that is cut off is one of a network that flaps.
+    """
+    if isinstance(error, TimeoutError | ssl.SSLError | Garbage) or not isinstance(error, OSError):
+        return False
+    return not tls or not isinstance(error, ConnectionError) or isinstance(error, ConnectionRefusedError)
+
+
 def explain(error: Exception, url: str, tls_first: bool = False) -> str:
     """What an error of connecting to this URL means in words, with the remedy where it is known."""
     text = (str(error) or type(error).__name__).removeprefix("nats: ").strip("'")[:_SHOWN]
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError) and "TLS" not in text:
         text = f"no answer within {CONNECT_SECONDS:g} seconds"
     silent = isinstance(error, TimeoutError) or "empty response" in text
     if url.startswith("tls://") and silent and not tls_first:

@@ -20,6 +20,7 @@ from syncdaemon.publish.lane import PROBE_ID, Lane
 from syncdaemon.publish.message import Message, MessageSettings, encode, overhead
 from syncdaemon.publish.outcomes import Outcomes, PublishWatcher
 from syncdaemon.publish.resolve import Journal
+from syncdaemon.publish.sounding import Sounding
 from syncdaemon.stream.info import Memory
 
 __all__ = ["PROBE_ID", "Journal", "Lane", "PublishWatcher", "Publisher"]
@@ -43,6 +44,8 @@ class Publisher:
         self._moved = asyncio.Event()  # a flight is sent, or landed
         self._unsent = 0  # flights of which not every message has left
         self._under_way = 0  # these, and the flights that are not answered yet
+        self._landed = 0  # flights since the start
+        self._sounding = Sounding(lane, self._landing)
         self.batches = Batches(lane, self._outcomes.doubted, watcher.failed)
 
     @property
@@ -64,6 +67,10 @@ class Publisher:
         """Waits until we know whether the server has what it acknowledged."""
         await self._trust.believed()
 
+    async def measured(self, session: Session) -> None:
+        """Waits until it is known how fast the link is, which decides how a large file is cut."""
+        await self._sounding.measure(session)
+
     def nothing_waits(self) -> None:
         """There is no file, so none is in doubt."""
         self._outcomes.nothing_waits()
@@ -75,7 +82,7 @@ class Publisher:
     def fit(self, session: Session) -> Fit:
         """How much is best read for this session."""
         message = self.lane.largest(session) - overhead(self._settings)
-        slow = session.step.largest
+        slow = session.step.largest if self._sounding.sure(session) else None
         return Fit(message, message if slow is None else min(slow, message), pace.batch(session.rate))
 
     def refusal(self, content: Content, session: Session) -> Refusal | None:
@@ -112,6 +119,17 @@ class Publisher:
                 outcomes.append(self._outcomes.found(message, seen))
             else:
                 messages.append(message)
+        at_once, larger = self._sounding.split(messages, session)
+        outcomes += await self._deliver(at_once, session)
+        if larger:
+            fitting, later = await self._sounding.fitting(larger, session)
+            outcomes += later
+            outcomes += await self._deliver(fitting, session)
+        return outcomes
+
+    async def _deliver(self, messages: Sequence[Message], session: Session) -> list[Outcome]:
+        """Sends these, in batches or one by one, and waits for the answers."""
+        outcomes: list[Outcome] = []
         fresh, rest = self.batches.fresh(messages, session)
         async with self.batches.trying:
             if trial := self.batches.trial(fresh):
@@ -179,7 +197,16 @@ class Publisher:
             await flight.landed
         finally:
             self._under_way -= 1
+            self._landed += 1
             self._moved.set()
+
+    async def _landing(self) -> bool:
+        """Waits until one of the flights under way has landed; False where there is none."""
+        before, any_under_way = self._landed, bool(self._under_way)
+        while self._under_way and self._landed == before:
+            self._moved.clear()
+            await self._moved.wait()
+        return any_under_way
 
     async def _send(self, session: Session, flight: Flight) -> None:
         self._unsent += 1

@@ -38,6 +38,7 @@ class Whose(Enum):
     OURS = "our bytes lie on our own subject, or the object that has them is named there"
     ELSEWHERE = "our own subject names an object of another bucket of ours, which is not whole"
     ANOTHERS = "our own subject has other bytes"
+    FREED = "our own subject has a tombstone: somebody says that the content was received and freed"
     GONE = "it was ours, and is consumed"
     NOBODYS = "the claim is about a message that is not ours: ours is sent afresh"
     UNSEEN = "our subject has a message that we can't see now"
@@ -73,11 +74,13 @@ class Claims:
         except LanePaused as error:
             self._lane.not_read("read_failed", str(error))
         there = seen.message if seen is not None else None
+        stale = seen is None or not seen.surely
+        if there is not None and there.is_tombstone:
+            return self._freed(there, claim, stale)
         if there is not None and (place := self._elsewhere(there, message)) is not None:
             return await self._read(session, there, message, place)
         if there is not None and _holds(there, message):
             return Looked(Whose.OURS, there)
-        stale = seen is None or not seen.surely
         if isinstance(claim, verdict.Known):
             if there is None or (stale and there.seq != claim.seq):
                 return Looked(Whose.UNSEEN, wait=wait)
@@ -91,6 +94,18 @@ class Claims:
         if there is None and doubted and (seen is None or seen.surely):
             return Looked(Whose.GONE)
         return Looked(Whose.NOBODYS)
+
+    def _freed(self, there: StoredMessage, claim: Claim, stale: bool) -> Looked:
+        """What a claim is worth where a tombstone was seen. It is none of our bytes, even where the file is empty.
+
+        `stale`: the copy of the stream that was read may be behind. A tombstone stands for a message only on a subject
+        that never has another content.
+        """
+        if not self._settings.per_digest:
+            return Looked(Whose.NOBODYS)
+        if not stale or there.seq == claim.seq:
+            return Looked(Whose.FREED, there)
+        return Looked(Whose.UNSEEN if isinstance(claim, verdict.Known) else Whose.NOBODYS)
 
     def _elsewhere(self, there: StoredMessage, message: Message) -> ObjectPlace | None:
         """The object that a message names, where it is of another bucket than ours would be, and of no other site's."""

@@ -17,6 +17,7 @@ from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.link import Link, Session
 from syncdaemon.publish.doubt import Doubt
 from syncdaemon.publish.message import Message, MessageSettings, least
+from syncdaemon.publish.pauses import DoubtPauses
 from syncdaemon.publish.promise import UNKNOWN_WINDOW, say_weaker_promise
 from syncdaemon.publish.recent import Recent
 from syncdaemon.publish.resolve import Journal, Resolver
@@ -25,7 +26,7 @@ from syncdaemon.stream import own, verdict
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.calls import Calls
 from syncdaemon.stream.info import Memory, StreamInfo
-from syncdaemon.stream.prepare import StreamSettings, prepare
+from syncdaemon.stream.prepare import StreamSettings, prepare, rehearse
 
 _UNREADABLE_RETRY = 1.0  # seconds
 _CONFIG_RETRY = 30.0  # seconds until a stream that refused us for its configuration is asked again
@@ -54,7 +55,7 @@ class Lane:
         self._blind = False  # the stream's messages can't be read back
         self._resume_at = 0.0
         self.preparations = 0  # how often the stream was prepared, or found to be set otherwise
-        self._said = OnceAMinute()
+        self._said, self._other_stream = OnceAMinute(), DoubtPauses()
         self._opening = asyncio.Lock()
         self.stream: StreamInfo | None = None
         self.paused = ""
@@ -119,7 +120,7 @@ class Lane:
         try:
             subject, first = self._settings.subject_for(PROBE_ID), not self._ever_prepared
             before = self.stream
-            self.stream = await prepare(Api.over(session), self._stream, subject, sound=first, said=self._said)
+            self.stream = await prepare(Api.over(session), self._stream, subject, said=self._said)
             if first and self._settings.per_digest:
                 await self._try_reading(Api.over(session), subject)
         except LinkDown:
@@ -136,6 +137,19 @@ class Lane:
             self._meet(session, before, None)
             self.preparations += 1
             self._prepared = session
+
+    async def sound(self, session: Session, size: int) -> bool:
+        """Sends so many bytes that no stream stores, to measure the link. Returns whether they could be sent.
+
+        Those that would be over half of what a message may have are left out.
+        """
+        if size > self.largest(session) // 2:
+            return True
+        try:
+            await rehearse(Api.over(session), self._stream, self._settings.subject_for(PROBE_ID), body=bytes(size))
+        except (LinkDown, LanePaused, SettingsError):  # the message of a file meets the same
+            return False
+        return True
 
     def _meet(self, session: Session, before: StreamInfo | None, least: int | None) -> None:
         """What we know of the stream is compared with what we knew `before`; `least` as in `Trust.meet`."""
@@ -268,9 +282,11 @@ class Lane:
             if judged.reason == "no_stream_responds":  # it may have been restarted behind our server: a leaf, a cluster
                 self._prepared = None
                 self.trust.forget_server()
-            elif isinstance(judged, verdict.Doubtful):  # the stream may be another one by now
+            wait = judged.wait
+            if isinstance(judged, verdict.Doubtful):  # the stream may be another one by now
                 self._prepared = None
-            self.pause(judged.reason, judged.detail, judged.wait)
+                wait = self._other_stream.wait(time.monotonic(), self.trust.last_seq, wait)
+            self.pause(judged.reason, judged.detail, wait)
 
     def not_read(self, reason: str, detail: str) -> None:
         """What the stream holds already could not be read back. Only the files that it may hold wait for that."""

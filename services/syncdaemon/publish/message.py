@@ -25,6 +25,7 @@ class MessageSettings:
 
     `per_digest`: the subject holds the id, so that the stream itself can refuse a second copy. `bucket`: where the
     content of a file lies that is too large for a message; `former`: where earlier versions put it, or None.
+    `freed_counts`: a tombstone on a file's subject counts as its message (SYNC_TOMBSTONES=delivered).
     """
 
     site: str
@@ -34,6 +35,7 @@ class MessageSettings:
     subject_for: Callable[[str], str]
     bucket: BucketNames = field(kw_only=True)
     former: BucketNames | None = field(kw_only=True, default=None)
+    freed_counts: bool = field(kw_only=True, default=False)
 
     def object_of(self, digest: str) -> str:
         """The object that has this content, as `Edge-Object` names it."""

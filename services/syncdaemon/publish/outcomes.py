@@ -25,6 +25,11 @@ from syncdaemon.stream.stored import StoredMessage
 
 _READS_AT_ONCE = 16
 _WHY_AFRESH = "the server knows its id from a message that is not on our subject, or not there any more"
+_WHY_NOT_FREED = (
+    "message {seq} on {subject} is a tombstone: it says that this content was received and freed before, and whoever "
+    "may publish there can have written it. If only this site and its reader may, set SYNC_TOMBSTONES=delivered, and "
+    "then `syncdaemon quarantine requeue`; to store the content again, take the tombstone out of the stream first"
+)
 
 log = structlog.get_logger(__name__)
 
@@ -200,6 +205,8 @@ class Outcomes:
             return self.found(message, found.there, found.proved)
         if found.there is not None and found.whose is Whose.ELSEWHERE:
             return AsObject(content, found.there.object)
+        if found.there is not None and found.whose is Whose.FREED:
+            return self._freed(message, found.there)
         match found.whose:
             case Whose.ANOTHERS:
                 detail = f"message {claim.seq} of the stream has this subject, and is another's: {message.subject}"
@@ -210,6 +217,12 @@ class Outcomes:
                 return self._afresh(session, message)
         self._watcher.failed("not_read_back", 1)
         return Later(content, found.wait)
+
+    def _freed(self, message: Message, there: StoredMessage) -> Receipt | Refusal:
+        """What becomes of a file whose subject has a tombstone. By default it is kept: the tombstone may be forged."""
+        if self._settings.freed_counts:
+            return self._receipt(message, there.seq, duplicate=True)
+        return Refusal(message.content, "subject_freed", _WHY_NOT_FREED.format(seq=there.seq, subject=message.subject))
 
     def _afresh(self, session: Session, message: Message) -> Message | AsObject | None:
         """The message under another id; the file as an object, where that id does not fit into a message any more."""

@@ -10,7 +10,7 @@ from typing import Protocol
 import structlog
 
 from syncdaemon.base.model import Instant
-from syncdaemon.ledger.rows import Entry, attempt
+from syncdaemon.ledger.rows import Entry, attempts
 from syncdaemon.link import Session
 from syncdaemon.publish.doubt import Doubt
 from syncdaemon.publish.message import Message
@@ -50,9 +50,10 @@ class Resolver:
         if messages:
             msg_ids = [message.msg_id for message in messages]
             first_seq = self._trust.last_seq + 1
-            row = attempt(msg_ids, first_seq, self._doubt.oldest_row)
-            self._doubt.sent(msg_ids, first_seq, self._journal.next_row, _now())
-            await self._journal.record([row])
+            next_row = self._journal.next_row
+            rows = attempts(msg_ids, first_seq, self._doubt.oldest_row, next_row)
+            self._doubt.sent(msg_ids, first_seq, next_row, _now())
+            await self._journal.record(rows)
 
     async def look(self, session: Session, window: float, first: bool) -> None:
         """Reads the stream from the oldest message in doubt on, where its ids are not surely known to the server.
@@ -74,9 +75,10 @@ class Resolver:
                 self._doubt.look(seen)
                 read += 1
         if wanted is not None:
-            found = self._doubt.looked(self._journal.next_row)
+            open_since, next_row = self._doubt.oldest_row, self._journal.next_row
+            found = self._doubt.looked(next_row)
             first_seq = self._doubt.first_seq or self._trust.last_seq + 1
-            await self._journal.record([attempt(found, first_seq, open_since=0, resolved=True)])
+            await self._journal.record(attempts(found, first_seq, open_since, next_row, resolved=True))
             log.info("doubt_resolved", stored=len(found), messages_read=read)
 
 

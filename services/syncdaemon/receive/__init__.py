@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.tasks import background, finish
 from syncdaemon.link import Link, Session
 from syncdaemon.receive.files.home import ReceiveDirectory
+from syncdaemon.receive.freeing import Freeing
 from syncdaemon.receive.meter import Meter, ReceiverGauges
 from syncdaemon.receive.origin import Origin, SiteToken
 from syncdaemon.receive.pull.consumer import ConsumerSettings
@@ -46,7 +47,8 @@ class ReceiveSettings(NamedTuple):
     """What `receive` has beside the settings of all commands.
 
     `most`: messages that are held at the same time. `buckets`: patterns of the buckets that are read. `site_token`:
-    which token of a subject is the site, from 1; 0: none; None: the one that SYNC_SUBJECT says.
+    which token of a subject is the site, from 1; 0: none; None: the one that SYNC_SUBJECT says. `free`: a tombstone
+    takes the place of each message whose file is safe.
     """
 
     folder: Path
@@ -55,6 +57,7 @@ class ReceiveSettings(NamedTuple):
     most: int
     buckets: Sequence[str] = ()
     site_token: int | None = None
+    free: bool = False
 
     def check(self) -> None:
         """Raises SettingsError for the first setting that is wrong."""
@@ -66,9 +69,13 @@ class ReceiveSettings(NamedTuple):
             raise SettingsError(f"--filter: {self.filter!r} is no subject; write tokens with dots between")
         parts.buckets(self.buckets)
 
+    def token(self, settings: Settings) -> SiteToken | None:
+        """Which site a subject belongs to; None where that is not to be told."""
+        return SiteToken.of(settings.sync_subject, self.site_token)
+
     def origin(self, settings: Settings) -> Origin:
         """What messages are held against."""
-        token = SiteToken.of(settings.sync_subject, self.site_token)
+        token = self.token(settings)
         if token is None:
             log.warning("sites_not_bound", effect="a message counts as of whichever site it names")
         return Origin(token, parts.buckets(self.buckets))
@@ -86,12 +93,25 @@ class Receiver:
         self.meter = Meter(ReceiverGauges(self._link_status, self._in_flight, self._free_bytes))
         self._hands = Hands(own.origin(settings), self.meter.delivered)
         min_free = settings.sync_min_free_bytes
-        self._worker = Worker(self._link, self._hands, self._home, self.meter, min_free=min_free)
-        self._intake = Intake(self._link, consumer, self._hands, most=own.most, disk=self._worker.disk)
+        freeing = (
+            Freeing(self._link, settings.sync_stream, own.token(settings), settings.sync_bucket) if own.free else None
+        )
+        self._worker = Worker(self._link, self._hands, self._home, self.meter, min_free=min_free, freeing=freeing)
+        self._intake = Intake(
+            self._link,
+            consumer,
+            self._hands,
+            most=own.most,
+            disk=self._worker.disk,
+            first=freeing.prepare if freeing else None,
+        )
         self._began = time.monotonic()
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Receives until `stop`. Raises SettingsError where it can't begin."""
+    async def run(self, stop: asyncio.Event, started: Callable[[int], None] | None = None) -> None:
+        """Receives until `stop`. Raises SettingsError where it can't begin.
+
+        `started` is called with the port of the web side, when everything runs and that port is open.
+        """
         settings = self._settings
         web = Web(
             settings.http_host,
@@ -105,6 +125,8 @@ class Receiver:
             await web.start()
             log.info("receiving", dir=os.fsdecode(self._home.root), consumer=self._own.consumer, http_port=web.port)
             try:
+                if started is not None:
+                    started(web.port)
                 await self._live(stop)
             finally:
                 await web.stop()

@@ -27,6 +27,7 @@ LEAST_BLOCK = 4  # bytes of such a block: its header, and the one byte that is r
 DISK_FULL, WRITE_ERROR = "disk_full", "write_error"
 OBJECT_MISSING, OBJECT_DENIED, OBJECT_CUT = "object_missing", "object_denied", "object_cut"
 NO_ROOM = "no_room"
+NOT_FREED = "not_freed"
 NO_SITE = "?"  # stands for the site of messages that name none
 
 _SITE = re.compile(r"[a-z0-9-]{1,63}")
@@ -74,7 +75,7 @@ class Item(NamedTuple):
 
     arrival: Arrival
     delivery: DeliveryInfo
-    wanted: Wanted | Rejected | Retry
+    wanted: Wanted | Rejected | Retry | Freed
     site: str = ""
 
     @property
@@ -86,6 +87,11 @@ class Item(NamedTuple):
     def times(self) -> int:
         """How often it has been delivered by now."""
         return self.delivery.times
+
+    @property
+    def subject(self) -> bytes:
+        """The message's subject."""
+        return self.arrival.subject
 
     @property
     def data(self) -> bytes:
@@ -117,7 +123,11 @@ class Retry(NamedTuple):
         return self.reason in (DISK_FULL, WRITE_ERROR)
 
 
-Outcome = Placed | Rejected | Retry
+class Freed(NamedTuple):
+    """A tombstone: somebody received the content of this subject before, and freed its message. No file is written."""
+
+
+Outcome = Placed | Rejected | Retry | Freed
 
 
 def read(headers: bytes | None) -> Wanted | Rejected:

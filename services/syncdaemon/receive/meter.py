@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from syncdaemon import __version__
 from syncdaemon.base.outlet import STDERR
-from syncdaemon.receive.incoming import Outcome, Placed, Rejected
+from syncdaemon.receive.incoming import Freed, Outcome, Placed, Rejected
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
 
@@ -50,6 +50,9 @@ class Meter:
         self._left_out = self._counter(
             "nats_worker_rejected_left_out", "Messages rejected, and not kept for lack of room"
         )
+        self._tombstones = self._counter(
+            "nats_worker_tombstones", "Messages that say only that their content was received and freed before"
+        )
         self._reconnects = self._counter("nats_worker_link_reconnects", "Connections after the first one")
         self._seconds = Histogram(
             "nats_worker_processing_seconds",
@@ -74,6 +77,9 @@ class Meter:
 
     def answered(self, outcome: Outcome, seconds: float) -> None:
         """The server has confirmed what we said of a message, so long after it arrived."""
+        if isinstance(outcome, Freed):
+            self._tombstones.inc()
+            return
         if not isinstance(outcome, Placed):
             self._failed.labels(outcome.reason).inc()
             self._left_out.inc(isinstance(outcome, Rejected) and not outcome.kept)

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from syncdaemon.receive import incoming
-from syncdaemon.receive.incoming import NO_SITE, Arrival, Rejected, Retry, Wanted, site_of
+from syncdaemon.receive.incoming import NO_SITE, Arrival, Freed, Rejected, Retry, Wanted, site_of
 from syncdaemon.stream.buckets import ReadableBuckets
 from syncdaemon.stream.stored import header_fields
+from syncdaemon.stream.tombstone import is_tombstone
 
 Sites = set[str | None]
 
@@ -66,7 +67,7 @@ class SiteToken:
 class Judged(NamedTuple):
     """What a message stands for, and the site that sent it, as far as its origin tells: never as the message says."""
 
-    wanted: Wanted | Rejected | Retry
+    wanted: Wanted | Rejected | Retry | Freed
     site: str
 
 
@@ -79,6 +80,8 @@ class Origin:
     def judge(self, arrival: Arrival) -> Judged:
         """What this message stands for."""
         subject, headers = arrival.subject.decode(errors="replace"), arrival.headers or b""
+        if is_tombstone(header_fields(headers), len(arrival.data)):
+            return Judged(Freed(), NO_SITE)
         wanted = incoming.read(headers)
         if self._token is None:
             site, why = site_of(header_fields(headers)), None

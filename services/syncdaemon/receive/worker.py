@@ -19,7 +19,8 @@ from syncdaemon.link import Link
 from syncdaemon.receive import large
 from syncdaemon.receive.files.home import ReceiveDirectory
 from syncdaemon.receive.files.store import Store
-from syncdaemon.receive.incoming import Outcome, Placed, Rejected, Retry, Wanted, retry_seconds
+from syncdaemon.receive.freeing import Freeing
+from syncdaemon.receive.incoming import Freed, Outcome, Placed, Rejected, Retry, Wanted, retry_seconds
 from syncdaemon.receive.large import LargeFiles
 from syncdaemon.receive.meter import Meter
 from syncdaemon.receive.pull import answers
@@ -40,11 +41,20 @@ log = structlog.get_logger(__name__)
 
 
 class Worker:
-    """Receives into `home`. At least `min_free` bytes of its disk stay free."""
+    """Receives into `home`. At least `min_free` bytes of its disk stay free. `freeing`: what is received is freed."""
 
-    def __init__(self, link: Link, hands: Hands, home: ReceiveDirectory, meter: Meter, *, min_free: int) -> None:
+    def __init__(
+        self,
+        link: Link,
+        hands: Hands,
+        home: ReceiveDirectory,
+        meter: Meter,
+        *,
+        min_free: int,
+        freeing: Freeing | None = None,
+    ) -> None:
         self._link, self._hands, self._home, self._meter = link, hands, home, meter
-        self._min_free = min_free
+        self._min_free, self._freeing = min_free, freeing
         self._store = Store(home, min_free)
         self._threads = ThreadPoolExecutor(_GROUPS + large.AT_ONCE, "receive")
         self._groups = asyncio.Semaphore(_GROUPS)
@@ -57,7 +67,8 @@ class Worker:
         """Works until `stop`; then finishes or puts back what is held. Raises SettingsError where the intake does."""
         taking = asyncio.create_task(self._take_in(intake, stop))
         try:
-            async with background(self._handle(), self._beat(intake), self._sweep()) as failed:
+            beside = [] if self._freeing is None else [self._freeing.free_objects()]
+            async with background(self._handle(), self._beat(intake), self._sweep(), *beside) as failed:
                 await finish(taking, stop, failed, FINISH_SECONDS)
         finally:
             await self._put_back()
@@ -117,6 +128,8 @@ class Worker:
 
     async def _answer(self, group: Sequence[Unanswered], outcomes: Sequence[Outcome]) -> None:
         """Answers each message with what became of it, and forgets it. Counted is what the server has confirmed."""
+        if self._freeing is not None:
+            outcomes = await self._freeing.free(group, outcomes)
         self._heed(group, outcomes)
         given = [Answer(held, _body(held, outcome)) for held, outcome in zip(group, outcomes, strict=True)]
         confirmed = await answers.give(self._link, given)
@@ -140,7 +153,7 @@ class Worker:
                 log.warning("message_rejected", stream_seq=seq, reason=outcome.reason, detail=outcome.detail)
             elif isinstance(outcome, Retry):
                 later[outcome] += 1
-            elif outcome.how == "beside":
+            elif isinstance(outcome, Placed) and outcome.how == "beside":
                 log.warning("kept_beside", stream_seq=seq, **_names(held.item.wanted))
         for reason, seqs in left_out.items():
             if self._said.due(time.monotonic(), f"messages_left_out {reason}"):
@@ -183,14 +196,14 @@ def _say_left_out(reason: str, seqs: Sequence[int]) -> None:
 
 
 def _body(held: Unanswered, outcome: Outcome) -> bytes:
-    if isinstance(outcome, Placed):
+    if isinstance(outcome, Placed | Freed):
         return answers.ACK
     if isinstance(outcome, Rejected):
         return answers.term(outcome.reason, outcome.detail)
     return answers.nak(retry_seconds(outcome, held.item.times))
 
 
-def _names(wanted: Wanted | Rejected | Retry) -> dict[str, str]:
+def _names(wanted: Wanted | Rejected | Retry | Freed) -> dict[str, str]:
     if not isinstance(wanted, Wanted):
         return {}
     return {"site": wanted.site, "path": quote_from_bytes(b"/".join(wanted.path)), "sha256": wanted.sha256}

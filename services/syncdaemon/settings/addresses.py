@@ -1,4 +1,4 @@
-"""Where a server is, and where the daemon listens: how the text of such a setting is read. Pure.
+"""Where a server is, where the daemon listens, and the name of a log: how the text of such a setting is read. Pure.
 
 What is refused is said without the passwords in it.
 """
@@ -105,3 +105,12 @@ def monitor(text: str) -> str:
 def masked_servers(text: str) -> str:
     """Server URLs with their passwords masked; a token, which stands in a user's place, too."""
     return _LOGIN_IN_URL.sub(rf"\g<1>{MASK}@", text)
+
+
+def origin(text: str) -> str:
+    """What the name of a log begins with (C2SP tlog-checkpoint): a URL without a scheme. Site and log id follow it."""
+    if "://" in text:
+        raise Wrong("a URL with its scheme", "leave out what stands before the name, such as https://")
+    if not re.fullmatch(r"[!-*,-~]{1,174}", text) or not all(text.split("/")):
+        raise Wrong("not the beginning of a log's name", "use printable ASCII without blanks and +, 174 bytes at most")
+    return text

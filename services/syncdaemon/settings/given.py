@@ -6,7 +6,7 @@ Flags, environment and the file of `--env-file` are handed in as mappings of nam
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, NamedTuple
@@ -36,10 +36,14 @@ class Shown(NamedTuple):
 
 @dataclass(frozen=True)
 class Given:
-    """The checked value of every setting, and where it comes from; both by variable."""
+    """The checked value of every setting, and where it comes from; both by variable.
+
+    `again` reads the file of the settings once more. It raises SettingsError, as `gather`.
+    """
 
     values: Mapping[str, Any] = field(repr=False)  # passwords are among them
     sources: Mapping[str, Source]
+    again: Callable[[], Given] | None = field(default=None, repr=False, compare=False)
 
     def shown(self) -> list[Shown]:
         """Every setting for people: as a text that could be given back, but with secrets masked."""
@@ -102,6 +106,15 @@ def _misfits(values: Mapping[str, Any]) -> list[str]:
         missing = [name for name in (one, other) if values[name] is None]
         if len(missing) == 1:
             problems.append(f"{missing[0]}: missing (not set), give both {one} and {other}, or neither")
+    if values["SYNC_STREAM_FREE"] and not {"{site}", "{sha256}"} <= set(values["SYNC_SUBJECT"].split(".")):
+        subject = values["SYNC_SUBJECT"]
+        problems.append(
+            f"SYNC_STREAM_FREE: not with this SYNC_SUBJECT ({subject!r}), whose parts must be {{site}} and {{sha256}}, "
+            "or a stream is not this site's alone"
+        )
+    if values["SYNC_CHECKPOINT_KEY"] and not values["SYNC_CHECKPOINT_ORIGIN"]:
+        remedy = "give the log a name that is yours, such as edge.example.com/evidence"
+        problems.append(f"SYNC_CHECKPOINT_ORIGIN: missing (not set), SYNC_CHECKPOINT_KEY needs it: {remedy}")
     key = values["NATS_CREDS"] or values["NATS_NKEY_SEED"]
     logins = {
         "NATS_URL": "@" in values["NATS_URL"],

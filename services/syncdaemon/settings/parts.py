@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.link import LinkSettings
+from syncdaemon.publish import PROBE_ID
 from syncdaemon.publish.message import MessageSettings
 from syncdaemon.publish.objects import ObjectsSettings
 from syncdaemon.settings.values import Settings
 from syncdaemon.spool.spool import SpoolSettings
 from syncdaemon.stream.buckets import BUCKET_OF_A_SITE, ReadableBuckets
+from syncdaemon.stream.fetched import Place
 from syncdaemon.stream.object_format import BucketNames
 from syncdaemon.stream.prepare import StreamSettings
 
@@ -29,6 +31,8 @@ def spool(settings: Settings) -> SpoolSettings:
         archive=settings.sync_after == "archive",
         newest_first=settings.sync_order == "newest",
         compress=settings.sync_compress == "zstd",
+        archive_keep=settings.sync_archive_keep,
+        prune_empty=settings.sync_prune_empty,
     )
 
 
@@ -48,6 +52,7 @@ def link(settings: Settings) -> LinkSettings:
         bwlimit=settings.sync_bwlimit,
         js_domain=settings.nats_js_domain or "",
         tls_first=settings.nats_tls_first,
+        probe_seconds=settings.sync_probe_seconds,
     )
 
 
@@ -61,6 +66,7 @@ def message(settings: Settings) -> MessageSettings:
         subject_for=settings.subject_for,
         bucket=bucket(settings),
         former=former(settings),
+        freed_counts=settings.sync_tombstones == "delivered",
     )
 
 
@@ -68,19 +74,37 @@ def stream(settings: Settings) -> StreamSettings:
     """The stream, and what it is made like where it is missing."""
     return StreamSettings(
         name=settings.sync_stream,
-        wildcard=settings.subject_wildcard,
+        wildcard=settings.subject_for("*") if settings.sync_stream_free else settings.subject_wildcard,
         own=settings.subject_for("*"),
         create=settings.sync_stream_create,
         per_digest=settings.subject_is_per_digest,
         max_age=settings.sync_stream_max_age,
         max_bytes=settings.sync_stream_max_bytes,
+        max_msgs=settings.sync_stream_max_msgs,
         replicas=settings.sync_stream_replicas,
+        free=settings.sync_stream_free,
+        site_form=settings.subject_form,
     )
+
+
+def hub(settings: Settings) -> Place | None:
+    """What to ask the hub; None where there is none behind the site's own server."""
+    if not settings.nats_hub_domain:
+        return None
+    own = settings.subject_for("*")
+    own = own.removesuffix("*") + ">" if own.endswith(".*") else own
+    return Place(settings.sync_stream, own, settings.subject_for(PROBE_ID), settings.nats_hub_domain)
 
 
 def bucket(settings: Settings) -> BucketNames:
     """Where the content of files lies that are too large for a message."""
     return BucketNames(settings.sync_bucket.replace("{site}", settings.site))
+
+
+def subject_of_content(settings: Settings) -> Callable[[str], str] | None:
+    """The subject of the message that has the content with this digest; None where that is not known by the digest."""
+    by_content = settings.sync_msg_id == "content" and settings.subject_is_per_digest
+    return settings.subject_for if by_content else None
 
 
 def former(settings: Settings) -> BucketNames | None:

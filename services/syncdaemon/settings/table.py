@@ -2,6 +2,7 @@
 
 A setting has one name everywhere: `SYNC_AFTER` in the environment and in `.env`, the flag `--sync-after`, the field
 `sync_after` of `values.Settings`. Flags, help, checks and `syncdaemon config` are made of this table.
+The module has more than 250 lines because every setting is a row of this one table.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import platform
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from syncdaemon.base import timetable, units
-from syncdaemon.settings import addresses
+from syncdaemon.base import keep, timetable, units
+from syncdaemon.settings import addresses, users
 
 
 class Kind(NamedTuple):
@@ -101,6 +102,12 @@ SETTINGS = (
         "domain of the JetStream that has the stream, where the server itself only forwards to it",
     ),
     Setting(
+        "NATS_HUB_DOMAIN",
+        Kind(units.domain),
+        None,
+        "domain of the hub's JetStream, where the site's own server is a leaf node of a hub",
+    ),
+    Setting(
         "NATS_MONITOR_URL",
         Kind(addresses.monitor),
         None,
@@ -132,11 +139,24 @@ SETTINGS = (
         "created stream: how long it keeps a message, seconds or such as 30d; 0: for ever",
     ),
     Setting("SYNC_STREAM_MAX_BYTES", _BYTES, "0", "created stream: its limit in bytes; 0: none"),
+    Setting("SYNC_STREAM_MAX_MSGS", Kind(units.count), "0", "created stream: its limit in messages; 0: none"),
     Setting(
         "SYNC_STREAM_REPLICAS",
         Kind(units.replicas),
         "1",
         "created stream: how many servers keep a copy, 1 to 5",
+    ),
+    Setting(
+        "SYNC_STREAM_FREE",
+        _BOOLEAN,
+        "false",
+        "true: a created stream is this site's alone, and `receive --free` may empty its messages",
+    ),
+    Setting(
+        "SYNC_TOMBSTONES",
+        Kind(units.word("refuse", "delivered")),
+        "refuse",
+        "a file whose subject says that it was received and freed: refuse it, or count it as delivered",
     ),
     Setting(
         "SYNC_REPLAY_DIR",
@@ -171,6 +191,18 @@ SETTINGS = (
         "seconds that a delivered file is kept in case the server loses it; 0: none",
     ),
     Setting(
+        "SYNC_ARCHIVE_KEEP",
+        Kind(keep.keep, keep.keep_text),
+        None,
+        "how much of the archive is kept, such as 30d or 50Gi, the newest files; unset: all",
+    ),
+    Setting(
+        "SYNC_PRUNE_EMPTY",
+        Kind(keep.duration, keep.duration_text),
+        "off",
+        "how long nothing must have happened in an empty folder until it is removed, such as 7d; off: never",
+    ),
+    Setting(
         "SYNC_MSG_ID",
         Kind(units.word("content", "site", "path")),
         "content",
@@ -190,6 +222,12 @@ SETTINGS = (
     ),
     Setting("SYNC_COMPRESS", Kind(units.word("none", "zstd")), "none", "compression of messages: none or zstd"),
     Setting(
+        "SYNC_PROBE_SECONDS",
+        Kind(units.some_seconds, units.seconds_text),
+        "30",
+        "longest pause between two probes of an idle link, in seconds; below 0.5 counts as 0.5",
+    ),
+    Setting(
         "SYNC_HTTP_ADDR",
         Kind(addresses.listen_address),
         "127.0.0.1:8080",
@@ -208,10 +246,28 @@ SETTINGS = (
         "further names by which clients may address the port, with commas between",
     ),
     Setting(
+        "SYNC_STEER_UIDS",
+        Kind(users.uids, users.uids_text),
+        None,
+        "numbers of the users who may steer the daemon beside its own, with commas between; root only if named",
+    ),
+    Setting(
         "SYNC_MIN_FREE_BYTES",
         _BYTES,
         "64Mi",
         "free bytes on the ledger's disk below which delivery pauses; 0: never",
+    ),
+    Setting(
+        "SYNC_CHECKPOINT_KEY",
+        _KEY_FILE,
+        None,
+        "file with the key that signs the ledger's checkpoints (syncdaemon key new); unset: no tree, none are signed",
+    ),
+    Setting(
+        "SYNC_CHECKPOINT_ORIGIN",
+        Kind(addresses.origin),
+        None,
+        "what the log's name begins with, such as edge.example.com/evidence; needed with SYNC_CHECKPOINT_KEY",
     ),
     Setting(
         "SYNC_LOG_FORMAT",

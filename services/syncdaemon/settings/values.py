@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Secret, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from syncdaemon.base.keep import Keep
 from syncdaemon.base.timetable import Timetable
 from syncdaemon.settings import addresses
 from syncdaemon.settings.given import Given, Source, Texts, gather, refuse
@@ -42,6 +43,7 @@ class Settings(BaseSettings):
     nats_tls_key: Path | None
     nats_tls_first: bool
     nats_js_domain: str | None
+    nats_hub_domain: str | None
     nats_monitor_url: str | None
     sync_subject: str
     sync_stream: str
@@ -49,7 +51,10 @@ class Settings(BaseSettings):
     sync_stream_create: bool
     sync_stream_max_age: float
     sync_stream_max_bytes: int
+    sync_stream_max_msgs: int
     sync_stream_replicas: int
+    sync_stream_free: bool
+    sync_tombstones: Literal["refuse", "delivered"]
     sync_replay_dir: Path
     sync_ledger_dir: Path
     sync_settle_seconds: float
@@ -57,14 +62,20 @@ class Settings(BaseSettings):
     sync_rescan_seconds: float
     sync_after: Literal["delete", "archive"]
     sync_hold_seconds: float
+    sync_archive_keep: Keep | None
+    sync_prune_empty: float
     sync_msg_id: Literal["content", "site", "path"]
     sync_order: Literal["oldest", "newest"]
     sync_bwlimit: Timetable
     sync_compress: Literal["none", "zstd"]
+    sync_probe_seconds: float
     sync_http_addr: str
     sync_http_token_file: Path | None
     sync_http_hosts: str | None
+    sync_steer_uids: frozenset[int] | None
     sync_min_free_bytes: int
+    sync_checkpoint_key: Path | None
+    sync_checkpoint_origin: str | None
     sync_log_format: Literal["json", "console"] | None
     sync_log_level: Literal["debug", "info", "warning", "error"]
 
@@ -115,6 +126,11 @@ class Settings(BaseSettings):
         return tuple(self.nats_url.get_secret_value().split(","))
 
     @property
+    def login_files(self) -> tuple[Path | None, ...]:
+        """The files whose keys log in somewhere."""
+        return self.nats_creds, self.nats_nkey_seed, self.nats_tls_key
+
+    @property
     def http_host(self) -> str:
         """Where to listen, without brackets."""
         return addresses.address(self.sync_http_addr)[0]
@@ -138,6 +154,13 @@ class Settings(BaseSettings):
     def subject_wildcard(self) -> str:
         """What a created stream captures: the subjects of all sites. A wildcard stands for a whole token."""
         return ".".join("*" if "{" in token else token for token in self.sync_subject.split("."))
+
+    @property
+    def subject_form(self) -> str:
+        """How all subjects of this site begin, up to the token with the site in it; empty without one."""
+        tokens = self.sync_subject.split(".")
+        count = max((at + 1 for at, token in enumerate(tokens) if "{site}" in token), default=0)
+        return ".".join(tokens[:count]).replace("{site}", self.site).replace("{sha256}", "*")
 
     def subject_for(self, msg_id: str) -> str:
         """The subject of the message with this id, which is a SHA-256 in hexadecimal."""

@@ -1,4 +1,4 @@
-"""The archive: delivered files are kept by day, and never deleted."""
+"""The archive: delivered files are kept by day. `archive_life` deletes the oldest, where the settings say so."""
 
 from __future__ import annotations
 

@@ -18,9 +18,10 @@ from typing import NamedTuple
 from syncdaemon.base.sizes import SIZE_CLASSES, size_class
 from syncdaemon.spool import arrival
 from syncdaemon.spool.line import BEHIND, Line
-from syncdaemon.spool.waiting import Candidate, Settling, Waiting
+from syncdaemon.spool.waiting import Candidate, Handed, Settling, Waiting
 
 WINDOW = 196_608  # files held by name: about 40 MB
+MOST_HANDED = 16_384  # files that were handed over and wait for their turn; of more, some wait out their quiet time
 MOST_NEWCOMERS = 32_768  # names kept only to count each once; more of them ask for a scan
 
 
@@ -67,6 +68,7 @@ class Backlog:
         self._newcomers: set[bytes] = set()  # seen by a look, behind the window's end
         self._fresh: set[bytes] = set()  # behind the window's end, and counted by the last scan
         self._end: int | None = None  # the order key at the window's end, while files wait behind it
+        self._handed: dict[bytes, Handed] = {}  # files that were handed over and not taken since
         self._scanning = False
         self._touched: set[bytes] = set()  # while a scan is under way: seen by a look, or taken
 
@@ -108,6 +110,19 @@ class Backlog:
     def waits(self, path: bytes) -> bool:
         """Whether there is a file at this path, as far as is known by name."""
         return path in self._held or path in self._flying
+
+    def flies(self, path: bytes) -> bool:
+        """Whether the file at this path is in flight: taken, and not retired yet."""
+        return path in self._flying
+
+    def hand_over(self, path: bytes, handed: Handed) -> None:
+        """The user says that the file at `path` is complete. It still has to be seen there."""
+        if path not in self._flying and len(self._handed) < MOST_HANDED:
+            self._handed[path] = handed
+
+    def is_handed_over(self, path: bytes) -> bool:
+        """Whether the file at this path was handed over and not taken since."""
+        return path in self._handed
 
     def key(self, mtime_ns: int) -> int:
         """The order key of a file: the smaller goes first."""
@@ -171,6 +186,7 @@ class Backlog:
     def gone(self, path: bytes) -> None:
         """A look saw no file at `path` any more. (One in flight is found missing when it is read or moved.)"""
         self._held.pop(path, None)
+        self._handed.pop(path, None)
         self._waiting.discard(path)
         self._large_files.pop(path, None)
         self._newcomers.discard(path)
@@ -199,7 +215,11 @@ class Backlog:
             if path in held and path not in self._waiting and path not in self._large_files:
                 taken.append(Candidate(path, arrived=held.pop(path)))
         self._fly([candidate.path for candidate in taken])
-        return taken
+        return self._with_handed(taken) if self._handed else taken
+
+    def _with_handed(self, taken: Sequence[Candidate]) -> list[Candidate]:
+        handed = self._handed
+        return [one._replace(handed=handed.pop(one.path, one.handed)) for one in taken]
 
     def _fly(self, paths: Sequence[bytes]) -> None:
         self._flying.update(paths)

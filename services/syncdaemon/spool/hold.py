@@ -63,7 +63,7 @@ class Hold:
             except OSError as error:
                 return Retired(0, [(receipt, error.strerror or str(error)) for receipt in receipts])
             try:
-                retired = move_all(self._directory, receipts, bucket, self._name)
+                retired = move_all(self._directory, receipts, bucket, self.name_of)
             finally:
                 os.close(bucket)
             self.count += retired.moved
@@ -78,13 +78,18 @@ class Hold:
         if self._open is not None:
             self._buckets[self._open] = min(now, self._buckets[self._open])
             self._open = None
-        bucket = b"%d" % time.time_ns()
-        fd = _make(self._directory, bucket)
+        bucket, fd = new_bucket(self._directory)
         self._open, self._room = bucket, _BUCKET_FILES
         self._buckets[bucket] = now + min(_BUCKET_SECONDS, self.seconds)
         return fd
 
-    def _name(self, receipt: Receipt) -> bytes:
+    def adopt(self, bucket: bytes, files: int, now: float) -> None:
+        """Another folder that lies beside the buckets, with so many delivered files in it, is one from now on."""
+        with self._lock:
+            self._buckets[bucket] = now
+            self.count += files
+
+    def name_of(self, receipt: Receipt) -> bytes:
         """The version of the file, the sequence that it was stored at, its digest, and a number of its own.
 
         Without that number a second hard link to the same file would be renamed onto the first, and rename(2)
@@ -185,14 +190,18 @@ class Hold:
                 os.rename(bucket, SPARE, src_dir_fd=held, dst_dir_fd=own)
 
 
-def _make(directory: ReplayDirectory, bucket: bytes) -> int:
-    """A new bucket, open. On a full disk there is no room for one: the spare folder is renamed, which takes none."""
+def new_bucket(directory: ReplayDirectory) -> tuple[bytes, int]:
+    """A new bucket, and the same one open. Raises OSError.
+
+    On a full disk there is no room for one: the spare folder is renamed, which takes none.
+    """
+    bucket = b"%d" % time.time_ns()
     try:
-        return make_beneath(directory.held, bucket, OWN_MODE)
+        return bucket, make_beneath(directory.held, bucket, OWN_MODE)
     except OSError:
         with suppress(FileNotFoundError):
             os.rename(SPARE, bucket, src_dir_fd=directory.own, dst_dir_fd=directory.held)
-            return os.open(bucket, LISTING, dir_fd=directory.held)
+            return bucket, os.open(bucket, LISTING, dir_fd=directory.held)
         raise
 
 

@@ -12,6 +12,7 @@ from syncdaemon.base.beneath import TOP
 from syncdaemon.base.disk import READ, is_locked
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.leases import has_writer
+from syncdaemon.base.room import DiskRoom
 from syncdaemon.spool.folders import OpenFolders
 from syncdaemon.spool.own import HELD, LOCK, NAME, QUARANTINE, REQUEUE, NotOurs, OwnFolder
 
@@ -118,10 +119,9 @@ class ReplayDirectory:
         """Opens a file for reading, in any thread; its descriptor. Raises OSError."""
         return self.folders.open_alone(path, READ)[0]
 
-    def free_bytes(self) -> int:
+    def room(self) -> DiskRoom:
         """What an ordinary process may still write on the directory's disk. Raises OSError."""
-        disk = os.fstatvfs(self.root)
-        return disk.f_bavail * disk.f_frsize
+        return DiskRoom.at(self.root)
 
     def in_use(self) -> bool:
         """Whether a daemon has locked it."""

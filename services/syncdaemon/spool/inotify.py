@@ -15,6 +15,8 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from syncdaemon.base.descriptors import have_paths, path_of
+
 # The events that we ask for, and those that come unasked; the numbers are those of <linux/inotify.h>.
 MODIFY, ATTRIB, CLOSE_WRITE = 0x2, 0x4, 0x8
 MOVED_FROM, MOVED_TO, CREATE, DELETE = 0x40, 0x80, 0x100, 0x200
@@ -38,7 +40,7 @@ class Event(NamedTuple):
 def is_here() -> bool:
     """Whether this system has inotify, and the folder of descriptors that `add` needs."""
     has_calls = sys.platform == "linux" and hasattr(ctypes.CDLL(None), "inotify_init1")
-    return has_calls and os.path.isdir("/proc/self/fd")
+    return has_calls and have_paths()
 
 
 class Inotify:
@@ -57,7 +59,7 @@ class Inotify:
 
         Raises OSError; with ENOSPC where the user's watches are used up.
         """
-        path = b"/proc/self/fd/%d" % folder  # inotify knows paths only, and this one leads to the open folder itself
+        path = path_of(folder)  # inotify knows paths only, and this one leads to the open folder itself
         return self._checked(self._libc.inotify_add_watch(self.fd, path, EVENTS | _ONLY_FOLDERS | _NO_UNLINKED))
 
     def remove(self, watch: int) -> None:

@@ -12,6 +12,7 @@ from itertools import islice
 
 import structlog
 
+from syncdaemon.base import taken
 from syncdaemon.base.beneath import lstat_beneath
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.leases import sees_all_writers
@@ -23,6 +24,7 @@ from syncdaemon.spool.queue import Queue
 from syncdaemon.spool.scan import files, scan
 from syncdaemon.spool.sizes import Sizes
 from syncdaemon.spool.threads import DirectoryThread
+from syncdaemon.spool.waiting import Handed
 from syncdaemon.spool.watch import Watch
 
 SCAN_RETRY = 2.0  # seconds between scans while the directory can't be read
@@ -205,7 +207,7 @@ class Lookout:
         if stat.S_ISREG(found.st_mode):
             self._sizes.add(found.st_size)
             wait = settle.quiet_wait(found.st_ctime_ns, self._directory.now_ns(), self._quiet)
-            due = self._queue.clock() + wait
+            due = self._queue.clock() + (0.0 if self._queue.is_handed_over(path) else wait)
             self._queue.seen(path, found.st_mtime_ns, due, found.st_ctime_ns, ended, ino=found.st_ino)
         elif stat.S_ISDIR(found.st_mode):
             self._folders.add(path)
@@ -217,6 +219,25 @@ class Lookout:
             if len(inside) == _MANY:
                 self._queue.want_scan()
             self.look_at(inside, ended=True)
+
+    def hand_over(self, path: bytes, handed: Handed) -> bool:
+        """A user says that the file at `path` is complete. False: it is not that user's own alone, and nothing changed.
+
+        That is looked at once more when the file is opened.
+        """
+        try:
+            found = lstat_beneath(self._directory.root, path)
+        except (OSError, ValueError):
+            return False
+        if (
+            not stat.S_ISREG(found.st_mode)
+            or not handed.speaks_of(found.st_uid, found.st_nlink)
+            or taken.path_ignored(path)
+        ):
+            return False
+        self._queue.hand_over(path, handed)
+        self._look_at(path, ended=True)
+        return True
 
     def landed(self, paths: Sequence[bytes]) -> None:
         """Files in flight have left their paths; if something came there since, it is looked at."""

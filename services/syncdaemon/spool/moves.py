@@ -31,13 +31,18 @@ def move(source: At, target: At, stamp: Stamp) -> bool:
         if there(source):  # then it is the folder of the target that is gone
             raise
         return False
-    found = os.stat(target.name, dir_fd=target.folder, follow_symlinks=False)
-    if (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns) == stamp[:4]:
+    if is_version(os.stat(target.name, dir_fd=target.folder, follow_symlinks=False), stamp):
         return True
     # The rename took another file than the one meant.
     move_beside(target, source)
     fsync_dir(source.folder)
     return False
+
+
+def is_version(found: os.stat_result, stamp: Stamp) -> bool:
+    """Whether what was found is the file of this stamp, in its version. A rename moves the ctime, and no more."""
+    dev, ino, size, mtime_ns, _ = stamp
+    return (found.st_mtime_ns, found.st_ino, found.st_size, found.st_dev) == (mtime_ns, ino, size, dev)
 
 
 def move_beside(source: At, target: At) -> bytes:

@@ -14,8 +14,9 @@ from contextlib import suppress
 
 from syncdaemon.base.beneath import FOLDER, LISTING
 from syncdaemon.base.disk import PRIVATE, fsync_dir, lock_file
+from syncdaemon.base.taken import OWN_FOLDER
 
-NAME = b".syncdaemon"
+NAME = OWN_FOLDER
 HELD, QUARANTINE, REQUEUE, ARCHIVE, LOCK = b"held", b"quarantine", b"requeue", b"archive", b"lock"
 SPARE = b"spare"  # empty: a folder for the hold when the disk is full
 OWN_MODE = 0o700

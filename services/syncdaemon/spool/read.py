@@ -11,7 +11,7 @@ from urllib.parse import quote_from_bytes
 
 from syncdaemon.base import disk, leases
 from syncdaemon.base.model import Content, Fit, FolderId, Refusal, Stamp
-from syncdaemon.spool import arrival, faults, settle
+from syncdaemon.spool import faults, settle
 from syncdaemon.spool.folders import OpenFolders
 from syncdaemon.spool.holes import Holes
 from syncdaemon.spool.settle import Came
@@ -47,10 +47,6 @@ class TooLarge(NamedTuple):
 
 
 Reading = Content | Refusal | NotYet | Gone | TooLarge
-
-
-Open = Callable[[bytes, int], tuple[int, FolderId]]
-"""Opens the file at a path, with flags; its descriptor, and in which folder it is."""
 
 
 class _Opened(NamedTuple):
@@ -100,22 +96,28 @@ class Reader(NamedTuple):
             yield self._read(candidate, now_ns)
 
     def _read(self, candidate: Candidate, now_ns: int) -> Reading:
-        opened = self._open(candidate, now_ns, self.folders.open_here, at_once=True)
-        if not isinstance(opened, _Opened):
-            return opened
-        candidate, fd, name, stamp, folder = opened
+        path = candidate.path
         try:
+            fd, folder = self.folders.open_here(path, disk.READ)
+        except OSError as error:
+            return self.failed(candidate, error)
+        try:
+            found = os.fstat(fd)
+            candidate = candidate.found(found.st_ctime_ns, found.st_ino)
+            if (reading := self._incomplete(candidate, fd, found, now_ns, True)) is not None:
+                return reading
+            stamp, name = _stamp(found), quote_from_bytes(path)
             if stamp.size + len(name) > (self.fit.message if self.pack else self.fit.link):
                 return TooLarge(candidate, stamp.mtime_ns, stamp.size)
             data = _whole(fd, stamp.size)
-            if not _is_still(fd, stamp):
+            digest = sha256(data).hexdigest()
+            if not _is_still(fd, stamp) or candidate.is_another(digest):
                 return self.not_yet(candidate, 0, settle.CHANGING)
             packed = self.pack(data) if self.pack and data else None
             if len(packed or data) + len(name) > self.fit.link:
                 return TooLarge(candidate, stamp.mtime_ns, stamp.size)
-            digest = sha256(data).hexdigest()
-            path, is_packed, came = candidate.path, packed is not None, candidate.arrived
-            return Content(path, name, stamp, packed or data, digest, 1, is_packed, folder, arrived_ns=came)
+            packs = packed is not None
+            return Content(path, name, stamp, packed or data, digest, 1, packs, folder, "", candidate.arrived)
         except OSError as error:
             return self.failed(candidate, error)
         finally:
@@ -123,27 +125,20 @@ class Reader(NamedTuple):
 
     def begin(self, candidate: Candidate, now_ns: int) -> Hashing | Reading:
         """Begins to read a large file; where it is not to be read now, how it was found."""
-        opened = self._open(candidate, now_ns, self.folders.open_alone)
-        return Hashing(self, opened) if isinstance(opened, _Opened) else opened
-
-    def _open(self, candidate: Candidate, now_ns: int, open_file: Open, at_once: bool = False) -> _Opened | Reading:
         try:
-            fd, folder = open_file(candidate.path, disk.READ)
+            fd, folder = self.folders.open_alone(candidate.path, disk.READ)
         except OSError as error:
             return self.failed(candidate, error)
-        reading: Reading | None = None
+        begun: Hashing | Reading | None = None
         try:
             found = os.fstat(fd)
-            arrived = arrival.known_or_new(candidate.arrived, found.st_ctime_ns, found.st_ino)
-            if arrived != candidate.arrived:
-                candidate = candidate._replace(arrived=arrived)
-            if (reading := self._incomplete(candidate, fd, found, now_ns, at_once)) is None:
-                stamp = Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-                return _Opened(candidate, fd, quote_from_bytes(candidate.path), stamp, folder)
+            candidate = candidate.found(found.st_ctime_ns, found.st_ino)
+            if (begun := self._incomplete(candidate, fd, found, now_ns, False)) is None:
+                return Hashing(self, _Opened(candidate, fd, quote_from_bytes(candidate.path), _stamp(found), folder))
         except OSError as error:
-            reading = self.failed(candidate, error)
+            begun = self.failed(candidate, error)
         os.close(fd)
-        return reading
+        return begun
 
     def _incomplete(
         self, candidate: Candidate, fd: int, found: os.stat_result, now_ns: int, at_once: bool
@@ -151,13 +146,14 @@ class Reader(NamedTuple):
         """Why it is not to be read now; None where it is."""
         if not stat.S_ISREG(found.st_mode):
             return Gone(candidate.path)
+        handed = candidate.is_handed_over(found.st_uid, found.st_nlink)
         wait = settle.quiet_wait(found.st_ctime_ns, now_ns, self.quiet, candidate.seen_ctime_ns)
-        if wait > 0:
+        if wait > 0 and not handed:
             why = settle.CHANGING if candidate.seen_ctime_ns not in (0, found.st_ctime_ns) else settle.YOUNG
-            return NotYet(candidate._replace(seen_ctime_ns=found.st_ctime_ns, why=why), wait)
+            return NotYet(candidate._replace(seen_ctime_ns=found.st_ctime_ns, why=why, handed=None), wait)
         writer = leases.has_writer(fd, keep_out=at_once and found.st_size <= _SMALL)
         if writer is None:
-            return self._unfinished(candidate, found, now_ns)
+            return None if handed else self._unfinished(candidate, found, now_ns)
         return self.not_yet(candidate, found.st_ctime_ns, settle.WRITER) if writer else None
 
     def _unfinished(self, candidate: Candidate, found: os.stat_result, now_ns: int) -> NotYet | None:
@@ -165,7 +161,7 @@ class Reader(NamedTuple):
         times = settle.Times(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         now = hash(times)
         seen = settle.Seen(candidate.seen_ctime_ns, candidate.version == now)
-        again = candidate._replace(tries=candidate.tries + 1, seen_ctime_ns=times.ctime_ns, version=now)
+        again = candidate._replace(tries=candidate.tries + 1, seen_ctime_ns=times.ctime_ns, version=now, handed=None)
         if (fresh := settle.quiet_wait(times.ctime_ns, now_ns, settle.TICK, candidate.seen_ctime_ns)) > 0:
             return NotYet(again._replace(why=settle.YOUNG), fresh)
         came = self.unleased.came(candidate.path, times.ctime_ns)
@@ -176,7 +172,7 @@ class Reader(NamedTuple):
     def not_yet(self, candidate: Candidate, ctime_ns: int, why: str) -> NotYet:
         """The file is not complete. `ctime_ns`: its ctime when we saw it, 0 where we did not."""
         tries = candidate.tries + 1
-        again = candidate._replace(tries=tries, seen_ctime_ns=ctime_ns, why=why)
+        again = candidate._replace(tries=tries, seen_ctime_ns=ctime_ns, why=why, handed=None)
         return NotYet(again, settle.next_wait(tries, self.quiet))
 
     def failed(self, candidate: Candidate, error: OSError) -> Reading:
@@ -221,10 +217,10 @@ class Hashing:
         return None
 
     def _end(self) -> Reading:
-        if not _is_still(self._fd, self.stamp):
-            return self._reader.not_yet(self._candidate, 0, settle.CHANGING)
-        path, *_, arrived, _ = self._candidate
         digest = self._digest.hexdigest()
+        if not _is_still(self._fd, self.stamp) or self._candidate.is_another(digest):
+            return self._reader.not_yet(self._candidate, 0, settle.CHANGING)
+        path, arrived = self._candidate.path, self._candidate.arrived
         return Content(path, self.name, self.stamp, None, digest, 1, folder=self.folder, arrived_ns=arrived)
 
     def close(self) -> None:
@@ -235,6 +231,10 @@ class Hashing:
 def version(stamp: Stamp) -> int:
     """What a look that saw this stamp leaves in a candidate's `version`."""
     return hash(settle.Times(stamp.size, stamp.mtime_ns, stamp.ctime_ns))
+
+
+def _stamp(found: os.stat_result) -> Stamp:
+    return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _is_still(fd: int, stamp: Stamp) -> bool:

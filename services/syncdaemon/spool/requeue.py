@@ -18,9 +18,9 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from syncdaemon.base import taken
 from syncdaemon.base.beneath import FOLDER, LISTING, make_beneath, names_in, open_beneath
 from syncdaemon.base.disk import PRIVATE, fsync_dir, read_small, rename_new, write_durably
-from syncdaemon.spool import settle
 from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.moves import NAME_MAX, At, free_name, there
 from syncdaemon.spool.quarantine import SIDECAR, Entry
@@ -118,12 +118,12 @@ def _deliverable(path: bytes) -> bool:
     """Whether a sidecar's path is one that the daemon could have taken a file from. A sidecar can be tampered with."""
     parts = path.split(b"/")
     strange = any(part in (b"", b"..") or len(part) > NAME_MAX for part in parts) or b"\0" in path
-    return not strange and not settle.path_ignored(path)
+    return not strange and not taken.path_ignored(path)
 
 
 def _plain(name: bytes) -> bytes:
     """A name in the replay directory itself, for a file whose place is not known or not to be had any more."""
-    return b"requeued-" + name[: NAME_MAX - 20] + b"~" if settle.ignored(name) else name
+    return b"requeued-" + name[: NAME_MAX - 20] + b"~" if taken.ignored(name) else name
 
 
 def pending(directory: ReplayDirectory) -> list[Order]:

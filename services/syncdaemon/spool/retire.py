@@ -6,6 +6,7 @@ that was recorded (its name was used again, or it was written to), it goes back 
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
@@ -20,6 +21,7 @@ from syncdaemon.spool.archive import Archive
 from syncdaemon.spool.hold import Hold
 from syncdaemon.spool.home import Away
 from syncdaemon.spool.lookout import Lookout
+from syncdaemon.spool.passage import GRACE, Passage
 from syncdaemon.spool.quarantine import Quarantine
 from syncdaemon.spool.queue import Queue
 from syncdaemon.spool.retired import Retired
@@ -34,9 +36,13 @@ log = structlog.get_logger(__name__)
 
 
 class Places(NamedTuple):
-    """Where files go: delivered ones to the `archive` where there is one, else to the `hold`."""
+    """Where files go: delivered ones to the `archive` where there is one, else to the `hold`.
+
+    Where that holds nothing, they are deleted by way of the `passage`.
+    """
 
     hold: Hold
+    passage: Passage
     archive: Archive | None
     quarantine: Quarantine
 
@@ -48,7 +54,7 @@ class Retirement:
     """
 
     def __init__(self, places: Places, queue: Queue, lookout: Lookout, threads: Threads) -> None:
-        self._hold, self._archive, self._quarantine = places
+        self._hold, self._passage, self._archive, self._quarantine = places
         self._queue = queue
         self._lookout = lookout
         self._files, self._expiring = threads.files, threads.expiring
@@ -59,11 +65,9 @@ class Retirement:
     async def retire(self, receipts: Sequence[Receipt]) -> list[Receipt]:
         """Lets go of recorded files. Returns those whose file could not be moved: they stay, and count again."""
         try:
-            retired = await self._files.moving(partial(self._move_away, receipts))
+            retired = await self._move_away(receipts)
         except Away as error:
             retired = Retired(0, [(receipt, str(error)) for receipt in receipts])
-        if self._archive is None and not self._hold.seconds:
-            await self.expire()
         kept = [receipt for receipt, _ in retired.kept]
         paths = [receipt.content.path for receipt in receipts]
         if retired.unsynced and self._once_a_minute.due(self._queue.clock(), "not_synced"):
@@ -89,10 +93,21 @@ class Retirement:
             self._tries.clear()
         return min(_LONGEST_STAY, settle.LONGEST_WAIT * 2.0 ** min(tries - 1, 8))
 
-    def _move_away(self, receipts: Sequence[Receipt]) -> Retired:
+    async def _move_away(self, receipts: Sequence[Receipt]) -> Retired:
+        """Raises Away."""
         if self._archive is not None:
-            return self._archive.retire(receipts)
-        return self._hold.retire(receipts, self._queue.clock())
+            return await self._files.moving(partial(self._archive.retire, receipts))
+        if self._hold.seconds:
+            return await self._files.moving(partial(self._hold.retire, receipts, self._queue.clock()))
+        retired, passing = await self._files.moving(partial(self._passage.enter, receipts))
+        await asyncio.sleep(GRACE)
+        passed = await self._files.run(partial(self._passage.leave, passing, self._queue.clock()))
+        self._lookout.look_at(passed.back)
+        if passed.error:
+            self._not_emptied(passed.error)
+        if self._hold.buckets():  # of an earlier process, or what could not be deleted
+            await self.expire()
+        return retired._replace(moved=passed.gone, unsynced=passed.unsynced)
 
     def _say(self, kept: Sequence[tuple[Receipt, str]]) -> None:
         if not kept:
@@ -144,12 +159,15 @@ class Retirement:
         except Away:
             return  # the scan says so
         except OSError as error:
-            if self._once_a_minute.due(self._queue.clock(), "hold_not_emptied"):
-                log.error("hold_not_emptied", error=str(error), effect="delivered files are kept for longer")
+            self._not_emptied(str(error))
             return
         for path in back:
             log.warning("changed_while_held", path=os.fsdecode(path), effect="delivered as a new file")
         self._lookout.look_at(back)
+
+    def _not_emptied(self, error: str) -> None:
+        if self._once_a_minute.due(self._queue.clock(), "hold_not_emptied"):
+            log.error("hold_not_emptied", error=error, effect="delivered files are kept for longer")
 
     def _expire(self) -> list[bytes]:
         return self._hold.expire(self._queue.clock())

@@ -6,8 +6,9 @@ import os
 import pwd
 import stat
 
+from syncdaemon.base.model import Owned
 from syncdaemon.spool.home import ReplayDirectory
-from syncdaemon.spool.sharing import Danger, Owned, danger_of, stuck_in
+from syncdaemon.spool.sharing import Danger, danger_of, stuck_in
 
 _ROOT = 0
 

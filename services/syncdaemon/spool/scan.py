@@ -7,8 +7,8 @@ import os
 from collections.abc import Callable, Iterator
 from urllib.parse import quote_from_bytes
 
+from syncdaemon.base import taken
 from syncdaemon.base.beneath import LISTING, open_beneath
-from syncdaemon.spool import settle
 from syncdaemon.spool.arrival import first_sight
 from syncdaemon.spool.backlog import Listing
 from syncdaemon.spool.sizes import Sizes
@@ -126,11 +126,11 @@ def files(
                     path = folder + name
                     try:
                         if entry.is_file(follow_symlinks=False):
-                            if not name.endswith(settle.IGNORED_ENDINGS):
+                            if not name.endswith(taken.IGNORED_ENDINGS):
                                 yield path, entry.stat(follow_symlinks=False)
                         elif entry.is_dir(follow_symlinks=False):
                             folders.append(path + b"/")
-                        elif not name.endswith(settle.IGNORED_ENDINGS):
+                        elif not name.endswith(taken.IGNORED_ENDINGS):
                             yield path, None
                     except OSError as error:
                         unread.note(path, error, is_folder=False)

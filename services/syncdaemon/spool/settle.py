@@ -12,10 +12,8 @@ for all others the quiet time is much longer.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
 from typing import NamedTuple
 
-IGNORED_ENDINGS = (b".tmp", b".part", b".partial")
 LONGEST_WAIT = 2.0  # seconds between two tries to read a file that a process keeps open
 TICK = 0.05  # seconds; more than a tick of the kernel's clock of file times, and the time that an event takes
 
@@ -49,21 +47,6 @@ class Seen(NamedTuple):
 
     ctime_ns: int
     same: bool
-
-
-def ignored(name: bytes) -> bool:
-    """Whether a file or folder of this name is none of ours: hidden, or a producer's work in progress."""
-    return name.startswith(b".") or name.endswith(IGNORED_ENDINGS)
-
-
-def path_ignored(path: bytes) -> bool:
-    """Whether the file at this relative path is none of ours: by its own name, or by a folder above it."""
-    *folders, name = path.split(b"/")
-    return ignored(name) or _hidden(folders)
-
-
-def _hidden(folders: Iterable[bytes]) -> bool:
-    return any(folder.startswith(b".") for folder in folders)
 
 
 def quiet_wait(ctime_ns: int, now_ns: int, quiet: float, seen_ctime_ns: int = 0) -> float:

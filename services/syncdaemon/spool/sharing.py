@@ -6,16 +6,10 @@ import shlex
 import stat
 from typing import NamedTuple
 
+from syncdaemon.base.model import Owned
+
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _ROOT = 0
-
-
-class Owned(NamedTuple):
-    """A folder as stat(2) tells of it: its mode, its owner and its group."""
-
-    mode: int
-    user: int
-    group: int
 
 
 class Danger(NamedTuple):

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from syncdaemon.spool import settle
+from syncdaemon.base import taken
 from syncdaemon.spool.inotify import (
     ATTRIB,
     CLOSE_WRITE,
@@ -90,7 +90,7 @@ class Sightings:
         """The file came with its folder, which was renamed into place. What was seen of itself is stronger."""
         folder, _, name = path.rpartition(b"/")
         watch = self._watches.get(folder + b"/" if folder else b"")
-        if watch is not None and name not in self._seen[watch] and not settle.ignored(name):
+        if watch is not None and name not in self._seen[watch] and not taken.ignored(name):
             self._note(self._seen[watch], name, Sighting(Came.ENDED, by_ns))
 
     def apply(self, events: list[Event], now_ns: int) -> tuple[dict[bytes, bool], list[NewFolder]]:
@@ -111,7 +111,7 @@ class Sightings:
                     new += self._folder(folder + event.name + b"/", event)
                     if event.mask & MOVED_FROM and not event.name.startswith(b"."):
                         touched[folder + event.name] = True
-            elif event.watch in self._seen and not settle.ignored(event.name):
+            elif event.watch in self._seen and not taken.ignored(event.name):
                 ended = self._file(self._seen[event.watch], event, now)
                 if folder is not None:
                     touched[folder + event.name] = ended

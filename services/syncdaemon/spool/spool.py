@@ -1,4 +1,7 @@
-"""The replay directory: files are found, read a batch at a time, and let go of once they are recorded."""
+"""The replay directory: files are found, read a batch at a time, and let go of once they are recorded.
+
+The module has more than 250 lines because its one class is the door to all parts of the spool.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from dataclasses import dataclass
 
 import structlog
 
+from syncdaemon.base.keep import Keep
 from syncdaemon.base.model import Content, Fit, Held, Receipt, Refusal
+from syncdaemon.base.operator_pause import OperatorPause
 from syncdaemon.spool import arrival
 from syncdaemon.spool.archive import Archive
 from syncdaemon.spool.backlog import WINDOW
@@ -18,6 +23,7 @@ from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.large import HashProgress
 from syncdaemon.spool.lookout import Lookout
 from syncdaemon.spool.orders import Orders
+from syncdaemon.spool.passage import Passage
 from syncdaemon.spool.quarantine import Quarantine
 from syncdaemon.spool.queue import Queue
 from syncdaemon.spool.requeue import Order
@@ -25,14 +31,18 @@ from syncdaemon.spool.retire import Places, Retirement
 from syncdaemon.spool.rights import danger
 from syncdaemon.spool.sharing import Danger
 from syncdaemon.spool.threads import Threads
-from syncdaemon.spool.waiting import Settling
+from syncdaemon.spool.tidying import Tidying
+from syncdaemon.spool.waiting import Handed, Settling
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class SpoolSettings:
-    """`quiet`, `in_place`, `rescan` and `hold` in seconds; `archive`: delivered files are kept instead of held."""
+    """`quiet`, `in_place`, `rescan` and `hold` in seconds; `archive`: delivered files are kept instead of held.
+
+    `archive_keep`: how much of these; None: all. `prune_empty`: seconds after which an empty folder goes; 0: never.
+    """
 
     replay_dir: bytes
     quiet: float
@@ -43,6 +53,8 @@ class SpoolSettings:
     compress: bool = False
     window: int = WINDOW
     in_place: float = 30.0
+    archive_keep: Keep | None = None
+    prune_empty: float = 0.0
 
 
 class Spool:
@@ -55,6 +67,7 @@ class Spool:
         self.settings = settings
         self.directory = ReplayDirectory(settings.replay_dir)
         self.queue = Queue(settings.newest_first, settings.window, clock)
+        self.operator_pause = OperatorPause(clock)
         self.hold = Hold(self.directory, settings.hold)
         self.quarantine = Quarantine(self.directory)
         self._threads = Threads(self.directory)
@@ -72,8 +85,10 @@ class Spool:
             compress=settings.compress,
         )
         archive = Archive(self.directory) if settings.archive else None
-        places = Places(self.hold, archive, self.quarantine)
+        self._passage = Passage(self.directory, self.hold)
+        places = Places(self.hold, self._passage, archive, self.quarantine)
         self.retirement = Retirement(places, self.queue, self._lookout, self._threads)
+        self._tidying = Tidying(self.directory, settings.archive_keep, young=settings.hold, empty=settings.prune_empty)
         self._orders = Orders(self.directory, self.quarantine, self._lookout, self._threads.files)
 
     def open(self) -> None:
@@ -86,7 +101,9 @@ class Spool:
     def close(self) -> None:
         """Waits for the threads' last work and gives the directory back."""
         self._threads.close()
+        self._tidying.close()
         self._reader.close()
+        self._passage.close()
         self.directory.close()
 
     @property
@@ -142,6 +159,11 @@ class Spool:
         """Seconds since this arrival, by the file system's clock."""
         return arrival.age(arrived, self.directory.now_ns())
 
+    def ages(self, arrived: Sequence[int]) -> list[float]:
+        """The same of each of these."""
+        now_ns = self.directory.now_ns()
+        return [arrival.age(one, now_ns) for one in arrived]
+
     async def scan(self) -> None:
         """Looks at the whole directory once. Raises OSError where it can't be read."""
         await self._lookout.scan()
@@ -150,13 +172,22 @@ class Spool:
         """For ever: finds the files that come. Raises SettingsError where the directory was deleted."""
         await self._lookout.watch()
 
+    def hand_over(self, path: bytes, uid: int, sha256: str) -> bool:
+        """A user says that the file at `path` is complete, with this digest: it needs no quiet time.
+
+        False: it is not that user's own with one name, and waits as any other.
+        """
+        return self._lookout.hand_over(path, Handed(uid, sha256))
+
     async def some(self) -> None:
-        """Waits until there may be a file to read."""
+        """Waits until there may be a file to read, and no operator has paused."""
+        await self.operator_pause.passed()
         await self._reader.some()
+        await self.operator_pause.passed()
 
     async def read(self, fit: Fit) -> list[Content | Refusal]:
         """The next batch, which may be empty. Files that are too large are left to `read_large`."""
-        return await self._reader.read(fit)
+        return [] if self.operator_pause.is_on() else await self._reader.read(fit)
 
     def open_file(self, content: Content) -> int:
         """Opens a file that was read, to read it again; its descriptor. For any thread. Raises OSError."""
@@ -164,11 +195,13 @@ class Spool:
 
     async def large_waits(self, size_class: int) -> None:
         """Waits until there is a file of this size class that `read` found too large."""
+        await self.operator_pause.passed(large=True)
         await self.queue.any_large_to_read(size_class)
+        await self.operator_pause.passed(large=True)
 
     async def read_large(self, size_class: int) -> Content | Refusal | None:
         """The next large file of a class, with its digest and without its data; None: it can't be delivered now."""
-        return await self._reader.read_large(size_class)
+        return None if self.operator_pause.large_is_on() else await self._reader.read_large(size_class)
 
     @property
     def hashing(self) -> list[HashProgress]:
@@ -217,6 +250,10 @@ class Spool:
     async def expire(self) -> None:
         """Deletes what has been held for long enough."""
         await self.retirement.expire()
+
+    async def tidy(self) -> None:
+        """For ever: deletes what is not to be kept of the archive, and removes folders that are empty for long."""
+        await self._tidying.run()
 
     async def put_back_asked(self, wait: bool = False) -> list[Order]:
         """Puts back what the operator ordered. The orders are to be recorded, and then forgotten.

@@ -6,9 +6,20 @@ from heapq import heapify, heappop, heappush
 from operator import attrgetter
 from typing import NamedTuple
 
-from syncdaemon.spool.arrival import UNKNOWN
+from syncdaemon.spool.arrival import UNKNOWN, known_or_new
 
 _SPARE = 1_024  # places of files that were hastened, which may be left over
+
+
+class Handed(NamedTuple):
+    """A user says that a file is complete: then it has this digest, belongs to that user and has no other name."""
+
+    uid: int
+    sha256: str
+
+    def speaks_of(self, owner: int, names: int) -> bool:
+        """Whether the user may say that of a file: of another's, or under another name, somebody else may write."""
+        return owner == self.uid and names == 1
 
 
 class Candidate(NamedTuple):
@@ -17,7 +28,8 @@ class Candidate(NamedTuple):
     `tries`: looks that found it incomplete; `seen_ctime_ns`: its ctime at the look before this one, 0 at the first;
     `failures`: looks that could not read it; `version`: what the look before this one saw, as one number, 0 where
     that does not matter; `delivered`: it was, and could not be moved out of the way; `arrived`: when it came (see
-    arrival.py); `why`: why the last look found it incomplete, empty where it was not looked at.
+    arrival.py); `why`: why the last look found it incomplete, empty where it was not looked at; `handed`: who says that
+    it is complete, if somebody does.
     """
 
     path: bytes
@@ -28,6 +40,20 @@ class Candidate(NamedTuple):
     delivered: bool = False
     arrived: int = UNKNOWN
     why: str = ""
+    handed: Handed | None = None
+
+    def is_handed_over(self, owner: int, names: int) -> bool:
+        """Whether somebody may say, and says, that the file of this owner with so many names is complete."""
+        return self.handed is not None and self.handed.speaks_of(owner, names)
+
+    def is_another(self, digest: str) -> bool:
+        """Whether it is not the file that was handed over: what was said says nothing of this one then."""
+        return self.handed is not None and self.handed.sha256 != digest
+
+    def found(self, ctime_ns: int, ino: int) -> Candidate:
+        """The same, with the arrival of the file that was found at its path, which has this ctime and inode."""
+        arrived = known_or_new(self.arrived, ctime_ns, ino)
+        return self if arrived == self.arrived else self._replace(arrived=arrived)
 
 
 class Settling(NamedTuple):

@@ -15,9 +15,10 @@ from threading import Thread
 
 import structlog
 
+from syncdaemon.base import taken
 from syncdaemon.base.leases import LEASES
 from syncdaemon.base.pause import OnceAMinute
-from syncdaemon.spool import inotify, settle
+from syncdaemon.spool import inotify
 from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.settle import Came
 from syncdaemon.spool.tree import Tree
@@ -115,7 +116,7 @@ async def _by_watchfiles(root: bytes) -> AsyncGenerator[Hints]:
     changes = awatch(os.fsdecode(root), watch_filter=None, step=_STEP_MS, debounce=_DEBOUNCE_MS, yield_on_timeout=True)
     async for some in changes:
         paths = {os.fsencode(path[prefix:]) for _, path in some}
-        yield {path: True for path in paths if path and not settle.path_ignored(path)}
+        yield {path: True for path in paths if path and not taken.path_ignored(path)}
 
 
 def _real(path: bytes) -> bytes:

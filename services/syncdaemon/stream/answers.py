@@ -81,9 +81,6 @@ class ApiRefusal(NamedTuple):
         return LanePaused(f"{what}: {self.words}")
 
 
-_NOBODY = ApiRefusal(503, 0, "the server has no JetStream, or it is not available now")
-
-
 class ConsumerAnswer(NamedTuple):
     """What CONSUMER.INFO and CONSUMER.CREATE answer, each field of the kind that it should be.
 
@@ -118,7 +115,9 @@ def read_answer(
     `shape` raises ValueError where it is no such answer. Raises LanePaused where it can't be read.
     """
     if headers is not None and headers.startswith(NO_RESPONDERS):
-        return _NOBODY
+        return ApiRefusal(
+            503, 0, f"no server answers {subject}: it has no JetStream now, or we have no right to this call"
+        )
     try:
         answer = fields.document(data)
         return _refusal(answer["error"]) if "error" in answer else shape(answer)

@@ -37,6 +37,7 @@ from syncdaemon.stream.info import StreamAnswer, captured
 from syncdaemon.stream.stored import StoredMessage
 
 IMPOSSIBLE = "no.stream"  # no stream's name has a dot, so a message that expects this one is never stored
+_NOT_JSON = b"{"
 
 Value = TypeVar("Value")
 
@@ -155,6 +156,18 @@ class Api:
         answer = await self.session.request(subject, body, headers, counted=bool(body))
         found = answers.read_answer(subject, *answer, answers.rehearsed)
         return None if isinstance(found, ApiRefusal) and found.other_stream else found
+
+    async def refused(self, call: str, stream: str) -> ApiRefusal:
+        """Asks wrongly for a call of a stream, so that nothing is done whatever the call is.
+
+        The server looks at the right first, and then refuses what is no JSON (10025, nats-server 2.15).
+        """
+        subject = self.calls.stream(call, stream)
+        data, headers = await self.session.request(subject, _NOT_JSON)
+        found = answers.read_answer(subject, data, headers, answers.rehearsed)
+        if isinstance(found, ApiRefusal):
+            return found
+        raise LanePaused(f"the answer to {subject} can't be read")
 
     async def capturing(self, subject: str) -> list[str] | ApiRefusal:
         """The names of the streams whose subjects overlap with this wildcard: at most 1,024, an answer's worth."""

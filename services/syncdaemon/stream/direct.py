@@ -14,6 +14,7 @@ from syncdaemon.base.errors import LanePaused
 from syncdaemon.link import Heard
 from syncdaemon.stream import fields
 from syncdaemon.stream.answers import ApiRefusal
+from syncdaemon.stream.info import captured
 from syncdaemon.stream.pulled import status
 from syncdaemon.stream.stored import StoredMessage, header_fields
 
@@ -51,7 +52,10 @@ def several(subject: str, seq: int, count: int, size: int) -> bytes:
 
 
 def message_of(heard: Heard, stream: str, subject: str) -> StoredMessage | ApiRefusal | None:
-    """The message on this subject; None where there is none. Raises LanePaused where the answer can't be read."""
+    """The message on this subject, which may be a wildcard; None where there is none.
+
+    Raises LanePaused where the answer can't be read.
+    """
     found = header_fields(heard.headers or b"")
     if "Nats-Sequence" in found:
         return _message(heard, found, stream, subject)
@@ -75,9 +79,10 @@ def piece_of(heard: Heard, stream: str, subject: str) -> Piece | End | ApiRefusa
 def _message(heard: Heard, found: dict[str, str], stream: str, subject: str) -> StoredMessage:
     try:
         seq, at = fields.sequence(fields.number(found["Nats-Sequence"])), found.get("Nats-Time-Stamp")
-        if found.get("Nats-Subject") != subject or found.get("Nats-Stream") != stream:
+        own = found.get("Nats-Subject", "")
+        if not captured([subject], own) or found.get("Nats-Stream") != stream:
             raise ValueError("it is about another message")
-        return StoredMessage(seq, subject, found, heard.data, None if at is None else fields.moment(at))
+        return StoredMessage(seq, own, found, heard.data, None if at is None else fields.moment(at))
     except ValueError as error:
         raise _unread(stream, error) from None
 

@@ -12,6 +12,7 @@ from syncdaemon.stream import fields
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.chunks import Chunks, Unreadable, bodies
+from syncdaemon.stream.chunks import chunks as chunks_by_direct_gets
 from syncdaemon.stream.history import contents, one_by_one
 from syncdaemon.stream.object_format import ObjectPlace
 from syncdaemon.stream.stored import StoredMessage
@@ -93,5 +94,16 @@ async def chunks(api: Api, place: ObjectPlace) -> Chunks | None:
     The leader of the bucket's stream answers, so that none means none. Raises as `message` does.
     """
     names = place.names
-    found = _there(names.stream, await api.last(names.stream, names.meta_subject(place.name)))
-    return Chunks.of(names, found) if found else None
+    found = await api.last(names.stream, names.meta_subject(place.name))
+    if isinstance(found, ApiRefusal) and found.no_stream:
+        return await _of_another_account(api, place)
+    there = _there(names.stream, found)
+    return Chunks.of(names, there) if there else None
+
+
+async def _of_another_account(api: Api, place: ObjectPlace) -> Chunks | None:
+    """A hub's own user has the bucket of a site behind a leaf node by an import of direct gets, and no stream of it."""
+    try:
+        return await chunks_by_direct_gets(api, place)
+    except (Unreadable, PermissionError):
+        return None

@@ -19,7 +19,7 @@ from syncdaemon.link import Conversation, Heard
 from syncdaemon.stream import fields
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
-from syncdaemon.stream.pulled import delivery, status
+from syncdaemon.stream.pulled import DeliveryInfo, delivery, status
 from syncdaemon.stream.stored import header_fields
 
 _BATCH = 1_000
@@ -36,6 +36,20 @@ async def since(api: Api, stream: str, subject: str, first_seq: int) -> AsyncGen
     async with aclosing(_read(api, stream, subject, first_seq, headers_only=True)) as messages:
         async for seen, _ in messages:
             yield seen
+
+
+async def oldest(api: Api, stream: str, subject: str) -> DeliveryInfo | None:
+    """The first message on `subject` that is there now, without its body; None: there is none. Raises as `since`."""
+    name = f"history-{secrets.token_hex(8)}"
+    if not await _create(api, stream, name, subject, 1, headers_only=True):
+        return None
+    async with api.pulls(stream, name) as conversation:
+        await conversation.ask(json.dumps({"batch": 1, "no_wait": True}).encode())
+        heard = await _next(conversation, stream)
+    try:
+        return None if heard is None else delivery(heard.reply)
+    except ValueError as error:
+        raise LanePaused(f"stream {stream}: a message that can't be read: {error}") from None
 
 
 async def contents(

@@ -17,10 +17,13 @@ _CONFIG: Mapping[str, fields.Kind] = {
     **dict.fromkeys(("no_ack", "sealed", "discard_new_per_subject", "allow_atomic", "allow_rollup_hdrs"), fields.flag),
     **dict.fromkeys(("allow_direct", "deny_delete", "deny_purge"), fields.flag),
     "subjects": fields.each(fields.text),
+    "sources": fields.each(fields.mapping),
 }
 _STATE: Mapping[str, fields.Kind] = {
-    **dict.fromkeys(("messages", "bytes", "first_seq", "last_seq", "num_subjects", "consumer_count"), fields.whole),
-    "last_ts": fields.moment,
+    **dict.fromkeys(
+        ("messages", "bytes", "first_seq", "last_seq", "num_subjects", "num_deleted", "consumer_count"), fields.whole
+    ),
+    **dict.fromkeys(("first_ts", "last_ts"), fields.moment),
     "subjects": fields.counts,
 }
 _REPLICA: Mapping[str, fields.Kind] = {"name": fields.text, "current": fields.flag, "offline": fields.flag}
@@ -84,7 +87,8 @@ class StreamInfo:
     `forgets`: messages leave it by its own rules; `allow_atomic`: it takes atomic batches (nats-server 2.12);
     `leader` is empty outside a cluster. `max_msg_size` in bytes, headers counted; below 0: no limit of its own.
     `domain`: of its JetStream, empty for none; None where that is not known. `evicting`: the limits in count or size
-    at which it throws away messages. `settings`: all of its configuration that we know of.
+    at which it throws away messages. `settings`: all of its configuration that we know of. `messages`: how many it has;
+    `oldest_at`: when the first of them was stored, None where the server does not say it. `answer`: all that it said.
     """
 
     name: str
@@ -105,6 +109,9 @@ class StreamInfo:
     domain: str | None = None
     evicting: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    messages: int = 0
+    oldest_at: datetime | None = None
+    answer: StreamAnswer | None = None
 
     def memory(self, per_digest: bool) -> Memory:
         """What the stream can tell of a message that was sent to it and not acknowledged."""
@@ -150,6 +157,9 @@ def read_info(answer: StreamAnswer) -> StreamInfo:
         domain=answer.domain,
         evicting=_evicting(config),
         settings=config,
+        messages=state.get("messages", 0),
+        oldest_at=state.get("first_ts"),
+        answer=answer,
     )
 
 

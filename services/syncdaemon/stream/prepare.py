@@ -15,8 +15,7 @@ from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.info import StreamInfo, captured, read_info
-
-_SOUNDINGS = (4 << 10, 16 << 10, 64 << 10)  # bytes: over 32 kbit/s the first take a second, or the next some seconds
+from syncdaemon.stream.sharers import others
 
 
 class Uncaptured(SettingsError):
@@ -32,9 +31,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class StreamSettings:
-    """The stream to publish into, and how to make it if it is not there. `max_age` in seconds, 0: no limit.
+    """The stream to publish into, and how to make it if it is not there. `max_age` in seconds; 0: no limit.
 
-    `wildcard` is what a created stream captures, for all sites; `own` is what it has to capture for ours.
+    `wildcard` is what a created stream captures; `own` is what it has to capture for us. `free`: a reader may take the
+    content out of the stream, so it allows roll-ups and belongs to this site alone, whose subjects begin with
+    `site_form`.
     """
 
     name: str
@@ -44,7 +45,10 @@ class StreamSettings:
     per_digest: bool
     max_age: float
     max_bytes: int
+    max_msgs: int
     replicas: int
+    free: bool = False
+    site_form: str = ""
 
     def config(self, server_version: str) -> dict[str, Any]:
         """The configuration of a created stream, as far as this server knows it."""
@@ -58,43 +62,44 @@ class StreamSettings:
             "max_age": int(self.max_age * 1e9),
             "max_bytes": self.max_bytes or -1,
             "max_consumers": -1,
-            "max_msgs": -1,
+            "max_msgs": self.max_msgs or -1,
             "deny_delete": True,
             "allow_direct": True,
         }
         if self.per_digest:
             config |= {"max_msgs_per_subject": 1, "discard_new_per_subject": True}
+        if self.free:
+            config["allow_rollup_hdrs"] = True
         if _version(server_version) >= (2, 12):
             config["allow_atomic"] = True
         return config
 
 
 async def prepare(
-    api: Api, settings: StreamSettings, probe_subject: str, sound: bool = False, said: OnceAMinute | None = None
+    api: Api, settings: StreamSettings, probe_subject: str, said: OnceAMinute | None = None
 ) -> StreamInfo | None:
     """Makes sure that the stream is there and takes our subject; what the server tells of it, None if nothing.
 
-    `sound`: some kilobytes are sent on the way, and more where those were quick, so that it is known how slow the link
-    is before a file goes over it. `said`: what was logged of the stream before.
+    `said`: what was logged of the stream before.
     Raises SettingsError where only an operator can help, LanePaused where it passes, LinkDown.
     """
-    session = api.session
     said = said or OnceAMinute()
     info = await _ensure(api, settings, said)
     hidden = info if isinstance(info, ApiRefusal) else None
     if isinstance(info, StreamInfo):
         accept(info, settings)
-    await rehearse(api, settings, probe_subject, seen=isinstance(info, StreamInfo), hidden=hidden)
+    try:
+        await rehearse(api, settings, probe_subject, seen=isinstance(info, StreamInfo), hidden=hidden)
+    except Uncaptured:
+        if isinstance(info, NotAnswered):  # a cluster whose servers have not found one another answers neither
+            raise LanePaused(f"{info}, and no stream takes {settings.own} now") from None
+        raise
     if hidden is not None:  # JetStream may have come up between the two
         info = await _ensure(api, settings, said)
     if not isinstance(info, StreamInfo):
         if hidden is not None and said.due(time.monotonic(), "stream_unseen"):
             log.info("stream_unseen", stream=settings.name, reason=_KEPT, effect="its settings are not checked")
         info = None
-    taken = info.max_msg_size if info is not None and info.max_msg_size >= 0 else session.max_payload
-    for size in _SOUNDINGS if sound else ():
-        if session.window.capacity is None and size <= min(taken, session.max_payload) // 2:
-            await rehearse(api, settings, probe_subject, seen=info is not None, body=bytes(size))
     return info
 
 
@@ -109,6 +114,11 @@ def accept(info: StreamInfo, settings: StreamSettings) -> None:
             f"SYNC_SUBJECT: the stream {info.name} captures {', '.join(info.subjects) or 'no subject'}, not "
             f"{settings.own}; add that to its subjects, or set SYNC_SUBJECT or SYNC_STREAM to match"
         )
+    if settings.free and (more := others(info, settings.site_form)):
+        raise SettingsError(
+            f"SYNC_STREAM_FREE: {info.name} is not this site's alone (it takes {more}): whoever may publish in a "
+            "stream that allows roll-ups can empty it; name a stream of this site's own, such as SYNC_STREAM=own_jobs"
+        )
 
 
 def captures(info: StreamInfo, settings: StreamSettings) -> bool:
@@ -116,15 +126,17 @@ def captures(info: StreamInfo, settings: StreamSettings) -> bool:
     return captured(info.subjects, settings.own)
 
 
-async def _ensure(api: Api, settings: StreamSettings, said: OnceAMinute) -> StreamInfo | ApiRefusal | None:
-    """The stream as it is; a refusal where no JetStream answers us; None where we may not ask."""
+async def _ensure(
+    api: Api, settings: StreamSettings, said: OnceAMinute
+) -> StreamInfo | ApiRefusal | NotAnswered | None:
+    """The stream as it is; a refusal where no JetStream answers us, or the silence; None where we may not ask."""
     try:
         answer = await api.stream(settings.name)
     except NotAnswered as error:
         if not settings.per_digest:  # what is in doubt could not be looked for
             raise LanePaused(str(error)) from None
         _say_unseen(settings, str(error), said)
-        return None
+        return error
     except PermissionError as error:
         _say_unseen(settings, str(error), said)
         return None

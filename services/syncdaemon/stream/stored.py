@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from syncdaemon.base import packing
 from syncdaemon.stream import fields
+from syncdaemon.stream.tombstone import is_tombstone
 
 
 class StoredMessage(NamedTuple):
@@ -40,6 +41,11 @@ class StoredMessage(NamedTuple):
     def object(self) -> str:
         """Bucket and name of the object that has the content; empty where the message has it itself."""
         return self.headers.get("Edge-Object", "")
+
+    @property
+    def is_tombstone(self) -> bool:
+        """Whether it only says that the message before it was received and freed."""
+        return is_tombstone(self.headers, len(self.data))
 
     def holds(self, digest: str, size: int) -> bool:
         """Whether the body is a content of this digest and size, as it is or packed. No header is believed."""

@@ -1,4 +1,4 @@
-"""The connections to the HTTP port: how many there may be at a time, and how long each may take for what.
+"""The connections to the HTTP port or the local door: how many there may be, and how long each may take for what.
 
 A connection costs a descriptor and a little memory until the head of its first request is complete; only then is it
 handed to the HTTP protocol. When all places are taken, the oldest connection that is not in the middle of an answer
@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from syncdaemon.base.peers import Peer
 
 HEAD_SECONDS = 5.0  # from the first byte of a request's head to its last
 IDLE_SECONDS = 30.0  # without a request, before the first one and between two
@@ -19,6 +22,8 @@ _SWEEP_SECONDS = 0.5
 _HEAD_BYTES = 16_384  # what is longer is handed on all the same: the HTTP protocol refuses it
 
 MakeProtocol = Callable[[], asyncio.Protocol]
+Sender = str | Peer
+"""Who is at the other end: the address on another machine or on this one, or the user at the local door."""
 
 
 class Callers:
@@ -37,8 +42,8 @@ class Callers:
     def __len__(self) -> int:
         return len(self._all)
 
-    def admit(self, connection: socket.socket, peer: str) -> None:
-        """Takes over a new connection from this address, in the place of the oldest one where it must be."""
+    def admit(self, connection: socket.socket, peer: Sender) -> None:
+        """Takes over a new connection from this sender, in the place of the oldest one where it must be."""
         if len(self._all) >= self.most:
             self.close_oldest()
         self._all[Caller(self, connection, peer)] = None
@@ -51,12 +56,17 @@ class Callers:
         Answers keep half of the places for sure. Where more are under way, the oldest of all connections is closed:
         else those who do not take their answers would leave newcomers no place but one another's.
         """
-        oldest = next(iter(self._all), None)
-        if 2 * sum(one.answering for one in self._all) <= self.most:
-            oldest = next((one for one in self._all if not one.answering), oldest)
+        candidates = self._candidates()
+        oldest = next(iter(candidates), None)
+        if 2 * sum(one.answering for one in candidates) <= self.most:
+            oldest = next((one for one in candidates if not one.answering), oldest)
         if oldest is not None:
             oldest.close()
         return oldest is not None
+
+    def _candidates(self) -> list[Caller]:
+        """Those of whom one makes room, in the order in which they came."""
+        return list(self._all)
 
     def close_idle(self) -> None:
         """Closes every connection that is not in the middle of an answer."""
@@ -86,10 +96,19 @@ class Callers:
         self._sweeper = self._loop.call_later(_SWEEP_SECONDS, self._sweep) if self._all else None
 
 
-class Caller(asyncio.Protocol):
-    """One connection. `peer`: the address that it came from. `deadline`: when it is closed, by the loop's clock."""
+class LocalCallers(Callers):
+    """Those at the local door. The user who has the most connections makes room: so no user can keep others out."""
 
-    def __init__(self, callers: Callers, connection: socket.socket, peer: str) -> None:
+    def _candidates(self) -> list[Caller]:
+        held = Counter(_user(one) for one in self._all)
+        most = max(held.values(), default=0)
+        return [one for one in self._all if held[_user(one)] == most]
+
+
+class Caller(asyncio.Protocol):
+    """One connection. `peer`: who is at its other end. `deadline`: when it is closed, by the loop's clock."""
+
+    def __init__(self, callers: Callers, connection: socket.socket, peer: Sender) -> None:
         self.peer = peer
         self.answering = False
         self._callers, self._connection = callers, connection
@@ -196,6 +215,10 @@ class Caller(asyncio.Protocol):
         self._callers.gone(self)
         if self._protocol is not None:
             self._protocol.connection_lost(exc)
+
+
+def _user(caller: Caller) -> int | None:
+    return caller.peer.uid if isinstance(caller.peer, Peer) else None
 
 
 def _may_be_complete(head: bytes) -> bool:

@@ -17,7 +17,8 @@ import structlog
 
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.pause import OnceAMinute
-from syncdaemon.web.callers import Callers
+from syncdaemon.base.peers import peer_of
+from syncdaemon.web.callers import Callers, Sender
 
 MOST_CONNECTIONS = 64
 _LEAST_CONNECTIONS = 4
@@ -76,6 +77,11 @@ class Listener:
         for listening in self._sockets:
             self._loop.add_reader(listening, self._accept, listening)
 
+    def add(self, listening: socket.socket) -> None:
+        """Takes over a Unix socket that listens, whose senders are told apart by their users."""
+        self._sockets.append(listening)
+        self._loop.add_reader(listening, self._accept, listening)
+
     def close(self) -> None:
         """Accepts nothing more."""
         for timer in self._resting:
@@ -105,7 +111,11 @@ class Listener:
             connection.close()
             self._complain("few descriptors are left")
             return
-        self._callers.admit(connection, str(address[0]) if isinstance(address, tuple) else "")
+        try:
+            self._callers.admit(connection, _sender(connection, address))
+        except OSError as error:  # the kernel does not tell who it is
+            connection.close()
+            self._complain(error.strerror or str(error))
 
     def _rest(self, listening: socket.socket, error: OSError) -> None:
         """Nothing is accepted for a moment; one connection less may be all that is needed."""
@@ -128,6 +138,11 @@ class Listener:
                 descriptors=descriptors(),
                 remedy="raise the limit of open files (ulimit -n), or find out who opens so many connections",
             )
+
+
+def _sender(connection: socket.socket, address: object) -> Sender:
+    """Raises OSError."""
+    return str(address[0]) if isinstance(address, tuple) else peer_of(connection)
 
 
 def _listening(family: int, address: tuple[object, ...]) -> socket.socket:

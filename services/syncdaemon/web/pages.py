@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from syncdaemon.web.access import Asked, Barred, barred, barred_target
-from syncdaemon.web.views import Check, Views
+from syncdaemon.web.views import Views, brief_of
 
 _TEXT = "text/plain; charset=utf-8"
 _JSON = "application/json; charset=utf-8"
@@ -82,23 +82,23 @@ class Pages:
         if not bad:
             return _text(200, "ok")
         if self._barred(asked):
-            return _text(503, *(f"{name}: {_brief(checks[name])}" for name in bad), f"({_LEFT_OUT})")
+            return _text(503, *(f"{name}: {brief_of(checks[name])}" for name in bad), f"({_LEFT_OUT})")
         return _text(503, *(f"{name}: {checks[name].detail}" for name in bad))
 
     def _healthz(self, asked: Asked) -> Page:
         checks = self._views.checks()
         if self._barred(asked):
-            shown = {name: {"ok": check.ok, "detail": _brief(check)} for name, check in checks.items()}
+            shown = {name: {"ok": check.ok, "detail": brief_of(check)} for name, check in checks.items()}
             left_out = {"left_out": _LEFT_OUT}
         else:
             shown = {name: {"ok": check.ok, "detail": check.detail} for name, check in checks.items()}
             left_out = {}
         ok = all(check.ok for check in checks.values())
-        return _json(200 if ok else 503, {"ok": ok, "checks": shown, **left_out})
+        return json_page(200 if ok else 503, {"ok": ok, "checks": shown, **left_out})
 
     def _status(self, asked: Asked) -> Page:
         why = self._barred(asked)
-        return refusal(why) if why else _json(200, self._views.status())
+        return refusal(why) if why else json_page(200, self._views.status())
 
 
 def refusal(why: Barred) -> Page:
@@ -110,9 +110,6 @@ def _text(status: int, *lines: str) -> Page:
     return Page(status, "".join(f"{line}\n" for line in lines).encode("utf-8", "backslashreplace"), _TEXT)
 
 
-def _json(status: int, value: Mapping[str, object]) -> Page:
+def json_page(status: int, value: Mapping[str, object]) -> Page:
+    """This value."""
     return Page(status, json.dumps(value).encode(), _JSON)
-
-
-def _brief(check: Check) -> str:
-    return check.brief or ("well" if check.ok else "not well")

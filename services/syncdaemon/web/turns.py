@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TypeVar
 
-from syncdaemon.web.pages import Page
-
+_T = TypeVar("_T")
 _REST = 3.0  # so many times as long as a page took: pages get at most a quarter of the loop's time
 
 
@@ -17,7 +17,7 @@ class PageTurns:
         self._lock = asyncio.Lock()
         self._rested_at = 0.0
 
-    async def take(self, make: Callable[[], Page]) -> Page:
+    async def take(self, make: Callable[[], _T]) -> _T:
         """Calls `make` in its turn. A lone request does not wait."""
         clock = asyncio.get_running_loop().time
         async with self._lock:

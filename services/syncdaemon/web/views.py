@@ -25,3 +25,25 @@ class Views(NamedTuple):
     checks: Callable[[], Mapping[str, Check]]
     ready: frozenset[str]
     status: Callable[[], Mapping[str, Any]]
+
+
+def brief_of(check: Check) -> str:
+    """What a check says to those who may not see its details."""
+    return check.brief or ("well" if check.ok else "not well")
+
+
+_NAMES_FILES = frozenset(
+    {"last_receipt", "upload", "hashing", "oldest_settling_file", "replay_dir", "ledger_dir", "paused"}
+)
+
+
+def without_files(views: Views) -> Views:
+    """The same for those who are not to learn which files there are: words that may name one are left out."""
+
+    def checks() -> dict[str, Check]:
+        return {name: check._replace(detail=brief_of(check)) for name, check in views.checks().items()}
+
+    def status() -> dict[str, Any]:
+        return {name: value for name, value in views.status().items() if name not in _NAMES_FILES}
+
+    return views._replace(checks=checks, status=status)

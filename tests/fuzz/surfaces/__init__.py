@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from tests.fuzz.surface import Surface
-from tests.fuzz.surfaces import answers, frames, http, incoming, ledger, metas, names, quarantine, sent, settings
+from tests.fuzz.surfaces import (
+    answers,
+    evidence,
+    frames,
+    http,
+    incoming,
+    ledger,
+    metas,
+    names,
+    quarantine,
+    sent,
+    settings,
+)
 
 ALL: tuple[Surface, ...] = (
     frames.SURFACE,
@@ -12,6 +24,7 @@ ALL: tuple[Surface, ...] = (
     *incoming.SURFACES,
     metas.SURFACE,
     *ledger.SURFACES,
+    *evidence.SURFACES,
     *settings.SURFACES,
     http.SURFACE,
     quarantine.SURFACE,

@@ -49,7 +49,7 @@ ENTRIES: list[rows.Entry] = [
     rows.attempt([DIGEST, DIGEST], 1, 0),
     (rows.PUBLISHED, RECEIPT),
     (rows.DUPLICATE, RECEIPT),
-    rows.held_lost(rows.lost_fields(RECEIPT)),
+    rows.held_lost(RECEIPT),
     rows.requeued(b"a", b"b", 3, DIGEST, "too_large"),
     rows.link_down("the server said \x1b[31m no"),
     rows.closed(9),

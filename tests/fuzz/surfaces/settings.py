@@ -35,6 +35,7 @@ VALID: dict[str, tuple[str, ...]] = {
     "SYNC_HTTP_ADDR": ("0.0.0.0:8080", "[::]:0", "localhost:8080"),
     "SYNC_STREAM_MAX_AGE": ("30d", "45s", "0", "0.1"),
     "SYNC_STREAM_MAX_BYTES": ("64Mi", "0", "1T"),
+    "SYNC_STREAM_MAX_MSGS": ("250000", "0"),
     "SYNC_MIN_FREE_BYTES": ("64Mi",),
     "SYNC_HOLD_SECONDS": ("150", "0.25"),
     "SYNC_REPLAY_DIR": ("/agentforge/replay",),

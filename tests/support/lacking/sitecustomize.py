@@ -16,6 +16,7 @@ import resource
 import select
 import signal
 import socket
+import struct
 import sys
 import sysconfig
 import termios
@@ -52,6 +53,7 @@ TAKEN: dict[str, tuple[str, ...]] = {
     "proc": ("/proc",),
 }
 _OPENAT2 = 437
+_PEERCRED = 17  # SO_PEERCRED
 _MODULES: dict[str, ModuleType] = {
     module.__name__: module for module in (errno, fcntl, os, select, signal, socket, termios)
 }
@@ -72,6 +74,8 @@ def take_away(what: str) -> None:
         _hide(calls)
     if what == "proc":
         _hide_proc()
+    if what == "peers":
+        _add_getpeereid()
     for name in TAKEN[what]:
         module, _, attribute = name.partition(".")
         if module in _MODULES and hasattr(_MODULES[module], attribute):
@@ -87,6 +91,25 @@ def _hide(calls: set[str]) -> None:
         if name == "syscall" and "openat2" in calls:
             return _NoSyscall()
         return real(library, name)
+
+    ctypes.CDLL.__getattr__ = look_up  # type: ignore[method-assign]
+
+
+class _GetPeerEid:
+    """getpeereid(3), which macOS has: by what was taken away."""
+
+    def __call__(self, fd: int, uid: Any, gid: Any) -> int:
+        with socket.socket(fileno=os.dup(fd)) as connection:
+            found = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, _PEERCRED, 12))
+        uid._obj.value, gid._obj.value = found[1:]
+        return 0
+
+
+def _add_getpeereid() -> None:
+    real: Any = ctypes.CDLL.__getattr__
+
+    def look_up(library: ctypes.CDLL, name: str) -> Any:
+        return _GetPeerEid() if name == "getpeereid" else real(library, name)
 
     ctypes.CDLL.__getattr__ = look_up  # type: ignore[method-assign]
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import count
 
 import pytest
 
@@ -16,12 +17,15 @@ from syncdaemon.base.outlet import Errors, Outlet, plain_notice
 from tests.support.process import eventually
 
 SMALL = 4096  # the least that a pipe holds
+_NUMBERS = count(500)
 
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
-    """A pipe that holds little."""
-    read, write = os.pipe()
+    """A pipe that holds little. The thread of an earlier test may still write: no number is given to a second test."""
+    read, end = os.pipe()
+    write = fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, next(_NUMBERS))
+    os.close(end)
     fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, SMALL)
     yield read, write
     for descriptor in (read, write):

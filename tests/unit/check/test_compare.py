@@ -221,3 +221,62 @@ def test_every_receipt_is_in_exactly_one_place(seqs: list[int], there: set[int],
     assert found.expired == sum(seq < first for seq in seqs)
     assert sorted(found.doubtful) == [row["n"] for row in rows if row["stream_seq"] >= first and row["n"] not in good]
     assert set(found.unknown) == there - others - set(seqs)
+
+
+# Messages that a reader has freed.
+
+
+def freed(n: int, seq: int, content: str, **more: Any) -> dict[str, Any]:
+    """A receipt on a subject of its content's own."""
+    return receipt(n, seq, content, subject=f"edge.replay.x.{digest(content)}", **more)
+
+
+def tombstone(seq: int, content: str, **more: str) -> StoredHeaders:
+    """What stands in the place of a message of this content."""
+    headers = {"Edge-Tombstone": "1", **{name.replace("_", "-"): text for name, text in more.items()}}
+    return StoredHeaders(seq, f"edge.replay.x.{digest(content)}", headers, 0)
+
+
+def test_a_receipt_whose_message_was_freed_is_told_by_its_subject() -> None:
+    """The tombstone lies behind the place of the message; one before it says nothing of it."""
+    rows = [freed(1, 1, "a"), freed(2, 2, "b"), freed(3, 5, "c")]
+    found = compared(rows, [tombstone(3, "a"), tombstone(4, "c")])
+
+    assert found.doubtful == [1, 2, 3]
+    assert [found.has_tombstone(row["subject"], row["stream_seq"]) for row in rows] == [True, False, False]
+    assert (found.messages, found.unknown) == (0, {})
+
+
+def test_of_the_receipts_before_the_stream_those_that_were_freed_are_counted_apart() -> None:
+    """Where the oldest messages are freed, the stream begins behind them."""
+    rows = [freed(1, 1, "a"), freed(2, 2, "b"), freed(3, 3, "c")]
+    found = compared(rows, [tombstone(4, "a"), tombstone(5, "c")], first_seq=4)
+
+    assert (found.expired, found.freed) == (1, 2)
+
+
+def test_on_a_plain_subject_a_tombstone_says_nothing_of_a_message() -> None:
+    """It could be anybody's of all that share the subject."""
+    rows = [receipt(1, 1, "a", subject="edge.replay.x"), receipt(2, 2, "b", subject="edge.replay.x")]
+    found = compared(rows, [StoredHeaders(3, "edge.replay.x", {"Edge-Tombstone": "1"}, 0)], first_seq=3)
+
+    assert (found.expired, found.freed) == (2, 0)
+
+
+def test_at_a_hub_a_tombstone_counts_wherever_it_lies() -> None:
+    """A message that came by a source has a sequence of the hub's own."""
+    rows = [freed(1, 100, "a")]
+    found = compared(rows, [tombstone(3, "a", Nats_Stream_Source="swarm_jobs 7")], first_seq=0)
+
+    assert found.sourced == 1
+    assert found.has_tombstone(rows[0]["subject"], 100)
+
+
+@given(st.dictionaries(st.integers(1, 40), st.integers(1, 60), max_size=20))
+def test_every_tombstone_is_found_again(there: dict[int, int]) -> None:
+    """Whatever the order of their marks."""
+    messages = [tombstone(seq, str(content)) for content, seq in sorted(there.items(), key=lambda one: one[1])]
+    found = compared([freed(1, 1, "other")], messages)
+    for content, seq in there.items():
+        assert found.has_tombstone(messages[0].subject[:14] + digest(str(content)), seq)
+        assert not found.has_tombstone(messages[0].subject[:14] + digest(str(content)), seq + 60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from syncdaemon.check.diagnosis import (
     LedgerFacts,
     LinkFacts,
     LoginFacts,
+    MemoryFacts,
     ReplayFacts,
     Rights,
     ServerFacts,
@@ -94,6 +96,11 @@ CHECKS = [
     "persist_mode",
     "replicas",
     "deny_delete",
+    "digests",
+    "restart",
+    "limits",
+    "life",
+    "sources",
     "may_publish",
     "may_read",
     "may_consume",
@@ -137,6 +144,28 @@ def config(**changes: Any) -> dict[str, Any]:
 def stream(**changes: Any) -> dict[str, Any]:
     """Another stream."""
     return {"stream": replace(GOOD.server.stream or StreamFacts(), **changes)}
+
+
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
+EDIT = "nats stream edit swarm_jobs --max-age=7d --max-msgs=775000 --max-bytes=5368709120 --force"
+
+
+def grown(messages: int, days: float, *, max_age: int = 0, max_msgs: int = -1, **more: int) -> dict[str, Any]:
+    """A stream of messages of 570 bytes that came within so many days; `max_age` in days."""
+    first = NOW - timedelta(days=days)
+    counted = {"messages": messages, "bytes": 570 * messages, "num_subjects": messages}
+    state = counted | {"first_ts": first, "last_ts": NOW} | more
+    return stream(state=state, config=CONFIG | {"max_age": max_age * 86_400 * 10**9, "max_msgs": max_msgs})
+
+
+def memory(mebibytes: int, messages: int = 0) -> dict[str, Any]:
+    """A server with such a memory limit."""
+    return {"memory": MemoryFacts(mebibytes << 20, messages)}
+
+
+def sourced_without_a_limit() -> dict[str, Any]:
+    """A stream with a source that takes any number of messages on a subject."""
+    return config(sources=[{}], discard_new_per_subject=False, max_msgs_per_subject=-1)
 
 
 def findings(**changes: Any) -> dict[str, Finding]:
@@ -204,10 +233,38 @@ def test_a_login_that_ends_soon_is_named_with_its_file(login: LoginFacts, level:
         (config(discard="old", max_msgs=1000, max_bytes=1), "discard", "warning", "(max_msgs, max_bytes)"),
         (config(discard="old") | {"per_digest": False}, "discard", "warning", "(max_msgs_per_subject)"),
         (config(max_bytes=100_000), "room", "ok", "1000 bytes of 97.7 KiB"),
-        (config(max_bytes=1_100), "room", "warning", "nearly full"),
+        (config(max_bytes=1_251), "room", "ok", "1000 bytes of 1.2 KiB"),
+        (config(max_bytes=1_249), "room", "warning", "nearly full"),
         (config(max_bytes=1_000), "room", "failure", "nothing is taken"),
         (config(max_msgs=3), "room", "failure", "3 of 3 messages: full"),
         (config(max_msgs=3, discard="old"), "room", "ok", "3 of 3 messages"),
+        (grown(900_000, 1_000), "digests", "ok", "900,000 messages, 900 a day"),
+        (grown(1_000_001, 1_000), "digests", "warning", "over 1,000,000 subjects the server writes no index"),
+        (grown(9, 1, num_deleted=1_000_001), "digests", "warning", "over 1,000,000 gaps"),
+        (grown(1_000_001, 1_000) | {"per_digest": False}, "digests", "ok", ""),
+        (
+            grown(260_000, 900) | memory(256),
+            "digests",
+            "warning",
+            "holds 260,000, and 250,000 fit into its memory",
+        ),
+        (grown(9, 9) | memory(256, messages=260_000), "digests", "warning", "the server holds 260,000"),
+        (grown(70_000, 1, max_age=7) | memory(256), "digests", "warning", "there will be 490,000"),
+        (grown(30_000, 1, max_age=7, max_msgs=250_000) | memory(256), "digests", "ok", ""),
+        (grown(70_000, 1, max_age=7, max_msgs=250_000) | memory(256), "digests", "ok", ""),
+        (grown(900_000, 1_000), "restart", "ok", "about 5 seconds to start"),
+        (grown(2_200_000, 1_000), "restart", "warning", "about 12 seconds to start"),
+        (grown(900_000, 100), "restart", "warning", "5 seconds to start now, and 23 seconds in a year"),
+        (grown(900_000, 9, max_age=30), "restart", "warning", "now, and 17 seconds when the stream has its age"),
+        ({"max_age": 604_800.0, "max_msgs": 775_000}, "limits", "warning", "max_age none, max_msgs none"),
+        (config(max_msgs=775_000) | {"max_msgs": 775_000}, "limits", "ok", "those of the settings"),
+        (memory(800), "limits", "warning", "no max_msgs, and the server has 800 MiB of memory"),
+        (config(max_msgs=100) | memory(800), "limits", "ok", ""),
+        ({"shared": True}, "life", "warning", "its server's memory fills, and for good"),
+        ({"shared": True} | config(max_age=3600 * 10**9), "life", "ok", ""),
+        (config(sources=[{}]), "sources", "warning", "that source stalls for good"),
+        (config(sources=[{}], discard_new_per_subject=False), "sources", "ok", "takes the place of the first"),
+        (sourced_without_a_limit(), "sources", "warning", "stored twice"),
         (config(max_msg_size=65536), "max_msg_size", "warning", "of up to 64 KiB, the server 1 MiB"),
         (config(max_msg_size=1 << 20), "max_msg_size", "ok", ""),
         (config(storage="memory"), "storage", "failure", "loses every message"),
@@ -283,6 +340,29 @@ def test_without_a_connection_this_machine_is_looked_at_all_the_same() -> None:
     assert [check for check in CHECKS if check not in found] == [
         check for check in CHECKS[2:] if check not in ("sync", *CHECKS[CHECKS.index("replay_dir") :])
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "check", "command"),
+    [
+        ({"max_age": 604_800.0, "max_msgs": 775_000, "max_bytes": 5 << 30}, "limits", EDIT),
+        (
+            {"max_msgs": 9, "js_domain": "hub"},
+            "limits",
+            "nats --js-domain=hub stream edit swarm_jobs --max-msgs=9 --force",
+        ),
+        (memory(800), "limits", "nats stream edit swarm_jobs --max-msgs=781250 --force"),
+        (
+            config(sources=[{}]),
+            "sources",
+            "nats stream edit swarm_jobs --no-discard-per-subject --max-msgs-per-subject=1 --force",
+        ),
+        (sourced_without_a_limit(), "sources", "nats stream edit swarm_jobs --max-msgs-per-subject=1 --force"),
+    ],
+)
+def test_the_cure_of_a_stream_that_is_there_is_a_command(changes: dict[str, Any], check: str, command: str) -> None:
+    """As the tool `nats` takes it; the daemon never alters a stream."""
+    assert findings(**changes)[check].remedy == command
 
 
 @pytest.mark.parametrize(

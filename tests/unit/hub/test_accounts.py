@@ -37,7 +37,7 @@ def test_a_direct_site_imports_its_own_subjects_and_no_others() -> None:
 
 def test_a_site_behind_a_leaf_node_stores_nothing_outside_of_its_landing_account() -> None:
     """A leaf node may say under which subject its message is stored, and that is nobody's to check."""
-    assert imported("SITE_C") == {
+    assert imported("LEAF_C") == {
         ("NOBODY", "$JS.API.INFO"),
         ("IN_C", "$JS.API.DIRECT.GET.swarm_jobs.edge.replay.c.>"),
         ("IN_C", "edge.checkpoint.c"),
@@ -50,15 +50,15 @@ def test_a_site_behind_a_leaf_node_stores_nothing_outside_of_its_landing_account
 
 
 def test_a_landing_account_takes_from_its_site_alone_and_gives_to_the_hub() -> None:
-    assert {exporter for exporter, _ in imported("IN_C")} == {"SITE_C"}
-    assert {share.importer for share in FOUND if share.exporter == "IN_C"} == {"SITE_C", "HUB", "RECORDS", "WORKER"}
-    assert {share.importer for share in FOUND if share.exporter == "SITE_C"} == {"IN_C"}
+    assert {exporter for exporter, _ in imported("IN_C")} == {"LEAF_C"}
+    assert {share.importer for share in FOUND if share.exporter == "IN_C"} == {"LEAF_C", "HUB", "RECORDS", "WORKER"}
+    assert {share.importer for share in FOUND if share.exporter == "LEAF_C"} == {"IN_C"}
 
 
 def test_no_subject_of_one_site_is_imported_by_another() -> None:
     for share in FOUND:
         for site in "abcd":
-            others = {f"SITE_{name.upper()}" for name in "abcd"} - {f"SITE_{site.upper()}"}
+            others = {f"{kind}_{name.upper()}" for name in "abcd" if name != site for kind in ("SITE", "LEAF")}
             if (
                 f".{site}." in share.subject
                 or share.subject.endswith(f".{site}")
@@ -74,7 +74,7 @@ def test_nobody_but_the_hubs_own_may_make_change_or_delete() -> None:
         assert not call.startswith(("STREAM.CREATE", "STREAM.UPDATE", "STREAM.DELETE", "CONSUMER.DELETE"))
         if call.startswith("CONSUMER.CREATE"):
             assert share.importer in {"HUB", "RECORDS", "IN_C", "IN_D"}
-        if share.importer.startswith("SITE_") and call.startswith("STREAM."):
+        if share.importer.startswith(("SITE_", "LEAF_")) and call.startswith("STREAM."):
             assert call.endswith(f".OBJ_edge_replay_{share.importer[-1].lower()}")
 
 
@@ -89,6 +89,13 @@ def test_the_worker_gets_several_answers_to_one_request() -> None:
     }
 
 
+def test_the_hub_reads_the_large_files_of_every_site() -> None:
+    """Those of a site behind a leaf node lie in its landing account; without them `verify` says that they are lost."""
+    assert {subject for _, subject in imported("HUB") if "DIRECT.GET" in subject} == {
+        f"$JS.API.DIRECT.GET.OBJ_edge_replay_{site}" for site in "cd"
+    }
+
+
 def test_the_auditor_reads_the_records_and_writes_the_anchor_alone() -> None:
     assert imported("AUDITOR") == {
         ("NOBODY", "$JS.API.INFO"),
@@ -97,6 +104,12 @@ def test_the_auditor_reads_the_records_and_writes_the_anchor_alone() -> None:
         ("RECORDS", "$JS.API.DIRECT.GET.edge_ledger"),
         ("HUB", "$JS.API.DIRECT.GET.swarm_jobs"),
     }
+
+
+def test_a_site_that_becomes_a_direct_one_logs_in_to_another_account() -> None:
+    """The server lets a leaf node stay in its account, and in a direct site's it would acknowledge for the workers."""
+    assert not set(accounts([HubSite("a")])) & {"LEAF_A", "IN_A"}
+    assert "SITE_A" not in accounts([HubSite("a", leaf=True)])
 
 
 def test_every_account_that_shares_is_one_of_the_hub() -> None:

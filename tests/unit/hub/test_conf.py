@@ -23,11 +23,11 @@ def account(name: str) -> str:
 def test_a_site_that_connects_directly_may_have_no_leaf_node() -> None:
     for name in ("SITE_A", "WORKER", "AUDITOR", "HUB", "RECORDS", "IN_C"):
         assert "max_leafnodes: 0" in account(name)
-    assert "max_leafnodes: 2" in account("SITE_C")
+    assert "max_leafnodes: 2" in account("LEAF_C")
 
 
 def test_the_accounts_of_parties_have_no_jetstream() -> None:
-    having = {name for name in ("HUB", "RECORDS", "IN_C", "SITE_A", "SITE_C", "WORKER") if "jetstream" in account(name)}
+    having = {name for name in ("HUB", "RECORDS", "IN_C", "SITE_A", "LEAF_C", "WORKER") if "jetstream" in account(name)}
     assert having == {"HUB", "RECORDS", "IN_C"}
 
 

@@ -49,7 +49,7 @@ def test_the_operator_signs_accounts_and_an_account_its_users(tmp_path: Path) ->
     for name, jwt in issued.accounts.items():
         told = claims(jwt)
         assert (told["iss"], told["sub"], told["name"]) == (keys.operator.public, keys.accounts[name].public, name)
-    assert claims(issued.users["site-c"])["iss"] == keys.accounts["SITE_C"].public
+    assert claims(issued.users["site-c"])["iss"] == keys.accounts["LEAF_C"].public
     assert claims(issued.users["in-c"])["iss"] == keys.accounts["IN_C"].public
 
 
@@ -116,7 +116,7 @@ def test_a_damaged_key_is_said_and_not_replaced(tmp_path: Path) -> None:
 def test_limits_are_those_of_the_file(tmp_path: Path) -> None:
     issued, keys = made(tmp_path / "k", SITES)
     limits = {name: claims(jwt)["nats"]["limits"] for name, jwt in issued.accounts.items()}
-    assert {name for name, found in limits.items() if found["leaf"]} == {"SITE_C"}
+    assert {name for name, found in limits.items() if found["leaf"]} == {"LEAF_C"}
     assert {name for name, found in limits.items() if found["disk_storage"]} == {"HUB", "RECORDS", "IN_C"}
     assert limits["IN_C"]["disk_storage"] == LIMITS.disk
     assert any("# SITE_A" in line for line in preload(issued, keys))

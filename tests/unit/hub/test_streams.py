@@ -82,3 +82,11 @@ def test_the_age_of_messages_is_limited_and_that_of_records_is_not() -> None:
     limited = {key for key, config in found.items() if config["max_age"] == 86_400_000_000_000}
     assert limited == {("in-c", "swarm_jobs"), ("hub", "swarm_jobs")}
     assert {config["num_replicas"] for config in found.values()} == {3}
+
+
+def test_the_number_of_messages_is_limited_for_the_hub_and_once_more_for_all_landing_accounts_together() -> None:
+    """Each digest of a site behind a leaf node lies in two streams of the hub's server, and takes memory in both."""
+    other = HubSite("d", leaf=True)
+    found = made(DIRECT, LEAF, other, life=Life(max_msgs=1_000))
+    limits = {key: config["max_msgs"] for key, config in found.items() if config["max_msgs"] > 0}
+    assert limits == {("hub", "swarm_jobs"): 1_000, ("in-c", "swarm_jobs"): 500, ("in-d", "swarm_jobs"): 500}

@@ -116,3 +116,90 @@ def test_no_server_is_silent_within_four_seconds_of_a_sign_of_life(signs: list[t
         assert not pulse.silent(now + SILENT_SECONDS - 0.1)
     look(pulse, now, written=10_000)
     assert pulse.silent(now + SILENT_SECONDS + 0.1)
+
+
+PAUSE = 30.0
+
+
+@pytest.fixture
+def resting() -> Pulse:
+    """That of a connection which has been up for a while, with nothing to send and the last probe answered."""
+    pulse = Pulse()
+    pulse.started(START - 1.0, PAUSE)
+    pulse.probe_answered(START)
+    pulse.want(START, False)
+    return pulse
+
+
+def test_a_resting_connection_is_probed_seldom(resting: Pulse) -> None:
+    """And its silence means nothing until then."""
+    assert resting.rests
+    assert not resting.wants_probe(START + PAUSE - 0.1)
+    assert not resting.silent(START + PAUSE)
+    assert resting.wants_probe(START + PAUSE)
+
+
+def test_a_resting_connection_is_probed_once(resting: Pulse) -> None:
+    """TCP repeats what is lost. Four seconds later the server is silent."""
+    sent = START + PAUSE
+    resting.probed(sent)
+    resting.want(sent + 0.5, False)
+    assert not resting.rests
+    assert not resting.wants_probe(sent + 3.0)
+    assert not resting.silent(sent + SILENT_SECONDS)
+    assert resting.silent(sent + SILENT_SECONDS + 0.1)
+
+
+def test_an_answered_probe_lets_it_rest_again(resting: Pulse) -> None:
+    """For another pause."""
+    resting.probed(START + PAUSE)
+    resting.probe_answered(START + PAUSE + 0.6)
+    resting.want(START + PAUSE + 1.0, False)
+    assert resting.rests
+    assert not resting.wants_probe(START + 2 * PAUSE)
+    assert resting.wants_probe(START + 2 * PAUSE + 0.6)
+
+
+def test_something_to_send_brings_the_probes_back(resting: Pulse) -> None:
+    """At once, and the silence counts from there on: a healthy link is not dead because its last proof is old."""
+    comes = START + 20.0
+    resting.want(comes, True)
+    assert resting.wants_probe(comes)
+    resting.probed(comes)
+    assert resting.wants_probe(comes + PROBE_SECONDS)
+    assert not resting.silent(comes + SILENT_SECONDS)
+    assert resting.silent(comes + SILENT_SECONDS + 0.1)
+
+
+def test_what_proves_a_resting_connection_proves_it_for_its_pause_and_five_seconds(resting: Pulse) -> None:
+    """Not longer, whatever is done in between."""
+    assert resting.proved(START + PAUSE + 4.9)
+    assert not resting.proved(START + PAUSE + 5.1)
+    resting.probed(START + PAUSE)
+    assert resting.proved(START + PAUSE + 4.9)
+    assert not resting.proved(START + PAUSE + 5.1)
+
+
+def test_a_dead_link_is_told_within_five_seconds_of_something_to_send(resting: Pulse) -> None:
+    """Until then it is believed, so that the gauge of a healthy link does not go down for an instant."""
+    comes = START + 20.0
+    resting.want(comes, True)
+    assert resting.proved(comes + 4.9)
+    assert not resting.proved(comes + 5.1)
+
+
+def test_a_process_that_was_stopped_for_long_believes_nothing(resting: Pulse) -> None:
+    """The last proof was too old already when there was something to send."""
+    late = START + 2 * PAUSE
+    resting.want(late, True)
+    assert not resting.proved(late)
+
+
+def test_with_the_shortest_pause_nothing_ever_rests() -> None:
+    """As where nobody says when something is to be sent."""
+    pulse = Pulse()
+    pulse.started(START, 0.0)
+    pulse.want(START, False)
+    assert not pulse.rests
+    assert pulse.wants_probe(START + PROBE_SECONDS)
+    assert pulse.silent(LATE)

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import pytest
 
-from syncdaemon.receive.incoming import NO_SITE, Arrival, Rejected, Retry, Wanted
+from syncdaemon.receive.incoming import NO_SITE, Arrival, Freed, Rejected, Retry, Wanted
 from syncdaemon.receive.origin import Judged, Origin, SiteToken
 from syncdaemon.stream.buckets import ReadableBuckets
 
@@ -25,6 +25,7 @@ def judged(subject: str, *more: str, site: str = "a", template: str = STANDARD, 
 def outcome(subject: str, *more: str, site: str = "a", template: str = STANDARD, number: int | None = None) -> str:
     """Its reason, or `taken`."""
     found = judged(subject, *more, site=site, template=template, number=number).wanted
+    assert not isinstance(found, Freed)
     return "taken" if isinstance(found, Wanted) else found.reason
 
 

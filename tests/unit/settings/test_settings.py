@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from syncdaemon.base import units
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.timetable import OFF
+from syncdaemon.evidence.origins import LONGEST_BASE
 from syncdaemon.settings.given import Texts, gather
 from syncdaemon.settings.table import VARIABLES
 from syncdaemon.settings.values import Loaded, Settings
@@ -174,6 +175,13 @@ def test_a_size_beyond_what_a_server_counts() -> None:
         "SYNC_STREAM_MAX_BYTES: too large ('8388608Ti'), write at most 8388607Ti"
     )
     assert load(SYNC_STREAM_MAX_BYTES="8388607Ti").sync_stream_max_bytes == 8388607 << 40
+
+
+@pytest.mark.parametrize("text", ["250k", "-1", "2.5", " 1"])
+def test_a_number_of_messages_is_digits_alone(text: str) -> None:
+    assert complaint(SYNC_STREAM_MAX_MSGS=text).startswith("SYNC_STREAM_MAX_MSGS: not a whole number")
+    assert complaint(SYNC_STREAM_MAX_MSGS="9" * 19).startswith("SYNC_STREAM_MAX_MSGS: too large")
+    assert load(SYNC_STREAM_MAX_MSGS="250000").sync_stream_max_msgs == 250_000
 
 
 @pytest.mark.parametrize(
@@ -705,3 +713,22 @@ def test_half_a_character_is_in_no_path() -> None:
     """Bytes that are no UTF-8 stand in the environment as halves of another kind, and those are a path."""
     assert complaint(SYNC_REPLAY_DIR="/a\ud800").startswith("SYNC_REPLAY_DIR: not a path")
     load(SYNC_REPLAY_DIR="/a\udcff")
+
+
+@pytest.mark.parametrize(
+    ("origin", "words"),
+    [
+        ("https://edge.example.com", "a URL with its scheme"),
+        *((text, "not the beginning of a log's name") for text in ("a b", "a+b", "/a", "a/", "a//b", "ä", "e" * 175)),
+    ],
+)
+def test_what_no_name_of_a_log_begins_with(origin: str, words: str) -> None:
+    """C2SP signed-note takes neither blanks nor +; with the longest site and the log id the name has 255 bytes."""
+    with pytest.raises(SettingsError, match=f"SYNC_CHECKPOINT_ORIGIN: {words}"):
+        Settings.load({}, {"SYNC_CHECKPOINT_ORIGIN": origin}, {})
+
+
+def test_a_checkpoint_key_needs_an_origin() -> None:
+    with pytest.raises(SettingsError, match="SYNC_CHECKPOINT_ORIGIN: missing"):
+        Settings.load({}, {"SYNC_CHECKPOINT_KEY": "/key"}, {})
+    Settings.load({}, {"SYNC_CHECKPOINT_KEY": "/key", "SYNC_CHECKPOINT_ORIGIN": "e" * LONGEST_BASE}, {})

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from syncdaemon.base import taken
 from syncdaemon.base.beneath import open_beneath
 from syncdaemon.spool import scan as module
-from syncdaemon.spool import settle
 from syncdaemon.spool.backlog import Listing
 from syncdaemon.spool.scan import files, scan
 
@@ -204,7 +204,7 @@ components = st.sampled_from([b"a", b"b", b".c", b"d.tmp", b"e.part", b"f.partia
 @settings(max_examples=40)
 @given(st.sets(st.lists(components, min_size=1, max_size=3).map(b"/".join), max_size=12))
 def test_a_scan_takes_what_an_event_would(paths: set[bytes]) -> None:
-    """`settle.path_ignored` judges the paths of events, the scan walks: both draw the same line."""
+    """`taken.path_ignored` judges the paths of events, the scan walks: both draw the same line."""
     with tempfile.TemporaryDirectory() as root:
         made = []
         for path in sorted(paths):
@@ -213,7 +213,7 @@ def test_a_scan_takes_what_an_event_would(paths: set[bytes]) -> None:
             except OSError:  # the name is a file above, or a folder already
                 continue
             made.append(path)
-        assert found(Path(root)) == sorted(path for path in made if not settle.path_ignored(path))
+        assert found(Path(root)) == sorted(path for path in made if not taken.path_ignored(path))
 
 
 def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:

@@ -6,15 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from syncdaemon.base.taken import ignored, path_ignored
 from syncdaemon.spool import settle
 from syncdaemon.spool.settle import (
     LONGEST_WAIT,
     Came,
     Seen,
     Times,
-    ignored,
     next_wait,
-    path_ignored,
     quiet_wait,
     unleased_wait,
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from syncdaemon.spool.sharing import Owned, danger_of, stuck_in
+from syncdaemon.base.model import Owned
+from syncdaemon.spool.sharing import danger_of, stuck_in
 
 DAEMON, OTHER, GROUP = 10001, 10002, 10003
 

@@ -166,7 +166,6 @@ META = "$O.b.M.bmFtZQ=="
         (message(1, META, json.dumps({"name": "name", "deleted": True}).encode()), None),
         (message(1, META, b"[]"), None),
         (NO_MESSAGE, None),
-        (NO_STREAM, None),
     ],
 )
 async def test_the_chunks_of_an_object(answer: dict[str, Any], found: int | None) -> None:
@@ -174,6 +173,38 @@ async def test_the_chunks_of_an_object(answer: dict[str, Any], found: int | None
     wire = Wire(answer)
     assert await chunks(wire.api, PLACE) == (Chunks("OBJ_b", f"$O.b.C.{NUID}", found, 5) if found else None)
     assert wire.asked == [("$JS.API.STREAM.MSG.GET.OBJ_b", {"last_by_subj": META})]
+
+
+class OfAnotherAccount(Wire):
+    """The account has no such stream; direct gets of it go to another account, or to no one where there is no meta."""
+
+    def __init__(self, meta: bytes | None) -> None:
+        super().__init__(NO_STREAM)
+        self._meta = meta
+
+    async def request(self, subject: str, payload: bytes = b"") -> tuple[bytes, bytes | None]:  # type: ignore[override]
+        """As the server answers."""
+        if ".DIRECT.GET." not in subject:
+            return await super().request(subject, payload)
+        self.asked.append((subject, json.loads(payload)))
+        if self._meta is None:
+            return b"", b"NATS/1.0 503\r\n\r\n"
+        return (
+            self._meta,
+            f"NATS/1.0\r\nNats-Stream: OBJ_b\r\nNats-Subject: {META}\r\nNats-Sequence: 1\r\n\r\n".encode(),
+        )
+
+
+@pytest.mark.parametrize("found", [3, None])
+async def test_a_bucket_of_another_account_is_seen_by_direct_gets(found: int | None) -> None:
+    """As at a hub, where the bucket of a site behind a leaf node lies in its landing account."""
+    meta = json.dumps({"name": "name", "nuid": NUID, "size": 5, "chunks": found}).encode()
+    wire = OfAnotherAccount(meta if found else None)
+    assert await chunks(wire.api, PLACE) == (Chunks("OBJ_b", f"$O.b.C.{NUID}", 3, 5) if found else None)
+    assert [subject for subject, _ in wire.asked] == [
+        "$JS.API.STREAM.MSG.GET.OBJ_b",
+        "$JS.API.DIRECT.GET.OBJ_b",
+    ]
 
 
 @pytest.mark.parametrize("place", ["", "/", "a b/x", "a.b/x", "a/", f"{'a' * 252}/x", "*/x"])

@@ -12,6 +12,7 @@ from syncdaemon.check.diagnosis.facts import (
     LedgerFacts,
     LinkFacts,
     LoginFacts,
+    MemoryFacts,
     ReplayFacts,
     Rights,
     ServerFacts,
@@ -21,6 +22,7 @@ from syncdaemon.check.diagnosis.facts import (
 from syncdaemon.check.diagnosis.finding import Finding, Level, ok, warning
 from syncdaemon.check.diagnosis.link import judge_account, judge_clock, judge_link, judge_logins, judge_rights
 from syncdaemon.check.diagnosis.machine import judge_folder, judge_replay, judge_work
+from syncdaemon.check.diagnosis.scale import judge_scale
 from syncdaemon.check.diagnosis.stream import judge_bucket, judge_stream, judge_sync
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "Level",
     "LinkFacts",
     "LoginFacts",
+    "MemoryFacts",
     "ReplayFacts",
     "Rights",
     "ServerFacts",
@@ -49,6 +52,7 @@ def judge(facts: Facts) -> Iterator[Finding]:
     yield from judge_link(server.link)
     yield from judge_logins(facts.logins)
     yield from judge_stream(server.stream, server.rights, server.link, wanted)
+    yield from judge_scale(server.stream, server.memory, wanted)
     yield from judge_rights(server.rights, wanted)
     yield from judge_bucket(server.bucket, wanted)
     yield from judge_account(server.account)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 
@@ -11,7 +12,8 @@ from typing import Any
 class Intended:
     """What the settings ask for. `hold` and `rescan` in seconds; `created`: what `run` makes of a missing stream.
 
-    `js_domain`: that of NATS_JS_DOMAIN, empty for none.
+    `js_domain`: that of NATS_JS_DOMAIN, empty for none. `max_age` in seconds, `max_bytes` and `max_msgs`: limits of a
+    created stream; 0: none.
     """
 
     site_by_hostname: bool = False
@@ -25,6 +27,9 @@ class Intended:
     min_free: int = 0
     rescan: float = 30.0
     js_domain: str = ""
+    max_age: float = 0.0
+    max_bytes: int = 0
+    max_msgs: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,12 +56,13 @@ class StreamFacts:
     """The stream. `problem`: why it could not be looked at; `missing`: it is not there.
 
     `rivals`: the streams whose subjects overlap with those of a missing one, so that it can't be created. `evicts`: the
-    limits at which it throws away messages of ours.
+    limits at which it throws away messages of ours. `shared`: by several sites, as far as was looked.
 
     `unseen`: no JetStream tells of it; where a message is taken all the same, its settings are kept from us.
 
     `config` and `state` are those of JetStream's STREAM.INFO, `lagging` the replicas that are not up to date.
     `captured`: whether it takes all subjects of ours; `horizon`: for how many seconds it refuses a second copy.
+    `others`: what it takes beside the messages of this site, in words; empty for nothing.
     """
 
     problem: str = ""
@@ -69,6 +75,16 @@ class StreamFacts:
     captured: bool = True
     horizon: float = float("inf")
     evicts: tuple[str, ...] = ()
+    others: str = ""
+    shared: bool = False
+
+
+@dataclass(frozen=True)
+class MemoryFacts:
+    """The server's memory: its limit in bytes, as GOMEMLIMIT lets one guess; and the messages of all its streams."""
+
+    limit: int
+    messages: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,13 +105,16 @@ class Rights:
 class BucketFacts:
     """The bucket for large files. `problem`: why it can't be used; `missing`: it is not there.
 
-    `instead_of`: the site's own bucket, which is not there, while this one of all sites is.
+    `instead_of`: the site's own bucket, which is not there, while this one of all sites is. `orphans`: objects that no
+    message of the stream names, as far as was looked, and their bytes.
     """
 
     name: str
     problem: str = ""
     missing: bool = False
     instead_of: str = ""
+    orphans: int = 0
+    orphan_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -122,17 +141,19 @@ class ServerFacts:
     bucket: BucketFacts | None = None
     account: tuple[int, int] | None = None
     sync: SyncFacts | None = None
+    memory: MemoryFacts | None = None
     clock_ahead: float | None = None
     clock_error: float = 0.0
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A directory that is written to; `problem` where it can't be."""
+    """A directory that is written to; `problem` where it can't be. `free` bytes, and room for `files` more."""
 
     path: str
     problem: str = ""
     free: int | None = None
+    files: float = inf
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from syncdaemon.check.diagnosis.finding import Finding, failure, ok, warning
 _CLOCK = 1.0  # seconds that the file system's clock may differ
 _STALE = 600.0  # seconds that a file may wait while nothing is delivered
 _UNSEEN = "a rename or a close for writing is waited for, or SYNC_SETTLE_IN_PLACE_SECONDS where nothing was seen"
+_FEW_FILES = 10_000
 _MANY = 0.8  # of the folders that can be watched
 
 
@@ -29,6 +30,9 @@ def judge_folder(name: str, setting: str, folder: Folder, min_free: int, pauses:
         yield bad(f"{name}_space", said + effect, "make room, or lower SYNC_MIN_FREE_BYTES")
     else:
         yield ok(f"{name}_space", free)
+    if folder.files < _FEW_FILES:
+        said = f"the disk of {folder.path} takes {folder.files} more files: its inodes run out, though {free}"
+        yield warning(f"{name}_inodes", said, "remove needless files from this disk, or use one with more inodes")
 
 
 def judge_replay(replay: ReplayFacts, wanted: Intended) -> Iterator[Finding]:

@@ -9,8 +9,8 @@ from syncdaemon.base.units import duration_in_words, size_in_words
 from syncdaemon.check.diagnosis.facts import BucketFacts, Intended, LinkFacts, Rights, StreamFacts, SyncFacts
 from syncdaemon.check.diagnosis.finding import Finding, failure, ok, warning
 from syncdaemon.stream.calls import Calls
+from syncdaemon.stream.room import FULL_SOON
 
-_NEARLY_FULL = 0.9
 _DEFAULT_SYNC = 120.0  # seconds between two syncs of a server without a `sync_interval` (nats-server 2.15)
 _UNSEEN = "nothing, where sites share the stream by an account each: `syncdaemon doctor` at the hub checks it"
 _SPARE = 30.0  # seconds that a hold should be longer than that
@@ -53,6 +53,13 @@ def judge_stream(stream: StreamFacts | None, rights: Rights, link: LinkFacts, wa
         yield _persist_mode(stream, wanted)
         yield _replicas(stream, link)
         yield _deny_delete(stream)
+        if stream.others and stream.config.get("allow_rollup_hdrs"):
+            yield _roll_ups(stream)
+
+
+def _roll_ups(stream: StreamFacts) -> Finding:
+    said = f"the stream allows roll-ups and takes {stream.others}: whoever may publish in it can empty it"
+    return warning("roll_ups", said, "take allow_rollup_hdrs away, or give each site a stream of its own")
 
 
 def _subject(stream: StreamFacts, wanted: Intended) -> Finding:
@@ -102,7 +109,7 @@ def _dedupe(stream: StreamFacts, wanted: Intended) -> Finding:
         return warning("dedupe", f"{said}, so may a restart of the server", "use a stream with limits retention")
     if not wanted.per_digest and not stream.config.get("max_age"):
         return warning("dedupe", said, "keep {sha256} in SYNC_SUBJECT, or let the daemon read the stream (may_consume)")
-    return warning("dedupe", said, "raise the stream's max_age over the longest outage of a site, or remove it")
+    return warning("dedupe", said, "see that max_age is above the longest outage of a site (docs/SCALING.md)")
 
 
 def _max_age(stream: StreamFacts) -> Finding:
@@ -110,7 +117,7 @@ def _max_age(stream: StreamFacts) -> Finding:
     if not age:
         return ok("max_age", "none: messages stay for ever")
     said = f"a message is deleted after {duration_in_words(age)}, read or not"
-    return warning("max_age", said, "see that its readers are never away for so long, or remove max_age")
+    return warning("max_age", said, "see that its readers, a hub among them, are never away for so long")
 
 
 def _discard(stream: StreamFacts, wanted: Intended) -> Finding:
@@ -136,7 +143,7 @@ def _room(stream: StreamFacts) -> Finding:
             said.append(f"{show(used)} of {show(most)}" + ("" if field == "bytes" else " messages"))
     if not said:
         return ok("room", f"{size_in_words(state.get('bytes', 0))} stored, no limit")
-    if fullest < _NEARLY_FULL or config.get("discard", "old") == "old":
+    if fullest < FULL_SOON or config.get("discard", "old") == "old":
         return ok("room", ", ".join(said))
     full = f"{', '.join(said)}: nearly full" if fullest < 1 else f"{', '.join(said)}: full, nothing is taken"
     return (failure if fullest >= 1 else warning)("room", full, "raise its limit, or remove messages; the files wait")
@@ -227,3 +234,9 @@ def judge_bucket(bucket: BucketFacts | None, wanted: Intended) -> Iterator[Findi
         yield warning("bucket", said, f"make {bucket.instead_of}: then new files go there, and {bucket.name} is read")
     else:
         yield ok("bucket", f"files that are too large for a message become objects of {bucket.name}")
+    if bucket.orphans:
+        size = size_in_words(bucket.orphan_bytes)
+        said = f"{bucket.orphans} objects of {bucket.name} ({size}) are named by no message of {wanted.stream_name}"
+        yield warning(
+            "bucket_orphans", said, "`syncdaemon bucket orphans` lists them, --delete takes out the forgotten"
+        )

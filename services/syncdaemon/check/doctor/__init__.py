@@ -47,6 +47,9 @@ def _wanted(loaded: Loaded) -> Intended:
         min_free=settings.sync_min_free_bytes,
         rescan=settings.sync_rescan_seconds,
         js_domain=settings.nats_js_domain or "",
+        max_age=settings.sync_stream_max_age,
+        max_bytes=settings.sync_stream_max_bytes,
+        max_msgs=settings.sync_stream_max_msgs,
     )
 
 
@@ -56,4 +59,6 @@ def _created(settings: Settings) -> str:
     limits = [f"{made.replicas} replica{'s' * (made.replicas > 1)}"]
     limits += [f"max_age {max_age_text(made.max_age)}"] * bool(made.max_age)
     limits += [f"max_bytes {size_text(made.max_bytes)}"] * bool(made.max_bytes)
+    limits += ["roll-ups"] * made.free
+    limits += [f"max_msgs {made.max_msgs}"] * bool(made.max_msgs)
     return f"subjects {made.wildcard}, file storage, limits retention, discard new, deny_delete, {', '.join(limits)}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from syncdaemon.base.errors import LedgerDamaged
+from syncdaemon.base.room import DiskRoom
 from syncdaemon.check.diagnosis import Folder, LedgerFacts
 from syncdaemon.check.doctor.machine import look_at_folder
 from syncdaemon.check.ledger import audit
@@ -55,8 +56,8 @@ def _folder(place: Path) -> Folder:
         return look_at_folder(os.fsencode(place))
     above = next(parent for parent in place.parents if os.path.exists(parent))
     if above.is_dir() and os.access(above, os.W_OK | os.X_OK, effective_ids=True):
-        disk = os.statvfs(above)
-        return Folder(f"{place}, which is still to be made,", "", disk.f_bavail * disk.f_frsize)
+        room = DiskRoom.at(above)
+        return Folder(f"{place}, which is still to be made,", "", room.free, room.files)
     return Folder(str(place), f"{place} is not there and can't be made in {above}")
 
 

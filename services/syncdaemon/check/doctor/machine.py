@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
+from syncdaemon.base import taken
 from syncdaemon.base.beneath import TOP
 from syncdaemon.base.disk import PRIVATE
 from syncdaemon.base.leases import refusal
+from syncdaemon.base.room import DiskRoom
 from syncdaemon.check.diagnosis import Folder, ReplayFacts
 from syncdaemon.settings.values import Settings
-from syncdaemon.spool import inotify, settle
+from syncdaemon.spool import inotify
 from syncdaemon.spool.home import ReplayDirectory, clock_offset_ns
 from syncdaemon.spool.own import NAME
 from syncdaemon.spool.quarantine import names
@@ -94,14 +96,22 @@ def look_at_folder(path: bytes) -> Folder:
         fd = os.open(path, TOP)
         try:
             with _trial(fd):
-                disk = os.statvfs(path)
+                room = DiskRoom.at(path)
         finally:
             os.close(fd)
     except (FileNotFoundError, NotADirectoryError):
         return Folder(shown, f"{shown} is not a directory")
     except OSError as error:
-        return Folder(shown, f"{shown} can't be written to: {error.strerror}")
-    return Folder(shown, "", disk.f_bavail * disk.f_frsize)
+        return Folder(shown, f"{shown} can't be written to: {_used_up(path) or error.strerror}")
+    return Folder(shown, "", room.free, room.files)
+
+
+def _used_up(path: bytes) -> str:
+    """What its disk lacks, in words; empty where it lacks nothing, or where that can't be told."""
+    try:
+        return DiskRoom.at(path).lacking
+    except OSError:
+        return ""
 
 
 @contextmanager
@@ -151,7 +161,7 @@ def _mounts(root: bytes) -> tuple[str, list[bytes]]:
         place = re.sub(rb"\\(\d{3})", lambda octal: bytes([int(octal[1], 8)]), fields[4])
         if place.startswith(root + b"/"):
             inside = place[len(root) + 1 :]
-            if _is_own(inside) or not settle.path_ignored(inside):
+            if _is_own(inside) or not taken.path_ignored(inside):
                 below.append(inside)
         elif (root + b"/").startswith(place.rstrip(b"/") + b"/") and len(place) >= longest:
             kind, longest = fields[fields.index(b"-") + 1].decode(), len(place)

@@ -1,16 +1,18 @@
-"""The monitoring page of the server (`/jsz`): whether it syncs before it acknowledges, and what time it is there."""
+"""The server's monitoring pages: whether it syncs before it acknowledges, its memory, and what time it is there."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from syncdaemon.base.pages import open_page
-from syncdaemon.check.diagnosis import SyncFacts
+from syncdaemon.check.diagnosis import MemoryFacts, SyncFacts
 from syncdaemon.check.doctor.asked import SECONDS, Reported
-from syncdaemon.stream import fields
+from syncdaemon.stream import fields, room
+
+_NO_LIMIT = 1 << 60  # Go says the largest number where GOMEMLIMIT is not set
 
 
 def time_of(page: Mapping[str, Any] | None) -> datetime | None:
@@ -19,6 +21,22 @@ def time_of(page: Mapping[str, Any] | None) -> datetime | None:
         return fields.moment((page or {}).get("now"))
     except ValueError:
         return None
+
+
+def memory_of(pages: Sequence[Reported[dict[str, Any]]], server_id: str) -> MemoryFacts | None:
+    """From /varz and /jsz of this server (nats-server 2.15): GOMEMLIMIT, and the messages of all streams together.
+
+    None where there is no such limit, or where it can't be read: that is no finding of its own.
+    """
+    bodies = [page.found or {} for page in pages]
+    if any(body.get("server_id") != server_id for body in bodies):
+        return None
+    varz, jsz = bodies
+    try:
+        limit, messages = fields.whole(varz.get("gomemlimit", 0)), fields.whole(jsz.get("messages", 0))
+    except ValueError:
+        return None
+    return MemoryFacts(room.memory_of(limit), messages) if 0 < limit < _NO_LIMIT else None
 
 
 def fetch(url: str) -> Reported[dict[str, Any]]:

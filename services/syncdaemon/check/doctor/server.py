@@ -23,18 +23,23 @@ from syncdaemon.check.doctor.asked import SECONDS, Reported, ask
 from syncdaemon.link import Session, visit
 from syncdaemon.link.words import bare
 from syncdaemon.publish import PROBE_ID
+from syncdaemon.publish.objects import trial
 from syncdaemon.publish.objects.buckets import choose
 from syncdaemon.publish.objects.halt import Halt
 from syncdaemon.publish.objects.opening import open_bucket
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Settings
-from syncdaemon.stream import own, prepare
+from syncdaemon.stream import own, prepare, sharers
 from syncdaemon.stream.answers import AccountAnswer, ApiRefusal
 from syncdaemon.stream.api import Api
-from syncdaemon.stream.info import StreamAnswer, read_info
+from syncdaemon.stream.info import StreamAnswer, captured, read_info
+from syncdaemon.stream.orphans import Orphans
+from syncdaemon.stream.room import shared_by_several
+from syncdaemon.stream.stored import StoredMessage
 from syncdaemon.stream.takers import takers
 
 _NOT_JSON = b"{"
+_MOST_READ = 100_000  # messages of a stream whose headers are read for the objects that they name
 _NO_JETSTREAM = "no answer: JetStream is off, or not available now"
 
 
@@ -46,14 +51,17 @@ class _Clock(NamedTuple):
 async def look(settings: Settings) -> ServerFacts:
     """Everything about the other side."""
     url = settings.nats_monitor_url
-    fetching = asyncio.create_task(asyncio.to_thread(monitor.fetch, f"{url}/jsz" if url else ""))
-    facts, seen = await _connect(settings), await fetching
+    fetching = [
+        asyncio.create_task(asyncio.to_thread(monitor.fetch, f"{url}/{page}" if url else ""))
+        for page in ("varz", "jsz")
+    ]
+    facts, (varz, seen) = await _connect(settings), await asyncio.gather(*fetching)
     if not url:
         return facts
     clock = None if facts.clock_ahead is not None else _clock(seen, monitor.time_of(seen.found))
     if clock is not None:
         facts = replace(facts, clock_ahead=clock.ahead, clock_error=clock.error)
-    return replace(facts, sync=monitor.sync_of(seen))
+    return replace(facts, sync=monitor.sync_of(seen), memory=monitor.memory_of((varz, seen), facts.link.server_id))
 
 
 async def _connect(settings: Settings) -> ServerFacts:
@@ -69,6 +77,7 @@ async def _look_at(api: Api, settings: Settings) -> ServerFacts:
     missing = isinstance(answer.found, ApiRefusal) and answer.found.no_stream
     rivals = (await ask("streams", prepare.rivals(api, parts.stream(settings)))).found if missing else None
     stream = _stream(answer, settings, rivals or ())
+    stream = replace(stream, shared=await _shared(api, settings, stream))
     rights = await _rights(api, settings, stream, answer.found)
     if rights.consume and not settings.subject_is_per_digest:  # then only the window is left
         stream = replace(stream, horizon=min(stream.horizon, stream.config.get("duplicate_window", 0) / 1e9))
@@ -77,7 +86,7 @@ async def _look_at(api: Api, settings: Settings) -> ServerFacts:
         link=_link(api.session, (answer.answered_ns - answer.asked_ns) / 1e9 if not answer.problem else None),
         stream=stream,
         rights=rights,
-        bucket=await _bucket(api, settings),
+        bucket=await _with_orphans(api, settings, stream, await _bucket(api, settings)),
         account=_account((await ask("the account", api.account())).found),
         clock_ahead=clock.ahead if clock else None,
         clock_error=clock.error if clock else 0.0,
@@ -118,7 +127,22 @@ def _stream(answer: Reported[StreamAnswer | ApiRefusal], settings: Settings, riv
         captured=prepare.captures(info, parts.stream(settings)),
         horizon=info.horizon(settings.subject_is_per_digest),
         evicts=info.evicts(settings.subject_is_per_digest),
+        others=sharers.others(info, parts.stream(settings).site_form),
     )
+
+
+async def _shared(api: Api, settings: Settings, stream: StreamFacts) -> bool:
+    """Whether several sites use the stream: by its settings, else by its oldest and its newest message."""
+    if not stream.config or "{site}" not in settings.sync_subject:
+        return False
+    if shared_by_several(stream.config):
+        return True
+    own = settings.subject_for("*")
+    for seq in sorted({stream.state["first_seq"], stream.state["last_seq"]} - {0}):
+        found = (await ask("a message", api.message(settings.sync_stream, seq))).found
+        if isinstance(found, StoredMessage) and not captured([own], found.subject):
+            return True
+    return False
 
 
 async def _rights(api: Api, settings: Settings, stream: StreamFacts, asked: StreamAnswer | ApiRefusal | None) -> Rights:
@@ -170,17 +194,40 @@ async def _rehearsed(api: Api, settings: Settings, seen: bool, hidden: ApiRefusa
 
 async def _bucket(api: Api, settings: Settings) -> BucketFacts | None:
     own = names = parts.bucket(settings)
+    missing, lacks = False, ""
     try:
         async with asyncio.timeout(SECONDS):
             names = (await choose(api, own, parts.former(settings))).names
-            await open_bucket(api, names, create=False, replicas=1)
+            try:
+                await open_bucket(api, names, create=False, replicas=1)
+            except Halt as halt:
+                if halt.reason != "bucket_missing" or not settings.sync_stream_create:
+                    raise
+                missing = True
+            lacks = await trial.lacking(api, names, settings.sync_stream_create)
     except Halt as halt:
         return BucketFacts(names.bucket, str(halt), missing=halt.reason == "bucket_missing")
     except TimeoutError:
         return BucketFacts(names.bucket, f"no answer within {SECONDS:g} seconds")
     except LinkDown:
         return None
-    return BucketFacts(names.bucket, instead_of="" if names == own else own.bucket)
+    if lacks:
+        return BucketFacts(names.bucket, lacks)
+    return BucketFacts(names.bucket, missing=missing, instead_of="" if names == own else own.bucket)
+
+
+async def _with_orphans(
+    api: Api, settings: Settings, stream: StreamFacts, bucket: BucketFacts | None
+) -> BucketFacts | None:
+    """The same with the objects that no message names, where the stream is small enough to be read through now."""
+    messages = stream.state.get("messages", _MOST_READ + 1)
+    if bucket is None or bucket.problem or bucket.missing or bucket.instead_of or messages > _MOST_READ:
+        return bucket
+    if parts.objects(settings).shared:
+        return bucket
+    orphans = Orphans(api, settings.sync_stream, parts.bucket(settings), parts.subject_of_content(settings))
+    found = (await ask("objects", orphans.look())).found or []
+    return replace(bucket, orphans=len(found), orphan_bytes=sum(one.meta.size for one in found))
 
 
 def _account(found: AccountAnswer | ApiRefusal | None) -> tuple[int, int] | None:

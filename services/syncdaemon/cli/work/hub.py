@@ -26,6 +26,6 @@ def init(loaded: Loaded, sites: Sequence[HubSite], layout: Layout) -> int:
             return replace(link, creds=link.creds.with_name(f"{login.user}.creds"))
         return replace(link, user=login.user)
 
-    life = Life(settings.sync_stream_replicas, settings.sync_stream_max_age)
+    life = Life(settings.sync_stream_replicas, settings.sync_stream_max_age, settings.sync_stream_max_msgs)
     asyncio.run(make(link_of, sites, layout, life=life, tell=say))
     return 0

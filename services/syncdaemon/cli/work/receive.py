@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from syncdaemon.daemon.process import Signals
+from syncdaemon.daemon.supervisor import supervised
 from syncdaemon.receive import Receiver, ReceiveSettings
 from syncdaemon.settings.values import Loaded
 
@@ -18,7 +19,7 @@ def receive(loaded: Loaded, own: ReceiveSettings) -> None:
         stop = asyncio.Event()
         signals.install(stop)
         loaded.settings.check_files()
-        await Receiver(loaded.settings, own).run(stop)
+        await supervised(Receiver(loaded.settings, own).run, stop)
 
     asyncio.run(live())
     signals.die()

@@ -109,7 +109,7 @@ def _say(problem: Problem) -> None:
 def _sum_up(stock: Stock, seconds: float) -> None:
     found = ", ".join(f"{stock.problems[what]} {what}" for what in ("lost", "altered", "doubled", "unknown"))
     aside = {"older than the stream": stock.expired, "gone by its own rules": stock.left, "void": stock.void}
-    aside |= {"not here yet": stock.waiting}
+    aside |= {"not here yet": stock.waiting, "received and freed": stock.freed}
     before = f", {stock.before} of them from before this ledger" if stock.before else ""
     apart = "".join(f", {count} {what}" for what, count in aside.items() if count)
     verdict = "not ok" if stock.problems else "ok"

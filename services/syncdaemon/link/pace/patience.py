@@ -22,9 +22,9 @@ def overdue(now: float, sent: float, last_answer: float, newest_answered: float)
 def retry_delay(failures: int, sent_away: bool, roll: float) -> float:
     """Seconds until the next attempt to connect, after `failures` in a row; `roll` is random in [0, 1).
 
-    Full jitter: any time up to a ceiling, which begins at 0.2 s and doubles. It ends at 30 s where the server was
-    reached and has `sent_away` us, else at 1 s: a server that can't be reached, or is lost often, costs little
-    to try, and has to be found soon after its return.
+    Full jitter: any time up to a ceiling, which begins at 0.2 s and doubles. It ends at 30 s where the server has
+    `sent_away` us, or had no time for us: then many others may want the same of it. Else it ends at 1 s: a server that
+    refuses connections, or is lost often, costs little to try, and has to be found soon after its return.
     """
     if not failures:
         return 0.0

@@ -82,7 +82,8 @@ class Window:
         self._trip_at = -inf
         self._trip_size = 0  # what it was measured with: a part of the time is that of those bytes
         self._marks: deque[Mark] = deque()
-        self._sent = self._delivered = 0
+        self._sent = 0
+        self.delivered = 0  # bytes that were answered since the connection came up
         self._proved = 0  # bytes delivered since nothing was known
         self._before_at = self._delivered_at = -inf
         self._burst, self._burst_at = 0, 0.0
@@ -173,7 +174,7 @@ class Window:
         self.messages += messages
         self.bytes += size
         self._full = False
-        before, delivered, idle = self._before_at, self._delivered, self._delivered < self._idle_to
+        before, delivered, idle = self._before_at, self.delivered, self.delivered < self._idle_to
         mark = Mark(self._sent, size, now, before, delivered, self._delivered_at, self._burst, self._burst_at, idle)
         self._marks.append(mark)
 
@@ -181,11 +182,11 @@ class Window:
         """A message of so many bytes has its answer."""
         self.messages -= 1
         self.bytes -= size
-        self._delivered += size
+        self.delivered += size
         self._proved += size
         self._delivered_at = now
         self._burst = 0
-        while self._marks and self._delivered >= self._marks[0].end:
+        while self._marks and self.delivered >= self._marks[0].end:
             mark = self._marks.popleft()
             self._measure(now, mark)
             self._before_at = mark.sent_at
@@ -226,7 +227,7 @@ class Window:
 
     def _delivered_since(self, now: float, mark: Mark) -> float:
         """Bytes a second while this piece was on its way: the rate sample of BBR."""
-        return (self._delivered - mark.delivered) / max(now - mark.delivered_at, mark.sent_at - mark.before_at, 1e-9)
+        return (self.delivered - mark.delivered) / max(now - mark.delivered_at, mark.sent_at - mark.before_at, 1e-9)
 
     def _burst_rate(self, now: float, mark: Mark) -> float:
         """Bytes a second at which a burst came through, within the time that is more than a round trip."""

@@ -23,6 +23,7 @@ from syncdaemon.link import Session
 from syncdaemon.publish.objects import resume
 from syncdaemon.publish.objects.file import UploadFile
 from syncdaemon.publish.objects.halt import Halt
+from syncdaemon.publish.objects.lost import Met
 from syncdaemon.publish.objects.places import ObjectPlaces, ObjectsSettings
 from syncdaemon.publish.objects.source import Changed, Marks, Source
 from syncdaemon.publish.objects.turns import TurnOver, Turns
@@ -56,21 +57,34 @@ class Objects:
     """Makes objects of files. `chunk`: the largest chunk to cut them into; a slow link makes them smaller.
 
     `open_file` opens a file of the replay directory in a thread, and returns its descriptor. It may raise OSError.
+    `met` is called with each bucket that is opened, and what the server says of it. `stopped`: whether no upload may go
+    on now.
+
+    `paused`: why large files wait now, in words; `lacking`: why one would, as it was tried before there was one.
     """
 
-    def __init__(self, settings: ObjectsSettings, watcher: UploadWatcher, open_file: Callable[[Content], int]) -> None:
+    def __init__(
+        self,
+        settings: ObjectsSettings,
+        watcher: UploadWatcher,
+        open_file: Callable[[Content], int],
+        met: Met,
+        *,
+        stopped: Callable[[], bool] = bool,
+    ) -> None:
         self._settings = settings
         self._watcher = watcher
         self._open_file = open_file
         self._thread = ThreadPoolExecutor(1, "objects")
-        self._turns = Turns()
-        self._places = ObjectPlaces(settings)
+        self._stopped = stopped
+        self._turns = Turns(stopped)
+        self._places = ObjectPlaces(settings, met)
         self._under_way: tuple[Content, Upload] | None = None
         self._resume_at = 0.0
         self._said, self._said_pause = OnceAMinute(), OnceAMinute()
         self._said_reason = ""
         self.chunk = resume.SIZES[0]
-        self.paused = ""
+        self.paused = self.lacking = ""
 
     @property
     def progress(self) -> Progress | None:
@@ -86,9 +100,12 @@ class Objects:
             await asyncio.wait((session.lost,), timeout=wait)
 
     async def look(self, session: Session) -> None:
-        """Says where the site has no bucket of its own, and goes on with the one of earlier versions."""
+        """Says before the first large file where the site has no bucket of its own, and what a large file lacks."""
         with suppress(Halt, LinkDown):  # it is said with the first large file
-            await self._places.choice(session)
+            before, self.lacking = self.lacking, await self._places.lacking(session)
+            if self.lacking and self.lacking != before:
+                effect = "a large file would wait for it, all others go on"
+                log.warning("objects_lacking", detail=self.lacking, effect=effect)
 
     async def placed(self, content: Content, session: Session) -> Content | None:
         """The file, with the object that is to have its bytes. None: that can't be told now, and the file stays."""
@@ -112,7 +129,8 @@ class Objects:
                 async with self._turns.turn():
                     return await self._turn(content, session)
             except TurnOver:
-                continue
+                if self._stopped():
+                    return False
 
     async def _turn(self, content: Content, session: Session) -> bool | Refusal:
         try:
@@ -128,7 +146,7 @@ class Objects:
             if self._said.due(time.monotonic(), f"not_read {content.name}"):
                 log.warning("not_read", path=content.name, error=error.strerror, effect="it is looked at again")
         else:
-            self.paused = ""
+            self.paused = self.lacking = ""
             return stored
         return False
 

@@ -55,11 +55,11 @@ class Bucket:
         """Bytes of the largest message that it takes now, headers counted."""
         return min(self.session.max_payload, self._most) if self._most >= 0 else self.session.max_payload
 
-    async def keeps_all(self) -> bool | None:
-        """Whether nothing leaves the bucket by its own rules; None where there is no bucket."""
+    async def described(self) -> StreamAnswer | None:
+        """What the server says of the bucket; None where there is no bucket."""
         found = await asked(self.names.bucket, self._api.stream(self.names.stream))
         if isinstance(found, StreamAnswer):
-            return not found.config.get("max_age")
+            return found
         if found.no_stream:
             return None
         raise Halt("bucket_unavailable", f"bucket {self.names.bucket}: {found.words}", SOON)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.publish.objects.bucket import Bucket
 from syncdaemon.publish.objects.halt import SOON, Halt, asked
+from syncdaemon.publish.objects.lost import Met
 from syncdaemon.publish.objects.opening import open_bucket
 from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
@@ -62,8 +63,13 @@ class Buckets:
         create: bool,
         replicas: int,
         said: OnceAMinute,
+        met: Met,
     ) -> None:
-        """`create`: our `own` may be made where it is missing, with so many `replicas`. `said`: what was logged."""
+        """`create`: our `own` may be made where it is missing, with so many `replicas`. `said`: what was logged.
+
+        `met` is called with each bucket that is opened, and what the server says of it.
+        """
+        self._met = met
         self._said = said
         self._api = api
         self._own, self._former = own, former
@@ -82,5 +88,7 @@ class Buckets:
         """This bucket, which takes what we send. Raises LinkDown, and Halt where it does not."""
         if names not in self._open:
             create = self._create and names == self._own
-            self._open[names] = await open_bucket(self._api, names, create, self._replicas, self._said)
+            self._open[names] = await open_bucket(
+                self._api, names, create, self._replicas, said=self._said, met=self._met
+            )
         return self._open[names]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from syncdaemon.base.errors import LanePaused
 from syncdaemon.link import Session
 from syncdaemon.publish.objects.bucket import Bucket
 from syncdaemon.publish.objects.halt import Halt
 from syncdaemon.stream.api import Api
+from syncdaemon.stream.info import StreamAnswer
 from syncdaemon.stream.object_format import BucketNames, ObjectPlace
 
+Met = Callable[[BucketNames, StreamAnswer | None], None]
+"""Is called with each bucket that was looked at, and what the server says of it; None: it is not there."""
 
-async def lost(session: Session, objects: Collection[str]) -> set[str]:
+
+async def lost(session: Session, objects: Collection[str], met: Met) -> set[str]:
     """Which of these objects, named as in `Edge-Object`, their buckets have no longer, or have only a part of.
 
     None of those in a bucket that objects leave by its own rules. Raises LinkDown, PermissionError, LanePaused.
@@ -21,7 +25,7 @@ async def lost(session: Session, objects: Collection[str]) -> set[str]:
     gone: set[str] = set()
     try:
         for names, places in _by_bucket(objects).items():
-            gone |= await _lost_of(Bucket(Api.over(session), names), places)
+            gone |= await _lost_of(Bucket(Api.over(session), names), places, met)
     except Halt as halt:
         raise (PermissionError if halt.reason == "bucket_denied" else LanePaused)(str(halt)) from None
     return gone
@@ -35,8 +39,10 @@ def _by_bucket(objects: Collection[str]) -> dict[BucketNames, list[ObjectPlace]]
     return found
 
 
-async def _lost_of(bucket: Bucket, places: Sequence[ObjectPlace]) -> set[str]:
-    keeps = await bucket.keeps_all()
-    if keeps is None:
+async def _lost_of(bucket: Bucket, places: Sequence[ObjectPlace], met: Met) -> set[str]:
+    found = await bucket.described()
+    met(bucket.names, found)
+    if found is None:
         return set(map(str, places))
-    return {str(place) for place in places if keeps and await bucket.lost(place.name)}
+    keeps_all = not found.config.get("max_age")
+    return {str(place) for place in places if keeps_all and await bucket.lost(place.name)}

@@ -12,6 +12,8 @@ from syncdaemon.base.errors import LanePaused
 from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.publish.objects.bucket import Bucket
 from syncdaemon.publish.objects.halt import LATER, SOON, Halt, asked, done
+from syncdaemon.publish.objects.lost import Met
+from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.info import StreamAnswer
 from syncdaemon.stream.object_format import BucketNames
@@ -20,13 +22,21 @@ log = structlog.get_logger(__name__)
 
 
 async def open_bucket(
-    api: Api, names: BucketNames, create: bool, replicas: int, said: OnceAMinute | None = None
+    api: Api,
+    names: BucketNames,
+    create: bool,
+    replicas: int,
+    *,
+    said: OnceAMinute | None = None,
+    met: Met | None = None,
 ) -> Bucket:
     """Makes sure that it is there and takes what we send. Raises LinkDown, and Halt where it does not.
 
-    `create`: a missing bucket may be made, with so many `replicas`.
+    `create`: a missing bucket may be made, with so many `replicas`. `met` is called with what the server says of it.
     """
     made = await _made(api, names, create, replicas)
+    if met is not None:
+        met(names, made)
     config = made.config
     if flaw := _flaw(config):
         raise Halt("bucket_misconfigured", f"the bucket {names.bucket} {flaw}", LATER)
@@ -35,6 +45,9 @@ async def open_bucket(
         log.warning("objects_expire", bucket=names.bucket, seconds=max_age / 1e9, meaning="so do files")
     for subject in (names.chunk_subject("0"), names.meta_subject("0")):
         await _rehearse(api, names, subject)
+    read = await asked(names.bucket, api.last(names.stream, names.meta_subject("0")))  # of no object: a right is tried
+    if isinstance(read, ApiRefusal):
+        raise Halt("bucket_unavailable", f"bucket {names.bucket}: {read.words}", SOON)
     return Bucket(api, names, config.get("max_msg_size", -1), made.domain)
 
 

@@ -12,10 +12,11 @@ from syncdaemon.base.model import Content
 from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.base.sizes import SIZE_CLASSES
 from syncdaemon.link import Session
-from syncdaemon.publish.objects import resume
+from syncdaemon.publish.objects import resume, trial
 from syncdaemon.publish.objects.bucket import Bucket
 from syncdaemon.publish.objects.buckets import BucketChoice, Buckets
 from syncdaemon.publish.objects.janitor import tidy
+from syncdaemon.publish.objects.lost import Met
 from syncdaemon.publish.objects.states import UploadState, UploadStates
 from syncdaemon.stream import object_format
 from syncdaemon.stream.api import Api
@@ -46,8 +47,9 @@ class ObjectsSettings:
 class ObjectPlaces:
     """Knows the buckets, and what was begun in which. Calls raise LinkDown, and Halt where a bucket takes nothing."""
 
-    def __init__(self, settings: ObjectsSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: ObjectsSettings, met: Met) -> None:
+        """`met` is called with each bucket that is opened, and what the server says of it."""
+        self._settings, self._met = settings, met
         self._kept = UploadStates(len(SIZE_CLASSES))
         self._buckets: Buckets | None = None
         self._tidied_at: float | None = None
@@ -65,6 +67,12 @@ class ObjectPlaces:
             log.warning("shared_bucket", bucket=choice.names.bucket, missing=own.bucket, remedy=_REMEDY)
         self._said_shared = shared
         return choice
+
+    async def lacking(self, session: Session) -> str:
+        """Why a large file would wait now, in words; empty where nothing is known that it would wait for."""
+        names = (await self.choice(session)).names
+        create = self._settings.create and names == self._settings.bucket
+        return await trial.lacking(Api.over(session), names, create)
 
     async def of(self, content: Content, session: Session) -> str:
         """The object that is to have the file's bytes, as `Edge-Object` names it."""
@@ -130,5 +138,5 @@ class ObjectPlaces:
             own, former = self._settings.bucket, self._settings.former
             create, replicas = self._settings.create, self._settings.replicas
             api = Api.over(session)
-            self._buckets = Buckets(api, own, former, create=create, replicas=replicas, said=self._said)
+            self._buckets = Buckets(api, own, former, create=create, replicas=replicas, said=self._said, met=self._met)
         return self._buckets

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 TURN_SECONDS = 10.0  # that an upload has at least; to resume it costs a few round trips
@@ -15,9 +15,10 @@ class TurnOver(Exception):
 
 
 class Turns:
-    """Gives turns in the order in which they were asked for."""
+    """Gives turns in the order in which they were asked for. `stopped`: whether no upload may go on now."""
 
-    def __init__(self) -> None:
+    def __init__(self, stopped: Callable[[], bool] = bool) -> None:
+        self._stopped = stopped
         self._lock = asyncio.Lock()
         self._waiting = 0
         self._until = 0.0
@@ -38,8 +39,8 @@ class Turns:
 
     @property
     def over(self) -> bool:
-        """Whether the turn that is on now should end: another upload waits, and this one had its time."""
-        return bool(self._waiting) and time.monotonic() >= self._until
+        """Whether the turn that is on now should end: none may go on, or another waits and this one had its time."""
+        return self._stopped() or (bool(self._waiting) and time.monotonic() >= self._until)
 
     def check(self) -> None:
         """Raises TurnOver where the turn that is on now should end."""

@@ -18,6 +18,7 @@ from syncdaemon.receive.incoming import (
     LARGEST_MESSAGE,
     NO_ROOM,
     WRITE_ERROR,
+    Freed,
     Item,
     Outcome,
     Placed,
@@ -131,7 +132,7 @@ class Store:
         item, wanted = job.item, job.item.wanted
         if isinstance(wanted, Rejected):
             return self.reject(item, wanted)
-        if isinstance(wanted, Retry):
+        if isinstance(wanted, Retry | Freed):
             return wanted
         try:
             return step(job, wanted)

@@ -33,14 +33,22 @@ log = structlog.get_logger(__name__)
 class Intake:
     """Pulls into `hands`, which hold at most `most` messages.
 
-    `disk` says what is wrong with the disk; it is empty while the disk can be written to.
+    `disk` says what is wrong with the disk; it is empty while the disk can be written to. `first` is called on each
+    connection before anything is pulled; it raises what `prepare` raises.
     """
 
     def __init__(
-        self, link: Link, settings: ConsumerSettings, hands: Hands, *, most: int, disk: Callable[[], Awaitable[str]]
+        self,
+        link: Link,
+        settings: ConsumerSettings,
+        hands: Hands,
+        *,
+        most: int,
+        disk: Callable[[], Awaitable[str]],
+        first: Callable[[Api], Awaitable[None]] | None = None,
     ) -> None:
         self._link, self._settings, self._hands, self._disk = link, settings, hands, disk
-        self._demand = Demand(most)
+        self._demand, self._first = Demand(most), first
         self._session: Session | None = None
         self._conversation: Conversation | None = None
         self._ever_pulled = False
@@ -77,6 +85,8 @@ class Intake:
         while True:
             session = await self._link.wait_up()
             try:
+                if self._first is not None:
+                    await self._first(Api.over(session))
                 self.info = await prepare(Api.over(session), self._settings, self._unseen)
                 self._say_unseen(self.info.unseen)
                 await self._pull_from(session)

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from syncdaemon.base.model import Content
 from syncdaemon.publish.objects import Objects, ObjectsSettings
+from syncdaemon.publish.objects.bucket_watch import BucketWatch
 from syncdaemon.publish.objects.halt import Halt
 from syncdaemon.stream.object_format import BucketNames
 
@@ -25,11 +26,15 @@ def no_file(_: Content) -> int:
     raise FileNotFoundError
 
 
+def suspected() -> None:
+    """Nothing is held."""
+
+
 @pytest.fixture
 def objects() -> Iterator[Objects]:
     """Without a session: only its pauses matter."""
     settings = ObjectsSettings("edge-1", create=True, replicas=1, bucket=BucketNames("b"))
-    found = Objects(settings, Deaf(), no_file)
+    found = Objects(settings, Deaf(), no_file, BucketWatch(suspected).met)
     yield found
     found.close()
 

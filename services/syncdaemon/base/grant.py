@@ -11,8 +11,8 @@ import stat
 from contextlib import suppress
 from typing import NamedTuple
 
-from syncdaemon.spool.own import NAME
-from syncdaemon.spool.sharing import Owned
+from syncdaemon.base.model import Owned
+from syncdaemon.base.taken import OWN_FOLDER
 
 READ, ALL = 0o4, 0o7
 """Of a file the daemon needs the first; of a folder the second, since it moves files out of it."""
@@ -42,7 +42,7 @@ def daemon_user(root: int) -> DaemonUser:
     """Of the replay directory that is open as `root`. Raises OSError."""
     place = os.fstat(root)
     try:
-        uid = os.stat(NAME, dir_fd=root, follow_symlinks=False).st_uid
+        uid = os.stat(OWN_FOLDER, dir_fd=root, follow_symlinks=False).st_uid
     except FileNotFoundError:
         uid = place.st_uid
     groups = set(_groups_by_name(uid))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from syncdaemon.spool.grant import ALL, READ, DaemonUser, NotGranted, daemon_user, grant, mode_for
-from syncdaemon.spool.sharing import Owned
+from syncdaemon.base.grant import ALL, READ, DaemonUser, NotGranted, daemon_user, grant, mode_for
+from syncdaemon.base.model import Owned
 
 DAEMON, PRODUCER, GROUP = 10_001, 10_002, 10_003
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from syncdaemon.spool.put import PutError, put
+from syncdaemon.client import AsyncOutbox, NotPut
 from tests.support.daemon import eventually
 
 
@@ -26,6 +26,12 @@ def slow(tmp_path: Path) -> Path:
     """A source that gives nothing until somebody writes into it."""
     os.mkfifo(tmp_path / "slow")
     return tmp_path / "slow"
+
+
+async def put(source: Path, replay: Path) -> Path:
+    """Puts a file under its own name; where it is now."""
+    await AsyncOutbox(replay).put(source, name=source.name)
+    return replay / source.name
 
 
 def names(folder: Path) -> list[str]:
@@ -134,6 +140,6 @@ async def test_a_directory_that_is_a_link_is_taken(tmp_path: Path, replay: Path)
 
 
 async def test_a_missing_source_leaves_nothing(tmp_path: Path, replay: Path) -> None:
-    with pytest.raises(PutError, match=r"nowhere: not put into .*: No such file or directory"):
+    with pytest.raises(NotPut, match=r"nowhere: not put into .*: No such file or directory"):
         await put(tmp_path / "nowhere", replay)
     assert names(replay) == []
