@@ -13,6 +13,7 @@ ROUNDS ?= 3
 CASES ?= 200000
 WORKERS ?= 4
 LENGTHY_WORKERS ?= 3
+DEPLOY_WORKERS ?= 2
 ENGINE ?= podman
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' services/syncdaemon/__init__.py)
 IMAGE ?= agentforge/syncdaemon:$(VERSION)
@@ -48,10 +49,10 @@ test-deps: $(PROMETHEUS)/.unpacked ## the system packages that a few tests need 
 	@$(call install_missing,$(SYSTEM_PACKAGES))
 
 test-deploy: $(VENV)/.installed-test $(VENV)/.installed-deploy $(VENV)/.installed-sbom ## the manifests: rendered, validated, held against the code
-	@$(BIN)/python -m pytest tests/deploy -m manifests $(ARGS)
+	@scripts/two_passes.sh manifests $(DEPLOY_WORKERS) $(BIN)/python -m pytest tests/deploy $(ARGS)
 
 test-container: $(VENV)/.installed-test $(VENV)/.installed-deploy ## the image, built and run, and the pods of a site (as root)
-	@$(BIN)/python -m pytest tests/deploy -m container $(ARGS)
+	@scripts/two_passes.sh container 0 $(BIN)/python -m pytest tests/deploy $(ARGS)
 
 test-container-deps: ## the system packages that make test-container needs (Debian; as root, or with sudo)
 	@$(call install_missing,$(CONTAINER_PACKAGES))
@@ -70,7 +71,7 @@ $(PROMETHEUS)/.unpacked:
 	@mkdir -p $(@D) && touch $@
 
 torture: $(VENV)/.installed-test ## the fault laboratory, which kills and cuts, and its matrix; ROUNDS=n goes on for longer
-	@ROUNDS=$(ROUNDS) $(BIN)/python -m pytest tests/integration -m "slow or matrix" $(ARGS)
+	@ROUNDS=$(ROUNDS) scripts/two_passes.sh "slow or matrix" 0 $(BIN)/python -m pytest tests/integration $(ARGS)
 
 fuzz: $(VENV)/.installed-test ## input of strangers, made up, for every place where it comes in; CASES=n for each
 	@$(BIN)/python -m tests.support.judges
