@@ -60,7 +60,8 @@ PURE = {
     *{"hub.site_list", "hub.accounts", "hub.conf", "hub.roles", "hub.streams"},
     *{"hub.jwt", "hub.limits"},
     *{"settings.table", "settings.given", "settings.values", "settings.addresses", "settings.users"},
-    *{"web.access", "web.calls", "web.pages", "web.views"},
+    *{"web.access", "web.calls", "web.events", "web.history", "web.pages", "web.views", "web.words"},
+    *{"daemon.advice", "daemon.answer"},
 }
 NOT_IN_PURE = {"asyncio", "os", "socket", "time"}
 

@@ -1,4 +1,4 @@
-"""What ships: the code and its types, never evidence."""
+"""What ships: the code, its types and its page, never evidence."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ def test_the_wheel_holds_the_typed_package_and_nothing_else(bare_copy: Path, tmp
 
     package = bare_copy / "services"
     modules = {path.relative_to(package).as_posix() for path in package.rglob("*.py")}
-    assert inside == modules | {"syncdaemon/py.typed"}
+    page = {f"syncdaemon/web/page/{name}" for name in ("index.html", "style.css", "script.js")}
+    assert inside == modules | page | {"syncdaemon/py.typed"}
 
 
 def test_the_source_archive_holds_no_ledger(bare_copy: Path, tmp_path: Path) -> None:

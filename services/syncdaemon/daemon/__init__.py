@@ -23,6 +23,7 @@ from syncdaemon.daemon.handover import HandOver
 from syncdaemon.daemon.hub_watch import watch_hub
 from syncdaemon.daemon.last_look import LastLook
 from syncdaemon.daemon.levels import Levels
+from syncdaemon.daemon.live_page import LivePage
 from syncdaemon.daemon.metrics import Metrics
 from syncdaemon.daemon.parts import Parts
 from syncdaemon.daemon.presence import Presence
@@ -101,6 +102,7 @@ class Daemon:
         self._steering = _steering(self, self._own_rows, reloading)
         looks = Observed(self._levels.filling, self._hub)
         self.report = Report(settings, shown, self.tally, self.metrics, looks, steered=self._steering.steered)
+        self._live_page = LivePage(settings, shown, self.tally, self.report, self._hub)
         self.hung_up = self._steering.hung_up
 
     async def run(self, stop: asyncio.Event, started: Callable[[int], None] | None = None) -> None:
@@ -108,12 +110,12 @@ class Daemon:
 
         `started` is called with the port of the web side, when everything runs and that port is open.
         """
-        views = Views(self.metrics.text, self.report.checks, _NEEDED, self.report.status)
+        views = Views(self.metrics.text, self.report.checks, _NEEDED, self.report.status, self._live_page.look)
         entrances = Entrances(self.settings, views, self._hand_over, self._steering)
         async with (
             self.opened(),
             entrances.opened(self.spool) as port,
-            background(self.spool.watch(), *self.upkeep()) as failed,
+            background(self.spool.watch(), self._live_page.run(), *self.upkeep()) as failed,
         ):
             if started is not None:
                 started(port)

@@ -123,10 +123,14 @@ class Report:
         found = self._spool.hashing
         return [{"path": progress.name, "hashed": progress.hashed, "size": progress.size} for progress in found]
 
+    def bandwidth(self) -> float:
+        """Bytes a second of acknowledged payload, over the last seconds."""
+        return self._metrics.bandwidth() / 8
+
     def status(self) -> dict[str, Any]:
         """What `syncdaemon status` shows."""
         settings, link, tally, ledger = self._settings, self._link, self._tally, self._ledger
-        waiting, bandwidth = self._spool.waiting_bytes, self._metrics.bandwidth() / 8
+        waiting, bandwidth = self._spool.waiting_bytes, self.bandwidth()
         settling = self._spool.settling
         return {
             "site": settings.site,

@@ -6,6 +6,7 @@ name is a refused file, whatever it is called.
 
 from __future__ import annotations
 
+import heapq
 import json
 import os
 import time
@@ -142,6 +143,14 @@ def entries(directory: ReplayDirectory) -> list[Entry]:
     except FileNotFoundError:
         return []
     return [found for name in there if (found := _entry(directory.quarantine, name)) is not None]
+
+
+def newest(directory: ReplayDirectory, most: int) -> list[Entry]:
+    """The files that were refused last, `most` of them, the newest first. Raises OSError."""
+    folder = directory.quarantine
+    there = [(stamp.ctime_ns, name) for name in names(directory) if (stamp := stamp_of(name, folder)) is not None]
+    found = (_entry(folder, name) for _, name in heapq.nlargest(most, there))
+    return [entry for entry in found if entry is not None]
 
 
 def _entry(folder: int, name: bytes) -> Entry | None:
