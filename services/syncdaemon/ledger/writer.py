@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from syncdaemon.base.disk import fsync_dir, sync, sync_data, write_all
 from syncdaemon.ledger import chain, rows
-from syncdaemon.ledger.files import check_last, end, files, follow, last_lines, rows_on, torn_end
+from syncdaemon.ledger.day_files import files, is_empty, is_packed, plain
+from syncdaemon.ledger.files import check_last, end, follow, last_lines, rows_on, torn_end
 from syncdaemon.ledger.rows import ABOUT_RECEIPTS, Entry
 
 MOST_ROWS_AHEAD = 1_000_000  # in a file that is dated ahead
@@ -58,6 +59,7 @@ class Writer:
         self._fd = -1
         self._file = ""
         self._first_n = 0  # the number of the file's first row
+        self._packed = False  # whether the file was compressed: it is closed then, whatever the clock says
         self._clock_day = ""  # the latest day by the clock on which a row was written to a file that is dated ahead
         self._size = 0
         self._torn = b""
@@ -70,11 +72,12 @@ class Writer:
 
         Raises LedgerDamaged where the ledger does not hold together.
         """
-        existing = [path for path in files(self._folder, self._site) if path.stat().st_size]
+        existing = [path for path in files(self._folder, self._site) if not is_empty(path)]
         if not existing:
             return Newest([], whole=True)
         newest = existing[-1]
-        before = end(existing[-2]) if len(existing) > 1 else None
+        self._packed = is_packed(newest)
+        before = end(existing[-2]) if len(existing) > 1 and not is_packed(existing[-2]) else None
         self.head = before or chain.START
         tail: deque[bytes] = deque(maxlen=RECENT_ROWS)
         count = 0
@@ -83,11 +86,11 @@ class Writer:
             count += 1
         if tail:
             check_last(newest, tail[-1])
-        self._file = newest.name
+        self._file = plain(newest).name
         self._first_n = self.head.n - count + 1
         self._note_clock(str(chain.parse(tail[-1])["ts"]) if tail else "")
         self._torn = torn_end(newest)
-        self._size = newest.stat().st_size - len(self._torn)
+        self._size = 0 if self._packed else newest.stat().st_size - len(self._torn)
         found = rows_on(newest, tail, count - len(tail) + 1, ABOUT_RECEIPTS)
         seen = len(tail)
         for path in reversed(existing[:-1]):
@@ -156,7 +159,7 @@ class Writer:
         `MOST_ROWS_AHEAD`: else it would be open until its date comes.
         """
         name = max(self._name_of(_day_of(ts)), self._file)
-        if name == self._file and self._has_to_close(ts):
+        if name == self._file and (self._packed or self._has_to_close(ts)):
             name = self._name_after()
         if name == self._file and self._fd >= 0:
             self._note_clock(ts)
@@ -168,7 +171,7 @@ class Writer:
         self._size = os.fstat(fd).st_size
         fsync_dir(self._folder)
         if name != self._file:
-            self._file, self._first_n, self._clock_day = name, self.head.n + 1, ""
+            self._file, self._first_n, self._clock_day, self._packed = name, self.head.n + 1, "", False
         self._note_clock(ts)
 
     @property
