@@ -499,7 +499,7 @@ def test_verify_reports_what_a_later_version_wrote_and_goes_on(
     shell: Shell, ledger: list[Path], nats_server: NatsServer
 ) -> None:
     """Exit 1, with file and line of the event that it does not know; a start passes over it."""
-    line, _ = chain.seal(end(ledger[1]), "test-site", "2020-01-02T00:00:00.000000Z", "anchor", {"day": "20200101"})
+    line, _ = chain.seal(end(ledger[1]), "test-site", "2020-01-02T00:00:00.000000Z", "of_later", {"day": "20200101"})
     with ledger[1].open("ab") as file:
         file.write(line + b"\n")
     number = len(ledger[1].read_bytes().splitlines())

@@ -74,7 +74,7 @@ HOMES: dict[str, set[str]] = {
     "prometheus_client": {"client.gauges", "daemon.metrics", "receive.meter"},
     "signal": {"daemon.process", "dev", "cli.interrupt"},
     "watchfiles": {"spool.watch"},
-    "zstandard": {"base.packing", "receive"},
+    "zstandard": {"base.packing", "ledger.day_files", "receive"},
 }
 
 # Calls that macOS does not have, by how they are written in the code. Each has a home, which knows what to do without.

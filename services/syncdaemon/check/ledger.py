@@ -11,6 +11,7 @@ from typing import Any
 from syncdaemon.base.disk import is_locked
 from syncdaemon.base.errors import LedgerDamaged
 from syncdaemon.ledger import Damage, chain, end, files, lock_path, read
+from syncdaemon.ledger.day_files import is_empty
 from syncdaemon.ledger.rows import is_known
 
 
@@ -55,7 +56,7 @@ def audit(
     head: chain.Head | None = None if allow_missing_start else chain.START
     paths = files(folder, site)
     if newest_only:
-        full = [path for path in paths if path.stat().st_size]
+        full = [path for path in paths if not is_empty(path)]
         head, paths = end(full[-2]) if len(full) > 1 else None, full[-1:]
     for path in paths:
         found.files += 1

@@ -24,7 +24,8 @@ from syncdaemon.evidence.notes import Checkpoint, SignedNote
 from syncdaemon.ledger import chain
 from syncdaemon.ledger.attempts import open_attempts
 from syncdaemon.ledger.checkpoints import NotSigned, Signer
-from syncdaemon.ledger.files import Damage, end, files, last_lines, lock_path, read, rows_numbered, rows_on, sites
+from syncdaemon.ledger.day_files import files, sites
+from syncdaemon.ledger.files import Damage, end, last_lines, lock_path, read, rows_numbered, rows_on
 from syncdaemon.ledger.memory import TicketMemory
 from syncdaemon.ledger.receipts import receipts_of
 from syncdaemon.ledger.rows import Entry

@@ -14,7 +14,7 @@ from syncdaemon.evidence.origins import LogOrigin
 from syncdaemon.evidence.proofs import Proof, receipt
 from syncdaemon.evidence.strict import BadEvidence
 from syncdaemon.ledger.checkpoints import Checkpoints
-from syncdaemon.ledger.files import files
+from syncdaemon.ledger.day_files import files, is_empty, open_day
 from syncdaemon.ledger.rows import HELD_LOST, RECEIPTS
 from syncdaemon.ledger.seek import line_at, spot_of
 from syncdaemon.ledger.tile_store import tile_tree, tree_folder
@@ -90,9 +90,13 @@ def newest_receipt_of(folder: Path, site: str, path: str) -> int:
 
 def _lines_backwards(path: Path, mark: bytes) -> Iterator[bytes]:
     """The lines with this mark, the last one first, without reading the others one by one."""
-    if not path.stat().st_size:
+    if is_empty(path):
         return
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with open_day(path) as packed:
+        if not packed.seekable():
+            yield from reversed([line[:-1] for line in packed if mark in line and line.endswith(b"\n")])
+            return
+    with open_day(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         end = len(content)
         while (at := content.rfind(mark, 0, end)) >= 0:
             begin = content.rfind(b"\n", 0, at) + 1

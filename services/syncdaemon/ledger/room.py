@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from math import inf
 from pathlib import Path
 
-from syncdaemon.ledger.files import day_path
+from syncdaemon.ledger.day_files import day_path
 
 LOOK_BACK = 7  # days before today
 

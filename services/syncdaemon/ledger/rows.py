@@ -25,10 +25,20 @@ LINK = "link"
 RECOVERED = "recovered"
 CLOSE = "close"
 CONTROL = "control"
+SHIPPED = "shipped"
+ANCHOR = "anchor"
 
 MOST_IDS = 800  # of up to 73 characters, in one `attempt` row: an entry bundle takes rows of up to 65,535 bytes
 Entry = tuple[str, Row]
 """A row to write: its event and its fields."""
+
+
+class Span(NamedTuple):
+    """The rows of a closed day: the numbers of its first and its last row, and the SHA-256 of the last."""
+
+    first_n: int
+    last_n: int
+    digest: str
 
 
 class FieldKind(NamedTuple):
@@ -73,6 +83,7 @@ _LOST = Schema(
     {"path": TEXT, "sha256": TEXT, "stream_seq": SEQUENCE},
     {"size": NUMBER, "msg_id": TEXT, "stream": TEXT, "mtime_ns": NUMBER},
 )
+_DAY = {"day": TEXT, "first_n": SEQUENCE, "last_n": SEQUENCE}
 
 SCHEMA: Mapping[str, Schema] = {
     OPEN: Schema({"host": TEXT, "pid": NUMBER, "version": TEXT}),
@@ -86,6 +97,8 @@ SCHEMA: Mapping[str, Schema] = {
     RECOVERED: Schema({"bytes": NUMBER, "sha256": TEXT}),
     CLOSE: Schema({"rows": NUMBER}),
     CONTROL: Schema({"call": TEXT, "value": TEXT, "until": TEXT, "uid": NUMBER}),
+    SHIPPED: Schema({**_DAY, "bytes": NUMBER, "sha256": TEXT, "parts": NUMBER}, {"digest": TEXT}),
+    ANCHOR: Schema({**_DAY, "digest": TEXT}),
 }
 """Every event that this version knows."""
 
@@ -243,6 +256,20 @@ def recovered(torn: bytes) -> Entry:
 def control(call: str, value: str, until: str, uid: int) -> Entry:
     """An operator changed how the daemon works. `until`: RFC 3339; empty: the next order, or the process' end."""
     return CONTROL, {"call": call, "value": value, "until": until, "uid": uid}
+
+
+def shipped(day: str, span: Span, size: int, digest: str, parts: int) -> Entry:
+    """A closed day was read back from the hub, in so many parts: `size` bytes, compressed, of this SHA-256."""
+    return SHIPPED, {**_span(day, span), "bytes": size, "sha256": digest, "parts": parts}
+
+
+def anchor(day: str, span: Span) -> Entry:
+    """A closed day is about to be taken away, and nobody else holds a checkpoint over it: this stands for it."""
+    return ANCHOR, _span(day, span)
+
+
+def _span(day: str, span: Span) -> dict[str, int | str | bool]:
+    return {"day": day, "first_n": span.first_n, "last_n": span.last_n, "digest": span.digest}
 
 
 def closed(count: int) -> Entry:

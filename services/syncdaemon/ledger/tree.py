@@ -13,7 +13,7 @@ from syncdaemon.base.errors import LedgerDamaged
 from syncdaemon.evidence.origins import log_id
 from syncdaemon.evidence.tiles import Edge
 from syncdaemon.ledger import chain
-from syncdaemon.ledger.files import files
+from syncdaemon.ledger.day_files import files, open_day
 from syncdaemon.ledger.seek import Spot, line_at, spot_of
 from syncdaemon.ledger.tile_store import TileStore, read_log_id
 
@@ -186,8 +186,7 @@ def _read(spot: Spot, before: chain.Head, last: int) -> tuple[list[bytes], chain
     """
     lines: list[bytes] = []
     head, offset = before, spot.offset
-    with spot.path.open("rb") as file:
-        file.seek(offset)
+    with open_day(spot.path, spot.offset) as file:
         while len(lines) < STEP_ROWS and head.n < last and (line := file.readline()).endswith(b"\n"):
             try:
                 head = chain.follow(head, line[:-1])
