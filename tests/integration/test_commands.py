@@ -508,7 +508,7 @@ def test_verify_reports_what_a_later_version_wrote_and_goes_on(
     ended = shell("verify")
     assert (ended.code, ended.err) == (1, "")
     assert ended.out.startswith(f"test-site: not ok, {len(ledger_rows(shell.ledger))} rows in ")
-    assert f"{ledger[1]} line {number}: unknown event 'anchor'; rows of it: 1\n" in ended.out
+    assert f"{ledger[1]} line {number}: unknown event 'of_later'; rows of it: 1\n" in ended.out
 
 
 def test_verify_names_a_row_without_its_fields(shell: Shell, ledger: list[Path]) -> None:

@@ -47,6 +47,11 @@ ONCE = {
     "for each message, which is acknowledged or ended by it": {"kept_beside", "message_rejected"},
     "for each folder of a dead process": {"leftovers_removed"},
     "once a day": {"abandoned_upload_removed", "bucket_not_tidied"},
+    "for each day of the ledger, once in its life": {
+        "ledger_day_compressed",
+        "ledger_day_shipped",
+        "ledger_day_taken_away",
+    },
     "for each chunk, which is not tried again": {"chunk_not_deleted"},
     "behind the pause of its only caller": {"messages_left_out"},
 }

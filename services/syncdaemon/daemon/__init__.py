@@ -22,6 +22,7 @@ from syncdaemon.daemon.gauges import Gauges
 from syncdaemon.daemon.handover import HandOver
 from syncdaemon.daemon.hub_watch import watch_hub
 from syncdaemon.daemon.last_look import LastLook
+from syncdaemon.daemon.ledger_days import LedgerDays
 from syncdaemon.daemon.levels import Levels
 from syncdaemon.daemon.live_page import LivePage
 from syncdaemon.daemon.metrics import Metrics
@@ -97,6 +98,7 @@ class Daemon:
         self._ends = Ends(parts.link(settings))
         self._ends.show_in(self.metrics)
         self._hub = watch_hub(self.link, parts.hub(settings), self.ledger.folder, settings.site, self.metrics)
+        self.days = LedgerDays.of(settings, self.ledger, self.link, self._something_waits, pause.large_is_on)
         self._hand_over = HandOver(self.spool, self.ledger, self.delivery.unretired)
         reloading = Reloading(settings, rereading, self.link) if rereading is not None else None
         self._steering = _steering(self, self._own_rows, reloading)
@@ -170,6 +172,7 @@ class Daemon:
         yield self._own_rows.run()
         yield self._put_back.run()
         yield SettlingLog(self.spool).run()
+        yield self.days.run()
         if self.settings.edge_mode:
             yield self._stream_watch.run()
             yield first_look(self.publisher, self.objects, parts.message(self.settings))

@@ -124,6 +124,11 @@ class Ledger:
         return self._writer.head
 
     @property
+    def file(self) -> str:
+        """The name of the file that rows go to; empty before there is one. All older ones are closed for good."""
+        return self._writer.file
+
+    @property
     def next_row(self) -> int:
         """A number that no row written from now on is below."""
         return self.head.n + 1

@@ -9,29 +9,23 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from syncdaemon.base.disk import fsync_dir, sync, sync_data, write_all
 from syncdaemon.ledger import chain, rows
+from syncdaemon.ledger.day_choice import DayChoice, day_of
 from syncdaemon.ledger.day_files import files, is_empty, is_packed, plain
 from syncdaemon.ledger.files import check_last, end, follow, last_lines, rows_on, torn_end
 from syncdaemon.ledger.rows import ABOUT_RECEIPTS, Entry
 
-MOST_ROWS_AHEAD = 1_000_000  # in a file that is dated ahead
 RECENT_ROWS = 16_384  # at the end of the ledger: more than can be recorded and not yet retired
 
 
 def now_text() -> str:
     """The wall clock as a row carries it: RFC 3339, UTC, microseconds."""
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _day_of(ts: str) -> str:
-    """The day of a row's time, as a file is named by it."""
-    return ts[:4] + ts[5:7] + ts[8:10]
 
 
 Written = Callable[[Sequence[bytes], chain.Head, chain.Head], None]
@@ -58,9 +52,7 @@ class Writer:
         self._site = site
         self._fd = -1
         self._file = ""
-        self._first_n = 0  # the number of the file's first row
-        self._packed = False  # whether the file was compressed: it is closed then, whatever the clock says
-        self._clock_day = ""  # the latest day by the clock on which a row was written to a file that is dated ahead
+        self._day = DayChoice()
         self._size = 0
         self._torn = b""
         self._spoiled = False
@@ -76,7 +68,7 @@ class Writer:
         if not existing:
             return Newest([], whole=True)
         newest = existing[-1]
-        self._packed = is_packed(newest)
+        packed = is_packed(newest)
         before = end(existing[-2]) if len(existing) > 1 and not is_packed(existing[-2]) else None
         self.head = before or chain.START
         tail: deque[bytes] = deque(maxlen=RECENT_ROWS)
@@ -87,10 +79,11 @@ class Writer:
         if tail:
             check_last(newest, tail[-1])
         self._file = plain(newest).name
-        self._first_n = self.head.n - count + 1
-        self._note_clock(str(chain.parse(tail[-1])["ts"]) if tail else "")
+        self._day.opened(self._file[-14:-6], self.head.n - count + 1, closed=packed)
+        if tail:
+            self._day.wrote(day_of(str(chain.parse(tail[-1])["ts"])))
         self._torn = torn_end(newest)
-        self._size = 0 if self._packed else newest.stat().st_size - len(self._torn)
+        self._size = 0 if packed else newest.stat().st_size - len(self._torn)
         found = rows_on(newest, tail, count - len(tail) + 1, ABOUT_RECEIPTS)
         seen = len(tail)
         for path in reversed(existing[:-1]):
@@ -153,54 +146,25 @@ class Writer:
         self._spoiled = False
 
     def _choose_file(self, ts: str) -> None:
-        """Opens the file of the day. A clock that was set back does not open an older file again.
-
-        A file that is dated ahead, by a clock that was wrong, is closed at the next day by the clock, or when it has
-        `MOST_ROWS_AHEAD`: else it would be open until its date comes.
-        """
-        name = max(self._name_of(_day_of(ts)), self._file)
-        if name == self._file and (self._packed or self._has_to_close(ts)):
-            name = self._name_after()
-        if name == self._file and self._fd >= 0:
-            self._note_clock(ts)
-            return
-        fd = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd = fd
-        self._size = os.fstat(fd).st_size
-        fsync_dir(self._folder)
-        if name != self._file:
-            self._file, self._first_n, self._clock_day, self._packed = name, self.head.n + 1, "", False
-        self._note_clock(ts)
+        """Opens the file that the next row goes to."""
+        n, today = self.head.n + 1, day_of(ts)
+        day = self._day.for_row(n, today)
+        name = f"evidence-{self._site}-{day}.jsonl"
+        if name != self._file or self._fd < 0:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            fd = os.open(self._folder / name, flags, 0o640)
+            if self._fd >= 0:
+                os.close(self._fd)
+            self._fd = fd
+            self._size = os.fstat(fd).st_size
+            fsync_dir(self._folder)
+            self._file = name
+            self._day.opened(day, n)
+        self._day.wrote(today)
 
     @property
     def file(self) -> str:
         """The name of the file that rows go to; empty before there is one. All older ones are closed for good."""
-        return self._file
-
-    def _name_of(self, day: str) -> str:
-        return f"evidence-{self._site}-{day}.jsonl"
-
-    @property
-    def _date(self) -> str:
-        """The day of the file, by its name."""
-        return self._file[-14:-6]
-
-    def _has_to_close(self, ts: str) -> bool:
-        """Whether the file is dated ahead, and a new day has begun or it has got too many rows."""
-        ahead = bool(self._file) and _day_of(ts) < self._date
-        a_new_day = bool(self._clock_day) and _day_of(ts) > self._clock_day
-        return ahead and (a_new_day or self.head.n + 1 - self._first_n >= MOST_ROWS_AHEAD)
-
-    def _note_clock(self, ts: str) -> None:
-        if self._file and ts and (day := _day_of(ts)) < self._date:
-            self._clock_day = max(self._clock_day, day)
-
-    def _name_after(self) -> str:
-        """The name of the day after that of the file; the same one where the calendar has no such day."""
-        with suppress(ValueError, OverflowError):
-            return self._name_of(f"{datetime.strptime(self._date, '%Y%m%d') + timedelta(days=1):%Y%m%d}")
         return self._file
 
     def close(self) -> None:

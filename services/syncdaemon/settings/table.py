@@ -258,6 +258,24 @@ SETTINGS = (
         "free bytes on the ledger's disk below which delivery pauses; 0: never",
     ),
     Setting(
+        "SYNC_LEDGER_KEEP_DAYS",
+        Kind(units.count),
+        "0",
+        "how many closed days of the ledger stay here, when older ones are at the hub; 0: all",
+    ),
+    Setting(
+        "SYNC_LEDGER_STREAM",
+        Kind(units.stream_name),
+        "edge_ledger",
+        "stream that closed days of the ledger are shipped to",
+    ),
+    Setting(
+        "SYNC_LEDGER_PRUNE",
+        Kind(units.word("proved", "unproved")),
+        "proved",
+        "proved: a day goes when others hold a checkpoint over it; unproved: without a key it may go all the same",
+    ),
+    Setting(
         "SYNC_CHECKPOINT_KEY",
         _KEY_FILE,
         None,

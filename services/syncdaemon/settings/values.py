@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     sync_http_hosts: str | None
     sync_steer_uids: frozenset[int] | None
     sync_min_free_bytes: int
+    sync_ledger_keep_days: int
+    sync_ledger_stream: str
+    sync_ledger_prune: Literal["proved", "unproved"]
     sync_checkpoint_key: Path | None
     sync_checkpoint_origin: str | None
     sync_log_format: Literal["json", "console"] | None

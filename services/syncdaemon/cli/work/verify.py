@@ -71,6 +71,8 @@ def _audit(folder: Path, site: str, allow_missing_start: bool, seen: Callable[[d
     verdict = "not ok" if found.unknown else "ok"
     say(f"{site}: {verdict}, {found.rows} rows in {found.files} files ({events})")
     say(f"  from {found.first} to {found.last}, last row {found.digest}, {rate:.0f} rows/s")
+    if found.frontier:
+        say(f"  {found.frontier}")
     if found.note:
         say(f"  note: {found.note}")
     for said in found.unknown_events():
