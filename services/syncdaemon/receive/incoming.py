@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from syncdaemon.base.metadata import Said, of_headers
 from syncdaemon.stream.object_format import ObjectPlace
 from syncdaemon.stream.pulled import DeliveryInfo
 from syncdaemon.stream.stored import header_fields
@@ -47,7 +48,10 @@ class Arrival(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """The file that a message stands for. `mtime_ns` is None where the message does not say it."""
+    """The file that a message stands for. `mtime_ns` is None where the message does not say it.
+
+    `said`: what its producer said of it; empty where that is nothing, or not as a daemon writes it.
+    """
 
     site: str
     path: tuple[bytes, ...]
@@ -56,6 +60,7 @@ class Wanted(NamedTuple):
     mtime_ns: int | None
     zstd: bool
     object: ObjectPlace | None
+    said: Said = Said()
 
 
 class Rejected(NamedTuple):
@@ -186,7 +191,8 @@ def _wanted(fields: dict[str, str]) -> Wanted:
     if encoding not in ("", "zstd"):
         raise _Bad("unknown_encoding", f"Content-Encoding is {encoding[:80]!r}; zstd is known here")
     path = _path(fields["Edge-Path"])
-    return Wanted(site, path, sha256, size, _number(fields, "Edge-Mtime-Ns"), encoding == "zstd", _object(fields))
+    said = of_headers(fields) or Said()
+    return Wanted(site, path, sha256, size, _number(fields, "Edge-Mtime-Ns"), encoding == "zstd", _object(fields), said)
 
 
 def _number(fields: dict[str, str], name: str) -> int | None:
