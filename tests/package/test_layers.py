@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 PURE = {
     "base.keep",
     *{"base.errors", "base.model", "base.units", "base.timetable", "base.pause", "base.printable", "base.sizes"},
-    *{"base.taken", "base.tickets"},
+    *{"base.metadata", "base.taken", "base.tickets"},
     *{"spool.arrival", "spool.backlog", "spool.faults", "spool.line", "spool.settle", "spool.sharing", "spool.waiting"},
     *{"link.frame", "link.inbound", "link.pulse", "link.pace", "link.validity"},
     *{"stream.verdict", "stream.stored", "stream.object_format", "stream.buckets", "stream.tombstone"},
@@ -104,6 +104,7 @@ LINUX_ONLY: dict[str, str] = {
     **dict.fromkeys(("SO_PEERCRED", "/proc/sys/kernel/overflowuid"), "base.peers"),
     **dict.fromkeys(("/proc/self/mountinfo", "/proc/sys/fs/inotify/max_user_watches"), "check.doctor.machine"),
     **dict.fromkeys(("SEEK_DATA", "SEEK_HOLE"), "spool.holes"),
+    **dict.fromkeys(("listxattr", "getxattr"), "spool.beside"),
     **dict.fromkeys(("TCP_DEFER_ACCEPT",), "web.listener"),
     **dict.fromkeys(("prctl",), "dev.leash"),
     **dict.fromkeys(("waitid",), "dev.server"),
@@ -123,7 +124,7 @@ NO_HOME_YET = {  # whoever needs one of these gives it a home above, with what i
         "sigtimedwait",
     },
     *{"sched_getaffinity", "sched_setaffinity", "sched_setscheduler", "setresuid", "getresuid", "unshare", "setns"},
-    *{"getxattr", "setxattr", "listxattr", "removexattr", "F_OFD_SETLK", "F_OFD_SETLKW", "F_ADD_SEALS", "F_NOTIFY"},
+    *{"setxattr", "removexattr", "F_OFD_SETLK", "F_OFD_SETLKW", "F_ADD_SEALS", "F_NOTIFY"},
 }
 
 

@@ -32,7 +32,19 @@ _ANY_LENGTH = 1_000
 _FLAGS = {setting.field for setting in SETTINGS}
 _TEXTS = {  # parameters that are the text given
     *_FLAGS,
-    *("env_file", "files", "name", "names", "reason", "bucket", "older", "seconds", "bandwidth"),
+    *(
+        "env_file",
+        "files",
+        "name",
+        "names",
+        "reason",
+        "bucket",
+        "older",
+        "seconds",
+        "bandwidth",
+        "metadata",
+        "traceparent",
+    ),
     *("file", "target", "output", "path", "proof", "pin", "vkey", "policy"),
 }
 

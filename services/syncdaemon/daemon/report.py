@@ -164,6 +164,7 @@ class Report:
             "quarantined_files": self._quarantine.count,
             "ignored_entries": self._unseen.odd,
             "unreadable_folders": self._unseen.unread_folders,
+            **({"lone_sidecars": self._unseen.lone_sidecars} if self._unseen.lone_sidecars else {}),
             "complete_by": self._spool.complete_by(),
             "ledger_rows": ledger.head.n,
             "last_receipt": tally.last_receipt,

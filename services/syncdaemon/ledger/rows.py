@@ -78,7 +78,8 @@ class Schema(NamedTuple):
 _CONTENT = {"path": TEXT, "size": NUMBER, "sha256": TEXT}
 _MESSAGE = {"msg_id": TEXT, "subject": TEXT, "stream": TEXT, "stream_seq": SEQUENCE}
 _VERSION_OF_FILE = {"mtime_ns": NUMBER, "attempts": NUMBER}
-_RECEIPT = Schema({**_CONTENT, **_MESSAGE, **_VERSION_OF_FILE}, {"object": TEXT}, receipt=True)
+_OF_RECEIPTS = {"object": TEXT, "meta": TEXT, "traceparent": TEXT}
+_RECEIPT = Schema({**_CONTENT, **_MESSAGE, **_VERSION_OF_FILE}, _OF_RECEIPTS, receipt=True)
 _LOST = Schema(
     {"path": TEXT, "sha256": TEXT, "stream_seq": SEQUENCE},
     {"size": NUMBER, "msg_id": TEXT, "stream": TEXT, "mtime_ns": NUMBER},
@@ -88,7 +89,7 @@ _DAY = {"day": TEXT, "first_n": SEQUENCE, "last_n": SEQUENCE}
 SCHEMA: Mapping[str, Schema] = {
     OPEN: Schema({"host": TEXT, "pid": NUMBER, "version": TEXT}),
     ATTEMPT: Schema({"first_seq": SEQUENCE, "count": NUMBER, "ids": TEXT, "open_since": NUMBER}, {"resolved": FLAG}),
-    PUBLISHED: _RECEIPT._replace(optional={"object": TEXT, "sent_bytes": NUMBER}),
+    PUBLISHED: _RECEIPT._replace(optional={**_OF_RECEIPTS, "sent_bytes": NUMBER}),
     DUPLICATE: _RECEIPT,
     REFUSED: Schema({**_CONTENT, **_VERSION_OF_FILE, "reason": TEXT, "error": TEXT}),
     REQUEUED: Schema({**_CONTENT, "reason": TEXT}, {"to": TEXT}),
@@ -205,6 +206,9 @@ def receipt_row(receipt: Receipt) -> Entry:
         row["object"] = receipt.object
     if content.packed and not receipt.duplicate:
         row["sent_bytes"] = len(content.data or b"")
+    if (beside := content.beside) is not None:
+        said = beside.said
+        row |= {name: text for name, text in said._asdict().items() if text}
     return DUPLICATE if receipt.duplicate else PUBLISHED, row
 
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
 
-from syncdaemon.base import packing
-from syncdaemon.base.model import Content, Stamp
+from syncdaemon.base import metadata, packing
+from syncdaemon.base.metadata import Said
+from syncdaemon.base.model import Beside, Content, Stamp
 from syncdaemon.link.frame import block_of
 from syncdaemon.stream.object_format import BucketNames
 
@@ -80,7 +81,11 @@ def encode(content: Content, settings: MessageSettings, object: str = "", afresh
         f"Edge-Site: {settings.site}\r\nEdge-Path: {content.name}\r\nEdge-Sha256: {content.sha256}\r\n"
         f"Edge-Size: {content.stamp.size}\r\nEdge-Mtime-Ns: {content.stamp.mtime_ns}\r\n{arrived}{encoding}{elsewhere}"
     )
-    headers = block_of(text, _FIELDS + bool(once) + bool(arrived) + bool(encoding) + bool(elsewhere))
+    fields = _FIELDS + bool(once) + bool(arrived) + bool(encoding) + bool(elsewhere)
+    if content.beside is not None:
+        lines = metadata.header_lines(content.beside.said)
+        text, fields = text + "".join(lines), fields + len(lines)
+    headers = block_of(text, fields)
     body = b"" if object else content.data or b""
     return Message(content, sent_id, settings.subject_for(msg_id), headers, body, len(headers) + len(body), object)
 
@@ -118,3 +123,12 @@ def is_of(headers: Mapping[str, str], content: Content, site: str) -> bool:
     """Whether a message with these headers was sent by us, for this very version of the file."""
     version = (headers.get("Edge-Site"), headers.get("Edge-Path"), headers.get("Edge-Mtime-Ns"))
     return version == (site, content.name, str(content.stamp.mtime_ns))
+
+
+def as_sent(content: Content, headers: Mapping[str, str]) -> Content:
+    """The content with what its own message says of it: a sidecar can have been replaced since that was sent."""
+    sent = metadata.of_headers(headers) or Said()
+    before = content.beside
+    if sent == (Said() if before is None else before.said):
+        return content
+    return content._replace(beside=Beside(sent, None if before is None else before.sidecar))

@@ -48,7 +48,7 @@ class ReceiveSettings(NamedTuple):
 
     `most`: messages that are held at the same time. `buckets`: patterns of the buckets that are read. `site_token`:
     which token of a subject is the site, from 1; 0: none; None: the one that SYNC_SUBJECT says. `free`: a tombstone
-    takes the place of each message whose file is safe.
+    takes the place of each message whose file is safe. `sidecars`: what was said of a file is written beside it.
     """
 
     folder: Path
@@ -58,6 +58,7 @@ class ReceiveSettings(NamedTuple):
     buckets: Sequence[str] = ()
     site_token: int | None = None
     free: bool = False
+    sidecars: bool = False
 
     def check(self) -> None:
         """Raises SettingsError for the first setting that is wrong."""
@@ -96,7 +97,15 @@ class Receiver:
         freeing = (
             Freeing(self._link, settings.sync_stream, own.token(settings), settings.sync_bucket) if own.free else None
         )
-        self._worker = Worker(self._link, self._hands, self._home, self.meter, min_free=min_free, freeing=freeing)
+        self._worker = Worker(
+            self._link,
+            self._hands,
+            self._home,
+            self.meter,
+            min_free=min_free,
+            freeing=freeing,
+            sidecars=own.sidecars,
+        )
         self._intake = Intake(
             self._link,
             consumer,

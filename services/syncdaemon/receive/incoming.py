@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from syncdaemon.base.metadata import Said, of_headers
 from syncdaemon.stream.object_format import ObjectPlace
 from syncdaemon.stream.pulled import DeliveryInfo
 from syncdaemon.stream.stored import header_fields
@@ -50,6 +51,7 @@ class Wanted(NamedTuple):
     """The file that a message stands for. `mtime_ns` is None where the message does not say it.
 
     `arrived_ns`: when the file came into the replay directory, by the site's clock; None where neither header says it.
+    `said`: what its producer said of it; empty where that is nothing, or not as a daemon writes it.
     """
 
     site: str
@@ -60,6 +62,7 @@ class Wanted(NamedTuple):
     zstd: bool
     object: ObjectPlace | None
     arrived_ns: int | None = None
+    said: Said = Said()
 
 
 class Rejected(NamedTuple):
@@ -198,7 +201,8 @@ def _wanted(fields: dict[str, str]) -> Wanted:
     arrived_ns = _number(fields, "Edge-Arrived-Ns")
     if arrived_ns is None:  # it is said only where it differs from the mtime
         arrived_ns = mtime_ns
-    return Wanted(site, path, sha256, size, mtime_ns, encoding == "zstd", _object(fields), arrived_ns)
+    said = of_headers(fields) or Said()
+    return Wanted(site, path, sha256, size, mtime_ns, encoding == "zstd", _object(fields), arrived_ns, said)
 
 
 def _number(fields: dict[str, str], name: str) -> int | None:

@@ -41,7 +41,10 @@ log = structlog.get_logger(__name__)
 
 
 class Worker:
-    """Receives into `home`. At least `min_free` bytes of its disk stay free. `freeing`: what is received is freed."""
+    """Receives into `home`. At least `min_free` bytes of its disk stay free. `freeing`: what is received is freed.
+
+    `sidecars`: what was said of a file is written beside it.
+    """
 
     def __init__(
         self,
@@ -52,10 +55,11 @@ class Worker:
         *,
         min_free: int,
         freeing: Freeing | None = None,
+        sidecars: bool = False,
     ) -> None:
         self._link, self._hands, self._home, self._meter = link, hands, home, meter
         self._min_free, self._freeing = min_free, freeing
-        self._store = Store(home, min_free)
+        self._store = Store(home, min_free, sidecars=sidecars)
         self._threads = ThreadPoolExecutor(_GROUPS + large.AT_ONCE, "receive")
         self._groups = asyncio.Semaphore(_GROUPS)
         self._large = LargeFiles(link, self._store, self._threads)

@@ -32,7 +32,7 @@ class Listing(NamedTuple):
     not there; `beyond`: how many more there were; `fresh`: the paths among those beyond whose ctime is not older
     than the scan; `odd`: entries that are neither files nor folders; `unread`: how many folders and files could not be
     looked at, `unread_folders`: how many of them are folders, and `unread_one`: one of them with the cause; `arrived`:
-    when the files of `first` came.
+    when the files of `first` came; `lone_sidecars`: how many sidecars have had no file for a day.
     """
 
     first: list[tuple[int, bytes]]
@@ -44,6 +44,7 @@ class Listing(NamedTuple):
     unread_one: str = ""
     unread_folders: int = 0
     arrived: Mapping[bytes, int] = MappingProxyType({})
+    lone_sidecars: int = 0
 
 
 class Backlog:

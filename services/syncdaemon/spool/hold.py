@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from syncdaemon.base.beneath import LISTING, make_beneath, names_in
+from syncdaemon.base.metadata import without_sidecars
 from syncdaemon.base.model import Held, Receipt
 from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.moves import At, move_back, move_beside, there
@@ -49,7 +50,7 @@ class Hold:
             os.mkdir(SPARE, OWN_MODE, dir_fd=self._directory.own)
         for bucket in names_in(self._directory.held):
             with suppress(NotADirectoryError):
-                self.count += len(_list(self._directory.held, bucket))
+                self.count += len(without_sidecars(_list(self._directory.held, bucket)))
                 self._buckets[bucket] = now
 
     def _enter(self, bucket: bytes) -> int:
@@ -178,10 +179,15 @@ class Hold:
         with suppress(FileNotFoundError):
             fd = self._enter(bucket)
             try:
-                for name in names_in(fd):
+                names = names_in(fd)
+                files = without_sidecars(names)
+                for name in files:
                     _let_go(At(fd, name), self._directory.root, back)
                     with self._lock:
                         self.count -= 1
+                for sidecar in set(names).difference(files):
+                    with suppress(FileNotFoundError):  # it went back with its file
+                        os.unlink(sidecar, dir_fd=fd)
             finally:
                 os.close(fd)
             if there(At(own, SPARE)):

@@ -40,11 +40,12 @@ class Unseen:
     """What the last scan found and could not take.
 
     `odd`: entries that are neither files nor folders; `unread`: folders and files that it could not look at, of which
-    `unread_folders` are folders; `unread_one`: one of them with the cause.
+    `unread_folders` are folders; `unread_one`: one of them with the cause; `lone_sidecars`: those that have had no file
+    for a day.
     """
 
     def __init__(self) -> None:
-        self.odd = self.unread = self.unread_folders = 0
+        self.odd = self.unread = self.unread_folders = self.lone_sidecars = 0
         self.unread_one = ""
         self._said = OnceAMinute()
         self._said_odd = self._said_unread = 0
@@ -60,7 +61,7 @@ class Unseen:
             self._said_unread = listing.unread
             log.error("unread", count=listing.unread, one=listing.unread_one, effect="what is there is not delivered")
         self.odd, self.unread, self.unread_one = listing.odd, listing.unread, listing.unread_one
-        self.unread_folders = listing.unread_folders
+        self.unread_folders, self.lone_sidecars = listing.unread_folders, listing.lone_sidecars
 
 
 class Lookout:

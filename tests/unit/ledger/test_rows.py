@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from syncdaemon.base.errors import LedgerDamaged
-from syncdaemon.base.model import Content, Held, Receipt, Refusal, Stamp
+from syncdaemon.base.metadata import Said
+from syncdaemon.base.model import Beside, Content, Held, Receipt, Refusal, Stamp
 from syncdaemon.check.ledger import audit
 from syncdaemon.daemon import recover
 from syncdaemon.ledger import Entry, Ledger, chain, files, open_attempts, rows, sites
@@ -25,7 +26,8 @@ DIGEST = "ab" * 32
 OLD = Path(__file__).parent / "written_by_0_1_0"
 CONTENT = Content(b"a b", "a%20b", Stamp(1, 2, 3, 4, 5), b"abc", DIGEST, 1)
 RECEIPT = Receipt(CONTENT, DIGEST, "edge.replay.edge-1", "swarm_jobs", 7, duplicate=False)
-PACKED = RECEIPT._replace(content=CONTENT._replace(packed=True), object="edge_replay/x")
+SAID = Beside(Said("run=7", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"))
+PACKED = RECEIPT._replace(content=CONTENT._replace(packed=True, beside=SAID), object="edge_replay/x")
 (_, PUBLISHED_ROW) = rows.receipt_row(RECEIPT)
 
 MADE: list[Entry] = [
