@@ -15,13 +15,28 @@ def doctor(
     given: Given,
     as_json: Annotated[bool, typer.Option("--json", help="Every check as JSON, for programs.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Also every check that is well.")] = False,
+    deliver: Annotated[
+        bool, typer.Option("--deliver", help="In place of the checks, send a marked file and follow it to a worker.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(min=1.0, help="With --deliver: seconds for all its steps.")] = 60.0,
+    consumer: Annotated[
+        str, typer.Option(metavar="NAME", help="With --deliver: of the workers. Default: any that takes the message.")
+    ] = "",
 ) -> int:
     """Check each promise against the actual server, stream, disk and clock. Alters nothing.
 
     A line for each failure and each warning, with what to do; then a line that counts the checks. Exit 1 if something
     failed, 3 if the server could not be reached.
+
+    With --deliver, the running daemon delivers a file `syncdaemon-doctor-….txt`, and there is a line for each step with
+    the ms since the file was written. Exit 1 if a step fails or the time is over, 3 if no daemon answers.
     """
     from syncdaemon.cli.work.begin import begin
+
+    if deliver:
+        from syncdaemon.cli.work.deliver import deliver as send
+
+        return send(begin(given).settings, timeout=timeout, consumer=consumer, as_json=as_json)
     from syncdaemon.cli.work.doctor import doctor
 
     return doctor(begin(given), as_json=as_json, verbose=verbose)
