@@ -41,6 +41,9 @@ log = structlog.get_logger(__name__)
 Turn = Callable[[], Awaitable[None]]
 
 
+_OVERDUE = 2  # times as many days as are to be kept: so long an unproved day waits for a hub that does not take it
+
+
 class LifeSettings(NamedTuple):
     """`keep`: how many closed days stay here, 0 for all. `stream`: where they go; `config`: how it is made if missing.
 
@@ -76,7 +79,6 @@ def nobody() -> int:
 
 class LedgerLife:
     """Does what is due with the closed days of one ledger, which this process writes.
-
     `held`: up to which row a checkpoint is held by somebody else; 0: none is. `problem`: what stands in the way.
     """
 
@@ -145,14 +147,15 @@ class LedgerLife:
         gone, days = await self._read_gone(), await self._closed()
         held = await asyncio.to_thread(self._held)
         count = 0
-        for path in days[: -self._settings.keep]:
+        for at, path in enumerate(days[: -self._settings.keep]):
             day = day_of(path)
             shipment = gone.shipped.get(day)
-            if self._settings.unproved:
-                await self._anchor(gone, path, shipment)
-            elif shipment is None:
+            overdue = self._settings.unproved and (self._barred or at < len(days) - _OVERDUE * self._settings.keep)
+            if shipment is None and not overdue:
                 raise SyncError(f"{path.name} was not shipped yet")
-            elif held < shipment.n:
+            if self._settings.unproved:
+                await self._anchor(gone, path)
+            elif shipment is not None and held < shipment.n:
                 raise SyncError(f"{path.name}: nobody else holds a checkpoint over row {shipment.n}, `shipped`, yet")
             await asyncio.to_thread(take_away, path, shipment)
             log.info("ledger_day_taken_away", day=day)
@@ -160,10 +163,8 @@ class LedgerLife:
         await asyncio.to_thread(take_away_tiles, self._ledger.folder, self._ledger.site, held)
         return count
 
-    async def _anchor(self, gone: TakenDays, path: Path, shipment: Shipment | None) -> None:
-        """The row that stands for a day is on disk. A day that could be shipped and was not yet does not go."""
-        if shipment is None and not self._barred:
-            raise SyncError(f"{path.name} was not shipped yet")
+    async def _anchor(self, gone: TakenDays, path: Path) -> None:
+        """The row that stands for a day is on disk."""
         day, span = day_of(path), await self._span(path)
         if gone.anchored.get(day) != span:
             await asyncio.to_thread(keep_log_id, self._ledger.folder, self._ledger.site)
