@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from syncdaemon import __version__
-from syncdaemon.cli import bucket, check, evidence, files, hub, interrupt, look, quarantine, serve, steer, streams
+from syncdaemon.cli import (
+    bucket,
+    check,
+    evidence,
+    files,
+    hub,
+    interrupt,
+    ledger,
+    look,
+    quarantine,
+    serve,
+    steer,
+    streams,
+)
 from syncdaemon.cli.options import Command, EnvFile, EnvFileOption, Group
 
 _COMMANDS = (
@@ -50,6 +63,7 @@ app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(bucket.app, name="bucket")
 app.add_typer(hub.app, name="hub")
 app.add_typer(evidence.key_app, name="key")
+ledger.add_to(evidence.ledger_app)
 app.add_typer(evidence.ledger_app, name="ledger")
 
 

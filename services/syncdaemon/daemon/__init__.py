@@ -91,7 +91,8 @@ class Daemon:
         last_look = LastLook(self._stream_watch, self.lane, self.spool, presence)
         self._expiry = Expiry(self.spool, self.link, self.publisher, self.delivery, last_look)
         shown = Parts(self.spool, self.link, self.publisher, self.objects, self.ledger)
-        self.metrics.add_gauges(Gauges(shown, settings.sync_min_free_bytes, edge_mode=settings.edge_mode))
+        kept = settings.sync_min_free_bytes, settings.sync_ledger_keep_days
+        self.metrics.add_gauges(Gauges(shown, *kept, edge_mode=settings.edge_mode))
         bucket = parts.bucket(settings).stream
         self._levels = Levels(self.lane, self._stream_watch, self.link, bucket, self.metrics.answered_bytes)
         self._levels.show_in(self.metrics)

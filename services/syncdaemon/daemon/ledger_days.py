@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 
 from syncdaemon.daemon.ledger_life import LedgerLife, LifeSettings
@@ -58,8 +59,8 @@ class LedgerDays:
         paused: Callable[[], bool],
     ) -> LedgerDays:
         """As the settings say."""
-        life = LifeSettings.of(settings)
-        return cls(LedgerLife(ledger, life), link, life, ships=settings.edge_mode, busy=busy, paused=paused)
+        life = LedgerLife.of(ledger, settings)
+        return cls(life, link, LifeSettings.of(settings), ships=settings.edge_mode, busy=busy, paused=paused)
 
     async def run(self) -> None:
         """For ever: looks what is due."""
@@ -68,7 +69,9 @@ class LedgerDays:
                 await self._look(self._link.session)
             else:
                 await self._life.compress()
-            await asyncio.sleep(LOOK_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await (self._link.wait_up() if self._link.session is None else asyncio.sleep(LOOK_SECONDS))
 
     async def _look(self, session: Session | None) -> None:
         if session is not None and session is not self._tried:

@@ -31,6 +31,7 @@ from syncdaemon.ledger.closed_days import (
 from syncdaemon.ledger.compress import compress
 from syncdaemon.ledger.day_files import is_packed
 from syncdaemon.ledger.old_tiles import take_away_tiles
+from syncdaemon.ledger.rows import Span
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Settings
 from syncdaemon.stream.day_store import DayStore, NoDayStore
@@ -38,6 +39,9 @@ from syncdaemon.stream.day_store import DayStore, NoDayStore
 log = structlog.get_logger(__name__)
 
 Turn = Callable[[], Awaitable[None]]
+
+
+_OVERDUE = 2  # times as many days as are to be kept: so long an unproved day waits for a hub that does not take it
 
 
 class LifeSettings(NamedTuple):
@@ -75,7 +79,6 @@ def nobody() -> int:
 
 class LedgerLife:
     """Does what is due with the closed days of one ledger, which this process writes.
-
     `held`: up to which row a checkpoint is held by somebody else; 0: none is. `problem`: what stands in the way.
     """
 
@@ -88,6 +91,11 @@ class LedgerLife:
         self._stop = threading.Event()
         self._said = OnceAMinute()
         self.problem = ""
+
+    @classmethod
+    def of(cls, ledger: Ledger, settings: Settings) -> LedgerLife:
+        """As the settings say."""
+        return cls(ledger, LifeSettings.of(settings))
 
     async def compress(self) -> None:
         """Compresses every closed day that is not."""
@@ -106,14 +114,14 @@ class LedgerLife:
         Raises LinkDown, LanePaused, PermissionError, SyncError with the reason why the next day can't be shipped.
         """
         gone, days, count = await self._read_gone(), await self._closed(), 0
-        due = [(at, path) for at, path in enumerate(days) if is_packed(path) and day_of(path) not in gone.shipped]
+        due = [path for path in days if is_packed(path) and day_of(path) not in gone.shipped]
         if not due:
             return 0
         try:
             await store.prepare(self._settings.config)
             log_id = await asyncio.to_thread(keep_log_id, self._ledger.folder, self._ledger.site)
-            for at, path in due:
-                await self._ship(store, log_id, path, await self._after(days, at), turn)
+            for path in due:
+                await self._ship(store, log_id, path, turn)
                 count += 1
             self._barred = False
         except (PermissionError, NoDayStore):
@@ -121,8 +129,8 @@ class LedgerLife:
             raise
         return count
 
-    async def _ship(self, store: DayStore, log_id: str, path: Path, after: Path, turn: Turn | None) -> None:
-        span = await self._in_thread(span_of, path, after, self._rest)
+    async def _ship(self, store: DayStore, log_id: str, path: Path, turn: Turn | None) -> None:
+        span = await self._span(path)
         done = await ship(store, self._ledger.site, log_id, path, turn)
         await self._ledger.append([rows.shipped(day_of(path), span, done.size, done.sha256, done.parts)])
         head = self._ledger.head  # it ends with that row, or with one after it
@@ -142,11 +150,12 @@ class LedgerLife:
         for at, path in enumerate(days[: -self._settings.keep]):
             day = day_of(path)
             shipment = gone.shipped.get(day)
-            if self._settings.unproved:
-                await self._anchor(gone, path, await self._after(days, at), shipment)
-            elif shipment is None:
+            overdue = self._settings.unproved and (self._barred or at < len(days) - _OVERDUE * self._settings.keep)
+            if shipment is None and not overdue:
                 raise SyncError(f"{path.name} was not shipped yet")
-            elif held < shipment.n:
+            if self._settings.unproved:
+                await self._anchor(gone, path)
+            elif shipment is not None and held < shipment.n:
                 raise SyncError(f"{path.name}: nobody else holds a checkpoint over row {shipment.n}, `shipped`, yet")
             await asyncio.to_thread(take_away, path, shipment)
             log.info("ledger_day_taken_away", day=day)
@@ -154,19 +163,17 @@ class LedgerLife:
         await asyncio.to_thread(take_away_tiles, self._ledger.folder, self._ledger.site, held)
         return count
 
-    async def _anchor(self, gone: TakenDays, path: Path, after: Path, shipment: Shipment | None) -> None:
-        """The row that stands for a day is on disk. A day that could be shipped and was not yet does not go."""
-        if shipment is None and not self._barred:
-            raise SyncError(f"{path.name} was not shipped yet")
-        day, span = day_of(path), await self._in_thread(span_of, path, after, self._rest)
+    async def _anchor(self, gone: TakenDays, path: Path) -> None:
+        """The row that stands for a day is on disk."""
+        day, span = day_of(path), await self._span(path)
         if gone.anchored.get(day) != span:
             await asyncio.to_thread(keep_log_id, self._ledger.folder, self._ledger.site)
             await self._ledger.append([rows.anchor(day, span)])
             gone.anchored[day] = span
 
-    async def _after(self, days: list[Path], at: int) -> Path:
-        """The file after that of a closed day."""
-        return days[at + 1] if at + 1 < len(days) else self._ledger.folder / self._ledger.file
+    async def _span(self, path: Path) -> Span:
+        span: Span = await self._in_thread(span_of, self._ledger.folder, self._ledger.site, path, self._rest)
+        return span
 
     async def _closed(self) -> list[Path]:
         ledger = self._ledger

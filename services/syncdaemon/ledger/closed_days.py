@@ -11,7 +11,7 @@ from typing import NamedTuple
 from syncdaemon.base.disk import READ, fsync_dir
 from syncdaemon.base.errors import LanePaused, LedgerDamaged
 from syncdaemon.ledger import chain
-from syncdaemon.ledger.day_files import files, open_day, plain
+from syncdaemon.ledger.day_files import files, is_empty, open_day, plain
 from syncdaemon.ledger.files import Damage, rows_of
 from syncdaemon.ledger.rows import ANCHOR, SHIPPED, Span
 from syncdaemon.ledger.tile_store import TileStore
@@ -62,11 +62,25 @@ def read_gone(folder: Path, site: str) -> TakenDays:
     return gone
 
 
-def span_of(path: Path, after: Path, rest: Callable[[], None]) -> Span:
-    """The rows of a closed day, each held to its place in the chain; `after`: the next day, which must go on from it.
+def span_of(folder: Path, site: str, path: Path, rest: Callable[[], None]) -> Span:
+    """The rows of a closed day, each held to its place in the chain; the next day must go on from them.
 
     Raises LedgerDamaged: a day that does not hold together is never shipped, nor taken away.
     """
+    span = span_at(path, rest)
+    later = [other for other in files(folder, site) if plain(other).name > plain(path).name and not is_empty(other)]
+    if not later:
+        raise LedgerDamaged(f"{path} is the last day that is here: those after it are gone")
+    _must_go_on(later[0], chain.Head(span.last_n, span.digest))
+    return span
+
+
+def no_rest() -> None:
+    """Works on without a pause."""
+
+
+def span_at(path: Path, rest: Callable[[], None] = no_rest) -> Span:
+    """The rows of a day, each held to the one before it. Raises LedgerDamaged."""
     head: chain.Head | None = None
     first = 0
     with open_day(path) as file:
@@ -82,7 +96,6 @@ def span_of(path: Path, after: Path, rest: Callable[[], None]) -> Span:
             first = first or head.n
     if head is None:
         raise LedgerDamaged(f"{path} has no rows")
-    _must_go_on(after, head)
     return Span(first, head.n, head.digest)
 
 

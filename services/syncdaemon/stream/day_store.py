@@ -12,6 +12,7 @@ from syncdaemon.stream.answers import ApiRefusal
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.records import LEDGER, kept
 
+_OWN_BYTES = 512 << 20  # on a site's own server: it is never emptied, and must not take the room of files
 _DEMANDED: Mapping[str, object] = {
     "discard": "new",
     "max_age": 0,
@@ -26,7 +27,7 @@ _DEMANDED: Mapping[str, object] = {
 
 def own_day_stream(name: str) -> dict[str, Any]:
     """The stream as a daemon makes it on a server that no hub's owner has prepared: for any site."""
-    limits = {"max_age": 0, "max_bytes": -1, "max_msgs": -1, "max_consumers": -1}
+    limits = {"max_age": 0, "max_bytes": _OWN_BYTES, "max_msgs": -1, "max_consumers": -1}
     fixed = {"name": name, "subjects": ["edge.ledger.>"], "retention": "limits", "storage": "file", "discard": "new"}
     return {**fixed, **limits, "allow_direct": True, **kept(LEDGER)}
 

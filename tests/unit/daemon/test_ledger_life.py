@@ -21,6 +21,7 @@ SITE = "test-site"
 KEEP = 2
 PROVED = LifeSettings(KEEP, "edge_ledger", None, unproved=False)
 UNPROVED = PROVED._replace(unproved=True)
+PATIENT = UNPROVED._replace(keep=3)  # of five days, none is overdue
 
 
 class FakeHub(DayStore):
@@ -142,7 +143,7 @@ async def test_a_hub_that_takes_no_days_at_all_holds_up_nothing_that_is_unproved
 
 
 @pytest.mark.parametrize("what", ["lies", "full", "forgets"])
-@pytest.mark.parametrize("settings", [PROVED, UNPROVED])
+@pytest.mark.parametrize("settings", [PROVED, PATIENT])
 async def test_a_hub_that_is_full_or_lies_gets_no_day_away_from_here(
     ledger: Ledger, tmp_path: Path, what: str, settings: LifeSettings
 ) -> None:
@@ -155,7 +156,20 @@ async def test_a_hub_that_is_full_or_lies_gets_no_day_away_from_here(
     assert read_gone(tmp_path, SITE).shipped == {}
     setattr(hub, what, False)
     assert await life.do(hub)
-    assert len(days_here(tmp_path)) == KEEP + 1
+    assert len(days_here(tmp_path)) == settings.keep + 1
+
+
+@pytest.mark.parametrize("what", ["lies", "full", "forgets"])
+async def test_an_unproved_day_waits_for_its_shipping_twice_as_long_and_no_longer(
+    ledger: Ledger, tmp_path: Path, what: str
+) -> None:
+    """So the disk is bounded whatever the hub does."""
+    hub = FakeHub()
+    setattr(hub, what, True)
+    assert not await LedgerLife(ledger, UNPROVED).do(hub)
+    assert days_here(tmp_path)[0] == "20260102.jsonl.zst"
+    assert list(read_gone(tmp_path, SITE).anchored) == ["20260101"]
+    assert "unproved" in audit(tmp_path, SITE).frontier
 
 
 async def test_a_link_that_dies_at_any_call_loses_nothing_and_sends_nothing_twice(
