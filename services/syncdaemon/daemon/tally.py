@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from syncdaemon.base.model import Content, Receipt, Refusal
+from syncdaemon.base.model import Receipt, Refusal
 from syncdaemon.daemon.metrics import Metrics
 from syncdaemon.ledger import now_text
 
@@ -44,7 +44,7 @@ class Tally:
 
     def add(self, receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> None:
         """These files are delivered, and those are refused."""
-        self._metrics.delivered(receipts, self._ages([_arrival(receipt.content) for receipt in receipts]))
+        self._metrics.delivered(receipts, self._ages([receipt.content.arrival_ns for receipt in receipts]))
         for refusal in refusals:
             self._metrics.refused(refusal.reason)
         for receipt in receipts:
@@ -78,8 +78,3 @@ class Tally:
         content = receipt.content
         fields = {"path": content.name, "sha256": content.sha256, "stream": receipt.stream}
         return {**fields, "stream_seq": receipt.seq, "at": at}
-
-
-def _arrival(content: Content) -> int:
-    """When the file came; where no look noted that, its ctime stands for it."""
-    return content.arrived_ns or content.stamp.ctime_ns

@@ -47,7 +47,10 @@ class Arrival(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """The file that a message stands for. `mtime_ns` is None where the message does not say it."""
+    """The file that a message stands for. `mtime_ns` is None where the message does not say it.
+
+    `arrived_ns`: when the file came into the replay directory, by the site's clock; None where neither header says it.
+    """
 
     site: str
     path: tuple[bytes, ...]
@@ -56,6 +59,7 @@ class Wanted(NamedTuple):
     mtime_ns: int | None
     zstd: bool
     object: ObjectPlace | None
+    arrived_ns: int | None = None
 
 
 class Rejected(NamedTuple):
@@ -82,6 +86,11 @@ class Item(NamedTuple):
     def seq(self) -> int:
         """The message's number in its stream."""
         return self.delivery.seq
+
+    @property
+    def stored_ns(self) -> int:
+        """When the stream stored it, by the server's clock."""
+        return self.delivery.stored_ns
 
     @property
     def times(self) -> int:
@@ -185,8 +194,11 @@ def _wanted(fields: dict[str, str]) -> Wanted:
     encoding = fields.get("Content-Encoding", "")
     if encoding not in ("", "zstd"):
         raise _Bad("unknown_encoding", f"Content-Encoding is {encoding[:80]!r}; zstd is known here")
-    path = _path(fields["Edge-Path"])
-    return Wanted(site, path, sha256, size, _number(fields, "Edge-Mtime-Ns"), encoding == "zstd", _object(fields))
+    path, mtime_ns = _path(fields["Edge-Path"]), _number(fields, "Edge-Mtime-Ns")
+    arrived_ns = _number(fields, "Edge-Arrived-Ns")
+    if arrived_ns is None:  # it is said only where it differs from the mtime
+        arrived_ns = mtime_ns
+    return Wanted(site, path, sha256, size, mtime_ns, encoding == "zstd", _object(fields), arrived_ns)
 
 
 def _number(fields: dict[str, str], name: str) -> int | None:

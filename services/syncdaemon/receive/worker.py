@@ -134,10 +134,12 @@ class Worker:
         given = [Answer(held, _body(held, outcome)) for held, outcome in zip(group, outcomes, strict=True)]
         confirmed = await answers.give(self._link, given)
         self._hands.release(group)
-        now = time.monotonic()
+        now, now_ns = time.monotonic(), time.time_ns()
         for held, outcome, known in zip(group, outcomes, confirmed, strict=True):
             if known:
                 self._meter.answered(outcome, now - held.since)
+                if isinstance(outcome, Placed):
+                    self._meter.kept(held.item, now_ns)
 
     def _heed(self, group: Sequence[Unanswered], outcomes: Sequence[Outcome]) -> None:
         """Logs what people should know, and notes where the disk takes nothing at all."""
