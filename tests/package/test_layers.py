@@ -55,7 +55,7 @@ PURE = {
     *{"evidence.strict", "evidence.tree", "evidence.tiles", "evidence.ed25519", "evidence.notes", "evidence.origins"},
     *{"evidence.policy", "evidence.proofs"},
     *{"ledger.chain", "ledger.memory", "ledger.rows", "ledger.subjects", "daemon.filling"},
-    *{"receive.incoming", "receive.origin", "receive.site_histogram", "receive.pull.demand"},
+    *{"receive.arrivals", "receive.incoming", "receive.origin", "receive.site_histogram", "receive.pull.demand"},
     *{"check.compare", "check.receipts", "check.diagnosis"},
     *{"hub.site_list", "hub.accounts", "hub.conf", "hub.roles", "hub.streams"},
     *{"hub.jwt", "hub.limits"},

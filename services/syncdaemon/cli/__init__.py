@@ -17,6 +17,7 @@ _COMMANDS = (
     serve.drain,
     serve.receive,
     look.status,
+    look.top,
     check.doctor,
     check.verify,
     evidence.prove,
