@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from nats.js import JetStreamContext
 from selenium.webdriver.common.by import By
 
 from syncdaemon.dev.server import HOST, NatsServer
 from tests.support.browser import DESK, PHONE, Browser, browser
 from tests.support.daemon import DaemonProcess, MakeDaemon
 from tests.support.network import HUB, Network
+from tests.support.receiver import MakeReceiver, at_server
 
 pytestmark = [pytest.mark.integration, pytest.mark.lengthy, pytest.mark.timeout(300)]
 
@@ -188,3 +190,36 @@ def test_another_machine_needs_the_token_once(
         page.wait_for_text("live", "#word")
         page.wait_for_text("down", "#link-state")
         assert TOKEN not in page.run("return document.documentElement.outerHTML + location.href")
+
+
+def test_the_other_end_has_the_same_page(
+    window: Browser, daemon: DaemonProcess, nats_server: NatsServer, make_receiver: MakeReceiver
+) -> None:
+    receiver = make_receiver(nats_server.url)
+    receiver.start()
+    window.size(*DESK)
+    window.console()
+    window.open(f"http://{HOST}:{receiver.port}/")
+    window.wait_for_text("Yes", "#verdict")
+    daemon.drop("scans/one.csv", b"evidence")
+    window.wait_for_text("harbour-3/scans/one.csv", "#receipts-list")
+    window.wait_for_text("harbour-3", "#sites-rows")
+    assert "Does evidence arrive?" in window.text("#question")
+    assert "Free on the disk" in window.text("#facts")
+    assert window.ailments() == []
+    window.size(*PHONE)
+    assert not window.is_too_wide()
+    publish_rubbish(nats_server.url)
+    window.wait_for_text("Not all", "#verdict")
+    window.wait_for_text("header_missing", "#rejected-list")
+    assert window.ailments() == []
+    assert window.console() == []
+
+
+def publish_rubbish(url: str) -> None:
+    """A message that is no file."""
+
+    async def publish(stream: JetStreamContext) -> None:
+        await stream.publish("edge.replay.harbour-3.x", b"rubbish")
+
+    at_server(url, publish)

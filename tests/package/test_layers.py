@@ -71,7 +71,7 @@ PURE = {
         "ledger.subjects",
         "daemon.filling",
     },
-    *{"receive.incoming", "receive.origin", "receive.site_histogram", "receive.pull.demand"},
+    *{"receive.arrivals", "receive.incoming", "receive.origin", "receive.site_histogram", "receive.pull.demand"},
     *{"check.compare", "check.receipts", "check.diagnosis"},
     *{"hub.site_list", "hub.accounts", "hub.conf", "hub.roles", "hub.streams"},
     *{"hub.jwt", "hub.limits"},

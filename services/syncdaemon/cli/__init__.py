@@ -30,6 +30,7 @@ _COMMANDS = (
     serve.drain,
     serve.receive,
     look.status,
+    look.top,
     check.doctor,
     check.verify,
     evidence.prove,

@@ -25,6 +25,7 @@ from syncdaemon.base.tasks import background, finish
 from syncdaemon.link import Link, Session
 from syncdaemon.receive.files.home import ReceiveDirectory
 from syncdaemon.receive.freeing import Freeing
+from syncdaemon.receive.live_page import WorkerPage
 from syncdaemon.receive.meter import Meter, ReceiverGauges
 from syncdaemon.receive.origin import Origin, SiteToken
 from syncdaemon.receive.pull.consumer import ConsumerSettings
@@ -114,6 +115,15 @@ class Receiver:
             disk=self._worker.disk,
             first=freeing.prepare if freeing else None,
         )
+        end_to_end = self.meter.end_to_end
+        self._page = WorkerPage(
+            own.consumer,
+            self._worker.arrivals,
+            end_to_end.from_site,
+            status=self._status,
+            checks=self._checks,
+            free_bytes=self._free_bytes,
+        )
         self._began = time.monotonic()
 
     async def run(self, stop: asyncio.Event, started: Callable[[int], None] | None = None) -> None:
@@ -143,7 +153,7 @@ class Receiver:
             self._home.close()
 
     async def _live(self, stop: asyncio.Event) -> None:
-        async with background(self._link.run()) as failed:
+        async with background(self._link.run(), self._page.run()) as failed:
             work = asyncio.create_task(self._worker.run(self._intake, stop))
             await finish(work, stop, failed, FINISH_SECONDS + _LAST_WORDS)
 
@@ -164,7 +174,7 @@ class Receiver:
             return float("nan")
 
     def _views(self) -> Views:
-        return Views(self.meter.text, self._checks, frozenset({"directory", "steady"}), self._status)
+        return Views(self.meter.text, self._checks, frozenset({"directory", "steady"}), self._status, self._page.look)
 
     def _checks(self) -> dict[str, Check]:
         disk, paused, unsteady = self._worker.disk_problem, self._intake.paused, self._link.unsteady

@@ -17,6 +17,7 @@ from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.base.tasks import background, finish, in_thread
 from syncdaemon.link import Link
 from syncdaemon.receive import large
+from syncdaemon.receive.arrivals import Arrivals
 from syncdaemon.receive.files.home import ReceiveDirectory
 from syncdaemon.receive.files.store import Store
 from syncdaemon.receive.freeing import Freeing
@@ -60,6 +61,7 @@ class Worker:
         self._link, self._hands, self._home, self._meter = link, hands, home, meter
         self._min_free, self._freeing = min_free, freeing
         self._store = Store(home, min_free, sidecars=sidecars)
+        self.arrivals = Arrivals()
         self._threads = ThreadPoolExecutor(_GROUPS + large.AT_ONCE, "receive")
         self._groups = asyncio.Semaphore(_GROUPS)
         self._large = LargeFiles(link, self._store, self._threads)
@@ -142,6 +144,7 @@ class Worker:
         for held, outcome, known in zip(group, outcomes, confirmed, strict=True):
             if known:
                 self._meter.answered(outcome, now - held.since)
+                self.arrivals.add(held.item, outcome, now_ns / 1e9)
                 if isinstance(outcome, Placed):
                     self._meter.kept(held.item, now_ns)
 

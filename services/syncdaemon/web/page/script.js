@@ -81,7 +81,7 @@ function share(up, known) {
 
 // What comes.
 
-const merges = { receipts: MOST_RECEIPTS, slots: 240, sites: 10001 };
+const merges = { receipts: MOST_RECEIPTS, slots: 240, sites: 50 };
 
 function take(event) {
   const { now: theirs, whole, ...sections } = JSON.parse(event.data);
@@ -108,7 +108,8 @@ function take(event) {
 const shows = {
   about(about) {
     put("name", about.name);
-    put("kind", about.kind === "site" ? "site" : "receives");
+    put("kind", about.kind === "site" ? "site" : "consumer of the hub");
+    at("promise").hidden = about.kind !== "site";
     put("about", `syncdaemon ${about.version}, running since ${clock(about.began)}`);
     put("queue-title", about.kind === "site" ? "Queue" : "Arriving");
     put("receipts-title", about.kind === "site" ? "Newest receipts" : "Newest files");
@@ -169,14 +170,18 @@ const shows = {
       const between = before === null ? 0 : before - number - 1;
       if (between > 0) shown.push(row(make("small", `… ${between.toLocaleString("en")} more`)));
       const told = `${bytes(size)} · ${clock(when)} · message ${seq.toLocaleString("en")}`;
-      shown.push(row(make("bdi", name), make("small", twin ? `${told} · the stream had this content already` : told)));
+      shown.push(row(make("bdi", name), make("small", twin ? `${told} · ${state.about.kind === "site" ? "the stream had this content already" : "it was there already"}` : told)));
       before = number;
     }
     fill("receipts-list", shown);
   },
+  rejected(rejected) {
+    at("rejected").hidden = rejected.length === 0;
+    terms("rejected-list", rejected.map(([reason, number]) => [reason, number.toLocaleString("en")]));
+  },
   sites(sites) {
     at("sites").hidden = sites.length === 0;
-    const newest = [...sites].sort((one, other) => other[3] - one[3]).slice(0, 200);
+    const newest = [...sites].reverse();
     fill("sites-rows", newest.map(([site, files, size, when]) => {
       const made = document.createElement("tr");
       const name = document.createElement("td");
@@ -234,7 +239,7 @@ function timeline(slots) {
   }
   fill("timeline", bars);
   const long = all >= 60;
-  put("link-share", long ? `up ${share(up, all)} of the ${duration(all)} known` : "");
+  put("link-share", long ? `up ${share(up, all)} of ${duration(all)} known` : "");
   at("timeline").setAttribute("aria-label", long
     ? `The link in the last hour: up ${share(up, all)} of the ${duration(all)} that are known`
     : "The link in the last hour: known for less than a minute");
