@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SYSTEM_PACKAGES := e2fsprogs golang-go golang-golang-x-mod-dev iproute2 libfaketime nftables openssl
+SYSTEM_PACKAGES := chromium chromium-driver e2fsprogs fonts-dejavu-core golang-go golang-golang-x-mod-dev iproute2 libfaketime nftables openssl
 CONTAINER_PACKAGES := podman buildah runc catatonit netavark aardvark-dns debootstrap iproute2
 RULES := k8s/components/monitoring
 SITE_RULES := k8s/components/expected-sites
