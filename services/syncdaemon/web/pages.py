@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 from syncdaemon.web.access import Asked, Barred, barred, barred_target
@@ -42,9 +44,19 @@ class Page(NamedTuple):
 
 
 class Pages:
-    """Answers requests. `hosts`: further names for `Host`; `token`: what strangers must send now."""
+    """Answers requests. `hosts`: further names for `Host`; `token`: what strangers must send now.
 
-    def __init__(self, views: Views, hosts: frozenset[str], token: Callable[[], bytes | Barred]) -> None:
+    `more`: further pages by their paths, for those who may see `/status`.
+    """
+
+    def __init__(
+        self,
+        views: Views,
+        hosts: frozenset[str],
+        token: Callable[[], bytes | Barred],
+        *,
+        more: Mapping[str, Callable[[Asked], Page]] = MappingProxyType({}),
+    ) -> None:
         self._views, self._hosts, self._token = views, hosts, token
         self._pages: dict[str, Callable[[Asked], Page]] = {
             "/metrics": self._metrics,
@@ -52,6 +64,7 @@ class Pages:
             "/readyz": self._readyz,
             "/healthz": self._healthz,
             "/status": self._status,
+            **{path: partial(self._further, page) for path, page in more.items()},
         }
 
     def answer(self, asked: Asked) -> Page:
@@ -68,6 +81,10 @@ class Pages:
     def _barred(self, asked: Asked) -> Barred | None:
         """Why files and addresses are not named to this sender."""
         return barred(asked, self._hosts, self._token())
+
+    def _further(self, page: Callable[[Asked], Page], asked: Asked) -> Page:
+        why = self._barred(asked)
+        return refusal(why) if why else page(asked)
 
     def _metrics(self, _asked: Asked) -> Page:
         return Page(200, self._views.metrics(), _METRICS)
