@@ -3,7 +3,8 @@
 // they only ever become text, never HTML.
 
 const EVERY_MS = 5000;
-const AT_ONCE = 60; // rows that are drawn at first; the others follow when the first are seen
+const AROUND = 10; // rows above and below what is seen
+const GUESSED_HEIGHT = 34; // of a row, in pixels, before there is one
 const BARS = "▁▂▃▄▅▆▇█";
 const SAYS = {
   conflict: ["checkpoints differ", "Two checkpoints of this site do not agree. Keep both, and read the chapter on evidence in the runbook."],
@@ -21,6 +22,7 @@ const sites = new Map(); // name → line
 const rows = []; // what is drawn, in its order
 let state = { change: 0, now: 0, names: [] };
 let wanted = "";
+let found = []; // what matches, the worst first
 
 const age = (seconds) => {
   if (seconds < 0) seconds = 0;
@@ -72,30 +74,40 @@ function write(drawn, site) {
 }
 
 function matching() {
-  const found = [];
+  const matches = [];
   for (const site of sites.values()) {
-    if (!wanted || `${site[0]} ${SAYS[state.names[site[1]]][0]} ${site[8]}`.toLowerCase().includes(wanted)) found.push(site);
+    if (!wanted || `${site[0]} ${SAYS[state.names[site[1]]][0]} ${site[8]}`.toLowerCase().includes(wanted)) matches.push(site);
   }
-  return found.sort((a, b) => a[1] - b[1] || (a[0] < b[0] ? -1 : 1));
+  return matches.sort((a, b) => a[1] - b[1] || (a[0] < b[0] ? -1 : 1));
 }
 
-function draw(most = Infinity) {
-  const found = matching();
-  const body = byId("sites");
-  const shown = found.slice(0, most);
-  if (rows.length < shown.length) {
-    const added = document.createDocumentFragment();
-    while (rows.length < shown.length) {
-      rows.push(row());
-      added.append(rows[rows.length - 1].line);
-    }
-    body.append(added);
-  }
-  shown.forEach((site, place) => write(rows[place], site));
-  while (rows.length > shown.length) rows.pop().line.remove();
+// Only the rows that can be seen are drawn, and a few around them: a table of thousands is slow to lay out.
+function draw() {
+  found = matching();
+  byId("fleet").setAttribute("aria-rowcount", found.length + 1);
   byId("found").textContent = wanted ? `${count(found.length)} of ${count(sites.size)}` : "";
   tell();
-  if (shown.length < found.length) requestAnimationFrame(() => setTimeout(draw));
+  show();
+}
+
+function show() {
+  const body = byId("sites");
+  const height = (rows.length && rows[0].line.offsetHeight) || GUESSED_HEIGHT;
+  const seen = Math.ceil(window.innerHeight / height) + 2 * AROUND;
+  const above = Math.floor((window.scrollY - byId("above").offsetTop) / height) - AROUND;
+  const first = Math.max(0, Math.min(above, found.length - seen));
+  const shown = found.slice(first, first + seen);
+  while (rows.length < shown.length) {
+    rows.push(row());
+    body.append(rows[rows.length - 1].line);
+  }
+  while (rows.length > shown.length) rows.pop().line.remove();
+  shown.forEach((site, place) => {
+    write(rows[place], site);
+    rows[place].line.setAttribute("aria-rowindex", first + place + 2);
+  });
+  byId("above").firstElementChild.style.height = `${first * height}px`;
+  byId("below").firstElementChild.style.height = `${(found.length - first - shown.length) * height}px`;
 }
 
 function tell() {
@@ -115,9 +127,8 @@ async function ask() {
     const answer = await fetch(`sites?since=${state.change}`);
     if (!answer.ok) throw new Error(`the hub answers ${answer.status}`);
     const news = await answer.json();
-    const first = !state.change;
     take(news);
-    draw(first ? AT_ONCE : Infinity);
+    draw();
     const late = news.clock - news.now > 60 ? `; what you see is ${age(news.clock - news.now)} old` : "";
     byId("trouble").textContent = news.problem ? `The hub hears nothing: ${news.problem}${late}` : "";
   } catch (error) {
@@ -136,12 +147,12 @@ function take(news) {
 
 async function open(name) {
   const answer = await fetch(`site?name=${encodeURIComponent(name)}`);
-  const found = answer.ok ? await answer.json() : { site: name, state: "never", told: {}, hub: {} };
-  byId("name").textContent = found.site;
-  byId("advice").textContent = SAYS[found.state][1];
+  const whole = answer.ok ? await answer.json() : { site: name, state: "never", told: {}, hub: {} };
+  byId("name").textContent = whole.site;
+  byId("advice").textContent = SAYS[whole.state][1];
   const list = byId("told");
   list.replaceChildren();
-  const facts = { "last word": found.last_seen ? new Date(found.last_seen * 1000).toISOString() : "never", ...found.told, ...found.hub };
+  const facts = { "last word": whole.last_seen ? new Date(whole.last_seen * 1000).toISOString() : "never", ...whole.told, ...whole.hub };
   for (const [key, value] of Object.entries(facts)) {
     if (value === null || value === "" || key === "site") continue;
     const term = document.createElement("dt");
@@ -163,5 +174,7 @@ async function live() {
   if (!document.hidden) await ask();
   setTimeout(live, EVERY_MS);
 }
+window.addEventListener("scroll", () => requestAnimationFrame(show), { passive: true });
+window.addEventListener("resize", () => requestAnimationFrame(show));
 document.addEventListener("visibilitychange", () => document.hidden || ask());
 live();
