@@ -23,6 +23,7 @@ ONCE = {
         "standing_by",
         "stream_is_large",
         "stream_size",
+        "watching",
         "weaker_promise",
     },
     "at the end": {"putting_back"},

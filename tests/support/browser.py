@@ -77,7 +77,7 @@ class Browser:
             return ""
 
     def wait(self, check: Callable[[], object], what: str, within: float = PATIENCE_SECONDS) -> None:
-        """Returns as soon as `check` is true. Raises AssertionError with `what` where it never is."""
+        """Returns as soon as `check` is true. Raises AssertionError with `what` and the page's text if it never is."""
         deadline = time.monotonic() + within
         while not check():
             assert time.monotonic() < deadline, f"not within {within:g} s: {what}; the page: {self.text()[:3000]!r}"

@@ -27,6 +27,7 @@ from syncdaemon.daemon.levels import Levels
 from syncdaemon.daemon.live_page import LivePage
 from syncdaemon.daemon.metrics import Metrics
 from syncdaemon.daemon.parts import Parts
+from syncdaemon.daemon.portrait import Portrait
 from syncdaemon.daemon.presence import Presence
 from syncdaemon.daemon.process import ignore_broken_leases, spare_the_collector
 from syncdaemon.daemon.reloading import Reloading, Rereading
@@ -34,6 +35,7 @@ from syncdaemon.daemon.report import Observed, Report
 from syncdaemon.daemon.settling import SettlingLog
 from syncdaemon.daemon.steering import Steering
 from syncdaemon.daemon.tally import Tally
+from syncdaemon.daemon.teller import Teller, TellerSettings
 from syncdaemon.daemon.upkeep import Expiry, OwnRows, PutBack
 from syncdaemon.deliver import Delivery
 from syncdaemon.deliver.resend import Resend
@@ -92,7 +94,8 @@ class Daemon:
         self._expiry = Expiry(self.spool, self.link, self.publisher, self.delivery, last_look)
         shown = Parts(self.spool, self.link, self.publisher, self.objects, self.ledger)
         kept = settings.sync_min_free_bytes, settings.sync_ledger_keep_days
-        self.metrics.add_gauges(Gauges(shown, *kept, edge_mode=settings.edge_mode))
+        gauges = Gauges(shown, *kept, edge_mode=settings.edge_mode)
+        self.metrics.add_gauges(gauges)
         bucket = parts.bucket(settings).stream
         self._levels = Levels(self.lane, self._stream_watch, self.link, bucket, self.metrics.answered_bytes)
         self._levels.show_in(self.metrics)
@@ -100,6 +103,8 @@ class Daemon:
         self._ends.show_in(self.metrics)
         self._hub = watch_hub(self.link, parts.hub(settings), self.ledger.folder, settings.site, self.metrics)
         self.days = LedgerDays.of(settings, self.ledger, self.link, self._something_waits, pause.large_is_on)
+        portrait = Portrait(settings, shown, gauges, self.tally, bandwidth=self.metrics.bandwidth, hub=self._hub)
+        self._teller = Teller(TellerSettings.of(settings), self.link, portrait)
         self._hand_over = HandOver(self.spool, self.ledger, self.delivery.unretired)
         reloading = Reloading(settings, rereading, self.link) if rereading is not None else None
         self._steering = _steering(self, self._own_rows, reloading)
@@ -174,6 +179,7 @@ class Daemon:
         yield self._put_back.run()
         yield SettlingLog(self.spool).run()
         yield self.days.run()
+        yield self._teller.run()
         if self.settings.edge_mode:
             yield self._stream_watch.run()
             yield first_look(self.publisher, self.objects, parts.message(self.settings))

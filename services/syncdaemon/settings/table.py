@@ -228,6 +228,12 @@ SETTINGS = (
         "longest pause between two probes of an idle link, in seconds; below 0.5 counts as 0.5",
     ),
     Setting(
+        "SYNC_STATUS_SECONDS",
+        _SECONDS,
+        "60",
+        "how often a busy site tells the hub how it is, in seconds; an idle one ten times less often; 0: never",
+    ),
+    Setting(
         "SYNC_HTTP_ADDR",
         Kind(addresses.listen_address),
         "127.0.0.1:8080",

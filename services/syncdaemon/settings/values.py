@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     sync_bwlimit: Timetable
     sync_compress: Literal["none", "zstd"]
     sync_probe_seconds: float
+    sync_status_seconds: float
     sync_http_addr: str
     sync_http_token_file: Path | None
     sync_http_hosts: str | None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple
 
 from syncdaemon.web.access import Asked, Barred, barred, barred_target
@@ -63,6 +64,7 @@ class Stream(NamedTuple):
 class Pages:
     """Answers requests. `hosts`: further names for `Host`; `token`: what strangers must send now.
 
+    `more`: further pages by their paths, for those who may see `/status`.
     `listen` begins the events of the live page, which is in the folder `page`; None: there is no live page.
     """
 
@@ -74,6 +76,7 @@ class Pages:
         listen: Listen | None = None,
         *,
         page: str = "page",
+        more: Mapping[str, Callable[[Asked], Page]] = MappingProxyType({}),
     ) -> None:
         self._views, self._hosts, self._token = views, hosts, token
         self._listen, self._folder = listen, page
@@ -83,6 +86,7 @@ class Pages:
             "/readyz": self._readyz,
             "/healthz": self._healthz,
             "/status": self._status,
+            **{path: partial(self._further, page) for path, page in more.items()},
         }
         if listen is not None:
             self._pages |= dict.fromkeys(_FILES, self._file) | {"/events": self._events}
@@ -101,6 +105,10 @@ class Pages:
     def _barred(self, asked: Asked) -> Barred | None:
         """Why files and addresses are not named to this sender."""
         return barred(asked, self._hosts, self._token())
+
+    def _further(self, page: Callable[[Asked], Page], asked: Asked) -> Page:
+        why = self._barred(asked)
+        return refusal(why) if why else page(asked)
 
     def _metrics(self, _asked: Asked) -> Page:
         return Page(200, self._views.metrics(), _METRICS)

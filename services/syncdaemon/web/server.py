@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import structlog
 from aiohttp import web
@@ -26,6 +28,7 @@ class Web:
     """The HTTP server, from `start` to `stop`. It is made while the loop runs.
 
     `turns`: those of all costly pages of this process, where there are others; `live`: the same of its live page.
+    `more`: as `Pages` has it.
 
     Where SYNC_HTTP_TOKEN_FILE names no usable token, the constructor raises SettingsError.
     """
@@ -40,14 +43,16 @@ class Web:
         token_file: Path | None = None,
         turns: PageTurns | None = None,
         live: Live | None = None,
+        more: Mapping[str, Callable[[Asked], Page]] = MappingProxyType({}),
     ) -> None:
         self._host, self._port = host, port
         token = TokenFile(token_file)
         token.check()
         self._live = live or live_of(views)
-        self._pages = Pages(views, hosts, token.current, self._live.listen if self._live else None)
+        self._pages = Pages(views, hosts, token.current, self._live.listen if self._live else None, more=more)
         self._once_a_minute = OnceAMinute()
         self._turns = turns or PageTurns()
+        self._costly = COSTLY | more.keys()
         self._http = HttpServer(self._page)
 
     async def start(self) -> None:
@@ -68,7 +73,7 @@ class Web:
     async def _page(self, request: web.BaseRequest, caller: Caller) -> Page | Stream:
         asked = asked_of(request, str(caller.peer))
         make = partial(self._made, asked)
-        return await self._turns.take(make) if asked.path in COSTLY else make()
+        return await self._turns.take(make) if asked.path in self._costly else make()
 
     def _made(self, asked: Asked) -> Page | Stream:
         try:
