@@ -25,6 +25,8 @@ LINK = "link"
 RECOVERED = "recovered"
 CLOSE = "close"
 CONTROL = "control"
+ALIVE = "alive"
+REBASED = "rebased"
 
 MOST_IDS = 800  # of up to 73 characters, in one `attempt` row: an entry bundle takes rows of up to 65,535 bytes
 Entry = tuple[str, Row]
@@ -86,6 +88,8 @@ SCHEMA: Mapping[str, Schema] = {
     RECOVERED: Schema({"bytes": NUMBER, "sha256": TEXT}),
     CLOSE: Schema({"rows": NUMBER}),
     CONTROL: Schema({"call": TEXT, "value": TEXT, "until": TEXT, "uid": NUMBER}),
+    ALIVE: Schema({}),
+    REBASED: Schema({"old_origin": TEXT, "old_size": SEQUENCE, "old_root": TEXT, "reason": TEXT}),
 }
 """Every event that this version knows."""
 
@@ -243,6 +247,16 @@ def recovered(torn: bytes) -> Entry:
 def control(call: str, value: str, until: str, uid: int) -> Entry:
     """An operator changed how the daemon works. `until`: RFC 3339; empty: the next order, or the process' end."""
     return CONTROL, {"call": call, "value": value, "until": until, "uid": uid}
+
+
+def alive() -> Entry:
+    """Nothing else happened for a day: so that silence means something to whoever reads the checkpoints."""
+    return ALIVE, {}
+
+
+def rebased(old_origin: str, old_size: int, old_root: str, reason: str) -> Entry:
+    """The first row of a ledger that was begun anew: where the log before ended, and why. `old_root`: in base64."""
+    return REBASED, {"old_origin": old_origin, "old_size": old_size, "old_root": old_root, "reason": reason}
 
 
 def closed(count: int) -> Entry:
