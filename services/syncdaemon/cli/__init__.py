@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from syncdaemon import __version__
-from syncdaemon.cli import bucket, check, evidence, files, hub, interrupt, look, quarantine, serve, steer, streams
+from syncdaemon.cli import (
+    audit,
+    bucket,
+    check,
+    evidence,
+    files,
+    hub,
+    interrupt,
+    look,
+    quarantine,
+    serve,
+    steer,
+    streams,
+)
 from syncdaemon.cli.options import Command, EnvFile, EnvFileOption, Group
 
 _COMMANDS = (
@@ -21,6 +34,7 @@ _COMMANDS = (
     check.verify,
     evidence.prove,
     evidence.verify_proof,
+    audit.audit,
     files.put,
     steer.pause,
     steer.resume,

@@ -34,6 +34,7 @@ _TEXTS = {  # parameters that are the text given
     *_FLAGS,
     *("env_file", "files", "name", "names", "reason", "bucket", "older", "seconds", "bandwidth"),
     *("file", "target", "output", "path", "proof", "pin", "vkey", "policy"),
+    *("action", "of_site", "key", "state", "pins", "sites", "listen"),
 }
 
 
