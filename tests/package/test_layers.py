@@ -60,6 +60,7 @@ PURE = {
     *{"hub.site_list", "hub.accounts", "hub.conf", "hub.roles", "hub.streams"},
     *{"hub.jwt", "hub.limits"},
     *{"hub.audit.judge", "hub.audit.pins", "hub.audit.report", "hub.audit.silence"},
+    *{"hub.audit.witness_words"},
     *{"settings.table", "settings.given", "settings.values", "settings.addresses", "settings.users"},
     *{"web.access", "web.calls", "web.pages", "web.views"},
 }
@@ -67,7 +68,7 @@ NOT_IN_PURE = {"asyncio", "os", "socket", "time"}
 
 HOMES: dict[str, set[str]] = {
     "aiofiles": {"dev.site"},
-    "aiohttp": {"web"},
+    "aiohttp": {"web", "hub.audit.door", "hub.audit.witnesses"},
     "nacl": {"evidence.ed25519"},
     "nats": {"link"},
     "nkeys": {"hub.keys"},

@@ -25,6 +25,7 @@ ONCE = {
         "stream_is_large",
         "stream_size",
         "weaker_promise",
+        "witness_listens",
     },
     "at the end": {"putting_back"},
     "when it is made": {"bucket_created", "consumer_created", "stream_created"},

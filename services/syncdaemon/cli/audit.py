@@ -35,6 +35,12 @@ def audit(
     sites: Annotated[
         str, typer.Option("--sites", metavar="FILE", help="Sites that should be heard. Default: those of the pins.")
     ] = "",
+    policy: Annotated[
+        str, typer.Option("--policy", metavar="FILE", help="Witnesses that are asked to cosign too (C2SP tlog-policy).")
+    ] = "",
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="ADDR", help="Serve add-checkpoint for others at this host:port.")
+    ] = "",
     once: Annotated[bool, typer.Option("--once", help="One round. Exit 1 if a site needs a person.")] = False,
     accept_state: Annotated[
         bool, typer.Option("--accept-state", help="Begin without a state, or with a copied or an old one.")
@@ -53,5 +59,5 @@ def audit(
         return work.accept(state, of_site)
     if action == "vkey":
         return work.vkey(given, key, name, pins)
-    files = work.AuditFiles(key, state, pins, name, sites, accept_state)
+    files = work.AuditFiles(key, state, pins, name, sites, accept_state, policy, listen)
     return work.once(given, files) if once else work.run(given, files)

@@ -15,6 +15,7 @@ from syncdaemon.daemon.process import Signals
 from syncdaemon.daemon.supervisor import supervised
 from syncdaemon.evidence.keyfile import CheckpointKey, read_key
 from syncdaemon.evidence.notes import COSIGNER_KEY, VerifierKey, check_name
+from syncdaemon.evidence.policy import Policy, Witness
 from syncdaemon.evidence.strict import BadEvidence
 from syncdaemon.hub import audit
 from syncdaemon.hub.audit import Auditor, AuditSettings, state
@@ -34,6 +35,8 @@ class AuditFiles(NamedTuple):
     name: str
     sites: str
     accept_state: bool
+    policy: str
+    listen: str
 
 
 def accept(folder: str, site: str) -> int:
@@ -91,8 +94,36 @@ def _own(given: Given, files: AuditFiles) -> AuditSettings:
         except Wrong as wrong:
             raise SettingsError(f"--sites: {files.sites}: {wrong}") from None
     return AuditSettings(
-        _name(files.name, pins), _key(given, files.key), Path(files.state), pins, expected, files.accept_state
+        _name(files.name, pins),
+        _key(given, files.key),
+        Path(files.state),
+        pins,
+        expected,
+        files.accept_state,
+        _witnesses(files.policy, files.key, given),
+        _address(files.listen),
     )
+
+
+def _witnesses(path: str, key: str, given: Given) -> list[Witness]:
+    """Those of the policy that have a URL, but for ourselves."""
+    if not path:
+        return []
+    try:
+        policy = Policy.parse(_text("--policy", path).encode())
+    except BadEvidence as error:
+        raise SettingsError(f"--policy: {path}: {error}") from None
+    own = _key(given, key).public
+    return [witness for witness in policy.witnesses if witness.url and witness.key.public != own]
+
+
+def _address(text: str) -> tuple[str, int] | None:
+    host, _, port = text.rpartition(":")
+    if not text:
+        return None
+    if not port.isdecimal() or int(port) > 65535:
+        raise SettingsError(f"--listen: {text!r} is no address; write host:port")
+    return host.strip("[]"), int(port)
 
 
 def _key(given: Given, path: str) -> CheckpointKey:

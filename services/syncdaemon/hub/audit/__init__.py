@@ -21,14 +21,17 @@ from syncdaemon.base.errors import ConnectTimeout, LanePaused, LinkDown, Setting
 from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.base.tasks import background, finish
 from syncdaemon.evidence.keyfile import CheckpointKey
+from syncdaemon.evidence.policy import Witness
 from syncdaemon.evidence.strict import BadEvidence
 from syncdaemon.hub.audit.cosigner import SignatureDesk
+from syncdaemon.hub.audit.door import WitnessDoor
 from syncdaemon.hub.audit.hearing import Hearing
 from syncdaemon.hub.audit.meter import AuditMeter
 from syncdaemon.hub.audit.pins import Pins
-from syncdaemon.hub.audit.report import Report, SiteReport
+from syncdaemon.hub.audit.report import AuditReport, SiteReport
 from syncdaemon.hub.audit.rounds import Rounds
 from syncdaemon.hub.audit.state import open_state
+from syncdaemon.hub.audit.witnesses import Feeder
 from syncdaemon.link import Link, Session, visit
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Settings
@@ -49,7 +52,8 @@ class AuditSettings(NamedTuple):
     """What `audit` has beside the settings of all commands.
 
     `name`: the name of the cosigning key. `expected`: the sites that should be heard; those of the pins where no list
-    is given. `accept`: the state that is missing, copied or old may be used.
+    is given. `accept`: the state that is missing, copied or old may be used. `witnesses`: those who are fed; `listen`:
+    where others are served.
     """
 
     name: str
@@ -58,6 +62,8 @@ class AuditSettings(NamedTuple):
     pins: Pins
     expected: Sequence[str]
     accept: bool = False
+    witnesses: Sequence[Witness] = ()
+    listen: tuple[str, int] | None = None
 
 
 class Auditor:
@@ -77,6 +83,7 @@ class Auditor:
             raise SettingsError(f"--name: {error}") from None
         self._rounds = Rounds(self._cosigner, accept=own.accept)
         self._hearing = Hearing(own.expected, settings.sync_stream, settings.sync_subject)
+        self._feeder = Feeder(own.witnesses, self._cosigner, self._rounds)
         self._last_round, self._trouble = 0.0, "no round has ended yet"
         self._link_settings = replace(parts.link(settings), name=f"syncdaemon audit {own.name}")
         self._proved: Callable[[], bool] = bool
@@ -86,7 +93,7 @@ class Auditor:
         """Lets go of the state."""
         self._state.close()
 
-    async def once(self) -> Report:
+    async def once(self) -> AuditReport:
         """One round. Raises ConnectTimeout, SettingsError, LinkDown, LanePaused, PermissionError."""
         async with visit(self._link_settings) as session:
             api = Api.over(session)
@@ -109,14 +116,18 @@ class Auditor:
             hosts=settings.http_hosts,
             token_file=settings.sync_http_token_file,
         )
+        door = WitnessDoor(self._cosigner, self._rounds.turn, self._rounds.due)
         await web.start()
         log.info("auditing", name=self._own.name, sites=len(self._own.pins), http_port=web.port)
         try:
+            if self._own.listen is not None:
+                await door.start(*self._own.listen)
             if started is not None:
                 started(web.port)
             async with background(link.run()) as failed:
                 await finish(asyncio.create_task(self._live(link, stop)), stop, failed, _LAST_WORDS)
         finally:
+            await door.stop()
             await web.stop()
 
     async def _live(self, link: Link, stop: asyncio.Event) -> None:
@@ -148,20 +159,22 @@ class Auditor:
 
     async def _round(self, api: Api) -> None:
         await self._rounds.run(api)
+        await self._feeder.feed(api)
         await self._hearing.listen(api, self._state)
         self._last_round, self._trouble = time.time(), ""
 
-    def report(self) -> Report:
+    def report(self) -> AuditReport:
         """What is known now."""
         counted = self._rounds.refused
         names = sorted({*self._own.expected, *self._own.pins})
-        return Report(
+        return AuditReport(
             link_up=self._proved(),
             last_round=self._last_round,
             read_to=self._rounds.read_to,
             sites=[self._of(name) for name in names],
             refused={(site, str(reason)): count for (site, reason), count in counted.items()},
             trouble=self._trouble,
+            witnesses=dict(self._feeder.troubles),
         )
 
     def _of(self, name: str) -> SiteReport:
@@ -204,10 +217,10 @@ def _no_matter(_session: Session | None, _reason: str) -> None:
     """What the link says is asked of it."""
 
 
-def once(settings: Settings, own: AuditSettings) -> Report:
+def once(settings: Settings, own: AuditSettings) -> AuditReport:
     """One round of an auditor, as a whole. Raises as `Auditor.once`, and ConnectTimeout where the server goes away."""
 
-    async def live() -> Report:
+    async def live() -> AuditReport:
         auditor = Auditor(settings, own)
         try:
             return await auditor.once()

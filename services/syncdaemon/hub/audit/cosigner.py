@@ -13,7 +13,7 @@ from syncdaemon.evidence.strict import BadEvidence
 from syncdaemon.evidence.submission import Submission
 from syncdaemon.hub.audit.judge import CONFLICTS, Accepted, LogHead, NotTaken, Reason, Verdict, judge, read_head
 from syncdaemon.hub.audit.pins import Pins
-from syncdaemon.hub.audit.state import Conflict, Cursor, SiteState, State
+from syncdaemon.hub.audit.state import Conflict, Cursor, SiteBook, State
 
 
 class Arrived(NamedTuple):
@@ -69,6 +69,24 @@ class SignatureDesk:
             self.state.put(site, after)
         return verdict
 
+    def pin_of(self, site: str) -> Pin | None:
+        """What is kept of a site."""
+        return self.pins.get(site)
+
+    def head_of(self, site: str) -> LogHead | None:
+        """What was accepted last of a site."""
+        return self.state.of(site).head
+
+    def take_head(self, site: str, head: LogHead) -> None:
+        """What another way than the hub's stream brought, and was judged. In the state, and not on disk yet."""
+        self.state.put(site, self.state.of(site)._replace(head=head, ahead=True, heard=int(self._now())))
+
+    def conflict(self, site: str, why: str) -> None:
+        """A person must look at this. In the state, and not on disk yet."""
+        state = self.state.of(site)
+        if state.conflict is None:
+            self.state.put(site, state._replace(conflict=Conflict("witness", why, state.seq)))
+
     def adopt(self, site: str, head: LogHead, seq: int, time: int) -> None:
         """Takes what this cosigner signed at that time, before it lost its state."""
         state = self.state.of(site)
@@ -122,7 +140,7 @@ class SignatureDesk:
         return Own(read if isinstance(read, LogHead) else head, at)
 
 
-def _after(before: SiteState, arrived: Arrived, submission: Submission, pin: Pin, verdict: Verdict) -> SiteState:
+def _after(before: SiteBook, arrived: Arrived, submission: Submission, pin: Pin, verdict: Verdict) -> SiteBook:
     """What is known of the site when this message is judged."""
     seq = arrived.seq
     state = before._replace(seq=seq)

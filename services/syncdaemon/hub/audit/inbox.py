@@ -32,6 +32,11 @@ class RetainedMessages(NamedTuple):
     left: int
 
 
+def subject_of(site: str) -> str:
+    """Where a site's checkpoints are."""
+    return f"{_SUBJECT}{site}"
+
+
 def site_of(subject: str) -> str:
     """The site whose subject this is."""
     return subject.removeprefix(_SUBJECT)

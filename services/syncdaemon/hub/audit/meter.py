@@ -9,11 +9,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from syncdaemon import __version__
-from syncdaemon.hub.audit.report import Report
+from syncdaemon.hub.audit.report import AuditReport
 
 
 class _Numbers(Collector):
-    def __init__(self, report: Callable[[], Report]) -> None:
+    def __init__(self, report: Callable[[], AuditReport]) -> None:
         self._report = report
 
     def collect(self) -> Iterator[Metric]:
@@ -43,6 +43,12 @@ class _Numbers(Collector):
         for (name, reason), count in report.refused.items():
             refused.add_metric([name, reason], count)
         yield refused
+        lacking = GaugeMetricFamily(
+            "edge_audit_witness_lacks", "1: the witness has not cosigned the site's newest", labels=["witness", "site"]
+        )
+        for (witness, name), _ in report.witnesses.items():
+            lacking.add_metric([witness, name], 1)
+        yield lacking
         info = GaugeMetricFamily("edge_audit_build_info", "The running version", labels=["version"])
         info.add_metric([__version__], 1)
         yield info
@@ -51,7 +57,7 @@ class _Numbers(Collector):
 class AuditMeter:
     """All series of an auditor."""
 
-    def __init__(self, report: Callable[[], Report]) -> None:
+    def __init__(self, report: Callable[[], AuditReport]) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_Numbers(report))
 

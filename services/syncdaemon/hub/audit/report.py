@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 
@@ -18,9 +19,10 @@ class SiteReport(NamedTuple):
     unchecked: int = 0
 
 
-class Report(NamedTuple):
+class AuditReport(NamedTuple):
     """What is known now. `last_round`: seconds since 1970; `refused`: by site and reason, since the start.
 
+    `witnesses`: by witness and site, why there is no signature.
     `trouble`: why the newest round did not end well; empty where it did.
     """
 
@@ -30,6 +32,7 @@ class Report(NamedTuple):
     sites: Sequence[SiteReport]
     refused: Mapping[tuple[str, str], int]
     trouble: str = ""
+    witnesses: Mapping[tuple[str, str], str] = MappingProxyType({})
 
     def findings(self) -> Iterator[str]:
         """What is not as it should be, a line each."""
@@ -42,6 +45,8 @@ class Report(NamedTuple):
                 yield f"{site.name}: withheld: its messages come, and no checkpoint that covers them"
         for (name, reason), count in sorted(self.refused.items()):
             yield f"{name or 'sites without a pin'}: {count} messages refused: {reason}"
+        for (witness, name), why in sorted(self.witnesses.items()):
+            yield f"{name}: not cosigned by the witness {witness}: {why}"
         if self.trouble:
             yield self.trouble
 

@@ -14,12 +14,12 @@ import structlog
 
 from syncdaemon.base.errors import LanePaused, SettingsError
 from syncdaemon.base.pause import OnceAMinute
-from syncdaemon.evidence.notes import SignedNote
+from syncdaemon.evidence.notes import SignedNote, VerifierKey
 from syncdaemon.evidence.strict import BadEvidence
 from syncdaemon.evidence.submission import Submission
 from syncdaemon.hub.audit import inbox
 from syncdaemon.hub.audit.cosigner import Arrived, SignatureDesk
-from syncdaemon.hub.audit.judge import CONFLICTS, Accepted, NotTaken, Reason, Verdict
+from syncdaemon.hub.audit.judge import CONFLICTS, Accepted, LogHead, NotTaken, Reason, Verdict
 from syncdaemon.hub.audit.state import Cursor
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.stored import StoredMessage
@@ -46,6 +46,7 @@ class Rounds:
         self._anchors: dict[str, Anchor] = {}
         self._due: set[str] = set()  # sites whose note is to be published
         self._said = OnceAMinute()
+        self.turn = asyncio.Lock()  # held while a checkpoint is judged, stored and signed
         self.refused: Counter[tuple[str, Reason]] = Counter()
         self.read_to = cosigner.read_to
 
@@ -63,7 +64,8 @@ class Rounds:
         sites = {*self._cosigner.pins, *self._state}
         for done in [asyncio.create_task(look(site)) for site in sorted(sites)]:
             await done
-        await asyncio.to_thread(self._state.flush)
+        async with self.turn:
+            await asyncio.to_thread(self._state.flush)
 
     async def run(self, api: Api) -> set[str]:
         """One round; the sites whose checkpoints went on. Raises LinkDown, PermissionError, LanePaused, OSError."""
@@ -71,13 +73,12 @@ class Rounds:
         await self._check_cursor(api)
         while True:
             batch = await inbox.read(api, self.read_to + 1)
-            for message in batch.messages:
-                if self._judge(message):
-                    fresh.add(inbox.site_of(message.subject))
-            if batch.messages:
-                last = batch.messages[-1]
-                await asyncio.to_thread(self._state.move, Cursor(last.seq, _digest(last)))
-                self.read_to = last.seq
+            async with self.turn:
+                fresh |= {inbox.site_of(message.subject) for message in batch.messages if self._judge(message)}
+                if batch.messages:
+                    last = batch.messages[-1]
+                    await asyncio.to_thread(self._state.move, Cursor(last.seq, _digest(last)))
+                    self.read_to = last.seq
             if not batch.left or not batch.messages:
                 break
         for site in sorted(self._cosigner.pins):
@@ -93,21 +94,19 @@ class Rounds:
         self._due |= set(sites)
         for site in sorted(self._due):
             if self._state.of(site).head is not None:
-                note = await asyncio.to_thread(self._cosigner.cosign, site)
+                async with self.turn:
+                    note = await asyncio.to_thread(self._cosigner.cosign, site)
                 await self._publish(api, site, note)
             self._due.discard(site)
+
+    def due(self, site: str) -> None:
+        """The site's note is published in the next round."""
+        self._due.add(site)
 
     def note_of(self, site: str) -> SignedNote | None:
         """The note of the site's head as it is published, with all signatures; None: it is not."""
         anchor, head = self._anchors.get(site), self._state.of(site).head
-        if anchor is None or head is None:
-            return None
-        try:
-            note = SignedNote.parse(anchor.note)
-            is_ours = note.cosigned(self._cosigner.key) is not None
-        except BadEvidence:
-            return None
-        return note if is_ours and note.text == SignedNote.parse(head.note).text else None
+        return None if anchor is None or head is None else _ours(anchor, head, self._cosigner.key)
 
     async def add(self, api: Api, site: str, signed: SignedNote) -> None:
         """Publishes the site's note with the signatures of others that are in this one."""
@@ -204,3 +203,13 @@ def _merged(note: SignedNote, anchor: Anchor | None) -> SignedNote:
     have = {(signature.name, signature.key_id) for signature in note.signatures}
     more = [one for one in published.signatures if (one.name, one.key_id) not in have]
     return note._replace(signatures=(*note.signatures, *more))
+
+
+def _ours(anchor: Anchor, head: LogHead, key: VerifierKey) -> SignedNote | None:
+    """The published note, if it is that of the head, and has the signature of this key."""
+    try:
+        note = SignedNote.parse(anchor.note)
+        is_ours = note.cosigned(key) is not None
+    except BadEvidence:
+        return None
+    return note if is_ours and note.text == SignedNote.parse(head.note).text else None

@@ -34,7 +34,7 @@ class Conflict(NamedTuple):
     note: str = ""
 
 
-class SiteState(NamedTuple):
+class SiteBook(NamedTuple):
     """What is known of a site.
 
     `head`: accepted last; None: nothing yet. `seq`: up to which message of `edge_checkpoints` this counts. `ahead`: the
@@ -62,7 +62,7 @@ class SiteState(NamedTuple):
         return json.dumps(fields, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
     @classmethod
-    def of_json(cls, data: bytes) -> SiteState:
+    def of_json(cls, data: bytes) -> SiteBook:
         """Raises ValueError or BadEvidence where it is damaged."""
         fields = json.loads(data)
         if not isinstance(fields, Mapping):
@@ -90,7 +90,7 @@ class State:
     What is `put` counts at once and is on disk after `flush`: before that, nothing may be signed.
     """
 
-    def __init__(self, folder: Path, lock: int, sites: dict[str, SiteState], cursor: Cursor) -> None:
+    def __init__(self, folder: Path, lock: int, sites: dict[str, SiteBook], cursor: Cursor) -> None:
         self._folder, self._lock = folder, lock
         self._sites = sites
         self._dirty: set[str] = set()
@@ -101,14 +101,14 @@ class State:
         """The message of `edge_checkpoints` that was read last."""
         return self.cursor.seq
 
-    def of(self, site: str) -> SiteState:
+    def of(self, site: str) -> SiteBook:
         """What is known of a site."""
-        return self._sites.get(site, SiteState())
+        return self._sites.get(site, SiteBook())
 
     def __iter__(self) -> Iterator[str]:
         return iter(tuple(self._sites))
 
-    def put(self, site: str, new: SiteState) -> None:
+    def put(self, site: str, new: SiteBook) -> None:
         """What is known of a site from now on."""
         self._sites[site] = new
         self._dirty.add(site)
@@ -188,12 +188,12 @@ def _check_own(root: Path, lock: int, public: bytes, *, accept: bool) -> None:
     write_durably(os.fsencode(root / "state.json"), json.dumps(mark).encode() + b"\n", mode=0o600)
 
 
-def _sites(root: Path) -> dict[str, SiteState]:
+def _sites(root: Path) -> dict[str, SiteBook]:
     found = {}
     with _folder(root / "sites") as folder:
         for path in sorted((root / "sites").glob("*.json")):
             try:
-                found[path.stem] = SiteState.of_json(read_small(os.fsencode(path.name), folder, _MOST_STATE))
+                found[path.stem] = SiteBook.of_json(read_small(os.fsencode(path.name), folder, _MOST_STATE))
             except (ValueError, KeyError, TypeError, BadEvidence):
                 raise SettingsError(f"--state: {path} is damaged: restore it, or remove it and {_ACCEPT}") from None
     return found
@@ -224,7 +224,7 @@ def order(folder: Path, site: str) -> str:
     root = folder.absolute()
     try:
         with _folder(root / "sites") as sites:
-            state = SiteState.of_json(read_small(f"{site}.json".encode(), sites, _MOST_STATE))
+            state = SiteBook.of_json(read_small(f"{site}.json".encode(), sites, _MOST_STATE))
         if state.pending is None and state.conflict is None:
             raise SettingsError(f"SITE: there is nothing to accept of {site}")
         what = state.pending.origin if state.pending else "*"
