@@ -11,6 +11,7 @@ LEVELS = {"info", "warning", "error", "exception"}  # whoever asks for `debug` w
 
 ONCE = {
     "at the start": {
+        "auditing",
         "http_token_open_to_others",
         "ledger_is_younger_than_stream",
         "local_door_is_closed_to_the_group",
@@ -25,11 +26,15 @@ ONCE = {
         "stream_size",
         "watching",
         "weaker_promise",
+        "witness_listens",
     },
     "at the end": {"putting_back"},
     "when it is made": {"bucket_created", "consumer_created", "stream_created"},
     "for each signal of a person": {"not_reloaded", "nothing_to_reload", "reloaded", "stopping"},
-    "for each order of the operator": {"not_requeued", "requeued", "steered"},
+    "for each order of the operator": {"accepted_by_the_operator", "not_requeued", "requeued", "steered"},
+    "for each checkpoint that is cosigned": {"cosigned"},
+    "for each site, once in a life of the state": {"state_taken_over"},
+    "when the hub's stream is another one": {"checkpoints_put_back"},
     "for each connection": {"doubt_resolved", "hold_checked", "link_down", "link_up", "object_cut"},
     "for each change of the timetable": {"bandwidth_limit"},
     "for each suspicion, which the check of the hold ends": {

@@ -9,6 +9,7 @@ import typer
 
 from syncdaemon import __version__
 from syncdaemon.cli import (
+    audit,
     bucket,
     check,
     evidence,
@@ -35,6 +36,7 @@ _COMMANDS = (
     check.verify,
     evidence.prove,
     evidence.verify_proof,
+    audit.audit,
     files.put,
     steer.pause,
     steer.resume,

@@ -46,6 +46,7 @@ _TEXTS = {  # parameters that are the text given
         "traceparent",
     ),
     *("file", "target", "output", "path", "proof", "pin", "vkey", "policy"),
+    *("action", "of_site", "key", "state", "pins", "sites", "listen"),
 }
 
 

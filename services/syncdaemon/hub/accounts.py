@@ -242,6 +242,6 @@ def _auditor(layout: Layout) -> Iterator[Share]:
     """The auditor reads everything that is to be proved, and writes its own signatures."""
     yield _no_jetstream(AUDITOR)
     yield Share(RECORDS, AUDITOR, "edge.cosigned.>")
-    for stream in (CHECKPOINTS, LEDGER):
+    for stream in (CHECKPOINTS, COSIGNED, LEDGER):
         yield Share(RECORDS, AUDITOR, JETSTREAM.direct_get(stream), many=True)
     yield Share(HUB, AUDITOR, JETSTREAM.direct_get(layout.stream), many=True)
