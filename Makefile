@@ -113,6 +113,7 @@ rules: $(VENV)/.installed-dev ## the rules for the Prometheus operator, and the 
 
 screenshots: $(VENV)/.installed-dev ## draw the picture of the README anew, from a real run
 	@$(BIN)/python -m scripts.make_screenshots
+	@$(BIN)/python -m scripts.make_fleet_picture
 
 sbom: $(VENV)/.installed-sbom ## write what the image contains, in CycloneDX, into dist/
 	@$(BIN)/python -m scripts.make_sbom $(SBOM) $(if $(BASE),--base $(BASE))

@@ -63,7 +63,7 @@ function write(drawn, site) {
   const [name, at, seen, queue, bps, , days, refused, version, checkpoint] = site;
   const texts = [
     name, SAYS[state.names[at]][0], seen ? `${age(state.now - seen)} ago` : "never", seen ? count(queue) : "–", site.drawn,
-    speed(bps), days === null ? "–" : `${days} days`, refused ? count(refused) : "–",
+    speed(bps), days === null ? "–" : `${days} d`, refused ? count(refused) : "–",
     checkpoint === null ? "–" : `row ${count(checkpoint)}`, version || "–",
   ];
   texts.forEach((text, place) => {
