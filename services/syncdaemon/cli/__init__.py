@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from syncdaemon import __version__
-from syncdaemon.cli import bucket, check, evidence, files, hub, interrupt, look, quarantine, serve, steer, streams
+from syncdaemon.cli import (
+    bucket,
+    check,
+    evidence,
+    files,
+    hub,
+    interrupt,
+    look,
+    quarantine,
+    rules,
+    serve,
+    steer,
+    streams,
+)
 from syncdaemon.cli.options import Command, EnvFile, EnvFileOption, Group
 
 _COMMANDS = (
@@ -48,6 +61,7 @@ for _command in _COMMANDS:
     app.command(cls=Command)(_command)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(bucket.app, name="bucket")
+app.add_typer(rules.app, name="rules")
 app.add_typer(hub.app, name="hub")
 app.add_typer(evidence.key_app, name="key")
 app.add_typer(evidence.ledger_app, name="ledger")

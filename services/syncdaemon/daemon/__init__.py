@@ -97,7 +97,7 @@ class Daemon:
         self._ends.show_in(self.metrics)
         self._hub = watch_hub(self.link, parts.hub(settings), self.ledger.folder, settings.site, self.metrics)
         self._hand_over = HandOver(self.spool, self.ledger, self.delivery.unretired)
-        reloading = Reloading(settings, rereading, self.link) if rereading is not None else None
+        reloading = Reloading(settings, rereading, self.link, self.spool.rule) if rereading is not None else None
         self._steering = _steering(self, self._own_rows, reloading)
         looks = Observed(self._levels.filling, self._hub)
         self.report = Report(settings, shown, self.tally, self.metrics, looks, steered=self._steering.steered)
