@@ -136,7 +136,7 @@ def parse(text: str) -> Rules:
     """Reads the rules. Raises BadRules."""
     try:
         document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError among them, and numbers of thousands of digits
         raise BadRules(f"no TOML: {error}") from None
     if unknown := sorted(document.keys() - {"rule"}):
         raise BadRules(f"{unknown[0]!r} is not known here; each rule begins with [[rule]]")

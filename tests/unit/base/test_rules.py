@@ -65,6 +65,7 @@ def rule(glob: str) -> str:
     ("text", "words"),
     [
         ("[[rule]\n", "line 1"),
+        ("x = " + "9" * 5000, "no TOML"),
         ("x = 1\n[[rule]]", "'x' is not known"),
         ("rule = 7", r"begins with \[\[rule\]\]"),
         ("[rule]\nleave = true", r"begins with \[\[rule\]\]"),
