@@ -42,7 +42,7 @@ def test_metadata_goes_all_the_way(
     large = random.Random(1).randbytes(3 << 20)
     (shell.folder / "small.bin").write_bytes(b"small")
     (shell.folder / "large.bin").write_bytes(large)
-    daemon.start()
+    daemon.start(within=60)
     for name in ("small.bin", "large.bin"):
         ended = shell("put", "--wait", "--metadata", f"File={name}", "--metadata", "run=7", name)
         assert ended.code == 0, ended.err
@@ -78,7 +78,7 @@ def test_a_bad_sidecar_sets_the_file_aside_and_a_mended_one_brings_it_through(
     nats_server: NatsServer, make_daemon: MakeDaemon, shell: Shell
 ) -> None:
     daemon = make_daemon(nats_server.url, str(shell.folder))
-    daemon.start()
+    daemon.start(within=60)
     (daemon.replay / ".a.meta.json").write_text('{"a": "x\\r\\nNats-Msg-Id: y"}')
     daemon.drop("a", b"evidence")
     eventually(lambda: daemon.metric("syncdaemon_quarantined_files") == 1, 60, "it is set aside")
@@ -99,14 +99,14 @@ def test_kills_lose_neither_a_file_nor_what_was_said_of_it(nats_server: NatsServ
     rng, count = random.Random(7), 0
     outbox = Outbox(daemon.replay, trusted=[os.geteuid()])
     for _ in range(12):
-        daemon.start()
+        daemon.start(within=60)
         for _ in range(60):
             outbox.put(f"{count}".encode(), name=f"f{count}", metadata={"n": str(count)})
             count += 1
             if rng.random() < 0.02:
                 break
         daemon.kill()
-    daemon.start()
+    daemon.start(within=60)
     eventually(lambda: not [path for path in daemon.waiting() if path.name[0] != "."], 120, "all is delivered")
     found = asyncio.run(messages(nats_server.url, STREAM))
     assert len(found) == count

@@ -19,6 +19,7 @@ from syncdaemon.cli import (
     ledger,
     look,
     quarantine,
+    rules,
     serve,
     steer,
     streams,
@@ -64,6 +65,7 @@ for _command in _COMMANDS:
     app.command(cls=Command)(_command)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(bucket.app, name="bucket")
+app.add_typer(rules.app, name="rules")
 app.add_typer(hub.app, name="hub")
 app.add_typer(evidence.key_app, name="key")
 ledger.add_to(evidence.ledger_app)

@@ -111,7 +111,7 @@ class Daemon:
         self._checkpoints = checkpoint_work(settings, self.link, self.ledger, self._own_rows)
         anchor = shown_anchor(self._checkpoints, self.metrics)
         self._hand_over = HandOver(self.spool, self.ledger, self.delivery.unretired, anchor)
-        reloading = Reloading(settings, rereading, self.link) if rereading is not None else None
+        reloading = Reloading(settings, rereading, self.link, self.spool.rule) if rereading is not None else None
         self._steering = _steering(self, self._own_rows, reloading)
         looks = Observed(self._levels.filling, self._hub, anchor)
         self.report = Report(settings, shown, self.tally, self.metrics, looks, steered=self._steering.steered)

@@ -45,6 +45,11 @@ class Gauges:
         """Folders that the last scan could not look into."""
         return self._unseen.unread_folders
 
+    def left_alone(self) -> float:
+        """Files that a rule leaves alone, as the last scan found them."""
+        left_alone = self._unseen.left_alone
+        return sum(left_alone.values())
+
     def edge_mode(self) -> float:
         """0 while the daemon stands by."""
         return int(self._edge_mode)

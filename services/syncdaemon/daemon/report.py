@@ -89,6 +89,7 @@ class Report:
                 "scanned": Check(scanned, spool.problem or waiting, waiting),
                 "ledger": Check(not ledger.problem, ledger.problem or f"row {ledger.head.n}"),
                 "folders": Check(not unread, unread or "all can be read", f"{self._unseen.unread} can't be looked at"),
+                "rules": Check(True, self._by_rules(), f"{self._left_alone()} files are left alone"),
                 "retired": Check(not stuck, stuck or "delivered files are moved out of the way"),
                 "disks": Check(not full, full or "both disks take files", "a disk takes no further file"),
                 "quarantine": Check(not self._quarantine.count, refused, refused),
@@ -100,6 +101,16 @@ class Report:
         if self._operator_pause.is_on():
             return "an operator has paused all files"
         return "an operator has paused large files" if self._operator_pause.large_is_on() else ""
+
+    def _left_alone(self) -> int:
+        left_alone = self._unseen.left_alone
+        return sum(left_alone.values())
+
+    def _by_rules(self) -> str:
+        """How many files each rule leaves alone, so that none is forgotten."""
+        left_alone = self._unseen.left_alone
+        each = ", ".join(f"rule {rule}: {files}" for rule, files in sorted(left_alone.items()))
+        return f"{self._left_alone()} files are left alone by SYNC_RULES ({each})" if each else "no file is left alone"
 
     def _unread(self) -> str:
         unseen = self._unseen
@@ -175,6 +186,7 @@ class Report:
             "quarantined_files": self._quarantine.count,
             "ignored_entries": self._unseen.odd,
             "unreadable_folders": self._unseen.unread_folders,
+            **({"left_alone": dict(self._unseen.left_alone)} if self._unseen.left_alone else {}),
             **({"lone_sidecars": self._unseen.lone_sidecars} if self._unseen.lone_sidecars else {}),
             "complete_by": self._spool.complete_by(),
             "ledger_rows": ledger.head.n,

@@ -11,6 +11,7 @@ from syncdaemon.link import LinkSettings
 from syncdaemon.publish import PROBE_ID
 from syncdaemon.publish.message import MessageSettings
 from syncdaemon.publish.objects import ObjectsSettings
+from syncdaemon.settings.folder_rules import read_rules
 from syncdaemon.settings.values import Settings
 from syncdaemon.spool.spool import SpoolSettings
 from syncdaemon.stream.buckets import BUCKET_OF_A_SITE, ReadableBuckets
@@ -35,6 +36,7 @@ def spool(settings: Settings) -> SpoolSettings:
         compress=settings.sync_compress == "zstd",
         archive_keep=settings.sync_archive_keep,
         prune_empty=settings.sync_prune_empty,
+        rules=read_rules(settings.sync_rules),
     )
 
 

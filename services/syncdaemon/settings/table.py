@@ -209,6 +209,12 @@ SETTINGS = (
         "what makes two files one: content, site (+ content), path (+ site + content)",
     ),
     Setting(
+        "SYNC_RULES",
+        Kind(units.path),
+        None,
+        "file with rules for folders (TOML): what is left alone, what goes first, and other settings for some files",
+    ),
+    Setting(
         "SYNC_ORDER",
         Kind(units.word("oldest", "newest")),
         "oldest",

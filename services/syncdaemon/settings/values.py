@@ -9,9 +9,11 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Secret, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.keep import Keep
 from syncdaemon.base.timetable import Timetable
 from syncdaemon.settings import addresses
+from syncdaemon.settings.folder_rules import read_rules
 from syncdaemon.settings.given import Given, Source, Texts, gather, refuse
 
 
@@ -65,6 +67,7 @@ class Settings(BaseSettings):
     sync_archive_keep: Keep | None
     sync_prune_empty: float
     sync_msg_id: Literal["content", "site", "path"]
+    sync_rules: Path | None
     sync_order: Literal["oldest", "newest"]
     sync_bwlimit: Timetable
     sync_compress: Literal["none", "zstd"]
@@ -123,6 +126,10 @@ class Settings(BaseSettings):
         if not any(part.startswith(".") for part in inside):  # hidden folders are not taken
             where = f"in the replay directory ({str(self.sync_ledger_dir)!r})"
             problems.append(f"SYNC_LEDGER_DIR: {where}, name one outside, or the ledger would be delivered")
+        try:
+            read_rules(self.sync_rules)
+        except SettingsError as error:
+            problems.append(str(error))
         refuse(problems)
 
     @property

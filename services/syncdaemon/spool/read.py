@@ -15,6 +15,7 @@ from urllib.parse import quote_from_bytes
 from syncdaemon.base import disk, leases
 from syncdaemon.base.metadata import Said
 from syncdaemon.base.model import Beside, Content, Fit, FolderId, Refusal, Stamp
+from syncdaemon.base.rules import Rules
 from syncdaemon.spool import beside, faults, settle
 from syncdaemon.spool.beside import FoundBeside, Unusable
 from syncdaemon.spool.folders import OpenFolders
@@ -80,7 +81,7 @@ class Reader(NamedTuple):
     """How files are read: out of `folders`, quiet for `quiet` seconds.
 
     `fit`: what is read as a whole; with no room in it, nothing is. `pack` makes them smaller, or returns None where it
-    can't.
+    can't. `rules` may say otherwise of a file; `packer` is what packs it then.
     """
 
     folders: OpenFolders
@@ -88,6 +89,8 @@ class Reader(NamedTuple):
     fit: Fit = Fit(0, 0, 0)
     pack: Callable[[bytes], bytes | None] | None = None
     unleased: Unleased = Unleased()
+    rules: Rules = Rules()
+    packer: Callable[[bytes], bytes | None] | None = None
 
     def read(self, candidates: Iterable[Candidate], now_ns: int) -> Iterator[Reading]:
         """Each candidate as it was found, a large one without having read it. `now_ns` is the file system's now.
@@ -98,7 +101,21 @@ class Reader(NamedTuple):
         for candidate in candidates:
             if self.folders.full(candidate.path.rpartition(b"/")[0]):
                 return
-            yield self._read(candidate, now_ns)
+            if not self.rules:
+                yield self._read(candidate, now_ns)
+            elif (ruled := self._ruled(candidate.path)) is None:
+                yield Gone(candidate.path)
+            else:
+                yield ruled._read(candidate, now_ns)
+
+    def _ruled(self, path: bytes) -> Reader | None:
+        """How the file at this path is read; None where it is left alone."""
+        ruling = self.rules.of(path)
+        if ruling.leave:
+            return None
+        quiet = self.quiet if ruling.settle is None else ruling.settle
+        pack = {None: self.pack, "none": None, "zstd": self.packer}[ruling.compress]
+        return self._replace(quiet=quiet, pack=pack)
 
     def _read(self, candidate: Candidate, now_ns: int) -> Reading:
         path = candidate.path
@@ -139,6 +156,9 @@ class Reader(NamedTuple):
 
     def begin(self, candidate: Candidate, now_ns: int) -> Hashing | Reading:
         """Begins to read a large file; where it is not to be read now, how it was found."""
+        if self.rules:
+            ruled = self._ruled(candidate.path)
+            return Gone(candidate.path) if ruled is None else ruled._replace(rules=Rules()).begin(candidate, now_ns)
         try:
             fd, folder = self.folders.open_alone(candidate.path, disk.READ)
         except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from urllib.parse import quote_from_bytes
@@ -12,6 +13,7 @@ from urllib.parse import quote_from_bytes
 from syncdaemon.base import taken
 from syncdaemon.base.beneath import LISTING, open_beneath
 from syncdaemon.base.metadata import SIDECAR_ENDING, file_of
+from syncdaemon.base.rules import Rules
 from syncdaemon.spool.arrival import first_sight
 from syncdaemon.spool.backlog import Listing
 from syncdaemon.spool.sizes import Sizes
@@ -22,15 +24,21 @@ _DAY = 86_400.0
 
 
 def scan(
-    root: int, mine: frozenset[bytes], room: int, newest_first: bool, since_ns: int, sizes: Sizes | None = None
+    root: int,
+    mine: frozenset[bytes],
+    room: int,
+    key: Callable[[bytes, int], int],
+    since_ns: int,
+    sizes: Sizes | None = None,
+    rules: Rules | None = None,
 ) -> Listing:
     """Everything below the open folder `root` but the files of `mine`.
 
-    The first `room` in order by name, the rest counted. A file whose ctime is at or after `since_ns` is named in
+    The first `room` in order by name, the rest counted; `key` makes the order key of a path and an mtime. What `rules`
+    leave alone is counted by rule, and is otherwise not there. A file whose ctime is at or after `since_ns` is named in
     `fresh` where it is counted only. `sizes` gets the size of each file, also of `mine`. What vanishes on the way is
     skipped. Raises OSError where `root` itself can't be read.
     """
-    sign = -1 if newest_first else 1
     first: list[tuple[int, bytes, int]] = []  # order key, path, arrival
     most = room + room // _SPARE
     last = _NO_LIMIT  # the order key of the last one of `first` since it was cut
@@ -38,7 +46,12 @@ def scan(
     missing = set(mine)
     unread, sidecars = Unread(), LoneSidecars()
     beyond = odd = 0
+    left_alone: Counter[int] = Counter()
+    leaving = rules.leaving if rules is not None and rules.has("leave") else None
     for path, stat in files(root, unread=unread, hidden=sidecars.look):
+        if leaving is not None and stat is not None and (reason := leaving(path)) is not None:
+            left_alone[reason.rule] += 1
+            continue
         if stat is not None and sizes is not None:
             sizes.add(stat.st_size)
         if path in missing:
@@ -47,7 +60,7 @@ def scan(
         if stat is None:
             odd += 1
             continue
-        order = sign * stat.st_mtime_ns
+        order = key(path, stat.st_mtime_ns)
         if stat.st_ctime_ns >= since_ns:
             fresh.add(path)
         if order > last:
@@ -70,6 +83,7 @@ def scan(
         unread.folders,
         {path: arrived for _, path, arrived in first},
         sidecars.count,
+        left_alone,
     )
 
 

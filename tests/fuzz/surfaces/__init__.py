@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.fuzz.surface import Surface
 from tests.fuzz.surfaces import (
     answers,
+    beside,
     evidence,
     frames,
     http,
@@ -29,4 +30,5 @@ ALL: tuple[Surface, ...] = (
     http.SURFACE,
     quarantine.SURFACE,
     names.SURFACE,
+    *beside.SURFACES,
 )

@@ -19,6 +19,7 @@ from syncdaemon.spool import moves, requeue
 from syncdaemon.spool.archive import Archive
 from syncdaemon.spool.hold import Hold
 from syncdaemon.spool.home import ReplayDirectory
+from syncdaemon.spool.order import FileOrder
 from syncdaemon.spool.passage import Passage
 from syncdaemon.spool.quarantine import Quarantine, entries
 from syncdaemon.spool.read import Hashing, NotYet, Reader, Reading, TooLarge
@@ -326,10 +327,10 @@ def test_a_sidecar_without_a_file_for_a_day_is_counted(
     put(replay)
     (replay / ".lone.meta.json").write_bytes(META)
     (replay / ".hidden").write_bytes(b"")
-    assert scan(directory.root, frozenset(), 10, False, 0).lone_sidecars == 0
+    assert scan(directory.root, frozenset(), 10, FileOrder().key, 0).lone_sidecars == 0
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 90_000)
-    assert scan(directory.root, frozenset(), 10, False, 0).lone_sidecars == 1
+    assert scan(directory.root, frozenset(), 10, FileOrder().key, 0).lone_sidecars == 1
 
 
 def test_a_put_has_its_sidecar_in_place_first_and_names_the_content(replay: Path, directory: ReplayDirectory) -> None:
