@@ -111,7 +111,7 @@ rules: $(VENV)/.installed-dev ## the rules for the Prometheus operator, and the 
 	    { cat $$of/prometheusrule-head.yaml; sed 's/^./  &/' $$of/rules.yaml; } >$$of/prometheusrule.yaml; \
 	done
 
-screenshots: $(VENV)/.installed-dev ## draw the picture of the README anew, from a real run
+screenshots: $(VENV)/.installed-test ## draw the pictures of the README anew, from real runs (make test-deps first)
 	@$(BIN)/python -m scripts.make_screenshots
 	@$(BIN)/python -m scripts.make_fleet_picture
 
