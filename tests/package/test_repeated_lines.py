@@ -36,6 +36,7 @@ ONCE = {
         "held_file_is_not_in_the_stream",
         "sequence_went_back",
     },
+    "for each connection to a hub that is behind": {"hub_is_behind"},
     "when the stream is set otherwise": {"stream_changed"},
     "when the bucket becomes another one": {"shared_bucket"},
     "for each connection after which a large file lacks something else": {"objects_lacking"},

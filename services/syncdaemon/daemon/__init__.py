@@ -15,6 +15,7 @@ from syncdaemon import __version__
 from syncdaemon.base.tasks import background, finish
 from syncdaemon.daemon import recover
 from syncdaemon.daemon.beginning import Beginning
+from syncdaemon.daemon.checkpoints import checkpoint_work, shown_anchor
 from syncdaemon.daemon.ends import Ends
 from syncdaemon.daemon.entrances import Entrances
 from syncdaemon.daemon.first_look import first_look
@@ -36,7 +37,6 @@ from syncdaemon.daemon.tally import Tally
 from syncdaemon.daemon.upkeep import Expiry, OwnRows, PutBack
 from syncdaemon.deliver import Delivery
 from syncdaemon.deliver.resend import Resend
-from syncdaemon.evidence.keyfile import read_key
 from syncdaemon.ledger import Ledger, now_text, open_attempts, rows
 from syncdaemon.link import Link, Session
 from syncdaemon.publish import Lane, Publisher
@@ -55,7 +55,10 @@ log = structlog.get_logger(__name__)
 
 
 class Daemon:
-    """One site's daemon. `run` is the whole of its life; `drain.py` has it deliver what is there, and end."""
+    """One site's daemon. `run` is the whole of its life; `drain.py` has it deliver what is there, and end.
+
+    The class has more than 150 lines because every part is made, and joined to the others, in this one place.
+    """
 
     def __init__(self, settings: Settings, rereading: Rereading | None = None) -> None:
         self.settings = settings
@@ -99,10 +102,12 @@ class Daemon:
         self._ends.show_in(self.metrics)
         self._hub = watch_hub(self.link, parts.hub(settings), self.ledger.folder, settings.site, self.metrics)
         self.days = LedgerDays.of(settings, self.ledger, self.link, self._something_waits, pause.large_is_on)
-        self._hand_over = HandOver(self.spool, self.ledger, self.delivery.unretired)
+        self._checkpoints = checkpoint_work(settings, self.link, self.ledger, self._own_rows)
+        anchor = shown_anchor(self._checkpoints, self.metrics)
+        self._hand_over = HandOver(self.spool, self.ledger, self.delivery.unretired, anchor)
         reloading = Reloading(settings, rereading, self.link) if rereading is not None else None
         self._steering = _steering(self, self._own_rows, reloading)
-        looks = Observed(self._levels.filling, self._hub)
+        looks = Observed(self._levels.filling, self._hub, anchor)
         self.report = Report(settings, shown, self.tally, self.metrics, looks, steered=self._steering.steered)
         self.hung_up = self._steering.hung_up
 
@@ -121,6 +126,7 @@ class Daemon:
             if started is not None:
                 started(port)
             await finish(asyncio.create_task(self._deliver(stop)), stop, failed, FINISH_SECONDS)
+            await self.last_checkpoint()
 
     async def _deliver(self, stop: asyncio.Event) -> None:
         if self.settings.edge_mode:
@@ -135,8 +141,6 @@ class Daemon:
 
         Raises SettingsError or LedgerDamaged before anything is touched.
         """
-        if self.settings.sync_checkpoint_key is not None:
-            read_key(self.settings.sync_checkpoint_key, self.settings.login_files)
         ignore_broken_leases()
         spare_the_collector()
         self.spool.open()
@@ -182,11 +186,17 @@ class Daemon:
             yield self._expiry.run()
             yield self.spool.tidy()
             yield self._say_if_ledger_is_younger()
+            if self._checkpoints:
+                yield self._checkpoints.run()
+
+    async def last_checkpoint(self) -> None:
+        """Covers what was delivered last."""
+        if self._checkpoints and self.settings.edge_mode:
+            await self._checkpoints.last()
 
     async def _say_if_ledger_is_younger(self) -> None:
-        settings = self.settings
-        folder, subject = self.ledger.folder, settings.subject_for("*")
-        await Beginning(self.lane, folder, settings.site, settings.sync_stream, subject=subject).say()
+        folder, site, stream = self.ledger.folder, self.settings.site, self.settings.sync_stream
+        await Beginning(self.lane, folder, site, stream, subject=self.settings.subject_for("*")).say()
 
     def _something_waits(self) -> bool:
         """Whether there is something to send. A file that is not complete yet is nothing to send."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from functools import partial
@@ -16,6 +16,7 @@ import structlog
 from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.base.peers import Peer
 from syncdaemon.base.tickets import TicketKey
+from syncdaemon.daemon.anchor import Anchor
 from syncdaemon.deliver.unretired import Unretired
 from syncdaemon.ledger import Ledger
 from syncdaemon.ledger.memory import Told
@@ -30,21 +31,15 @@ _SHORTEST_REST = 0.001  # seconds
 log = structlog.get_logger(__name__)
 
 
-def _none() -> None:
-    return None
-
-
 class HandOver:
     """Takes files that are handed over, and answers for tickets by the ledger alone.
 
     A row that was written since the hand-over is known in memory. For older ones the ledger's files are searched, one
-    search at a time for all who wait. `proved_rows`: how many rows a checkpoint covers; None: this site makes none.
+    search at a time for all who wait. `anchor`: how many rows a checkpoint covers; None: this site makes none.
     """
 
-    def __init__(
-        self, spool: Spool, ledger: Ledger, unretired: Unretired, proved_rows: Callable[[], int | None] = _none
-    ) -> None:
-        self._proved_rows = proved_rows
+    def __init__(self, spool: Spool, ledger: Ledger, unretired: Unretired, anchor: Anchor | None = None) -> None:
+        self._anchor = anchor
         self._spool, self._ledger, self._memory = spool, ledger, ledger.tickets
         self._unretired = unretired
         self._waiting: dict[TicketKey, set[asyncio.Event]] = {}
@@ -83,7 +78,7 @@ class HandOver:
         if not any(told.values()):
             await self._any_told(question.keys, deadline)
             told = {key: self._memory.asked(key) for key in question.keys}
-        proved = self._proved_rows()
+        proved = None if self._anchor is None else self._anchor.rows
         return {key.text: _shown(found, proved) for key, found in told.items() if found is not None}
 
     async def _any_told(self, keys: Iterable[TicketKey], deadline: float) -> None:

@@ -10,6 +10,7 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from syncdaemon import __version__
+from syncdaemon.daemon.anchor import Anchor
 from syncdaemon.daemon.filling import Filling
 from syncdaemon.daemon.hub_watch import HubWatch
 from syncdaemon.daemon.metrics import Metrics
@@ -28,10 +29,14 @@ _SEEN = {
 
 
 class Observed(NamedTuple):
-    """What is looked at now and then: how full the stream is, and how far the hub is, where there is one."""
+    """What is looked at now and then: how full the stream is, and how far the hub is, where there is one.
+
+    `anchor`: what the hub has of the ledger's log; None where this site signs nothing.
+    """
 
     filling: Filling
     hub: HubWatch | None
+    anchor: Anchor | None = None
 
 
 class Report:
@@ -57,7 +62,7 @@ class Report:
         self._replay = parts.spool.directory
         spool_settings = parts.spool.settings
         self._replay_dir = os.fsdecode(spool_settings.replay_dir)
-        self._filling, self._hub = looks
+        self._filling, self._hub, self._anchor = looks
         self._began = time.monotonic()
 
     def checks(self) -> dict[str, Check]:
@@ -69,20 +74,26 @@ class Report:
         waiting, refused = f"{spool.depth} files wait", f"{self._quarantine.count} refused files"
         hub = self._hub
         behind = {} if hub is None else {"hub": Check(not hub.late(self._lane.horizon), hub.words)}
-        return behind | {
-            "link": Check(link.proved(), link.problem or "the server answers"),
-            "lane": Check(not self._lane.paused, self._lane.paused or "open"),
-            "operator": Check(True, self._by_operator() or "nothing is paused"),
-            "room": Check(not filling.soon, filling.words, filling.words),
-            "settings": Check(True, _SEEN[self._lane.settings_seen]),
-            "objects": Check(not self._large_pause, self._large_pause or self._large_lack or "open"),
-            "scanned": Check(scanned, spool.problem or waiting, waiting),
-            "ledger": Check(not ledger.problem, ledger.problem or f"row {ledger.head.n}"),
-            "folders": Check(not unread, unread or "all can be read", f"{self._unseen.unread} can't be looked at"),
-            "retired": Check(not stuck, stuck or "delivered files are moved out of the way"),
-            "disks": Check(not full, full or "both disks take files", "a disk takes no further file"),
-            "quarantine": Check(not self._quarantine.count, refused, refused),
-        }
+        anchor = self._anchor
+        anchored = {} if anchor is None else {"checkpoints": Check(not anchor.state, anchor.words, anchor.brief)}
+        return (
+            behind
+            | anchored
+            | {
+                "link": Check(link.proved(), link.problem or "the server answers"),
+                "lane": Check(not self._lane.paused, self._lane.paused or "open"),
+                "operator": Check(True, self._by_operator() or "nothing is paused"),
+                "room": Check(not filling.soon, filling.words, filling.words),
+                "settings": Check(True, _SEEN[self._lane.settings_seen]),
+                "objects": Check(not self._large_pause, self._large_pause or self._large_lack or "open"),
+                "scanned": Check(scanned, spool.problem or waiting, waiting),
+                "ledger": Check(not ledger.problem, ledger.problem or f"row {ledger.head.n}"),
+                "folders": Check(not unread, unread or "all can be read", f"{self._unseen.unread} can't be looked at"),
+                "retired": Check(not stuck, stuck or "delivered files are moved out of the way"),
+                "disks": Check(not full, full or "both disks take files", "a disk takes no further file"),
+                "quarantine": Check(not self._quarantine.count, refused, refused),
+            }
+        )
 
     def _by_operator(self) -> str:
         """What an operator has paused; empty where nothing is."""
@@ -162,6 +173,7 @@ class Report:
             "unreadable_folders": self._unseen.unread_folders,
             "complete_by": self._spool.complete_by(),
             "ledger_rows": ledger.head.n,
+            **({} if self._anchor is None else {"checkpoint": self._anchor.status()}),
             "last_receipt": tally.last_receipt,
             "replay_dir": self._replay_dir,
             "ledger_dir": str(ledger.folder),

@@ -27,6 +27,8 @@ CLOSE = "close"
 CONTROL = "control"
 SHIPPED = "shipped"
 ANCHOR = "anchor"
+ALIVE = "alive"
+REBASED = "rebased"
 
 MOST_IDS = 800  # of up to 73 characters, in one `attempt` row: an entry bundle takes rows of up to 65,535 bytes
 Entry = tuple[str, Row]
@@ -99,6 +101,8 @@ SCHEMA: Mapping[str, Schema] = {
     CONTROL: Schema({"call": TEXT, "value": TEXT, "until": TEXT, "uid": NUMBER}),
     SHIPPED: Schema({**_DAY, "bytes": NUMBER, "sha256": TEXT, "parts": NUMBER}, {"digest": TEXT}),
     ANCHOR: Schema({**_DAY, "digest": TEXT}),
+    ALIVE: Schema({}),
+    REBASED: Schema({"old_origin": TEXT, "old_size": SEQUENCE, "old_root": TEXT, "reason": TEXT}),
 }
 """Every event that this version knows."""
 
@@ -270,6 +274,16 @@ def anchor(day: str, span: Span) -> Entry:
 
 def _span(day: str, span: Span) -> dict[str, int | str | bool]:
     return {"day": day, "first_n": span.first_n, "last_n": span.last_n, "digest": span.digest}
+
+
+def alive() -> Entry:
+    """Nothing else happened for a day: so that silence means something to whoever reads the checkpoints."""
+    return ALIVE, {}
+
+
+def rebased(old_origin: str, old_size: int, old_root: str, reason: str) -> Entry:
+    """The first row of a ledger that was begun anew: where the log before ended, and why. `old_root`: in base64."""
+    return REBASED, {"old_origin": old_origin, "old_size": old_size, "old_root": old_root, "reason": reason}
 
 
 def closed(count: int) -> Entry:

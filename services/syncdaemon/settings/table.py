@@ -288,6 +288,12 @@ SETTINGS = (
         "what the log's name begins with, such as edge.example.com/evidence; needed with SYNC_CHECKPOINT_KEY",
     ),
     Setting(
+        "SYNC_CHECKPOINT_SECONDS",
+        Kind(units.some_seconds, units.seconds_text),
+        "60",
+        "seconds between two checkpoints, at least; one is signed where rows were added",
+    ),
+    Setting(
         "SYNC_LOG_FORMAT",
         Kind(units.word("json", "console")),
         None,

@@ -79,6 +79,7 @@ class Settings(BaseSettings):
     sync_ledger_prune: Literal["proved", "unproved"]
     sync_checkpoint_key: Path | None
     sync_checkpoint_origin: str | None
+    sync_checkpoint_seconds: float
     sync_log_format: Literal["json", "console"] | None
     sync_log_level: Literal["debug", "info", "warning", "error"]
 
