@@ -9,6 +9,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from syncdaemon.base.errors import LedgerDamaged, LinkDown, SyncError
 from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.daemon.day_shipping import ship
 from syncdaemon.ledger import Ledger, rows
+from syncdaemon.ledger.checkpoints import acknowledged
 from syncdaemon.ledger.closed_days import (
     Shipment,
     TakenDays,
@@ -72,17 +74,30 @@ class _Stopped(SyncError):
     """The work in the thread is to end."""
 
 
-def nobody() -> int:
+class HeldRows(NamedTuple):
+    """Up to which row somebody else holds a checkpoint, and the smallest tree that proofs are `needed` from."""
+
+    held: int
+    needed: int
+
+
+def nobody() -> HeldRows:
     """No checkpoint is held by anybody else."""
-    return 0
+    return HeldRows(0, 0)
+
+
+def held_rows(folder: Path, site: str) -> HeldRows:
+    """What the hub has acknowledged of the site's checkpoints, as it is known on the disk. Raises OSError."""
+    found = acknowledged(folder, site)
+    return nobody() if found is None else HeldRows(found.rows, min(found.rows, found.cosigned or found.rows))
 
 
 class LedgerLife:
     """Does what is due with the closed days of one ledger, which this process writes.
-    `held`: up to which row a checkpoint is held by somebody else; 0: none is. `problem`: what stands in the way.
+    `held` says what somebody else holds of the checkpoints. `problem`: what stands in the way.
     """
 
-    def __init__(self, ledger: Ledger, settings: LifeSettings, held: Callable[[], int] = nobody) -> None:
+    def __init__(self, ledger: Ledger, settings: LifeSettings, held: Callable[[], HeldRows] = nobody) -> None:
         self._ledger = ledger
         self._settings = settings
         self._held = held
@@ -95,7 +110,7 @@ class LedgerLife:
     @classmethod
     def of(cls, ledger: Ledger, settings: Settings) -> LedgerLife:
         """As the settings say."""
-        return cls(ledger, LifeSettings.of(settings))
+        return cls(ledger, LifeSettings.of(settings), partial(held_rows, ledger.folder, ledger.site))
 
     async def compress(self) -> None:
         """Compresses every closed day that is not."""
@@ -155,12 +170,12 @@ class LedgerLife:
                 raise SyncError(f"{path.name} was not shipped yet")
             if self._settings.unproved:
                 await self._anchor(gone, path)
-            elif shipment is not None and held < shipment.n:
+            elif shipment is not None and held.held < shipment.n:
                 raise SyncError(f"{path.name}: nobody else holds a checkpoint over row {shipment.n}, `shipped`, yet")
             await asyncio.to_thread(take_away, path, shipment)
             log.info("ledger_day_taken_away", day=day)
             count += 1
-        await asyncio.to_thread(take_away_tiles, self._ledger.folder, self._ledger.site, held)
+        await asyncio.to_thread(take_away_tiles, self._ledger.folder, self._ledger.site, held.needed)
         return count
 
     async def _anchor(self, gone: TakenDays, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 Rows are committed in groups: all that wait when the disk becomes free go out in one write and one `fdatasync`,
 in a thread. One process writes a site's ledger at a time.
+The module has more than 250 lines because one queue, one thread and one lock are behind all of it.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import pytest
 
 from syncdaemon.base.errors import LanePaused, LedgerDamaged, LinkDown
 from syncdaemon.check.ledger import audit
-from syncdaemon.daemon.ledger_life import LedgerLife, LifeSettings
+from syncdaemon.daemon.ledger_life import HeldRows, LedgerLife, LifeSettings
 from syncdaemon.ledger import Ledger
 from syncdaemon.ledger import closed_days as closed_days_module
 from syncdaemon.ledger.closed_days import read_gone
@@ -78,9 +78,9 @@ def days_here(folder: Path) -> list[str]:
     return sorted(name[19:] for name in os.listdir(folder) if name.startswith("evidence-"))
 
 
-def everybody() -> int:
+def everybody() -> HeldRows:
     """A checkpoint over all rows is held by somebody else."""
-    return 1 << 60
+    return HeldRows(1 << 60, 1 << 60)
 
 
 async def test_closed_days_are_compressed_and_all_stay_where_nothing_else_is_asked(
@@ -108,13 +108,13 @@ async def test_what_is_shipped_and_proved_is_taken_away_and_the_ledger_begins_at
 
 
 async def test_nothing_goes_without_a_checkpoint_that_somebody_else_holds(ledger: Ledger, tmp_path: Path) -> None:
-    held = 0
+    held = HeldRows(0, 0)
     life = LedgerLife(ledger, PROVED, lambda: held)
     await life.do(FakeHub())
     assert len(days_here(tmp_path)) == 6
     assert "nobody else holds a checkpoint" in life.problem
     rows = read_gone(tmp_path, SITE).shipped
-    held = rows["20260101"].n
+    held = HeldRows(rows["20260101"].n, 0)
     await life.do(None)
     assert days_here(tmp_path)[0] == "20260102.jsonl.zst"
 
@@ -193,7 +193,7 @@ async def test_a_link_that_dies_at_any_call_loses_nothing_and_sends_nothing_twic
 
 
 async def test_a_day_that_is_not_what_was_shipped_stays(ledger: Ledger, tmp_path: Path) -> None:
-    held = 0
+    held = HeldRows(0, 0)
     life = LedgerLife(ledger, PROVED, lambda: held)
     await life.do(FakeHub())
     day = tmp_path / f"evidence-{SITE}-20260101.jsonl.zst"
