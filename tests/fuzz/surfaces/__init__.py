@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.fuzz.surface import Surface
 from tests.fuzz.surfaces import (
     answers,
+    audit,
     evidence,
     frames,
     http,
@@ -25,6 +26,7 @@ ALL: tuple[Surface, ...] = (
     metas.SURFACE,
     *ledger.SURFACES,
     *evidence.SURFACES,
+    *audit.SURFACES,
     *settings.SURFACES,
     http.SURFACE,
     quarantine.SURFACE,
