@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.fuzz.surface import Surface
 from tests.fuzz.surfaces import (
     answers,
+    audit,
     beside,
     evidence,
     frames,
@@ -26,6 +27,7 @@ ALL: tuple[Surface, ...] = (
     metas.SURFACE,
     *ledger.SURFACES,
     *evidence.SURFACES,
+    *audit.SURFACES,
     *settings.SURFACES,
     http.SURFACE,
     quarantine.SURFACE,

@@ -64,10 +64,12 @@ class SiteBook(NamedTuple):
     @classmethod
     def of_json(cls, data: bytes) -> SiteBook:
         """Raises ValueError or BadEvidence where it is damaged."""
-        fields = json.loads(data)
+        fields = _document(data)
         if not isinstance(fields, Mapping):
             raise ValueError("no state")
-        heads = {name: LogHead.parse(note.encode()) if (note := fields[name]) else None for name in ("head", "pending")}
+        heads = {
+            name: LogHead.parse(str(note).encode()) if (note := fields[name]) else None for name in ("head", "pending")
+        }
         numbers = {name: fields[name] for name in _NUMBERS}
         if any(type(number) is not int or number < 0 for number in numbers.values()):
             raise ValueError("a number is none")
@@ -173,7 +175,7 @@ def _check_own(root: Path, lock: int, public: bytes, *, accept: bool) -> None:
     mark = {"v": 1, "key": base64_text(public), "lock": os.fstat(lock).st_ino}
     try:
         with _folder(root) as folder:
-            found = json.loads(read_small(b"state.json", folder, MOST_BYTES))
+            found = _document(read_small(b"state.json", folder, MOST_BYTES))
     except FileNotFoundError:
         found = None
     except ValueError:
@@ -202,9 +204,17 @@ def _sites(root: Path) -> dict[str, SiteBook]:
 def _cursor(root: Path) -> Cursor:
     """Where it is damaged or missing, everything is read again, and judged as before."""
     with suppress(OSError, ValueError, TypeError), _folder(root) as folder:
-        seq, digest = json.loads(read_small(b"cursor.json", folder, MOST_BYTES))
+        seq, digest = _document(read_small(b"cursor.json", folder, MOST_BYTES))
         return Cursor(int(seq), str(digest))
     return Cursor()
+
+
+def _document(data: bytes) -> Any:
+    """Raises ValueError where it is no JSON."""
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("it is too deep") from None
 
 
 @contextmanager
