@@ -38,6 +38,11 @@ ADVICE = {
         "Folders and files can be read",
         "Give the daemon's user the right to read them. What is in there is not delivered.",
     ),
+    "rules": Advice("Files that a rule leaves alone", "`syncdaemon rules dry-run` says which, and by which rule."),
+    "checkpoints": Advice(
+        "Checkpoints at the hub",
+        "Read CheckpointConflict and what follows it in OPERATIONS.md. Files are delivered all the same.",
+    ),
     "retired": Advice(
         "Delivered files are put away",
         "See that the daemon's user may move files in the replay folder. They are delivered already.",

@@ -40,7 +40,10 @@ class Observed(NamedTuple):
 
 
 class Report:
-    """Reads the parts whenever it is asked. `steered`: what an operator has changed, and holds now."""
+    """Reads the parts whenever it is asked. `steered`: what an operator has changed, and holds now.
+
+    The class has more than 150 lines because each check and each field of the status asks another part.
+    """
 
     def __init__(
         self,

@@ -1,7 +1,8 @@
 """What a message is to the other end, given its headers: a file to write, or a message to reject. Pure.
 
 `Edge-Path` is percent-encoded raw bytes. A path that could lead anywhere but below its site's folder is rejected, and
-so is one that no file system can hold; neither is bent into something else.
+so is one that no file system can hold; neither is bent into something else. The module has more than 250 lines because
+each header has its own reason to reject a message.
 """
 
 from __future__ import annotations

@@ -44,7 +44,8 @@ log = structlog.get_logger(__name__)
 class Worker:
     """Receives into `home`. At least `min_free` bytes of its disk stay free. `freeing`: what is received is freed.
 
-    `sidecars`: what was said of a file is written beside it.
+    `sidecars`: what was said of a file is written beside it. The class has more than 150 lines because every way of a
+    message, to its file or to its rejection, ends with the same acknowledgement.
     """
 
     def __init__(

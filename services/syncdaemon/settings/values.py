@@ -27,7 +27,8 @@ class ServerUrls(Secret[str]):
 class Settings(BaseSettings):
     """All settings. `Settings.load` makes them from what a user gave.
 
-    The table says what each one means, which texts it takes and what it is by default.
+    The table says what each one means, which texts it takes and what it is by default. The class has more than 150
+    lines because each setting has one.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

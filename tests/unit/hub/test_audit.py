@@ -14,7 +14,7 @@ from syncdaemon.evidence.strict import BadEvidence
 from syncdaemon.evidence.submission import Submission
 from syncdaemon.hub.audit import witness_words
 from syncdaemon.hub.audit.cosigner import Arrived, SignatureDesk
-from syncdaemon.hub.audit.judge import Accepted, LogHead, NotTaken, Reason, judge
+from syncdaemon.hub.audit.judge import Accepted, LogHead, NotCosigned, NotTaken, judge
 from syncdaemon.hub.audit.pins import read_pins
 from syncdaemon.hub.audit.silence import Voice, voice
 from syncdaemon.hub.audit.state import Cursor, State, open_state, order
@@ -33,7 +33,7 @@ def head(site: Site, size: int) -> LogHead:
     return LogHead.parse(bytes(site.note(size)))
 
 
-def reason(submission: Submission, known: LogHead | None, rebased: bytes = b"") -> Reason | None:
+def reason(submission: Submission, known: LogHead | None, rebased: bytes = b"") -> NotCosigned | None:
     """Why it is refused; None: it is not."""
     found = judge(submission, A.pin, known, rebased)
     return found.reason if isinstance(found, NotTaken) else None
@@ -57,31 +57,31 @@ def test_the_first_one_is_accepted_wherever_it_begins() -> None:
 @pytest.mark.parametrize(
     ("submission", "wanted"),
     [
-        (FORKED.submission(50, 80), Reason.FORK),
-        (FORKED.submission(0, 50), Reason.FORK),
-        (A.submission(50, 80)._replace(hashes=()), Reason.FORK),
-        (A.submission(0, 40), Reason.ROLLBACK),
-        (A.submission(40, 80), Reason.UNCHECKED),
-        (A.submission(0, 80), Reason.UNCHECKED),
-        (Site("a", seed=b"stolen").submission(50, 80), Reason.OTHER_KEY),
-        (Site("b").submission(50, 80), Reason.STRAY),
-        (A.submission(50, 80)._replace(old=90), Reason.STRAY),
-        (Submission(0, (), b"nothing"), Reason.STRAY),
-        (Submission(0, (), bytes(A.checkpoint(0).note().signed(A.origin, A.key.seed))), Reason.EMPTY),
+        (FORKED.submission(50, 80), NotCosigned.FORK),
+        (FORKED.submission(0, 50), NotCosigned.FORK),
+        (A.submission(50, 80)._replace(hashes=()), NotCosigned.FORK),
+        (A.submission(0, 40), NotCosigned.ROLLBACK),
+        (A.submission(40, 80), NotCosigned.UNCHECKED),
+        (A.submission(0, 80), NotCosigned.UNCHECKED),
+        (Site("a", seed=b"stolen").submission(50, 80), NotCosigned.OTHER_KEY),
+        (Site("b").submission(50, 80), NotCosigned.STRAY),
+        (A.submission(50, 80)._replace(old=90), NotCosigned.STRAY),
+        (Submission(0, (), b"nothing"), NotCosigned.STRAY),
+        (Submission(0, (), bytes(A.checkpoint(0).note().signed(A.origin, A.key.seed))), NotCosigned.EMPTY),
     ],
 )
-def test_what_does_not_go_on_is_refused(submission: Submission, wanted: Reason) -> None:
+def test_what_does_not_go_on_is_refused(submission: Submission, wanted: NotCosigned) -> None:
     assert reason(submission, head(A, 50)) is wanted
 
 
 def test_a_new_log_needs_the_end_of_the_old_one() -> None:
     site = Site("a")
     proof = site.begin_anew(50)
-    assert reason(site.submission(0, 1), head(A, 50), proof) is Reason.REBASED
-    assert reason(site.submission(0, 1), head(A, 51), proof) is Reason.NEW_LOG
-    assert reason(site.submission(0, 2), head(A, 50), proof) is Reason.NEW_LOG
-    assert reason(site.submission(0, 1), head(A, 50), proof[:100]) is Reason.NEW_LOG
-    assert reason(site.submission(0, 1), head(A, 50)) is Reason.NEW_LOG
+    assert reason(site.submission(0, 1), head(A, 50), proof) is NotCosigned.REBASED
+    assert reason(site.submission(0, 1), head(A, 51), proof) is NotCosigned.NEW_LOG
+    assert reason(site.submission(0, 2), head(A, 50), proof) is NotCosigned.NEW_LOG
+    assert reason(site.submission(0, 1), head(A, 50), proof[:100]) is NotCosigned.NEW_LOG
+    assert reason(site.submission(0, 1), head(A, 50)) is NotCosigned.NEW_LOG
 
 
 def desk_in(folder: Path, now: float = 1e9, *, accept: bool = True) -> SignatureDesk:

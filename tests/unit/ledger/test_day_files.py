@@ -70,7 +70,7 @@ def test_a_day_counts_once(day: Path) -> None:
         "evidence-edge-1-2026030.jsonl",
         "evidence-edge-2-20260304.jsonl",
     ):
-        (day.parent / f"evidence-{name}").write_bytes(b"x\n")
+        (day.parent / name).write_bytes(b"x\n")
     assert [path.name for path in files(day.parent, SITE)] == [day.name, "evidence-edge-1-20260305.jsonl.zst"]
     assert sites(day.parent) == ["edge-1", "edge-2"]
     assert files(day.parent / "not there", SITE) == []

@@ -11,7 +11,7 @@ from syncdaemon.evidence.notes import COSIGNER_KEY, SignedNote, VerifierKey, che
 from syncdaemon.evidence.origins import Pin
 from syncdaemon.evidence.strict import BadEvidence
 from syncdaemon.evidence.submission import Submission
-from syncdaemon.hub.audit.judge import CONFLICTS, Accepted, LogHead, NotTaken, Reason, Verdict, judge, read_head
+from syncdaemon.hub.audit.judge import CONFLICTS, Accepted, LogHead, NotCosigned, NotTaken, Verdict, judge, read_head
 from syncdaemon.hub.audit.pins import Pins
 from syncdaemon.hub.audit.state import Conflict, Cursor, SiteBook, State
 
@@ -60,9 +60,9 @@ class SignatureDesk:
             return None
         pin = self.pins.get(site)
         if pin is None:
-            return NotTaken(Reason.UNPINNED, f"no pin for the site {site}")
+            return NotTaken(NotCosigned.UNPINNED, f"no pin for the site {site}")
         verdict = judge(submission, pin, before.head, rebased)
-        if before.ahead and isinstance(verdict, NotTaken) and verdict.reason is Reason.ROLLBACK:
+        if before.ahead and isinstance(verdict, NotTaken) and verdict.reason is NotCosigned.ROLLBACK:
             return None
         after = _after(before, arrived, submission, pin, verdict)
         if after != before._replace(seq=arrived.seq):  # a stray needs no disk: it would be judged alike again
@@ -148,13 +148,13 @@ def _after(before: SiteBook, arrived: Arrived, submission: Submission, pin: Pin,
         unchecked = state.unchecked + verdict.skipped
         return state._replace(head=verdict.head, ahead=False, heard=arrived.at, unchecked=unchecked)
     note = verdict.head.text if verdict.head else ""
-    if verdict.reason is Reason.UNCHECKED:
+    if verdict.reason is NotCosigned.UNCHECKED:
         return state._replace(unchecked=state.unchecked + 1)
-    if verdict.reason in (Reason.REBASED, Reason.NEW_LOG) and state.pending is not None:
+    if verdict.reason in (NotCosigned.REBASED, NotCosigned.NEW_LOG) and state.pending is not None:
         further = judge(submission, pin, state.pending)
         if isinstance(further, Accepted):
             return state._replace(pending=further.head)
-    if verdict.reason is Reason.REBASED:
+    if verdict.reason is NotCosigned.REBASED:
         return state._replace(pending=verdict.head, conflict=Conflict(str(verdict.reason), verdict.why, seq, note))
     if verdict.reason in CONFLICTS and state.conflict is None:
         return state._replace(conflict=Conflict(str(verdict.reason), verdict.why, seq, note))

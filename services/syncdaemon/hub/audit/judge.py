@@ -19,7 +19,7 @@ from syncdaemon.evidence.strict import BadEvidence, hash_bytes
 from syncdaemon.evidence.submission import Submission
 
 
-class Reason(StrEnum):
+class NotCosigned(StrEnum):
     """Why a checkpoint is not cosigned."""
 
     STRAY = "stray"  # no checkpoint of the site's log at all
@@ -33,7 +33,9 @@ class Reason(StrEnum):
     UNCHECKED = "unchecked"  # its proof begins at another size: it can't be held against ours
 
 
-CONFLICTS = frozenset({Reason.OTHER_KEY, Reason.EMPTY, Reason.ROLLBACK, Reason.FORK, Reason.NEW_LOG})
+CONFLICTS = frozenset(
+    {NotCosigned.OTHER_KEY, NotCosigned.EMPTY, NotCosigned.ROLLBACK, NotCosigned.FORK, NotCosigned.NEW_LOG}
+)
 """Somebody has shown two histories, or signs with a key that is not the site's: people must look at it."""
 
 
@@ -76,7 +78,7 @@ class Accepted(NamedTuple):
 class NotTaken(NamedTuple):
     """It is not cosigned. `head`: what it says, where it is signed by the site's key."""
 
-    reason: Reason
+    reason: NotCosigned
     why: str
     head: LogHead | None = None
 
@@ -91,13 +93,13 @@ def read_head(note: bytes, pin: Pin) -> LogHead | NotTaken:
         checkpoint = Checkpoint.parse(signed.text)
         key = pin.key(LogOrigin.parse(checkpoint.origin))
     except BadEvidence as error:
-        return NotTaken(Reason.STRAY, str(error))
+        return NotTaken(NotCosigned.STRAY, str(error))
     try:
         signed.check(key)
     except BadEvidence as error:
-        return NotTaken(Reason.OTHER_KEY, str(error))
+        return NotTaken(NotCosigned.OTHER_KEY, str(error))
     if checkpoint.size == 0:
-        return NotTaken(Reason.EMPTY, "it has no entries: a ledger's first checkpoint has one at least")
+        return NotTaken(NotCosigned.EMPTY, "it has no entries: a ledger's first checkpoint has one at least")
     return LogHead(checkpoint, bytes(signed._replace(signatures=tuple(signed.of(key)))))
 
 
@@ -110,7 +112,7 @@ def judge(submission: Submission, pin: Pin, known: LogHead | None, rebased: byte
     if isinstance(head, NotTaken):
         return head
     if submission.old > head.rows:
-        return NotTaken(Reason.STRAY, f"it goes on from {submission.old} rows, and has {head.rows}")
+        return NotTaken(NotCosigned.STRAY, f"it goes on from {submission.old} rows, and has {head.rows}")
     if known is None:
         return Accepted(head, skipped=submission.old > 0)
     if head.origin != known.checkpoint.origin:
@@ -122,29 +124,29 @@ def _further(submission: Submission, head: LogHead, known: LogHead) -> Verdict:
     new, old = head.checkpoint, known.checkpoint
     if new.size == old.size:
         if new.root != old.root:
-            return NotTaken(Reason.FORK, f"another history of {old.size} rows", head)
+            return NotTaken(NotCosigned.FORK, f"another history of {old.size} rows", head)
         return Accepted(known, same=True)
     if new.size < old.size:
-        return NotTaken(Reason.ROLLBACK, f"{new.size} rows, after {old.size}", head)
+        return NotTaken(NotCosigned.ROLLBACK, f"{new.size} rows, after {old.size}", head)
     if submission.old != old.size:
         return NotTaken(
-            Reason.UNCHECKED, f"{new.size} rows, proved to go on from {submission.old}; here are {old.size}", head
+            NotCosigned.UNCHECKED, f"{new.size} rows, proved to go on from {submission.old}; here are {old.size}", head
         )
     try:
         tree.check_consistency(old.size, old.root, new.size, new.root, submission.hashes)
     except BadEvidence as error:
-        return NotTaken(Reason.FORK, f"{new.size} rows that do not go on from the {old.size} here: {error}", head)
+        return NotTaken(NotCosigned.FORK, f"{new.size} rows that do not go on from the {old.size} here: {error}", head)
     return Accepted(head)
 
 
 def _new_log(head: LogHead, known: LogHead, rebased: bytes) -> NotTaken:
     if not rebased:
-        return NotTaken(Reason.NEW_LOG, f"the log {head.origin}, and no proof that it was begun anew", head)
+        return NotTaken(NotCosigned.NEW_LOG, f"the log {head.origin}, and no proof that it was begun anew", head)
     try:
         _check_announced(Proof.parse(rebased), head.checkpoint, known.checkpoint)
     except BadEvidence as error:
-        return NotTaken(Reason.NEW_LOG, f"the log {head.origin}, announced wrongly: {error}", head)
-    return NotTaken(Reason.REBASED, f"the log {head.origin}, begun anew after {known.checkpoint.size}", head)
+        return NotTaken(NotCosigned.NEW_LOG, f"the log {head.origin}, announced wrongly: {error}", head)
+    return NotTaken(NotCosigned.REBASED, f"the log {head.origin}, begun anew after {known.checkpoint.size}", head)
 
 
 def _check_announced(proof: Proof, new: Checkpoint, old: Checkpoint) -> None:

@@ -19,7 +19,7 @@ from syncdaemon.evidence.strict import BadEvidence
 from syncdaemon.evidence.submission import Submission
 from syncdaemon.hub.audit import inbox
 from syncdaemon.hub.audit.cosigner import Arrived, SignatureDesk
-from syncdaemon.hub.audit.judge import CONFLICTS, Accepted, LogHead, NotTaken, Reason, Verdict
+from syncdaemon.hub.audit.judge import CONFLICTS, Accepted, LogHead, NotCosigned, NotTaken, Verdict
 from syncdaemon.hub.audit.state import Cursor
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.stored import StoredMessage
@@ -30,7 +30,7 @@ _AT_ONCE = 32  # questions under way at the same time
 log = structlog.get_logger(__name__)
 
 
-class Anchor(NamedTuple):
+class PublishedNote(NamedTuple):
     """The newest note of a site that is published: its subject, its sequence, and the note."""
 
     subject: str
@@ -43,11 +43,11 @@ class Rounds:
 
     def __init__(self, cosigner: SignatureDesk, *, accept: bool = False, now: Callable[[], float] = time.time) -> None:
         self._cosigner, self._state, self._accept, self._now = cosigner, cosigner.state, accept, now
-        self._anchors: dict[str, Anchor] = {}
+        self._anchors: dict[str, PublishedNote] = {}
         self._due: set[str] = set()  # sites whose note is to be published
         self._said = OnceAMinute()
         self.turn = asyncio.Lock()  # held while a checkpoint is judged, stored and signed
-        self.refused: Counter[tuple[str, Reason]] = Counter()
+        self.refused: Counter[tuple[str, NotCosigned]] = Counter()
         self.read_to = cosigner.read_to
 
     async def compare(self, api: Api) -> None:
@@ -122,7 +122,7 @@ class Rounds:
         if seq is None:  # an acknowledgement was lost, or another auditor is at work
             await self._look(api, site)
             raise LanePaused(f"{subject} has another note than the one that was published here")
-        self._anchors[site] = Anchor(subject, seq, whole)
+        self._anchors[site] = PublishedNote(subject, seq, whole)
         log.info("cosigned", edge_site=site, subject=subject, rows=note.text.split("\n")[1])
 
     async def _look(self, api: Api, site: str) -> None:
@@ -130,7 +130,7 @@ class Rounds:
         found = await inbox.newest_cosigned(api, site)
         state = self._state.of(site)
         if found is not None:
-            self._anchors[site] = Anchor(found.subject, found.seq, found.data)
+            self._anchors[site] = PublishedNote(found.subject, found.seq, found.data)
             own = self._cosigner.signed_before(site, found.data)
             if own is not None and own.time > state.time:
                 if not self._accept:
@@ -167,7 +167,7 @@ class Rounds:
             rebased = base64.b64decode(message.headers.get(REBASED_HEADER, ""), validate=True)
             verdict = self._cosigner.take(site, arrived, submission, rebased)
         except (BadEvidence, ValueError) as error:
-            verdict = NotTaken(Reason.STRAY, str(error))
+            verdict = NotTaken(NotCosigned.STRAY, str(error))
         if verdict is None:
             return False
         if isinstance(verdict, Accepted):
@@ -182,7 +182,7 @@ class Rounds:
             self._due.add(site)  # so that the site learns that it was read past
         if not self._said.due(time.monotonic(), f"{site} {refused.reason}"):
             return
-        say = log.error if refused.reason in CONFLICTS | {Reason.REBASED} else log.warning
+        say = log.error if refused.reason in CONFLICTS | {NotCosigned.REBASED} else log.warning
         say("checkpoint_refused", edge_site=site, seq=seq, reason=str(refused.reason), detail=refused.why)
 
 
@@ -190,7 +190,7 @@ def _digest(message: StoredMessage) -> str:
     return sha256(message.subject.encode() + b"\n" + message.data).hexdigest()
 
 
-def _merged(note: SignedNote, anchor: Anchor | None) -> SignedNote:
+def _merged(note: SignedNote, anchor: PublishedNote | None) -> SignedNote:
     """The note with the signatures of others that the published one has."""
     if anchor is None:
         return note
@@ -205,7 +205,7 @@ def _merged(note: SignedNote, anchor: Anchor | None) -> SignedNote:
     return note._replace(signatures=(*note.signatures, *more))
 
 
-def _ours(anchor: Anchor, head: LogHead, key: VerifierKey) -> SignedNote | None:
+def _ours(anchor: PublishedNote, head: LogHead, key: VerifierKey) -> SignedNote | None:
     """The published note, if it is that of the head, and has the signature of this key."""
     try:
         note = SignedNote.parse(anchor.note)

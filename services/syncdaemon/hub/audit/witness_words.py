@@ -10,7 +10,7 @@ from syncdaemon.evidence.notes import SignedNote, VerifierKey
 from syncdaemon.evidence.origins import Pin
 from syncdaemon.evidence.strict import BadEvidence, decimal
 from syncdaemon.evidence.submission import Submission
-from syncdaemon.hub.audit.judge import LogHead, NotTaken, Reason, read_head
+from syncdaemon.hub.audit.judge import LogHead, NotCosigned, NotTaken, read_head
 
 SIZE_KIND = "text/x.tlog.size"
 
@@ -100,7 +100,7 @@ def accept(submission: Submission, pin: Pin, known: LogHead | None) -> LogHead |
     """The head that a witness takes, which has the log's signature; else its answer."""
     head = read_head(submission.note, pin)
     if isinstance(head, NotTaken):
-        status = {Reason.OTHER_KEY: 403, Reason.EMPTY: 400}.get(head.reason, 404)
+        status = {NotCosigned.OTHER_KEY: 403, NotCosigned.EMPTY: 400}.get(head.reason, 404)
         return WitnessAnswer(status, f"{head.why}\n")
     if submission.old > head.rows:
         return WitnessAnswer(400, "the old size is over the new one\n")
