@@ -33,7 +33,7 @@ _FLAGS = {setting.field for setting in SETTINGS}
 _TEXTS = {  # parameters that are the text given
     *_FLAGS,
     *("env_file", "files", "name", "names", "reason", "bucket", "older", "seconds", "bandwidth"),
-    *("file", "target", "output", "path", "proof", "pin", "vkey", "policy"),
+    *("file", "target", "output", "path", "proof", "pin", "vkey", "policy", "pins", "old_key"),
 }
 
 
