@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
@@ -13,12 +14,15 @@ import pytest
 
 from syncdaemon.client import Outbox
 from syncdaemon.dev.server import NatsServer
-from syncdaemon.evidence.notes import Checkpoint
+from syncdaemon.evidence.keyfile import new_key
+from syncdaemon.evidence.notes import LOG_KEY, Checkpoint, SignedNote, VerifierKey
+from syncdaemon.evidence.proofs import Proof
+from syncdaemon.evidence.tree import check_inclusion, leaf_hash
 from syncdaemon.ledger import chain
 from tests.support.clock import Clock
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
-from tests.support.evidence import lines_of, root_as_defined
-from tests.support.log import SITE, at_hub, publish, signing
+from tests.support.evidence import BASE, lines_of, root_as_defined
+from tests.support.log import SITE, at_hub, public, publish, signing
 from tests.support.process import PROGRAM
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
@@ -105,6 +109,7 @@ def test_a_proof_is_waited_for_and_made(daemon: DaemonProcess, tmp_path: Path) -
     assert f"row {receipt.row} of " in run(daemon, "verify-proof", str(file), str(proof), "--pin", pin, "--unwitnessed")
 
 
+@pytest.mark.lengthy
 def test_a_clone_that_ran_offline_is_a_conflict_and_delivers(
     daemon: DaemonProcess, nats_server: NatsServer, make_daemon: MakeDaemon, tmp_path: Path
 ) -> None:
@@ -134,6 +139,7 @@ def test_a_clone_that_ran_offline_is_a_conflict_and_delivers(
     assert set(signed) <= {message.checkpoint.size for message in found}, "it has signed nothing of its own"
 
 
+@pytest.mark.lengthy
 def test_a_restored_disk_is_a_conflict(daemon: DaemonProcess, nats_server: NatsServer, tmp_path: Path) -> None:
     """Also when it has grown past what the hub has."""
     daemon.start()
@@ -167,6 +173,7 @@ def test_an_empty_ledger_beside_a_checkpoint_is_a_conflict(daemon: DaemonProcess
     assert at_hub(nats_server.url) == before
 
 
+@pytest.mark.lengthy
 def test_a_restored_hub_is_told_and_gone_on_from(
     daemon: DaemonProcess, nats_server: NatsServer, tmp_path: Path
 ) -> None:
@@ -192,6 +199,7 @@ def test_a_restored_hub_is_told_and_gone_on_from(
     assert all(fits(message.checkpoint, daemon.ledger) for message in found)
 
 
+@pytest.mark.lengthy
 def test_nothing_is_signed_behind_a_strangers_message(daemon: DaemonProcess, nats_server: NatsServer) -> None:
     """Until the auditor says that he has read past it: then his note is the newest."""
     daemon.start()
@@ -217,6 +225,7 @@ def test_nothing_is_signed_behind_a_strangers_message(daemon: DaemonProcess, nat
     assert newest.checkpoint.size > own.checkpoint.size
 
 
+@pytest.mark.lengthy
 def test_a_tree_that_does_not_fit_its_rows_is_made_again(daemon: DaemonProcess, nats_server: NatsServer) -> None:
     daemon.start()
     delivered(daemon, *map(str, range(300)))
@@ -239,6 +248,7 @@ def test_a_file_in_the_place_of_the_tree_stops_no_delivery(daemon: DaemonProcess
     assert at_hub(nats_server.url) == []
 
 
+@pytest.mark.lengthy
 def test_an_altered_row_below_a_checkpoint_is_a_conflict(daemon: DaemonProcess, nats_server: NatsServer) -> None:
     """A ledger that was written anew by who owns the disk, tree and all, so that it holds together."""
     daemon.start()
@@ -275,3 +285,85 @@ def test_the_wall_clock_decides_nothing(
     found = at_hub(nats_server.url)
     assert [message.old for message in found] == [0, *(message.checkpoint.size for message in found[:-1])]
     assert all(fits(message.checkpoint, daemon.ledger) for message in found)
+
+
+@pytest.mark.lengthy
+def test_verify_hub_finds_what_was_written_anew(daemon: DaemonProcess, nats_server: NatsServer, tmp_path: Path) -> None:
+    """By the verifier's own pin: a row that was changed, a shorter ledger, a checkpoint of another key."""
+    daemon.start()
+    delivered(daemon, "1", "2", "3")
+    assert daemon.stop() == 0
+    pins = tmp_path / "pins"
+    pins.write_text(f"# of our sites\n{run(daemon, 'key', 'pin')}")
+    hub = ("verify", "--hub", "--pins", str(pins))
+    publish(nats_server.url, b"something else")
+    said = run(daemon, *hub)
+    assert "hub: ok, " in said
+    assert "note: message" in said
+    path = min(daemon.ledger.glob("evidence-*.jsonl"))
+    whole = path.read_bytes()
+    rechain(path, lambda row: row | {"size": 77} if row["event"] == "published" else row)
+    assert "verify" not in run(daemon, "verify"), "it holds together"
+    assert "rows are not those that were signed" in run(daemon, *hub, code=1)
+    path.write_bytes(b"".join(whole.splitlines(True)[:3]))
+    assert "the ledger has 3 rows, and " in run(daemon, *hub, code=1)
+    rechain(path, lambda row: row | {"ts": "2026-01-01T00:00:00.000000Z"})
+    assert "and the log of this ledger is" in run(daemon, *hub, code=1)
+    path.write_bytes(whole)
+    kept = min((daemon.ledger / f"tlog-{SITE}" / "checkpoints").glob("?" * 19))
+    kept.write_bytes(kept.read_bytes().replace(b"edge", b"egde"))
+    assert "beside the ledger: " in run(daemon, *hub, code=1)
+    kept.unlink()
+    other = run(daemon, "key", "new", str(tmp_path / "other.pem")).strip()
+    pins.write_text(f"{other} {BASE}/{SITE}\n")
+    assert "the hub has no checkpoint of this ledger" in run(daemon, *hub, code=1)
+    pins.write_text("nonsense\n")
+    assert "--pins: " in run(daemon, *hub, code=2)
+
+
+@pytest.mark.lengthy
+@pytest.mark.parametrize("key", ["the same key", "another key"])
+def test_a_log_is_begun_anew_behind_what_the_hub_has(
+    daemon: DaemonProcess, nats_server: NatsServer, tmp_path: Path, key: str
+) -> None:
+    """The first row names the end of the old log, and its first checkpoint carries the proof of that row."""
+    daemon.start()
+    delivered(daemon, "1", "2")
+    old_id = (daemon.ledger / f"tlog-{SITE}" / "log-id").read_text().strip()
+    assert "stop it first" in run(daemon, "ledger", "rebase", "--reason", "a test", code=1)
+    assert daemon.stop() == 0
+    before = at_hub(nats_server.url)[-1]
+    for path in daemon.ledger.glob("evidence-*.jsonl"):
+        path.write_bytes(b"".join(path.read_bytes().splitlines(True)[:2]))  # a disk that has lost the end
+    more, old_public = [], public(tmp_path)
+    if key == "another key":
+        old = tmp_path / "checkpoint.key"
+        old.rename(tmp_path / "old.key")
+        new_key(old)
+        more = ["--old-key", str(tmp_path / "old.key")]
+    said = run(daemon, "ledger", "rebase", "--reason", "the disk has lost its end", *more)
+    assert f"behind {before.checkpoint.size} rows of {before.checkpoint.origin}" in said
+    assert [*(daemon.ledger / f"rebased-{old_id}").glob("evidence-*.jsonl")]
+    first = json.loads(lines_of(daemon.ledger, SITE)[0])
+    assert (first["n"], first["event"], first["old_size"]) == (1, "rebased", before.checkpoint.size)
+    if key == "another key":
+        note = next((daemon.ledger / f"tlog-{SITE}" / "checkpoints").glob("?" * 19)).read_bytes()
+        signers = {
+            VerifierKey(Checkpoint.parse(SignedNote.parse(note).text).origin, LOG_KEY, one)
+            for one in (old_public, public(tmp_path))
+        }
+        for signer in signers:
+            SignedNote.parse(note).check(signer)
+    daemon.start()
+    delivered(daemon, "3")
+    anchored(daemon)
+    found = at_hub(nats_server.url)[before.seq :]
+    assert [message.old for message in found] == [0, *(message.checkpoint.size for message in found[:-1])]
+    assert found[0].checkpoint.size == 1
+    assert all(fits(message.checkpoint, daemon.ledger) for message in found)
+    proof = Proof.parse(base64.b64decode(found[0].headers["Edge-Rebased"]))
+    assert proof.row == lines_of(daemon.ledger, SITE)[0]
+    check_inclusion(leaf_hash(proof.row), 0, 1, proof.hashes, found[0].checkpoint.root)
+    pins = tmp_path / "pins"
+    pins.write_text(run(daemon, "key", "pin"))
+    assert "hub: ok, " in run(daemon, "verify", "--hub", "--pins", str(pins))

@@ -50,6 +50,13 @@ def verify(
     ] = False,
     stream: Annotated[bool, typer.Option("--stream", help="Also every receipt against the stream, and back.")] = False,
     content: Annotated[bool, typer.Option("--content", help="With --stream: fetch every content, too.")] = False,
+    hub: Annotated[
+        bool, typer.Option("--hub", help="Also every row against the signed checkpoints at the hub.")
+    ] = False,
+    pins: Annotated[
+        str | None,
+        typer.Option("--pins", metavar="FILE", help="With --hub: the pins that you keep (key pin), one a line."),
+    ] = None,
     bucket: Annotated[
         list[str] | None,
         typer.Option(
@@ -64,7 +71,12 @@ def verify(
 
     With --stream, every receipt must have its message, and every message of the site its receipt: what is lost,
     altered, doubled or unknown is listed, and the exit code is 1 then.
+
+    With --hub, the rows must be those that every checkpoint at the hub and beside the ledger was signed for. Without
+    --pins the site's own key is believed, so that proves nothing to anybody else.
     """
+    if pins is not None and not hub:
+        raise typer.BadParameter("--pins goes with --hub")
     if content and not stream:
         raise typer.BadParameter("--content goes with --stream")
     if bucket and not content:
@@ -72,5 +84,5 @@ def verify(
     from syncdaemon.cli.work.begin import begin
     from syncdaemon.cli.work.verify import Depth, verify
 
-    depth = Depth(allow_missing_start, stream, content, tuple(bucket or ()))
+    depth = Depth(allow_missing_start, stream, content, tuple(bucket or ()), hub, pins)
     return FOUND if verify(begin(given), depth) else 0

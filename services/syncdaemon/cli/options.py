@@ -45,7 +45,7 @@ _TEXTS = {  # parameters that are the text given
         "metadata",
         "traceparent",
     ),
-    *("file", "target", "output", "path", "proof", "pin", "vkey", "policy"),
+    *("file", "target", "output", "path", "proof", "pin", "vkey", "policy", "old_key"),
     *("action", "of_site", "key", "state", "pins", "sites", "listen"),
 }
 

@@ -13,18 +13,23 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.printable import printable
 from syncdaemon.check.compare import Problem
+from syncdaemon.check.hub_log import read_pins, verify_hub
 from syncdaemon.check.ledger import audit
 from syncdaemon.check.stock import Stock
 from syncdaemon.check.stream import Books, Stocktake
 from syncdaemon.cli import interrupt
 from syncdaemon.cli.say import say
 from syncdaemon.cli.work.bar import bar
+from syncdaemon.evidence.keyfile import read_key
+from syncdaemon.evidence.origins import Pin
+from syncdaemon.evidence.strict import BadEvidence
 from syncdaemon.ledger import sites
 from syncdaemon.link import visit
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Loaded, Settings
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.buckets import ReadableBuckets
+from syncdaemon.stream.mailbox import Mailbox
 
 _COLUMNS = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
 
@@ -32,13 +37,16 @@ _COLUMNS = (TextColumn("{task.description}", markup=False), BarColumn(), TaskPro
 class Depth(NamedTuple):
     """How far is checked: a ledger without its start too, its receipts against the stream, and every content there.
 
-    `buckets`: patterns of the buckets whose objects are read.
+    `buckets`: patterns of the buckets whose objects are read. `hub`: the rows against the checkpoints at the hub, by
+    the file `pins`.
     """
 
     allow_missing_start: bool
     stream: bool
     content: bool
     buckets: Sequence[str] = ()
+    hub: bool = False
+    pins: str | None = None
 
 
 def verify(loaded: Loaded, depth: Depth) -> int:
@@ -58,6 +66,8 @@ def verify(loaded: Loaded, depth: Depth) -> int:
         problems += _audit(folder, site, depth.allow_missing_start, books.row if depth.stream else None)
         if depth.stream:
             problems += asyncio.run(_take_stock(settings, books, depth.content, buckets))
+        if depth.hub:
+            problems += asyncio.run(_ask_hub(settings, site, _pins(settings, site, depth.pins)))
     return problems
 
 
@@ -102,6 +112,31 @@ async def _take_stock(settings: Settings, books: Books, content: bool, buckets: 
             _sum_up(stock, time.perf_counter() - began)
             problems += stock.problems.total()
     return problems
+
+
+def _pins(settings: Settings, site: str, file: str | None) -> list[Pin]:
+    """The pins of this site in the verifier's own file; without one, that of the site's key. Raises SettingsError."""
+    if file is None:
+        key, base = settings.sync_checkpoint_key, settings.sync_checkpoint_origin
+        if key is None or base is None:
+            raise SettingsError("--pins: name the file with the pins that you keep, one a line (syncdaemon key pin)")
+        return [Pin(read_key(key, settings.login_files).public, f"{base}/{site}")]
+    try:
+        found = read_pins(Path(file).read_text(encoding="utf-8"), site)
+    except OSError as error:
+        raise SettingsError(f"--pins: {file}: {error.strerror}") from None
+    except (BadEvidence, UnicodeDecodeError) as error:
+        raise SettingsError(f"--pins: {file}: {error}") from None
+    if not found:
+        raise SettingsError(f"--pins: {file} has no pin of site {site}")
+    return found
+
+
+async def _ask_hub(settings: Settings, site: str, pins: Sequence[Pin]) -> int:
+    """How many problems there are, each said in a line."""
+    async with visit(parts.link(settings)) as session:
+        mailbox = Mailbox(session, site, settings.nats_hub_domain or "")
+        return await verify_hub(mailbox, settings.sync_ledger_dir, pins, say)
 
 
 def _say(problem: Problem) -> None:
