@@ -7,7 +7,7 @@ here. Read only.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from syncdaemon.evidence.tiles import Edge
 from syncdaemon.ledger import chain
 from syncdaemon.ledger.beginning import head_named
 from syncdaemon.ledger.checkpoints import Checkpoints
-from syncdaemon.ledger.files import files, follow
+from syncdaemon.ledger.day_files import files
+from syncdaemon.ledger.files import follow
 from syncdaemon.stream.mailbox import Mailbox
 from syncdaemon.stream.stored import StoredMessage
 
@@ -39,13 +40,17 @@ class SignedLog:
 
 
 @dataclass
-class HeldRows:
+class HubFindings:
     """What the rows were held to. `covered`: by the largest checkpoint at the hub. `problems`: what does not fit."""
 
     rows: int = 0
     covered: int = 0
     checkpoints: int = 0
     problems: list[str] = field(default_factory=list)
+
+    def add(self, problem: str) -> None:
+        """One more thing that does not fit."""
+        self.problems.append(problem)
 
 
 async def signed_at_hub(mailbox: Mailbox, pins: Sequence[Pin]) -> SignedLog:
@@ -82,25 +87,26 @@ def _by_pins(note: bytes, pins: Sequence[Pin]) -> Checkpoint:
     raise fault
 
 
-def hold(folder: Path, site: str, pins: Sequence[Pin], at_hub: SignedLog) -> HeldRows:
+def hold(folder: Path, site: str, pins: Sequence[Pin], at_hub: SignedLog, fetched: Sequence[Path] = ()) -> HubFindings:
     """Holds the rows of a ledger to every checkpoint at the hub, and to those that lie beside it.
 
-    The rows are read to the first one that breaks the chain; that one is a problem like others.
+    `fetched`: its oldest days, which were taken away and came back from the hub, in their order. The rows are read to
+    the first one that breaks the chain; that one is a problem like others.
     """
-    found = HeldRows()
+    found = HubFindings()
     own = dict(at_hub.checkpoints)
     _add_kept(found, own, folder, site, pins)
     roots = _Roots(found, own)
     try:
-        for lines, head in _pieces(folder, site, sorted({one.size for one in own})):
+        for lines, head in _pieces([*fetched, *files(folder, site)], {one.size for one in own}):
             roots.take(lines, head.n)
     except (LedgerDamaged, OSError) as error:
-        found.problems.append(str(error))
+        found.add(str(error))
     roots.end(at_hub)
     return found
 
 
-def _add_kept(found: HeldRows, own: dict[Checkpoint, str], folder: Path, site: str, pins: Sequence[Pin]) -> None:
+def _add_kept(found: HubFindings, own: dict[Checkpoint, str], folder: Path, site: str, pins: Sequence[Pin]) -> None:
     kept = Checkpoints(folder, site)
     try:
         for size in kept.sizes():
@@ -109,17 +115,17 @@ def _add_kept(found: HeldRows, own: dict[Checkpoint, str], folder: Path, site: s
                 checkpoint = _by_pins(kept.read(size), pins)
                 own.setdefault(checkpoint, where)
                 if checkpoint.size != size:
-                    found.problems.append(f"{where} is one of {checkpoint.size} rows")
+                    found.add(f"{where} is one of {checkpoint.size} rows")
             except BadEvidence as error:
-                found.problems.append(f"{where}: {error}")
+                found.add(f"{where}: {error}")
     except OSError as error:
-        found.problems.append(f"{error.filename}: {error.strerror}")
+        found.add(f"{error.filename}: {error.strerror}")
 
 
 class _Roots:
     """The tree of the rows as they come, and what was signed of it."""
 
-    def __init__(self, found: HeldRows, own: dict[Checkpoint, str]) -> None:
+    def __init__(self, found: HubFindings, own: dict[Checkpoint, str]) -> None:
         self._found, self._own = found, own
         self._edge = Edge()
         self._log = ""
@@ -136,9 +142,7 @@ class _Roots:
         for checkpoint in self._sizes.get(last, ()):
             self._found.checkpoints += 1
             if checkpoint.root != self._edge.root:
-                self._found.problems.append(
-                    f"the first {last} rows are not those that were signed: {self._own[checkpoint]}"
-                )
+                self._found.add(f"the first {last} rows are not those that were signed: {self._own[checkpoint]}")
 
     def _sort(self) -> None:
         for checkpoint in self._own:
@@ -153,34 +157,34 @@ class _Roots:
             (mine if of_this else others).append(checkpoint)
         for checkpoint in mine:
             if checkpoint.size > found.rows:
-                found.problems.append(
+                found.add(
                     f"the ledger has {found.rows} rows, and {checkpoint.size} were signed: {self._own[checkpoint]}"
                 )
         found.covered = max((one.size for one in mine if one in at_hub.checkpoints), default=0)
         self._end_of_others(others)
         if not found.covered:
-            found.problems.append("the hub has no checkpoint of this ledger: nothing is held against its rows")
+            found.add("the hub has no checkpoint of this ledger: nothing is held against its rows")
 
     def _end_of_others(self, others: Iterable[Checkpoint]) -> None:
         """The log before this one, where row 1 names it, must have ended where row 1 says."""
         named, log = self._named, self._log or "none"
         for checkpoint in others:
             if named is None or checkpoint.origin != named.origin:
-                self._found.problems.append(
+                self._found.add(
                     f"{checkpoint.size} rows of the log {checkpoint.origin} were signed, and the log of this ledger is "
                     f"{log}: {self._own[checkpoint]}"
                 )
             elif checkpoint.size > named.size or (checkpoint.size == named.size and checkpoint != named):
-                self._found.problems.append(
+                self._found.add(
                     f"this ledger was begun anew behind {named.size} rows of {named.origin}, and another end of it "
                     f"with {checkpoint.size} rows was signed: {self._own[checkpoint]}"
                 )
 
 
-def _pieces(folder: Path, site: str, sizes: Sequence[int]) -> Iterable[tuple[list[bytes], chain.Head]]:
+def _pieces(days: Iterable[Path], cuts: Set[int]) -> Iterable[tuple[list[bytes], chain.Head]]:
     """The rows, cut at each of these sizes and elsewhere. Raises LedgerDamaged, OSError."""
-    cuts, lines, head = set(sizes), list[bytes](), chain.START
-    for path in files(folder, site):
+    lines, head = list[bytes](), chain.START
+    for path in days:
         for line, after in follow(path, head):
             head = after
             lines.append(line)
@@ -198,13 +202,16 @@ def read_pins(text: str, site: str) -> list[Pin]:
     return [pin for pin in pins if pin.place.rpartition("/")[2] == site]
 
 
-async def verify_hub(mailbox: Mailbox, folder: Path, pins: Sequence[Pin], say: Say) -> int:
+async def verify_hub(
+    mailbox: Mailbox, folder: Path, pins: Sequence[Pin], say: Say, fetched: Sequence[Path] = ()
+) -> int:
     """Holds a ledger to what the hub has of it; how many problems there are, each said in a line.
 
-    `pins`: of the mailbox's site. Raises LinkDown, PermissionError, LanePaused where the hub can't be asked.
+    `pins`: of the mailbox's site. `fetched`: as `hold` takes it. Raises LinkDown, PermissionError, LanePaused where
+    the hub can't be asked.
     """
     at_hub = await signed_at_hub(mailbox, pins)
-    found = await asyncio.to_thread(hold, folder, mailbox.site, pins, at_hub)
+    found = await asyncio.to_thread(hold, folder, mailbox.site, pins, at_hub, fetched)
     verdict = "not ok" if found.problems else "ok"
     say(
         f"hub: {verdict}, {found.checkpoints} checkpoints hold for {found.covered} rows; "

@@ -40,6 +40,11 @@ def files(folder: Path, site: str) -> list[Path]:
     return list(found.values())
 
 
+def all_files(folder: Path, site: str) -> list[Path]:
+    """The same, and both forms of a day that lies here plain and compressed."""
+    return [folder / name for name in _names(folder) if (match := _NAME.fullmatch(name)) and match[2] == site]
+
+
 def sites(folder: Path) -> list[str]:
     """The sites that have a ledger in this folder."""
     return sorted({match[2] for name in _names(folder) if (match := _NAME.fullmatch(name))})

@@ -22,7 +22,8 @@ from syncdaemon.evidence.strict import base64_text
 from syncdaemon.ledger import rows
 from syncdaemon.ledger.beginning import first_row
 from syncdaemon.ledger.checkpoints import Checkpoints
-from syncdaemon.ledger.files import files, lock_path
+from syncdaemon.ledger.day_files import all_files
+from syncdaemon.ledger.files import lock_path
 from syncdaemon.ledger.signing import Signer, sign_checkpoint
 from syncdaemon.ledger.tile_store import tree_folder
 from syncdaemon.ledger.tree import RowTree, find_log_id
@@ -73,7 +74,7 @@ def rebase(signer: Signer, before: OwnNote, reason: str, old_key: CheckpointKey 
 
 
 def _put_aside(folder: Path, site: str) -> Path | None:
-    moving = files(folder, site)
+    moving = all_files(folder, site)
     tree = tree_folder(folder, site)
     if tree.exists():
         moving.append(tree)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -13,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.printable import printable
 from syncdaemon.check.compare import Problem
+from syncdaemon.check.fetched_days import NotFetched, fetch_missing
 from syncdaemon.check.hub_log import read_pins, verify_hub
 from syncdaemon.check.ledger import audit
 from syncdaemon.check.stock import Stock
@@ -20,15 +22,20 @@ from syncdaemon.check.stream import Books, Stocktake
 from syncdaemon.cli import interrupt
 from syncdaemon.cli.say import say
 from syncdaemon.cli.work.bar import bar
+from syncdaemon.daemon.ledger_days import day_store
+from syncdaemon.daemon.ledger_life import LifeSettings
 from syncdaemon.evidence.keyfile import read_key
 from syncdaemon.evidence.origins import Pin
 from syncdaemon.evidence.strict import BadEvidence
 from syncdaemon.ledger import sites
+from syncdaemon.ledger.day_files import files
+from syncdaemon.ledger.files import first_number
 from syncdaemon.link import visit
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Loaded, Settings
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.buckets import ReadableBuckets
+from syncdaemon.stream.day_store import DayStore
 from syncdaemon.stream.mailbox import Mailbox
 
 _COLUMNS = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
@@ -134,9 +141,24 @@ def _pins(settings: Settings, site: str, file: str | None) -> list[Pin]:
 
 async def _ask_hub(settings: Settings, site: str, pins: Sequence[Pin]) -> int:
     """How many problems there are, each said in a line."""
-    async with visit(parts.link(settings)) as session:
-        mailbox = Mailbox(session, site, settings.nats_hub_domain or "")
-        return await verify_hub(mailbox, settings.sync_ledger_dir, pins, say)
+    folder = settings.sync_ledger_dir
+    with TemporaryDirectory(prefix="syncdaemon-days-") as place:
+        async with visit(parts.link(settings)) as session:
+            try:
+                fetched = await _fetched(day_store(session, LifeSettings.of(settings)), folder, site, Path(place))
+            except (NotFetched, OSError) as error:
+                say(printable(f"hub: not ok, days that are not here do not come back: {error}"))
+                return 1
+            mailbox = Mailbox(session, site, settings.nats_hub_domain or "")
+            return await verify_hub(mailbox, folder, pins, say, fetched)
+
+
+async def _fetched(store: DayStore, folder: Path, site: str, place: Path) -> list[Path]:
+    """The days before the first row that is here, oldest first, as the hub has them. Raises as `fetch_missing`."""
+    here = await asyncio.to_thread(files, folder, site)
+    if not here or await asyncio.to_thread(first_number, here[0]) in (None, 1):
+        return []
+    return [path async for path in fetch_missing(store, folder, site, place)][::-1]
 
 
 def _say(problem: Problem) -> None:
