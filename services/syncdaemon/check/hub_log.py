@@ -121,6 +121,7 @@ class _Roots:
 
     def __init__(self, found: HeldRows, own: dict[Checkpoint, str]) -> None:
         self._found, self._own = found, own
+        self._problem = found.problems.append
         self._edge = Edge()
         self._log = ""
         self._named: Checkpoint | None = None
@@ -136,9 +137,7 @@ class _Roots:
         for checkpoint in self._sizes.get(last, ()):
             self._found.checkpoints += 1
             if checkpoint.root != self._edge.root:
-                self._found.problems.append(
-                    f"the first {last} rows are not those that were signed: {self._own[checkpoint]}"
-                )
+                self._problem(f"the first {last} rows are not those that were signed: {self._own[checkpoint]}")
 
     def _sort(self) -> None:
         for checkpoint in self._own:
@@ -153,25 +152,25 @@ class _Roots:
             (mine if of_this else others).append(checkpoint)
         for checkpoint in mine:
             if checkpoint.size > found.rows:
-                found.problems.append(
+                self._problem(
                     f"the ledger has {found.rows} rows, and {checkpoint.size} were signed: {self._own[checkpoint]}"
                 )
         found.covered = max((one.size for one in mine if one in at_hub.checkpoints), default=0)
         self._end_of_others(others)
         if not found.covered:
-            found.problems.append("the hub has no checkpoint of this ledger: nothing is held against its rows")
+            self._problem("the hub has no checkpoint of this ledger: nothing is held against its rows")
 
     def _end_of_others(self, others: Iterable[Checkpoint]) -> None:
         """The log before this one, where row 1 names it, must have ended where row 1 says."""
         named, log = self._named, self._log or "none"
         for checkpoint in others:
             if named is None or checkpoint.origin != named.origin:
-                self._found.problems.append(
+                self._problem(
                     f"{checkpoint.size} rows of the log {checkpoint.origin} were signed, and the log of this ledger is "
                     f"{log}: {self._own[checkpoint]}"
                 )
             elif checkpoint.size > named.size or (checkpoint.size == named.size and checkpoint != named):
-                self._found.problems.append(
+                self._problem(
                     f"this ledger was begun anew behind {named.size} rows of {named.origin}, and another end of it "
                     f"with {checkpoint.size} rows was signed: {self._own[checkpoint]}"
                 )
