@@ -20,6 +20,7 @@ from syncdaemon.hub.fleet import Fleet
 from syncdaemon.receive.meter import Meter, ReceiverGauges
 from tests.support import runbook
 from tests.support.daemon import MakeDaemon
+from tests.support.log import signing
 from tests.support.prometheus import need
 from tests.support.promql import series
 
@@ -53,9 +54,9 @@ def declared(page: str) -> set[str]:
 
 
 @pytest.fixture
-def existing(nats_server: NatsServer, make_daemon: MakeDaemon) -> set[str]:
+def existing(nats_server: NatsServer, make_daemon: MakeDaemon, tmp_path: Path) -> set[str]:
     """Every series that somebody exports or records."""
-    daemon = make_daemon(nats_server.url, NATS_HUB_DOMAIN="hub")
+    daemon = make_daemon(nats_server.url, NATS_HUB_DOMAIN="hub", **signing(tmp_path))
     daemon.start()
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     recorded |= set(re.findall(r"record: '([\w:]+)'", rule_file(["a-site"])))

@@ -1450,9 +1450,9 @@ class TestWhatThePublisherMakesOfABatch:
 
     async def test_a_message_that_the_stream_refuses_takes_no_other_with_it(self, jetstream: JetStream) -> None:
         """It is over the stream's own limit, and becomes an object."""
-        await jetstream.stream(subjects=["edge.>"], allow_atomic=True, max_msg_size=700)
+        await jetstream.stream(subjects=["edge.>"], allow_atomic=True, max_msg_size=800)
         publisher = await self.publisher(jetstream)
-        batch = [content("a", b"one"), content("large", bytes(700)), content("b", b"two")]
+        batch = [content("a", b"one"), content("large", bytes(800)), content("b", b"two")]
         assert told(await publisher.publish(batch, await jetstream.session())) == {
             "a": ("published", 1),
             "large": "as an object",

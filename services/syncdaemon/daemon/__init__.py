@@ -106,10 +106,12 @@ class Daemon:
         self._ends.show_in(self.metrics)
         self._hub = watch_hub(self.link, parts.hub(settings), self.ledger.folder, settings.site, self.metrics)
         self.days = LedgerDays.of(settings, self.ledger, self.link, self._something_waits, pause.large_is_on)
-        portrait = Portrait(settings, shown, gauges, self.tally, bandwidth=self.metrics.bandwidth, hub=self._hub)
-        self._teller = Teller(TellerSettings.of(settings), self.link, portrait)
         self._checkpoints = checkpoint_work(settings, self.link, self.ledger, self._own_rows)
         anchor = shown_anchor(self._checkpoints, self.metrics)
+        portrait = Portrait(
+            settings, shown, gauges, self.tally, bandwidth=self.metrics.bandwidth, hub=self._hub, anchor=anchor
+        )
+        self._teller = Teller(TellerSettings.of(settings), self.link, portrait)
         self._hand_over = HandOver(self.spool, self.ledger, self.delivery.unretired, anchor)
         reloading = Reloading(settings, rereading, self.link, self.spool.rule) if rereading is not None else None
         self._steering = _steering(self, self._own_rows, reloading)

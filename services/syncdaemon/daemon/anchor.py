@@ -31,6 +31,16 @@ class Anchor:
         """So many rows are covered."""
         return 0 if self.known is None else self.known.rows
 
+    @property
+    def at(self) -> int:
+        """When the hub acknowledged the newest one, in seconds since 1970; 0 before."""
+        return 0 if self.known is None else int(self.known.at)
+
+    @property
+    def conflict(self) -> bool:
+        """Whether what stands at the hub is no beginning of the ledger, or hides whether it is."""
+        return self.state in ("conflict", "stray")
+
     def well(self) -> None:
         """Nothing is in the way."""
         self.state = self.problem = ""
@@ -79,7 +89,7 @@ class Anchor:
         return {(): self.rows}
 
     def _conflict(self) -> dict[tuple[str, ...], float]:
-        return {(): float(self.state in ("conflict", "stray"))}
+        return {(): float(self.conflict)}
 
     def _age(self) -> dict[tuple[str, ...], float]:
         return {} if self.known is None else {(): max(0.0, time.time() - self.known.at)}

@@ -117,7 +117,10 @@ class LivePage:
             ["Ledger", f"{count(status['ledger_rows'], 'row')}, each chained to the one before"],
         ]
         if checkpoint := status.get("checkpoint"):
-            shown.append(["Checkpoint", str(checkpoint)])
+            at = f", {checkpoint['at']}" if checkpoint["at"] else ""
+            shown.append(
+                ["Checkpoint", f"{checkpoint['rows']} rows are covered at the hub ({checkpoint['state']}{at})"]
+            )
         if hub := status.get("hub"):
             shown.append(["The hub", str(hub)])
         return shown

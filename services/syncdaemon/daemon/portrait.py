@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable
 from math import ceil, inf, isfinite
 
 from syncdaemon import __version__
+from syncdaemon.daemon.anchor import Anchor
 from syncdaemon.daemon.filling import Filling
 from syncdaemon.daemon.gauges import Gauges
 from syncdaemon.daemon.hub_watch import HubWatch
@@ -32,8 +33,10 @@ class Portrait:
         *,
         bandwidth: Callable[[], float],
         hub: HubWatch | None,
+        anchor: Anchor | None,
     ) -> None:
         self._settings, self._gauges, self._tally, self._bandwidth, self._hub = settings, gauges, tally, bandwidth, hub
+        self._anchor = anchor or Anchor()
         self._spool, self._link, self._ledger = parts.spool, parts.link, parts.ledger
         self._lane, self._quarantine, self._hold = parts.publisher.lane, parts.spool.quarantine, parts.spool.hold
         self._operator_pause = parts.spool.operator_pause
@@ -54,7 +57,7 @@ class Portrait:
     def state(self) -> Hashable:
         """What matters: where it becomes another one, the hub is told. It is read every few seconds."""
         tally = self._tally
-        return self.busy, tally.delivered, tally.refused, self._quarantine.count, self._paused()
+        return self.busy, tally.delivered, tally.refused, self._quarantine.count, self._paused(), self._anchor.conflict
 
     def word(self, next_within: float) -> SiteStatus:
         """All of it now."""
@@ -84,6 +87,9 @@ class Portrait:
             row_sha256=head.digest[:_HASH] if head.n else "",
             replay_days_left=self._replay_days(),
             ledger_days_left=_days(self._gauges.ledger_days()),
+            checkpoint_rows=self._anchor.rows,
+            checkpoint_at=self._anchor.at,
+            checkpoint_conflict=self._anchor.conflict,
             hub_lag_messages=lag.messages if lag is not None else None,
         )
 
