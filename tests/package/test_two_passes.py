@@ -82,7 +82,7 @@ def test_a_few_failures_are_tried_once_more_and_counted(
     """By pytest itself: more than three failures, and one that stays, fail the run."""
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = alone\n")
     (tmp_path / "test_it.py").write_text(FLAKY.format(flaky=flaky, broken=broken))
-    command = [SCRIPT, "not slow", "0", sys.executable, "-m", "pytest", "-p", "no:cloudcoil", "-p", "no:randomly"]
+    command = [str(SCRIPT), "not slow", "0", sys.executable, "-m", "pytest", "-p", "no:cloudcoil", "-p", "no:randomly"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == code, done.stdout
     assert says in done.stdout.splitlines()[-1]
