@@ -233,8 +233,8 @@ class World(RuleBasedStateMachine):
         for name, data in edge.dropped:
             assert data in stored or data in on_disk.values(), f"{name} is lost"
             if on_disk.get(edge.replay / name) != data and data not in on_disk.values():
-                row = f'"path":"{quote(name)}"'.encode()
-                places = [row]
+                path = f'"path":"{quote(name)}'.encode()
+                places = [path + b'"', path + b"~"]  # `a~2`, where it came back beside a newer file
                 if name in edge.replaced():  # renamed in the place of the older one, and then a death
                     places.append(b'"path":"changed-while-held-')
                 found = (line for line in rows if any(place in line for place in places))
