@@ -68,6 +68,7 @@ class Books:
             "Edge-Path": name,
             "Edge-Sha256": digest(data),
             "Edge-Size": str(len(data)),
+            "Edge-Mtime-Ns": "1",
             **{header.replace("_", "-"): text for header, text in headers.items()},
         }
         subject = f"edge.replay.{site}.{digest(data)}"

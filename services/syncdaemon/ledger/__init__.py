@@ -25,7 +25,7 @@ from syncdaemon.ledger import chain
 from syncdaemon.ledger.attempts import open_attempts
 from syncdaemon.ledger.checkpoints import NotSigned, Signer
 from syncdaemon.ledger.day_files import files, sites
-from syncdaemon.ledger.files import Damage, end, last_lines, lock_path, read, rows_numbered, rows_on
+from syncdaemon.ledger.files import Damage, end, last_lines, lock_path, rows_numbered, rows_on
 from syncdaemon.ledger.memory import TicketMemory
 from syncdaemon.ledger.receipts import receipts_of
 from syncdaemon.ledger.rows import Entry
@@ -44,7 +44,6 @@ __all__ = [
     "lock_path",
     "now_text",
     "open_attempts",
-    "read",
     "rows_numbered",
     "rows_on",
     "sites",
@@ -109,6 +108,8 @@ class Ledger:
                 "without a ledger nothing is delivered"
             ) from None
         newest = self._writer.load()
+        head = self.head
+        log.info("ledger_opened", n=head.n, digest=head.digest, file=self._writer.file)
         if self._tree is not None:
             self._tree.load()
         return newest
@@ -205,9 +206,8 @@ class Ledger:
             self._fsynced(spent, len(group))
 
     async def receipts_of(self, wanted: Mapping[Place, int]) -> dict[Place, list[Row]]:
-        """The receipts of these files, so many of each, the best ones last. New rows wait meanwhile."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, receipts_of, self.folder, self.site, wanted)
+        """The receipts of these files, so many of each, the best ones last. New rows do not wait for it."""
+        return await asyncio.to_thread(receipts_of, self.folder, self.site, wanted)
 
     async def sign_checkpoint(self, signer: Signer, published: Checkpoint | None) -> SignedNote:
         """The checkpoint of the ledger as it is, signed and on disk; see `checkpoints.sign_checkpoint`.

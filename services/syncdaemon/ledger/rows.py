@@ -55,7 +55,7 @@ class FieldKind(NamedTuple):
 
 TEXT = FieldKind("a text", str)
 FLAG = FieldKind("true or false", bool)
-NUMBER = FieldKind("a whole number", int)
+NUMBER = FieldKind("a whole number of 64 bits", int, range(-(1 << 63), 1 << 63))
 SEQUENCE = FieldKind("a whole number from 0 to 2^64 - 1", int, range(1 << 64))
 
 OWN: Mapping[str, FieldKind] = {"v": NUMBER, "n": SEQUENCE, "prev": TEXT, "ts": TEXT, "site": TEXT, "event": TEXT}

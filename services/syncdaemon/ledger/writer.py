@@ -14,14 +14,29 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import structlog
+
 from syncdaemon.base.disk import fsync_dir, sync, sync_data, write_all
 from syncdaemon.ledger import chain, rows
-from syncdaemon.ledger.day_files import files, is_empty, is_packed, plain
-from syncdaemon.ledger.files import check_last, end, follow, last_lines, rows_on, torn_end
+from syncdaemon.ledger.day_files import files, is_empty, is_large_packed, is_packed, plain
+from syncdaemon.ledger.files import (
+    check_last,
+    end,
+    first_number,
+    follow,
+    last_lines,
+    rows_on,
+    start_of_tail,
+    torn_end,
+)
 from syncdaemon.ledger.rows import ABOUT_RECEIPTS, Entry
 
 MOST_ROWS_AHEAD = 1_000_000  # in a file that is dated ahead
+START_BYTES = 64 << 20  # at the end of the newest file, which a start holds to the chain: some 120,000 rows
 RECENT_ROWS = 16_384  # at the end of the ledger: more than can be recorded and not yet retired
+
+
+log = structlog.get_logger(__name__)
 
 
 def now_text() -> str:
@@ -66,7 +81,10 @@ class Writer:
         self._spoiled = False
 
     def load(self) -> Newest:
-        """Checks the newest file, and goes on at its end.
+        """Checks the end of the newest file, `START_BYTES` of it, and goes on there. The rest is for `verify`.
+
+        So a start takes no longer with the years. No older day has to be there, and one that is compressed is read
+        only as far as the rows of this file are few.
 
         A torn end is repaired with the first row that is written: a disk that is full now may take it later.
 
@@ -77,27 +95,37 @@ class Writer:
             return Newest([], whole=True)
         newest = existing[-1]
         self._packed = is_packed(newest)
-        before = end(existing[-2]) if len(existing) > 1 and not is_packed(existing[-2]) else None
+        before = self._before(newest, existing[:-1])
         self.head = before or chain.START
         tail: deque[bytes] = deque(maxlen=RECENT_ROWS)
         count = 0
-        for line, self.head in follow(newest, before):
+        offset = start_of_tail(newest, START_BYTES)
+        for line, self.head in follow(newest, None if offset else before, offset):
             tail.append(line)
             count += 1
         if tail:
             check_last(newest, tail[-1])
         self._file = plain(newest).name
-        self._first_n = self.head.n - count + 1
+        self._first_n = (first_number(newest) or 1) if offset else self.head.n - count + 1
         self._note_clock(str(chain.parse(tail[-1])["ts"]) if tail else "")
         self._torn = torn_end(newest)
         self._size = 0 if self._packed else newest.stat().st_size - len(self._torn)
-        found = rows_on(newest, tail, count - len(tail) + 1, ABOUT_RECEIPTS)
+        found = rows_on(newest, tail, -len(tail) if offset else count - len(tail) + 1, ABOUT_RECEIPTS)
         seen = len(tail)
         for path in reversed(existing[:-1]):
+            if seen >= RECENT_ROWS or is_large_packed(path):
+                break
             lines = last_lines(path, RECENT_ROWS - seen)
             found = rows_on(path, lines, -len(lines), ABOUT_RECEIPTS) + found
             seen += len(lines)
         return Newest(found, whole=seen == self.head.n)
+
+    def _before(self, newest: Path, older: Sequence[Path]) -> chain.Head | None:
+        """The chain's end before the newest file; None where the file before it was compressed, or is not here."""
+        if not older or is_packed(older[-1]):
+            return None
+        before, first = end(older[-1]), first_number(newest)
+        return before if first is None or first <= before.n + 1 else None
 
     def write(self, group: Sequence[Entry]) -> float:
         """Writes these rows and waits for the disk; how many seconds that took.
@@ -143,6 +171,7 @@ class Writer:
             sync(fd)
         finally:
             os.close(fd)
+        log.warning("ledger_recovered", file=self._file, row=head.n, bytes=len(self._torn))
         self._torn = b""
         self.head = head
         self.rows += 1

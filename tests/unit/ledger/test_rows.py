@@ -195,7 +195,7 @@ def test_a_ledger_as_version_0_1_0_wrote_it_still_verifies() -> None:
     assert sites(OLD) == [SITE]
     assert found.events.keys() == SCHEMA.keys() - {"control", "shipped", "anchor"}  # which it had not
     assert (found.rows, found.unknown) == (20, {})
-    assert found.digest == "4e2af88bf9e1e7d91d9a88f0d1c377d47566076252b6d2bec2f5f4c8c8d6a18d"
+    assert found.end.digest == "4e2af88bf9e1e7d91d9a88f0d1c377d47566076252b6d2bec2f5f4c8c8d6a18d"
 
 
 async def test_a_ledger_as_version_0_1_0_wrote_it_is_gone_on_with(tmp_path: Path) -> None:
