@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from itertools import starmap
@@ -23,6 +21,7 @@ from syncdaemon.dev.server import NatsServer
 from tests.support.audit import Audit, File, audit
 from tests.support.client import connect
 from tests.support.daemon import DaemonProcess, eventually
+from tests.support.deaths import Death, chosen, traced
 from tests.support.jetstream import refuse_large_files
 from tests.support.matrix import Matrix
 from tests.support.server import MakeNatsServer
@@ -91,13 +90,6 @@ WAYS = {
 }
 
 
-class Death(NamedTuple):
-    """At the `at`-th call; 0: none."""
-
-    at: int
-    when: str
-
-
 class Site:
     """A new site with its files and a stream of its own; two lives of its daemon."""
 
@@ -147,16 +139,7 @@ class Site:
 
     def calls(self) -> list[str]:
         """Name and target of each call that the tracer counted."""
-        return [line.partition("\t")[2] for line in self.trace.read_text().splitlines()]
-
-
-def deaths(calls: list[str]) -> Iterator[Death]:
-    """All that there are: before and after each call, and in the middle of those that write."""
-    for at, call in enumerate(calls, 1):
-        yield Death(at, "before")
-        if call.startswith(("write", "pwrite", "sendto")):
-            yield Death(at, "within")
-        yield Death(at, "after")
+        return traced(self.trace)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -175,11 +158,7 @@ def test_a_daemon_killed_at_any_call_keeps_the_promises(
         assert any(re.fullmatch(station, call) for call in calls), f"no call is {station}"
     assert whole.audit().problems == []
 
-    every = list(deaths(calls))
-    step = max(1, len(every) // (DEATHS_A_ROUND * ROUNDS))
-    first = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 << 16)
-    print(f"SEED={first}: every {step}. of {len(every)} deaths at {len(calls)} calls")
-    chosen = every[first % step :: step]
+    deaths = chosen(calls, DEATHS_A_ROUND * ROUNDS)
 
     def die(death: Death) -> tuple[bool, float, Audit]:
         site = Site(tmp_path / f"{death.when}-{death.at}", server, WAYS[way])
@@ -189,10 +168,10 @@ def test_a_daemon_killed_at_any_call_keeps_the_promises(
         return died, recovery, found
 
     with ThreadPoolExecutor(AT_ONCE) as sites:  # each has a stream of its own
-        ends = list(sites.map(die, chosen))
+        ends = list(sites.map(die, deaths))
     died = sum(end[0] for end in ends)
     total = reduce(add, (found for _, _, found in ends))
     matrix.add(
         f"daemon killed at a call that changes disk or wire, files {way}", died, total, max(end[1] for end in ends)
     )
-    assert died >= 0.8 * len(chosen), "how many pieces go over the wire depends on the time; little else does"
+    assert died >= 0.8 * len(deaths), "how many pieces go over the wire depends on the time; little else does"

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from nats.js.api import StreamConfig
@@ -20,6 +18,7 @@ from nats.js.errors import APIError
 from syncdaemon.dev.server import NatsServer
 from tests.support.client import connect
 from tests.support.daemon import eventually
+from tests.support.deaths import Death, chosen, traced
 from tests.support.jetstream import messages
 from tests.support.receiver import Receiver, drafts, headers, received
 
@@ -32,13 +31,6 @@ AT_ONCE = 4
 SITE = "edge-1"
 FILES = {"plain": b"plain", "empty": b"", "sub/folder/other": b"other", "larger": b"x" * 70_000}
 LAST = "Nats-Expected-Last-Subject-Sequence"
-
-
-class Death(NamedTuple):
-    """At the `at`-th call; 0: none."""
-
-    at: int
-    when: str
 
 
 class End:
@@ -142,15 +134,6 @@ class End:
         return refused
 
 
-def deaths(calls: list[str]) -> Iterator[Death]:
-    """All that there are: before and after each call, and in the middle of those that write."""
-    for at, call in enumerate(calls, 1):
-        yield Death(at, "before")
-        if call.startswith(("write", "pwrite", "sendto")):
-            yield Death(at, "within")
-        yield Death(at, "after")
-
-
 def test_a_worker_killed_at_any_call_loses_nothing_and_stores_nothing_twice(
     nats_server: NatsServer, tmp_path: Path
 ) -> None:
@@ -159,15 +142,11 @@ def test_a_worker_killed_at_any_call_loses_nothing_and_stores_nothing_twice(
     assert not whole.first_life(Death(0, "never"))
     whole.second_life()
     whole.check()
-    calls = [line.partition("\t")[2] for line in whole.trace.read_text().splitlines()]
+    calls = traced(whole.trace)
     for station in ("linkat\t", "fsync\t", "sendto\t'tcp'"):
         assert any(call.startswith(station) for call in calls), f"no call is {station}"
 
-    every = list(deaths(calls))
-    step = max(1, len(every) // (DEATHS_A_ROUND * ROUNDS))
-    first = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 1 << 16)
-    print(f"SEED={first}: every {step}. of {len(every)} deaths at {len(calls)} calls")
-    chosen = every[first % step :: step]
+    deaths = chosen(calls, DEATHS_A_ROUND * ROUNDS)
 
     def die(death: Death) -> bool:
         end = End(tmp_path / f"{death.when}-{death.at}", nats_server)
@@ -177,5 +156,5 @@ def test_a_worker_killed_at_any_call_loses_nothing_and_stores_nothing_twice(
         return died
 
     with ThreadPoolExecutor(AT_ONCE) as ends:  # each has a stream of its own
-        died = list(ends.map(die, chosen))
-    assert sum(died) >= 0.7 * len(chosen), "a run is like the other, by some calls"
+        died = list(ends.map(die, deaths))
+    assert sum(died) >= 0.7 * len(deaths), "a run is like the other, by some calls"
