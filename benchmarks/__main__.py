@@ -25,6 +25,7 @@ from benchmarks import (
     links,
     objects,
     order,
+    page,
     startup,
     stream,
     thin,
@@ -56,6 +57,7 @@ SECTIONS: dict[str, Callable[[Plan], str]] = {
     "hub": hub.section,
     "herd": herd.section,
     "imports": imports.section,
+    "page": page.section,
 }
 
 

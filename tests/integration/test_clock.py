@@ -13,6 +13,7 @@ from syncdaemon.dev.server import NatsServer
 from tests.support.audit import File, audit
 from tests.support.clock import Clock
 from tests.support.daemon import DaemonProcess, MakeDaemon, eventually
+from tests.support.jetstream import day_bytes, day_files
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -23,8 +24,8 @@ def days(daemon: DaemonProcess) -> list[int]:
     """The days of its rows, as they were written, each change once; today is 0."""
     today = int(time.time() // DAY)
     found: list[int] = []
-    for path in sorted(daemon.ledger.glob("evidence-*.jsonl")):
-        for line in path.read_text().splitlines():
+    for path in day_files(daemon.ledger):
+        for line in day_bytes(path).decode().splitlines():
             stamp = line.partition('"ts":"')[2][:10]
             day = int(time.mktime(time.strptime(stamp + " UTC", "%Y-%m-%d %Z")) // DAY) - today
             if not found or found[-1] != day:

@@ -499,7 +499,7 @@ def test_verify_reports_what_a_later_version_wrote_and_goes_on(
     shell: Shell, ledger: list[Path], nats_server: NatsServer
 ) -> None:
     """Exit 1, with file and line of the event that it does not know; a start passes over it."""
-    line, _ = chain.seal(end(ledger[1]), "test-site", "2020-01-02T00:00:00.000000Z", "anchor", {"day": "20200101"})
+    line, _ = chain.seal(end(ledger[1]), "test-site", "2020-01-02T00:00:00.000000Z", "of_later", {"day": "20200101"})
     with ledger[1].open("ab") as file:
         file.write(line + b"\n")
     number = len(ledger[1].read_bytes().splitlines())
@@ -508,7 +508,7 @@ def test_verify_reports_what_a_later_version_wrote_and_goes_on(
     ended = shell("verify")
     assert (ended.code, ended.err) == (1, "")
     assert ended.out.startswith(f"test-site: not ok, {len(ledger_rows(shell.ledger))} rows in ")
-    assert f"{ledger[1]} line {number}: unknown event 'anchor'; rows of it: 1\n" in ended.out
+    assert f"{ledger[1]} line {number}: unknown event 'of_later'; rows of it: 1\n" in ended.out
 
 
 def test_verify_names_a_row_without_its_fields(shell: Shell, ledger: list[Path]) -> None:

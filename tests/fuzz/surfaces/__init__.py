@@ -5,6 +5,8 @@ from __future__ import annotations
 from tests.fuzz.surface import Surface
 from tests.fuzz.surfaces import (
     answers,
+    audit,
+    beside,
     evidence,
     frames,
     http,
@@ -25,8 +27,10 @@ ALL: tuple[Surface, ...] = (
     metas.SURFACE,
     *ledger.SURFACES,
     *evidence.SURFACES,
+    *audit.SURFACES,
     *settings.SURFACES,
     http.SURFACE,
     quarantine.SURFACE,
     names.SURFACE,
+    *beside.SURFACES,
 )

@@ -15,6 +15,7 @@ from syncdaemon.check.diagnosis import Folder, LedgerFacts
 from syncdaemon.check.doctor.machine import look_at_folder
 from syncdaemon.check.ledger import audit
 from syncdaemon.ledger import files, last_lines, rows_on
+from syncdaemon.ledger.day_files import is_empty
 from syncdaemon.ledger.rows import RECEIPTS, is_receipt
 from syncdaemon.settings.values import Settings
 
@@ -25,7 +26,10 @@ def look(settings: Settings) -> LedgerFacts:
     """The folder, the chain of the newest file, and how long ago the last receipt was written."""
     place, site = settings.sync_ledger_dir.absolute(), settings.site
     folder = _folder(place)
-    paths = [path for path in files(place, site) if path.stat().st_size]
+    try:
+        paths = [path for path in files(place, site) if not is_empty(path)]
+    except LedgerDamaged as error:
+        return LedgerFacts(folder, damage=str(error))
     if folder.problem or not paths:
         return LedgerFacts(folder)
     last: list[str] = []
