@@ -132,6 +132,7 @@ class LedgerLife:
         due = [path for path in days if is_packed(path) and day_of(path) not in gone.shipped]
         if not due:
             return 0
+        self._asked = True
         try:
             await store.prepare(self._settings.config)
             log_id = await asyncio.to_thread(keep_log_id, self._ledger.folder, self._ledger.site)
@@ -142,8 +143,6 @@ class LedgerLife:
         except (PermissionError, NoDayStore):
             self._barred = True
             raise
-        finally:
-            self._asked = True
         return count
 
     async def _ship(self, store: DayStore, log_id: str, path: Path, turn: Turn | None) -> None:
@@ -161,9 +160,8 @@ class LedgerLife:
         """
         if not self._settings.keep:
             return 0
-        gone, days = await self._read_gone(), await self._closed()
+        gone, days, count = await self._read_gone(), await self._closed(), 0
         held = await asyncio.to_thread(self._held)
-        count = 0
         for at, path in enumerate(days[: -self._settings.keep]):
             day = day_of(path)
             shipment = gone.shipped.get(day)
