@@ -29,7 +29,7 @@ def digest(data: bytes) -> str:
 
 def delivered(daemon: DaemonProcess, count: int) -> dict[str, dict[str, object]]:
     """The receipts by path, when there are so many and the replay directory is empty."""
-    eventually(lambda: len(daemon.rows("published", "duplicate")) >= count, 60, "every receipt")
+    eventually(lambda: len(daemon.rows_so_far("published", "duplicate")) >= count, 60, "every receipt")
     eventually(lambda: not daemon.waiting(), 60, "all is out of the way")
     return {str(row["path"]): row for row in daemon.rows("published", "duplicate")}
 
