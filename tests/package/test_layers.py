@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": {"base"},
     "settings.parts": {"base", "link", "spool", "stream", "publish"},
     "daemon": {"base", "link", "spool", "evidence", "ledger", "web", "stream", "deliver", "publish", "settings"},
-    "receive": {"base", "link", "web", "stream", "settings"},
+    "receive": {"base", "link", "ledger", "web", "stream", "settings"},
     "check": {"base", "link", "spool", "evidence", "ledger", "stream", "publish", "settings"},
     "dev": {"base", "client", "spool", "settings", "daemon"},
     "hub": {"base", "link", "evidence", "web", "stream", "settings"},

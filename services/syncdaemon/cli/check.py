@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -57,6 +58,14 @@ def verify(
         str | None,
         typer.Option("--pins", metavar="FILE", help="With --hub: the pins that you keep (key pin), one a line."),
     ] = None,
+    received: Annotated[
+        Path | None,
+        typer.Option(
+            "--received",
+            metavar="PATH",
+            help="Also every receipt against what workers wrote down (receive --ledger): their folder, or one file.",
+        ),
+    ] = None,
     bucket: Annotated[
         list[str] | None,
         typer.Option(
@@ -74,6 +83,9 @@ def verify(
 
     With --hub, the rows must be those that every checkpoint at the hub and beside the ledger was signed for. Without
     --pins the site's own key is believed, so that proves nothing to anybody else.
+
+    With --received, the chains of the workers' ledgers are checked, and what was delivered and has not arrived is
+    listed: exit 1 then.
     """
     if pins is not None and not hub:
         raise typer.BadParameter("--pins goes with --hub")
@@ -84,5 +96,5 @@ def verify(
     from syncdaemon.cli.work.begin import begin
     from syncdaemon.cli.work.verify import Depth, verify
 
-    depth = Depth(allow_missing_start, stream, content, tuple(bucket or ()), hub, pins)
+    depth = Depth(allow_missing_start, stream, content, tuple(bucket or ()), hub, pins, received)
     return FOUND if verify(begin(given), depth) else 0

@@ -82,12 +82,20 @@ def receive(
         bool,
         typer.Option("--sidecars", help="Write the metadata of a file beside it, as .<name>.meta.json."),
     ] = False,
+    ledger: Annotated[
+        bool,
+        typer.Option(
+            "--ledger",
+            help="Write each file that arrives into a ledger in SYNC_LEDGER_DIR, before its acknowledgement: "
+            "received-<worker>-<day>.jsonl. The worker is this host's name.",
+        ),
+    ] = False,
 ) -> int:
     """Receive, until SIGTERM: the other end. Any number may run at once, on one DIR or several."""
     from syncdaemon.cli.work.begin import begin
     from syncdaemon.cli.work.receive import receive
     from syncdaemon.receive import ReceiveSettings
 
-    wishes = ReceiveSettings(folder, consumer, subject, batch, tuple(bucket or ()), site_token, free, sidecars)
+    wishes = ReceiveSettings(folder, consumer, subject, batch, tuple(bucket or ()), site_token, free, sidecars, ledger)
     receive(begin(given), wishes)
     return 0

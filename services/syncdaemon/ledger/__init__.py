@@ -25,7 +25,7 @@ from syncdaemon.evidence.notes import Checkpoint, SignedNote
 from syncdaemon.evidence.standing import Standing
 from syncdaemon.ledger import chain
 from syncdaemon.ledger.attempts import open_attempts
-from syncdaemon.ledger.day_files import files, sites
+from syncdaemon.ledger.day_files import EVIDENCE, RECEIVED, files, sites
 from syncdaemon.ledger.files import Damage, end, last_lines, lock_path, read, rows_numbered, rows_on
 from syncdaemon.ledger.memory import TicketMemory
 from syncdaemon.ledger.receipts import receipts_of
@@ -36,6 +36,8 @@ from syncdaemon.ledger.tree_keeper import TreeKeeper
 from syncdaemon.ledger.writer import Newest, Writer, now_text
 
 __all__ = [
+    "EVIDENCE",
+    "RECEIVED",
     "Damage",
     "Entry",
     "Ledger",
@@ -62,7 +64,8 @@ class Ledger:
 
     `min_free`: bytes that must be free on its disk. `fsynced` is called in the ledger's thread after every group: how
     many seconds the disk took, for how many rows. `tickets`: what its rows say of the files that somebody asks about.
-    `with_tree`: the Merkle tree over the rows is kept beside them.
+    `with_tree`: the Merkle tree over the rows is kept beside them. `kind`: EVIDENCE of a site, or RECEIVED by a worker,
+    whose name then stands for the site's.
 
     The class has more than 150 lines because one queue, one thread and one lock are behind all of it.
     """
@@ -75,13 +78,14 @@ class Ledger:
         fsynced: Callable[[float, int], None] | None = None,
         *,
         with_tree: bool = False,
+        kind: str = EVIDENCE,
     ) -> None:
         self.folder = folder
-        self.site = site
+        self.site, self._kind = site, kind
         self._min_free = min_free
         self._fsynced = fsynced
         self._tree = RowTree(folder, site) if with_tree else None
-        self._writer = Writer(folder, site, self._tree.grow if self._tree is not None else None)
+        self._writer = Writer(folder, site, self._tree.grow if self._tree is not None else None, kind)
         self._lock = -1
         self._no_room = self._not_written = ""
         self._trouble = OnceAMinute()
@@ -96,14 +100,15 @@ class Ledger:
 
         Raises SettingsError where the folder can't be used, LedgerDamaged where the ledger does not hold together.
         """
+        whose = "site" if self._kind == EVIDENCE else "worker"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not os.access(self.folder, os.W_OK | os.X_OK):
                 raise PermissionError(13, "Permission denied")
-            self._lock = lock_file(lock_path(self.folder, self.site))
+            self._lock = lock_file(lock_path(self.folder, self.site, self._kind))
         except BlockingIOError:
             raise SettingsError(
-                f"SYNC_LEDGER_DIR: another process writes the ledger of site {self.site} in {self.folder}"
+                f"SYNC_LEDGER_DIR: another process writes the ledger of {whose} {self.site} in {self.folder}"
             ) from None
         except OSError as error:
             raise SettingsError(

@@ -23,31 +23,43 @@ from syncdaemon.base.errors import LedgerDamaged
 PACKED = ".zst"
 """What stands behind the name of a day that is compressed."""
 
-_NAME = re.compile(r"(evidence-([a-z0-9-]{1,63})-([0-9]{8})\.jsonl)(\.zst)?", re.ASCII)
+EVIDENCE, RECEIVED = "evidence", "received"
+"""What a ledger is about: what a site delivered; what a worker at the other end received."""
+
+_NAME = re.compile(r"((evidence|received)-([a-z0-9-]{1,63})-([0-9]{8})\.jsonl)(\.zst)?", re.ASCII)
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe (FIFO)", stat.S_IFSOCK: "a socket"}
 _WINDOW = 128 << 20  # bytes of memory that a frame may ask for: as much as `zstd -d` gives it
 _PIECE = 1 << 10  # bytes that are unpacked at once: 4 bytes of a hostile frame can hold 128 KiB
 _BUFFER = 256 << 10
 
 
-def files(folder: Path, site: str) -> list[Path]:
-    """A site's ledger files, oldest first, one for each day. What lies behind a name is not looked at."""
+def files(folder: Path, site: str, kind: str = EVIDENCE) -> list[Path]:
+    """A site's ledger files, oldest first, one for each day. What lies behind a name is not looked at.
+
+    With the `kind` RECEIVED those of a worker, whose name then stands for the site's.
+    """
     found: dict[str, Path] = {}
     for name in _names(folder):
         match = _NAME.fullmatch(name)
-        if match and match[2] == site and not (match[4] and match[1] in found):
+        if match and (match[2], match[3]) == (kind, site) and not (match[5] and match[1] in found):
             found[match[1]] = folder / name
     return list(found.values())
 
 
 def all_files(folder: Path, site: str) -> list[Path]:
     """The same, and both forms of a day that lies here plain and compressed."""
-    return [folder / name for name in _names(folder) if (match := _NAME.fullmatch(name)) and match[2] == site]
+    return [folder / name for name in _names(folder) if _belongs(name, EVIDENCE) == site]
 
 
-def sites(folder: Path) -> list[str]:
-    """The sites that have a ledger in this folder."""
-    return sorted({match[2] for name in _names(folder) if (match := _NAME.fullmatch(name))})
+def sites(folder: Path, kind: str = EVIDENCE) -> list[str]:
+    """The sites that have a ledger in this folder; with the `kind` RECEIVED, the workers."""
+    return sorted({site for name in _names(folder) if (site := _belongs(name, kind)) is not None})
+
+
+def _belongs(name: str, kind: str) -> str | None:
+    """Whose ledger of this kind a file of this name is of; None where it is of none."""
+    match = _NAME.fullmatch(name)
+    return match[3] if match and match[2] == kind else None
 
 
 def day_path(folder: Path, site: str, day: date) -> Path:

@@ -10,7 +10,7 @@ from typing import Any
 
 from syncdaemon.base.errors import LedgerDamaged
 from syncdaemon.ledger import chain, rows
-from syncdaemon.ledger.day_files import files, open_day
+from syncdaemon.ledger.day_files import EVIDENCE, files, open_day
 
 _BLOCK = 64 << 10
 _LONG_ROW = 1 << 10  # bytes: longer than rows are on the average
@@ -27,9 +27,9 @@ class Damage:
         return LedgerDamaged(f"{path} line {line}: {what}")
 
 
-def lock_path(folder: Path, site: str) -> Path:
-    """The file that a site's writer keeps locked."""
-    return folder / f".evidence-{site}.lock"
+def lock_path(folder: Path, site: str, kind: str = EVIDENCE) -> Path:
+    """The file that the writer of a ledger keeps locked."""
+    return folder / f".{kind}-{site}.lock"
 
 
 def read(path: Path, head: chain.Head | None) -> Iterator[tuple[int, dict[str, Any], chain.Head]]:

@@ -29,6 +29,7 @@ SHIPPED = "shipped"
 ANCHOR = "anchor"
 ALIVE = "alive"
 REBASED = "rebased"
+ARRIVED = "received"
 
 MOST_IDS = 800  # of up to 73 characters, in one `attempt` row: an entry bundle takes rows of up to 65,535 bytes
 Entry = tuple[str, Row]
@@ -103,6 +104,7 @@ SCHEMA: Mapping[str, Schema] = {
     SHIPPED: Schema({**_DAY, "bytes": NUMBER, "sha256": TEXT, "parts": NUMBER}, {"digest": TEXT}),
     ANCHOR: Schema({**_DAY, "digest": TEXT}),
     ALIVE: Schema({}),
+    ARRIVED: Schema({**_CONTENT, "from_site": TEXT, "stream": TEXT, "stream_seq": SEQUENCE, "how": TEXT}),
     REBASED: Schema({"old_origin": TEXT, "old_size": SEQUENCE, "old_root": TEXT, "reason": TEXT}),
 }
 """Every event that this version knows."""
@@ -288,6 +290,23 @@ def alive() -> Entry:
 def rebased(old_origin: str, old_size: int, old_root: str, reason: str) -> Entry:
     """The first row of a ledger that was begun anew: where the log before ended, and why. `old_root`: in base64."""
     return REBASED, {"old_origin": old_origin, "old_size": old_size, "old_root": old_root, "reason": reason}
+
+
+class ReceivedFile(NamedTuple):
+    """A file that is safe at the other end. `path` is percent-encoded; `how`: written, beside or unchanged."""
+
+    from_site: str
+    path: str
+    size: int
+    sha256: str
+    stream: str
+    stream_seq: int
+    how: str
+
+
+def arrived(file: ReceivedFile) -> Entry:
+    """A worker has the file of a message on its disk, and will acknowledge that message now."""
+    return ARRIVED, dict(file._asdict())
 
 
 def closed(count: int) -> Entry:

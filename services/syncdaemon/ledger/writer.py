@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from syncdaemon.base.disk import fsync_dir, sync, sync_data, write_all
 from syncdaemon.ledger import chain, rows
 from syncdaemon.ledger.day_choice import DayChoice, day_of
-from syncdaemon.ledger.day_files import files, is_empty, is_packed, plain
+from syncdaemon.ledger.day_files import EVIDENCE, files, is_empty, is_packed, plain
 from syncdaemon.ledger.files import check_last, end, follow, last_lines, rows_on, torn_end
 from syncdaemon.ledger.rows import ABOUT_RECEIPTS, Entry
 
@@ -44,12 +44,12 @@ class Writer:
     `written` is called when a group is on disk: with its lines, and the chain's end before and after them.
     """
 
-    def __init__(self, folder: Path, site: str, written: Written | None = None) -> None:
+    def __init__(self, folder: Path, site: str, written: Written | None = None, kind: str = EVIDENCE) -> None:
         self.head = chain.START
         self._written = written
         self.rows = 0
         self._folder = folder
-        self._site = site
+        self._site, self._kind = site, kind
         self._fd = -1
         self._file = ""
         self._day = DayChoice()
@@ -64,7 +64,7 @@ class Writer:
 
         Raises LedgerDamaged where the ledger does not hold together.
         """
-        existing = [path for path in files(self._folder, self._site) if not is_empty(path)]
+        existing = [path for path in files(self._folder, self._site, self._kind) if not is_empty(path)]
         if not existing:
             return Newest([], whole=True)
         newest = existing[-1]
@@ -149,7 +149,7 @@ class Writer:
         """Opens the file that the next row goes to."""
         n, today = self.head.n + 1, day_of(ts)
         day = self._day.for_row(n, today)
-        name = f"evidence-{self._site}-{day}.jsonl"
+        name = f"{self._kind}-{self._site}-{day}.jsonl"
         if name != self._file or self._fd < 0:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
             fd = os.open(self._folder / name, flags, 0o640)

@@ -23,6 +23,7 @@ from syncdaemon.base import units
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.tasks import background, finish
 from syncdaemon.link import Link, Session
+from syncdaemon.receive.book import Book
 from syncdaemon.receive.files.home import ReceiveDirectory
 from syncdaemon.receive.freeing import Freeing
 from syncdaemon.receive.live_page import WorkerPage
@@ -50,6 +51,7 @@ class ReceiveSettings(NamedTuple):
     `most`: messages that are held at the same time. `buckets`: patterns of the buckets that are read. `site_token`:
     which token of a subject is the site, from 1; 0: none; None: the one that SYNC_SUBJECT says. `free`: a tombstone
     takes the place of each message whose file is safe. `sidecars`: what was said of a file is written beside it.
+    `ledger`: each file that arrives is written down in SYNC_LEDGER_DIR.
     """
 
     folder: Path
@@ -60,6 +62,7 @@ class ReceiveSettings(NamedTuple):
     site_token: int | None = None
     free: bool = False
     sidecars: bool = False
+    ledger: bool = False
 
     def check(self) -> None:
         """Raises SettingsError for the first setting that is wrong."""
@@ -98,6 +101,7 @@ class Receiver:
         freeing = (
             Freeing(self._link, settings.sync_stream, own.token(settings), settings.sync_bucket) if own.free else None
         )
+        self._book = Book(settings.sync_ledger_dir) if own.ledger else None
         self._worker = Worker(
             self._link,
             self._hands,
@@ -106,6 +110,7 @@ class Receiver:
             min_free=min_free,
             freeing=freeing,
             sidecars=own.sidecars,
+            book=self._book,
         )
         self._intake = Intake(
             self._link,
@@ -141,6 +146,8 @@ class Receiver:
         )
         self._home.open()
         try:
+            if self._book is not None:
+                self._book.open()
             await web.start()
             log.info("receiving", dir=os.fsdecode(self._home.root), consumer=self._own.consumer, http_port=web.port)
             try:
@@ -150,6 +157,8 @@ class Receiver:
             finally:
                 await web.stop()
         finally:
+            if self._book is not None:
+                await self._book.close()
             self._home.close()
 
     async def _live(self, stop: asyncio.Event) -> None:

@@ -18,6 +18,7 @@ from syncdaemon.base.tasks import background, finish, in_thread
 from syncdaemon.link import Link
 from syncdaemon.receive import large
 from syncdaemon.receive.arrivals import Arrivals
+from syncdaemon.receive.book import Book
 from syncdaemon.receive.files.home import ReceiveDirectory
 from syncdaemon.receive.files.store import Store
 from syncdaemon.receive.freeing import Freeing
@@ -44,7 +45,8 @@ log = structlog.get_logger(__name__)
 class Worker:
     """Receives into `home`. At least `min_free` bytes of its disk stay free. `freeing`: what is received is freed.
 
-    `sidecars`: what was said of a file is written beside it. The class has more than 150 lines because every way of a
+    `sidecars`: what was said of a file is written beside it. `book`: each file has its row before its message is
+    acknowledged or freed. The class has more than 150 lines because every way of a
     message, to its file or to its rejection, ends with the same acknowledgement.
     """
 
@@ -58,9 +60,10 @@ class Worker:
         min_free: int,
         freeing: Freeing | None = None,
         sidecars: bool = False,
+        book: Book | None = None,
     ) -> None:
         self._link, self._hands, self._home, self._meter = link, hands, home, meter
-        self._min_free, self._freeing = min_free, freeing
+        self._min_free, self._freeing, self._book = min_free, freeing, book
         self._store = Store(home, min_free, sidecars=sidecars)
         self.arrivals = Arrivals()
         self._threads = ThreadPoolExecutor(_GROUPS + large.AT_ONCE, "receive")
@@ -135,6 +138,8 @@ class Worker:
 
     async def _answer(self, group: Sequence[Unanswered], outcomes: Sequence[Outcome]) -> None:
         """Answers each message with what became of it, and forgets it. Counted is what the server has confirmed."""
+        if self._book is not None:
+            outcomes = await self._book.write([held.item for held in group], outcomes)
         if self._freeing is not None:
             outcomes = await self._freeing.free(group, outcomes)
         self._heed(group, outcomes)

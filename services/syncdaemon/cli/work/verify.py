@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.printable import printable
+from syncdaemon.check import received
 from syncdaemon.check.compare import Problem
 from syncdaemon.check.fetched_days import NotFetched, fetch_missing
 from syncdaemon.check.hub_log import read_pins, verify_hub
@@ -45,7 +46,7 @@ class Depth(NamedTuple):
     """How far is checked: a ledger without its start too, its receipts against the stream, and every content there.
 
     `buckets`: patterns of the buckets whose objects are read. `hub`: the rows against the checkpoints at the hub, by
-    the file `pins`.
+    the file `pins`. `received`: where the ledgers of workers at the other end lie.
     """
 
     allow_missing_start: bool
@@ -54,6 +55,7 @@ class Depth(NamedTuple):
     buckets: Sequence[str] = ()
     hub: bool = False
     pins: str | None = None
+    received: Path | None = None
 
 
 def verify(loaded: Loaded, depth: Depth) -> int:
@@ -64,6 +66,7 @@ def verify(loaded: Loaded, depth: Depth) -> int:
     interrupt.clean_up()
     settings, buckets = loaded.settings, parts.buckets(depth.buckets)
     folder = settings.sync_ledger_dir
+    books_there = received.read_books(depth.received, say) if depth.received else None
     wanted = [settings.site] if loaded.sources["SITE"] != "default" else sites(folder)
     if not any(site in sites(folder) for site in wanted):
         raise SettingsError(f"SYNC_LEDGER_DIR: there is no ledger in {folder}")
@@ -75,7 +78,18 @@ def verify(loaded: Loaded, depth: Depth) -> int:
             problems += asyncio.run(_take_stock(settings, books, depth.content, buckets))
         if depth.hub:
             problems += asyncio.run(_ask_hub(settings, site, _pins(settings, site, depth.pins)))
+        if books_there is not None:
+            problems += _missing(folder, site, books_there)
     return problems
+
+
+def _missing(folder: Path, site: str, there: received.ArrivalBooks) -> int:
+    """How many receipts have nothing that arrived, each said in a line."""
+    missing = received.not_arrived(folder, site, there)
+    for row in missing:
+        say(printable(f"missing  seq {row['stream_seq']} {row['path']}: delivered {row['ts']}, and has not arrived"))
+    say(f"{site}: {'not ok' if missing else 'ok'}, {len(missing)} delivered and not arrived")
+    return len(missing)
 
 
 def _audit(folder: Path, site: str, allow_missing_start: bool, seen: Callable[[dict[str, Any]], None] | None) -> int:
