@@ -47,6 +47,7 @@ MADE: list[Entry] = [
     rows.anchor("20260304", Span(1, 7, DIGEST)),
     rows.alive(),
     rows.rebased("edge.example.com/evidence/edge-1/0123456789abcdef", 7, "A" * 43 + "=", "the disk was restored"),
+    rows.arrived(rows.ReceivedFile("edge-1", "a%20b", 3, DIGEST, "swarm_jobs", 7, "written")),
     rows.closed(8),
 ]
 
@@ -197,7 +198,7 @@ def test_a_ledger_as_version_0_1_0_wrote_it_still_verifies() -> None:
     """Every kind of row that it had, written by that version: two days, and the repair of a torn end between them."""
     found = audit(OLD, SITE)
     assert sites(OLD) == [SITE]
-    later = {"control", "shipped", "anchor", "alive", "rebased"}
+    later = {"control", "shipped", "anchor", "alive", "rebased", "received"}
     assert found.events.keys() == SCHEMA.keys() - later  # which it did not have
     assert (found.rows, found.unknown) == (20, {})
     assert found.digest == "4e2af88bf9e1e7d91d9a88f0d1c377d47566076252b6d2bec2f5f4c8c8d6a18d"
