@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 Turn = Callable[[], Awaitable[None]]
 
 
-_OVERDUE = 2  # times as many days as are to be kept: so long an unproved day waits for a hub that does not take it
+_OVERDUE = 2  # times as many days as are to be kept: so long an unproved day waits for a hub that was asked to take it
 
 
 class LifeSettings(NamedTuple):
@@ -102,7 +102,7 @@ class LedgerLife:
         self._settings = settings
         self._held = held
         self._gone: TakenDays | None = None
-        self._barred = False
+        self._asked = self._barred = False
         self._stop = threading.Event()
         self._said = OnceAMinute()
         self.problem = ""
@@ -142,6 +142,8 @@ class LedgerLife:
         except (PermissionError, NoDayStore):
             self._barred = True
             raise
+        finally:
+            self._asked = True
         return count
 
     async def _ship(self, store: DayStore, log_id: str, path: Path, turn: Turn | None) -> None:
@@ -165,8 +167,8 @@ class LedgerLife:
         for at, path in enumerate(days[: -self._settings.keep]):
             day = day_of(path)
             shipment = gone.shipped.get(day)
-            overdue = self._settings.unproved and (self._barred or at < len(days) - _OVERDUE * self._settings.keep)
-            if shipment is None and not overdue:
+            overdue = self._barred or (self._asked and at < len(days) - _OVERDUE * self._settings.keep)
+            if shipment is None and not (self._settings.unproved and overdue):
                 raise SyncError(f"{path.name} was not shipped yet")
             if self._settings.unproved:
                 await self._anchor(gone, path)

@@ -126,6 +126,16 @@ async def test_without_a_key_an_anchor_stands_for_a_day_that_was_shipped(ledger:
     audit(tmp_path, SITE)
 
 
+async def test_no_day_goes_before_a_hub_was_asked_to_take_it(ledger: Ledger, tmp_path: Path) -> None:
+    """However many there are, as after an update: the link may come up a second later."""
+    life = LedgerLife(ledger, UNPROVED)
+    await life.do(None)
+    assert len(days_here(tmp_path)) == 6
+    hub = FakeHub()
+    assert await life.do(hub)
+    assert len(read_gone(tmp_path, SITE).shipped) == len(DAYS)
+
+
 @pytest.mark.parametrize("what", ["barred", "absent"])
 async def test_a_hub_that_takes_no_days_at_all_holds_up_nothing_that_is_unproved(
     ledger: Ledger, tmp_path: Path, what: str
