@@ -17,7 +17,7 @@ from syncdaemon.daemon.refused import RefusedFiles
 from syncdaemon.daemon.report import Report
 from syncdaemon.daemon.tally import Tally
 from syncdaemon.settings.values import Settings
-from syncdaemon.web.events import Rows
+from syncdaemon.web.events import Rows, Table
 from syncdaemon.web.history import SLOT_SECONDS, SLOTS, History
 from syncdaemon.web.views import Check
 from syncdaemon.web.words import count, name_of, rate
@@ -71,12 +71,12 @@ class LivePage:
             },
             "answer": answer(self._facts(status, checks)).shown(),
             "link": self._link_section(status["link"]),
-            "facts": _facts(status),
+            "facts": Table(_facts(status)),
             "slots": Rows(list(self._history.slots())),
             "work": _work(status),
             "receipts": Rows([_receipt(one) for one in self._tally.newest], thinned=True),
             "refused": {"count": self._quarantine.count, "rows": await self._refused.look()},
-            "checks": in_words(checks),
+            "checks": Table(in_words(checks)),
             "promise": self._promise(status),
         }
 
@@ -86,7 +86,7 @@ class LivePage:
         return {**shown, "since": None if since is None else round(since)}
 
     def _facts(self, status: Mapping[str, Any], checks: Mapping[str, Check]) -> SafetyFacts:
-        left, hub = status["time_left_seconds"], self._hub
+        left, hub = _left(status), self._hub
         blocked = [words for name, words in _BLOCKING.items() if name in checks and not checks[name].ok]
         scanned = self._spool.scanned
         return SafetyFacts(
@@ -95,7 +95,7 @@ class LivePage:
             link_up=bool(status["link"]["up"]),
             waiting=status["queue_depth"],
             settling=status["settling_files"],
-            left=left if isinstance(left, int) else None,
+            left=left,
             refused=status["quarantined_files"],
             unseen=0 if checks["folders"].ok else self._unseen.unread,
             blocked=(blocked or [""])[0] if scanned and blocked else str(status["paused"]),
@@ -126,11 +126,19 @@ class LivePage:
         return shown
 
 
+def _left(status: Mapping[str, Any]) -> int | None:
+    """Seconds until all is delivered. None where that is not known: as beside a large file, which may hold any share
+    of the bytes, while what waits is the number of files times their usual size."""
+    left = status["time_left_seconds"]
+    return left if isinstance(left, int) and not status["upload"] and not status["hashing"] else None
+
+
 def _facts(status: Mapping[str, Any]) -> list[list[str]]:
     """The queue and the line in words."""
-    waiting, left, limit = status["waiting_bytes"], status["time_left_seconds"], status["bwlimit_bytes_per_second"]
-    unknown = "not known: nothing moves" if waiting else "nothing waits"
-    when = duration_in_words(left) if isinstance(left, int) and left else unknown
+    waiting, left, limit = status["waiting_bytes"], _left(status), status["bwlimit_bytes_per_second"]
+    moves = status["upload"] or status["hashing"]
+    unknown = "nothing waits" if not waiting else f"not known: {'a large file goes' if moves else 'nothing moves'}"
+    when = duration_in_words(left) if left else unknown
     limited = "" if limit == "off" else f", at most {rate(limit)}"
     doubtful = status["in_doubt_files"]
     return [

@@ -13,7 +13,7 @@ from syncdaemon import __version__
 from syncdaemon.base.units import duration_in_words, size_in_words
 from syncdaemon.receive.arrivals import Arrivals
 from syncdaemon.receive.site_histogram import BOUNDS, SiteHistogram
-from syncdaemon.web.events import Rows
+from syncdaemon.web.events import Rows, Table
 from syncdaemon.web.history import SLOT_SECONDS, SLOTS, History
 from syncdaemon.web.views import Check
 from syncdaemon.web.words import SAFE, TROUBLE, WAITING, PlainAnswer, count, name_of, rate
@@ -92,15 +92,17 @@ class WorkerPage:
             },
             "answer": answer(status, checks, arrivals).shown(),
             "link": {**status["link"], "since": None if since is None else round(since)},
-            "facts": self._facts(status),
+            "facts": Table(self._facts(status)),
             "slots": Rows(list(self._history.slots())),
             "sites": Rows(self._by_site()),
             "receipts": Rows([_row(one) for one in arrivals.newest], thinned=True),
             "rejected": [[reason, number] for reason, number in arrivals.rejected.most_common()],
-            "checks": [
-                [name, TITLES[name][0], check.ok, check.detail, "" if check.ok else TITLES[name][1]]
-                for name, check in sorted(checks.items(), key=_bad_first)
-            ],
+            "checks": Table(
+                [
+                    [name, TITLES[name][0], check.ok, check.detail, "" if check.ok else TITLES[name][1]]
+                    for name, check in sorted(checks.items(), key=_bad_first)
+                ]
+            ),
         }
 
     def _facts(self, status: Mapping[str, Any]) -> list[list[str]]:

@@ -1,6 +1,7 @@
 """What changes of the live page, as the text of server-sent events (WHATWG HTML, section 9.2). Pure.
 
 The page consists of named sections. A section that changed is sent whole; of rows, only those that are new or changed.
+Of a table, whose rows stay where they are, those that changed are sent under its name with a `+`.
 Somebody who begins to look, or was too slow, gets everything once.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 Section = Any
-"""A value that JSON can hold, or Rows."""
+"""A value that JSON can hold, Rows or a Table."""
 
 _ROOM = 50  # rows that may come at once,
 _MORE = 3  # and how many more after each moment: so a page costs a few hundred bytes a second
@@ -22,6 +23,12 @@ class Rows(NamedTuple):
 
     rows: Sequence[Sequence[Any]]
     thinned: bool = False
+
+
+class Table(NamedTuple):
+    """Rows in an order of their own, each with a name before all else. Sent whole where names or order change."""
+
+    rows: Sequence[Sequence[Any]]
 
 
 class Changes:
@@ -35,7 +42,22 @@ class Changes:
     def since_last(self, state: Mapping[str, Section]) -> dict[str, Section]:
         """The sections that are not as they were, with the rows that are not."""
         self._room = min(_ROOM, self._room + _MORE)
-        return {name: section for name, one in state.items() if (section := self._changed(name, one)) is not None}
+        changed: dict[str, Section] = {}
+        for name, one in state.items():
+            if isinstance(one, Table):
+                changed |= self._altered(name, one)
+            elif (section := self._changed(name, one)) is not None:
+                changed[name] = section
+        return changed
+
+    def _altered(self, name: str, table: Table) -> dict[str, Section]:
+        before = self._rows.get(name)
+        rows = {row[0]: row for row in table.rows}
+        self._rows[name] = rows
+        if before is None or list(before) != list(rows):
+            return {name: table}
+        altered = [row for key, row in rows.items() if before[key] != row]
+        return {f"{name}+": altered} if altered else {}
 
     def _changed(self, name: str, section: Section) -> Section | None:
         if isinstance(section, Rows):
@@ -59,6 +81,6 @@ class Changes:
 
 def text(now: float, sections: Mapping[str, Section], *, whole: bool = False) -> bytes:
     """One event: the wall clock's time, and these sections; `whole`: they take the place of all that was sent."""
-    shown = {name: section.rows if isinstance(section, Rows) else section for name, section in sections.items()}
+    shown = {name: section.rows if isinstance(section, Rows | Table) else section for name, section in sections.items()}
     data = json.dumps({"now": round(now, 1), "whole": whole, **shown}, separators=(",", ":"))
     return f"data: {data}\n\n".encode()  # JSON has no line break in it

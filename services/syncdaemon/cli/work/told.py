@@ -25,10 +25,17 @@ class PageTold:
         whole = bool(found.pop("whole", True))
         for name, section in found.items():
             before = self.sections.get(name)
-            if whole or before is None or name not in _MOST:
+            if name.endswith("+"):
+                self._alter(name[:-1], section)
+            elif whole or before is None or name not in _MOST:
                 self.sections[name] = section
             else:
                 self.sections[name] = _merged(before, section, _MOST[name])
+
+    def _alter(self, name: str, altered: list[Any]) -> None:
+        """Rows of a table that are not as they were take the places of those of the same name."""
+        new = {row[0]: row for row in altered}
+        self.sections[name] = [new.get(row[0], row) for row in self.sections.get(name, ())]
 
     def section(self, name: str) -> Mapping[str, Any]:
         """One that has fields; empty where it was not told."""

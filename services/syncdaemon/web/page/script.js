@@ -87,8 +87,12 @@ function take(event) {
   const { now: theirs, whole, ...sections } = JSON.parse(event.data);
   ahead = theirs - Date.now() / 1000;
   heard = performance.now();
-  for (const [name, section] of Object.entries(sections)) {
-    if (name in merges && !whole && state[name]) {
+  for (const [told, section] of Object.entries(sections)) {
+    const name = told.replace("+", "");
+    if (name !== told) { // rows of a table that are not as they were
+      const rows = new Map(section.map((one) => [one[0], one]));
+      state[name] = (state[name] || []).map((one) => rows.get(one[0]) || one);
+    } else if (name in merges && !whole && state[name]) {
       const rows = new Map(state[name].map((one) => [one[0], one]));
       for (const one of section) {
         rows.delete(one[0]);
