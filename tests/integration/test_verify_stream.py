@@ -68,6 +68,7 @@ class Books:
             "Edge-Path": name,
             "Edge-Sha256": digest(data),
             "Edge-Size": str(len(data)),
+            "Edge-Mtime-Ns": "1",
             **{header.replace("_", "-"): text for header, text in headers.items()},
         }
         subject = f"edge.replay.{site}.{digest(data)}"
@@ -385,7 +386,8 @@ async def with_another_stream(books: Books) -> None:
     await books.client.request(
         "$JS.API.STREAM.CREATE.earlier", json.dumps({"name": "earlier", "subjects": ["earlier.>"]}).encode()
     )
-    headers = {"Nats-Msg-Id": digest(b"b"), "Edge-Site": SITE, "Edge-Sha256": digest(b"b")}
+    headers = {"Nats-Msg-Id": digest(b"b"), "Edge-Site": SITE, "Edge-Sha256": digest(b"b"), "Edge-Path": "b"}
+    headers |= {"Edge-Size": "1", "Edge-Mtime-Ns": "1"}
     ack = await books.js.publish("earlier.b", b"b", headers=headers)
     await books.receipt("b", b"b", ack.seq, stream="earlier", subject="earlier.b")
     await books.receipt("c", b"c", 1, stream="gone", subject="gone.c")

@@ -85,7 +85,7 @@ PURE = {
         "daemon.word_times",
     },
     *{"receive.arrivals", "receive.incoming", "receive.origin", "receive.site_histogram", "receive.pull.demand"},
-    *{"check.compare", "check.receipts", "check.diagnosis"},
+    *{"check.compare", "check.receipts", "check.said", "check.diagnosis"},
     *{"hub.site_list", "hub.accounts", "hub.conf", "hub.roles", "hub.streams"},
     *{"hub.jwt", "hub.limits", "hub.fleet", "hub.fleet_view", "hub.exposition"},
     "settings.folder_rules",

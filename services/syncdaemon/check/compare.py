@@ -11,13 +11,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from syncdaemon.base.model import StoredHeaders
-from syncdaemon.check.receipts import ById, Receipts, Tombstones
+from syncdaemon.check.receipts import SOURCE, ById, Receipts, Tombstones
+from syncdaemon.check.said import differences
 from syncdaemon.ledger.rows import DUPLICATE, PUBLISHED
 from syncdaemon.stream.tombstone import is_tombstone
 
 __all__ = ["Comparison", "Fetched", "Problem", "Receipts", "is_older", "lets_go", "second_look"]
-
-_SOURCE = "Nats-Stream-Source"  # a server writes it itself, and refuses it from a client (nats-server 2.15)
 
 
 class Problem(NamedTuple):
@@ -68,7 +67,7 @@ class Comparison:
             self._see_tombstone(seen)
             return
         intact = digest is None or digest == seen.headers.get("Edge-Sha256")
-        known = self._see_sourced(seen, intact) if _SOURCE in seen.headers else self._see_own(seen, intact)
+        known = self._see_sourced(seen, intact) if SOURCE in seen.headers else self._see_own(seen, intact)
         if seen.headers.get("Edge-Site") == self._site:
             self.messages += 1
             if not known:
@@ -76,7 +75,7 @@ class Comparison:
 
     def _see_tombstone(self, seen: StoredHeaders) -> None:
         """Only a receipt that names this very message is passed by it: that is looked at once more, as any other."""
-        if _SOURCE in seen.headers:
+        if SOURCE in seen.headers:
             self.sourced += 1
             self._tombstones.add(seen.subject, 0)
         else:
@@ -181,7 +180,7 @@ class Fetched(NamedTuple):
     """A message as it was fetched by its sequence.
 
     `digest`: of its content; None where that could not be had. `unread`: why it was not even asked for. `tombstone`: it
-    is no message of a file, but says that one was received and freed.
+    is no message of a file, but says that one was received and freed. `subject`: where it lies.
     """
 
     seq: int
@@ -189,6 +188,7 @@ class Fetched(NamedTuple):
     digest: str | None
     unread: str = ""
     tombstone: bool = False
+    subject: str = ""
 
 
 def is_older(row: Mapping[str, Any], comparison: Comparison, state: Mapping[str, Any]) -> bool:
@@ -232,4 +232,10 @@ def second_look(row: Mapping[str, Any], found: Fetched | None, site: str) -> Pro
         return problem("lost", "its object, or a part of it, is not there")
     if not same_content:
         return problem("altered", f"its content is {found.digest}")
+    if found.subject and SOURCE not in found.headers and found.subject != row["subject"]:
+        return problem("altered", f"it lies on the subject {found.subject!r}, and the row says {row['subject']!r}")
+    if row["event"] == PUBLISHED and (other := next(differences(row, found.headers), "")):
+        return problem("altered", other)
+    if header("Edge-Size", str(row["size"])) != str(row["size"]):
+        return problem("altered", f"it says that its content has {header('Edge-Size')} bytes")
     return None

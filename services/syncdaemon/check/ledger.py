@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from syncdaemon.base.disk import is_locked
 from syncdaemon.base.errors import LedgerDamaged
-from syncdaemon.ledger import Damage, chain, end, files, lock_path, read
-from syncdaemon.ledger.day_files import is_empty
+from syncdaemon.check.day import Day, Lines, Seen, check_day
+from syncdaemon.ledger import Damage, chain, end, files, lock_path
+from syncdaemon.ledger.day_files import is_empty, is_packed
 from syncdaemon.ledger.frontier import Frontier
-from syncdaemon.ledger.rows import is_known
+from syncdaemon.ledger.seek import line_at, spot_of
 
 
 @dataclass
 class Audit:
     """What a ledger holds.
 
-    `frontier`: what is known of rows that were taken away. `unknown`: by event that this version does not know, where
-    its first row is. `note`: something to know that is no damage.
+    `unknown`: by event that this version does not know, where its first row is. `recovered`: where rows stand in the
+    place of a torn end, with its bytes. `note`: something to know that is no damage. `newest`: the newest file.
+    `frontier`: what is known of rows that were taken away.
     """
 
     site: str
@@ -31,9 +34,22 @@ class Audit:
     unknown: dict[str, str] = field(default_factory=dict)
     first: str = ""
     last: str = ""
-    digest: str = chain.FIRST_PREV
+    end: chain.Head = chain.START
+    recovered: dict[str, int] = field(default_factory=dict)
+    newest: Path | None = None
     frontier: str = ""
     note: str = ""
+
+    def add(self, day: Day) -> None:
+        """One more file that holds together with those before it."""
+        self.rows += day.events.total()
+        self.events += day.events
+        self.first = self.first or day.first
+        self.last = day.last
+        self.end = day.end or self.end
+        for event, number in day.unknown.items():
+            self.unknown.setdefault(event, f"{day.path} line {number}")
+        self.recovered.update({f"{day.path} line {number}": size for number, size in day.recovered.items()})
 
     def unknown_events(self) -> Iterator[str]:
         """A sentence about each event that this version does not know."""
@@ -41,46 +57,67 @@ class Audit:
             yield f"{place}: unknown event {event!r}; rows of it: {self.events[event]}"
 
 
+Runner = Callable[[Callable[[Path], Day], Sequence[Path]], Iterable[Day]]
+"""Checks all these files, maybe several at a time; the results come in order. `map` is one."""
+
+
 def audit(
     folder: Path,
     site: str,
     allow_missing_start: bool = False,
     newest_only: bool = False,
-    seen: Callable[[dict[str, Any]], None] | None = None,
+    seen: Seen | None = None,
+    *,
+    lines: Lines | None = None,
+    run: Runner = map,
 ) -> Audit:
     """Checks every row of a site's ledger: form, fields, number, link to the row before; across all its files.
 
-    `newest_only`: of its newest file, from the last row of the one before. `seen` gets every row that is good. A row
-    of an unknown event is noted, and the check goes on after it.
+    `newest_only`: of its newest file. `seen` gets the first row of each file and every one about receipts; `lines`
+    gets every line, many at a time. `run` may check files side by side, where neither of both is wanted. A row of an
+    unknown event is noted, and the check goes on after it.
+
     Raises LedgerDamaged, whose text names the file and the line of the first damage.
     """
     found = Audit(site)
-    head: chain.Head | None = None
     paths = files(folder, site)
-    frontier = Frontier()
+    before: chain.Head | None = None
     if newest_only:
         full = [path for path in paths if not is_empty(path)]
-        head, paths = end(full[-2]) if len(full) > 1 else None, full[-1:]
-    for path in paths:
+        before = end(full[-2]) if len(full) > 1 and not is_packed(full[-2]) else None
+        paths = full[-1:]
+    found.newest = paths[-1] if paths else None
+    frontier = Frontier()
+    last: Day | None = None
+    for day in run(partial(check_day, site=site, seen=seen, lines=lines), paths):
         found.files += 1
-        try:
-            for number, row, after in read(path, head):
-                head = after
+        if day.before is not None:
+            before = before if last is None else last.end
+            if before is not None and day.before != before:
+                check_day(day.path, site, before)  # says what is wrong with its first row
+            if last is None:
+                frontier.begin(day.before)
+            for row in day.taken:
                 frontier.see(row)
-                found.rows += 1
-                found.events[row["event"]] += 1
-                found.first = found.first or row["ts"]
-                found.last, found.digest = row["ts"], head.digest
-                if not is_known(row):
-                    found.unknown.setdefault(row["event"], f"{path} line {number}")
-                if seen is not None:
-                    seen(row)
-        except LedgerDamaged as damage:
-            unfinished = path == paths[-1] and str(damage).endswith(Damage.UNFINISHED)
-            if not unfinished or not is_locked(lock_path(folder, site)):
-                raise
+            found.add(day)
+            last = day
+        if day.unfinished:
+            if day.path != paths[-1] or not is_locked(lock_path(folder, site)):
+                raise Damage.at(day.path, day.unfinished, Damage.UNFINISHED)
             found.note = "the last line is just being written by a running daemon"
     if frontier.fault and not (allow_missing_start or newest_only):
         raise LedgerDamaged(f"{paths[0]}: {frontier.fault}")
     found.frontier = frontier.words
     return found
+
+
+def hold_to(folder: Path, site: str, expected: chain.Head, found: Audit) -> None:
+    """Raises LedgerDamaged where an earlier row is not there any more, or is another one now."""
+    n, digest = expected
+    if n > found.end.n:
+        raise LedgerDamaged(f"{found.newest}: the ledger ends at row {found.end.n}; row {n} was there and was cut off")
+    spot = spot_of(folder, site, n)
+    if spot is None:
+        raise LedgerDamaged(f"row {n} is not in {folder}: it can't be held to what is expected")
+    if (now := sha256(line_at(spot)).hexdigest()) != digest:
+        raise LedgerDamaged(f"{spot.path}: row {n} has the SHA-256 {now}, expected {digest}: the ledger was rewritten")

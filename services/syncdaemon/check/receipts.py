@@ -1,6 +1,6 @@
 """The receipts of a ledger that name one stream, in few bytes each. Pure.
 
-Of a receipt, 49 bytes are kept: short keyed hashes stand for its fields. Two different values have the same hash with a
+Of a receipt, 57 bytes are kept: short keyed hashes stand for its fields. Two different values have the same hash with a
 chance of one in 2^64.
 """
 
@@ -14,9 +14,12 @@ from itertools import islice, takewhile
 from typing import Any
 
 from syncdaemon.base.model import StoredHeaders, first_id
+from syncdaemon.check.said import said_by, said_in
 from syncdaemon.ledger.rows import PUBLISHED
 
-_OWN, _COVERED = 1, 2
+SOURCE = "Nats-Stream-Source"  # a server writes it itself, and refuses it from a client (nats-server 2.15)
+
+_OWN, _COVERED, _PER_DIGEST = 1, 2, 4
 _SHARED = 0  # the mark of a subject on which a tombstone says nothing of a single message
 
 
@@ -32,6 +35,7 @@ class Receipts:
         self._key = key
         self._seqs, self._rows = array("Q"), array("Q")
         self._ids, self._digests, self._subjects = array("Q"), array("Q"), array("Q")
+        self._said = array("Q")
         self._kinds = bytearray()
         self._objects: dict[int, str] = {}
         self._void: dict[tuple[int, int], int] = {}
@@ -52,8 +56,12 @@ class Receipts:
         self._rows.append(row["n"])
         self._ids.append(self.mark(row["msg_id"]))
         self._digests.append(self.mark(row["sha256"]))
-        self._subjects.append(self.mark(row["subject"]) if is_per_digest(row) else _SHARED)
-        self._kinds.append(_OWN * (row["event"] == PUBLISHED) + _COVERED * covered)
+        self._subjects.append(self.mark(row["subject"]))
+        self._said.append(self._mark_all(said_in(row)) if row["event"] == PUBLISHED else 0)
+        self._kinds.append(_OWN * (row["event"] == PUBLISHED) + _COVERED * covered + _PER_DIGEST * is_per_digest(row))
+
+    def _mark_all(self, said: Mapping[str, str]) -> int:
+        return self.mark("\0".join(said.values()))
 
     def void(self, row: Mapping[str, Any]) -> None:
         """A `held_lost` row: the receipts before it for this message are void. A newer one says where the file is."""
@@ -80,18 +88,25 @@ class Receipts:
         return bool(self._kinds[at] & _COVERED)
 
     def agrees(self, at: int, seen: StoredHeaders, site: str) -> bool:
-        """Whether this is the message of a receipt, as far as we can see from its headers and its size."""
+        """Whether this is the message of a receipt, as far as we can see from its headers and its size.
+
+        A message that came by a source may lie on another subject here.
+        """
         header = seen.headers.get
         own = header("Edge-Site") == site or not self._kinds[at] & _OWN
         same_id = self._ids[at] == self.mark(header("Nats-Msg-Id", ""))
         same_digest = self._digests[at] == self.mark(header("Edge-Sha256", ""))
         elsewhere = header("Edge-Object", "")
+        if self._kinds[at] & _OWN:
+            own = own and self._said[at] == self._mark_all(said_by(seen.headers))
+        if SOURCE not in seen.headers:
+            own = own and self._subjects[at] == self.mark(seen.subject)
         whole = bool(elsewhere or header("Content-Encoding")) or header("Edge-Size") == str(seen.size)
         return own and same_id and same_digest and whole and elsewhere == self._objects.get(at, "")
 
     def subject(self, at: int) -> int:
         """The mark of a receipt's subject; `_SHARED`, which no tombstone has, where many contents share it."""
-        return self._subjects[at]
+        return self._subjects[at] if self._kinds[at] & _PER_DIGEST else _SHARED
 
     def marked(self, at: int) -> int:
         """The mark of a receipt's message id."""

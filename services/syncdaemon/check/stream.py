@@ -36,7 +36,7 @@ _PATIENCE, _LOOK_SECONDS = 15.0, 0.5  # the first: more than a daemon waits for 
 
 
 class Books:
-    """The receipts of a site's ledger, by stream. Give `row` every row, one after another.
+    """The receipts of a site's ledger, by stream. Give `row` the first row, and every one about receipts, in order.
 
     `stream` has an entry even without a receipt for it. `subject`: the messages on it are read through, and those on
     every other subject of the site that the ledger names. A receipt for another subject, such as that of a duplicate
@@ -54,7 +54,7 @@ class Books:
         self.receipts = {stream: Receipts(self._key)}
 
     def row(self, row: Mapping[str, Any]) -> None:
-        """The next row."""
+        """The next of these rows."""
         if not self.last_row and (row["event"] == OPEN or row["n"] > 1):
             self.began = datetime.fromisoformat(row["ts"])
         self.last_row = row["n"]
@@ -227,13 +227,13 @@ class Stocktake:
         if stored is None:
             return None
         if stored.is_tombstone:
-            return Fetched(stored.seq, stored.headers, None, tombstone=True)
+            return Fetched(stored.seq, stored.headers, None, tombstone=True, subject=stored.subject)
         away = stored.headers.get("Edge-Object") or stored.headers.get("Content-Encoding")
         if away and not self._content:
-            return Fetched(stored.seq, stored.headers, stored.headers.get("Edge-Sha256"))
+            return Fetched(stored.seq, stored.headers, stored.headers.get("Edge-Sha256"), subject=stored.subject)
         read = self._contents
         digest = await read.digest(stored.headers, stored.data)
-        return Fetched(stored.seq, stored.headers, digest, read.unread(stored.headers))
+        return Fetched(stored.seq, stored.headers, digest, read.unread(stored.headers), subject=stored.subject)
 
     def _tell(self, problem: Problem) -> None:
         self.stock.problems[problem.what] += 1

@@ -64,8 +64,12 @@ def verify(
             "Default: edge_replay and edge_replay_*."
         ),
     ] = None,
+    expect: Annotated[
+        str | None,
+        typer.Option(metavar="N:DIGEST", help="A last row that an earlier run printed: it must still be there."),
+    ] = None,
 ) -> int:
-    """Check the ledger from its first row to its last: chain, row numbers, form, fields. Exit 1 at the first damage.
+    """Check the ledger from its first row to its last: chain, numbers, form, fields, site. Exit 1 at the first damage.
 
     An event that this version does not know is named with its file and line, and the check goes on: exit 1 as well.
 
@@ -82,7 +86,8 @@ def verify(
     if bucket and not content:
         raise typer.BadParameter("--bucket goes with --content")
     from syncdaemon.cli.work.begin import begin
-    from syncdaemon.cli.work.verify import Depth, verify
+    from syncdaemon.cli.work.verify import Depth, parse_head, verify
 
-    depth = Depth(allow_missing_start, stream, content, tuple(bucket or ()), hub, pins)
+    expected = parse_head(expect) if expect is not None else None
+    depth = Depth(allow_missing_start, stream, content, tuple(bucket or ()), hub, pins, expected)
     return FOUND if verify(begin(given), depth) else 0

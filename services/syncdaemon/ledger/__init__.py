@@ -26,7 +26,7 @@ from syncdaemon.evidence.standing import Standing
 from syncdaemon.ledger import chain
 from syncdaemon.ledger.attempts import open_attempts
 from syncdaemon.ledger.day_files import files, sites
-from syncdaemon.ledger.files import Damage, end, last_lines, lock_path, read, rows_numbered, rows_on
+from syncdaemon.ledger.files import Damage, end, last_lines, lock_path, rows_numbered, rows_on
 from syncdaemon.ledger.memory import TicketMemory
 from syncdaemon.ledger.receipts import receipts_of
 from syncdaemon.ledger.rows import Entry
@@ -46,7 +46,6 @@ __all__ = [
     "lock_path",
     "now_text",
     "open_attempts",
-    "read",
     "rows_numbered",
     "rows_on",
     "sites",
@@ -111,6 +110,7 @@ class Ledger:
                 "without a ledger nothing is delivered"
             ) from None
         newest = self._writer.load()
+        log.info("ledger_opened", n=self.head.n, digest=self.head.digest, file=self._writer.file)
         if self._tree is not None:
             self._tree.load()
         return newest
@@ -217,9 +217,8 @@ class Ledger:
             self._fsynced(spent, len(group))
 
     async def receipts_of(self, wanted: Mapping[Place, int]) -> dict[Place, list[Row]]:
-        """The receipts of these files, so many of each, the best ones last. New rows wait meanwhile."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, receipts_of, self.folder, self.site, wanted)
+        """The receipts of these files, so many of each, the best ones last. New rows do not wait for it."""
+        return await asyncio.to_thread(receipts_of, self.folder, self.site, wanted)
 
     async def sign_checkpoint(self, signer: Signer, at_hub: Standing) -> SignedNote:
         """The checkpoint of the ledger as it is, signed and on disk; see `signing.sign_checkpoint`.

@@ -24,6 +24,7 @@ FIRST_PREV = "0" * 64
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
 _HEX64 = re.compile(r"[0-9a-f]{64}")
+_NEAR = 16  # digits of 64; two digests that have nothing in common differ in 60
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 
 
@@ -34,8 +35,11 @@ class BadRow(SyncError):
 class BrokenLink(BadRow):
     """The number is right, but this row was not written after the row that stands before it.
 
-    One of the two was altered; the row after them tells which (`intact`).
+    One of the two was altered; the row after them tells which (`intact`). `is_near`: `prev` is almost right, so it is
+    `prev` that was altered: another row would have another SHA-256 in all its digits.
     """
+
+    is_near = False
 
 
 class Head(NamedTuple):
@@ -138,7 +142,9 @@ def _is_time(ts: str) -> bool:
 def _explain(head: Head, row: dict[str, Any]) -> None:
     if row["n"] != head.n + 1:
         raise BadRow(f"row number {row['n']}, expected {head.n + 1}")
-    raise BrokenLink("prev is not the SHA-256 of the row before it")
+    broken = BrokenLink("prev is not the SHA-256 of the row before it")
+    broken.is_near = sum(map(str.__ne__, row["prev"], head.digest)) <= _NEAR
+    raise broken
 
 
 def intact(line: bytes, after: bytes) -> bool:

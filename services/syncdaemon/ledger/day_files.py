@@ -28,6 +28,7 @@ _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe (FIFO)", stat.S_IFSOCK
 _WINDOW = 128 << 20  # bytes of memory that a frame may ask for: as much as `zstd -d` gives it
 _PIECE = 1 << 10  # bytes that are unpacked at once: 4 bytes of a hostile frame can hold 128 KiB
 _BUFFER = 256 << 10
+_LARGE = 64 << 20  # bytes
 
 
 def files(folder: Path, site: str) -> list[Path]:
@@ -60,9 +61,22 @@ def plain(path: Path) -> Path:
     return path.with_name(path.name.removesuffix(PACKED))
 
 
+def day_of(path: Path) -> str:
+    """The day of a ledger's file, by its name: YYYYMMDD."""
+    return plain(path).name[-14:-6]
+
+
 def is_packed(path: Path) -> bool:
     """Whether this name is that of a compressed day."""
     return path.name.endswith(PACKED)
+
+
+def is_large_packed(path: Path) -> bool:
+    """Whether a compressed day takes more than a second or so to unpack. One that is gone is not."""
+    try:
+        return is_packed(path) and path.stat().st_size > _LARGE
+    except OSError:
+        return False
 
 
 def is_empty(path: Path) -> bool:

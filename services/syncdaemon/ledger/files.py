@@ -13,6 +13,7 @@ from syncdaemon.ledger import chain, rows
 from syncdaemon.ledger.day_files import files, open_day
 
 _BLOCK = 64 << 10
+_DIGEST = b'"sha256":"'  # in canonical JSON no text can hold this: its quotes are escaped
 _LONG_ROW = 1 << 10  # bytes: longer than rows are on the average
 
 
@@ -32,30 +33,12 @@ def lock_path(folder: Path, site: str) -> Path:
     return folder / f".evidence-{site}.lock"
 
 
-def read(path: Path, head: chain.Head | None) -> Iterator[tuple[int, dict[str, Any], chain.Head]]:
-    """Every row of a file, checked: line number, row, and the chain's end after it.
-
-    A row whose event is not known is checked as far as all rows are alike. Raises LedgerDamaged at the first damage.
-    """
-    with open_day(path) as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                raise Damage.at(path, number, Damage.UNFINISHED)
-            try:
-                row, head = chain.check(head, line[:-1])
-            except chain.BadRow as error:
-                raise _damage(path, number, line, file.readline(), error) from None
-            if fault := rows.fault(row):
-                raise Damage.at(path, number, fault)
-            yield number, row, head
-
-
-def follow(path: Path, head: chain.Head | None) -> Iterator[tuple[bytes, chain.Head]]:
+def follow(path: Path, head: chain.Head | None, offset: int = 0) -> Iterator[tuple[bytes, chain.Head]]:
     """Every finished line of a file, checked for its place in the chain only, and the chain's end after it.
 
-    Raises LedgerDamaged at the first damage.
+    `offset`: where a line begins, the first one that is read. Raises LedgerDamaged at the first damage.
     """
-    with open_day(path) as file:
+    with open_day(path, offset) as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 return
@@ -63,14 +46,39 @@ def follow(path: Path, head: chain.Head | None) -> Iterator[tuple[bytes, chain.H
             try:
                 head = chain.follow(head, line)
             except chain.BadRow as error:
-                raise _damage(path, number, line, file.readline(), error) from None
+                raise blamed(path, number + _lines_before(path, offset), line, file.readline(), error) from None
             yield line, head
 
 
-def _damage(path: Path, number: int, line: bytes, after: bytes, error: chain.BadRow) -> LedgerDamaged:
-    """Names the line that was altered: where only a link is broken, that is mostly the one before."""
+def start_of_tail(path: Path, most: int) -> int:
+    """Where the first whole line begins among the last `most` bytes of a file; 0 where it has no more, or is packed."""
+    with open_day(path) as file:
+        start = file.seek(0, os.SEEK_END) - most if file.seekable() else 0
+        if start <= 0:
+            return 0
+        file.seek(start)
+        file.readline()
+        return file.tell()
+
+
+def _lines_before(path: Path, offset: int) -> int:
+    count = 0
+    with open_day(path) as file:
+        while offset and (some := file.read(min(offset, _BLOCK))):
+            count += some.count(b"\n")
+            offset -= len(some)
+    return count
+
+
+def blamed(path: Path, number: int, line: bytes, after: bytes, error: chain.BadRow) -> LedgerDamaged:
+    """Names the line that was altered: where only a link is broken, that is mostly the one before.
+
+    `after`: the line that comes next, empty where there is none.
+    """
     if not isinstance(error, chain.BrokenLink) or (after and not chain.intact(line.rstrip(b"\n"), after)):
         return Damage.at(path, number, str(error))
+    if not after and error.is_near:
+        return Damage.at(path, number, "prev was altered: all but a few digits are those of the row before it")
     if number == 1:
         return Damage.at(path, 1, f"{error}: the last row of the file before was altered or cut off")
     return Damage.at(path, number - 1, f"altered after it was written: line {number} carries another SHA-256 of it")
@@ -138,12 +146,23 @@ def rows_on(path: Path, lines: Sequence[bytes], first: int, events: Collection[s
     return [_row_at(path, number, line) for number, line in marked]
 
 
-def rows_of(path: Path, events: Collection[str]) -> Iterator[dict[str, Any]]:
+def rows_of(path: Path, events: Collection[str], digests: Collection[bytes] = ()) -> Iterator[dict[str, Any]]:
     """The rows of these events in a file; not held to the chain. A line that is not finished is none.
+
+    `digests`: only the rows about these contents; none: all.
 
     Raises LedgerDamaged where such a row does not have its fields.
     """
-    return (_row_at(path, number, line) for number, line in _marked(path, events))
+    return (
+        _row_at(path, number, line)
+        for number, line in _marked(path, events)
+        if not digests or _digest_in(line) in digests
+    )
+
+
+def _digest_in(line: bytes) -> bytes:
+    at = line.find(_DIGEST) + len(_DIGEST)
+    return line[at : at + 64]
 
 
 def newest_row_of(path: Path, event: str) -> dict[str, Any] | None:

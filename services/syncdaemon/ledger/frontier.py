@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from syncdaemon.ledger.chain import Head
 from syncdaemon.ledger.rows import ANCHOR, SHIPPED
 
 
@@ -21,8 +22,12 @@ class Frontier:
         self.event = ""
         """`shipped`: it is at the hub. `anchor`: it is nowhere that we know of."""
 
+    def begin(self, before: Head) -> None:
+        """The chain's end before the first row that is left, as that row names it."""
+        self._first = before.n + 1, before.digest
+
     def see(self, row: Mapping[str, Any]) -> None:
-        """The next row."""
+        """The next row of those that may stand for what is missing, or of all."""
         if self._first is None:
             self._first = row["n"], row["prev"]
         n, prev = self._first

@@ -37,8 +37,8 @@ def receipts_of(folder: Path, site: str, wanted: Mapping[Place, int]) -> dict[Pl
 
 
 def _about(file: Path, wanted: Mapping[Place, int]) -> Iterator[tuple[Place, dict[str, Any]]]:
-    """The rows of a ledger's file that are about these files."""
-    for row in rows_of(file, ABOUT_RECEIPTS):
+    """The rows of a ledger's file that are about these files. The others are not parsed."""
+    for row in rows_of(file, ABOUT_RECEIPTS, {place[1].encode() for place in wanted}):
         place = row["stream_seq"], row["sha256"], row.get("mtime_ns", 0)
         if place in wanted:
             yield place, row

@@ -57,7 +57,8 @@ class FieldKind(NamedTuple):
 
 TEXT = FieldKind("a text", str)
 FLAG = FieldKind("true or false", bool)
-NUMBER = FieldKind("a whole number", int)
+TIME = FieldKind("a whole number of up to 31 digits", int, range(-(10**31) + 1, 10**31))  # of any file system
+NUMBER = FieldKind("a whole number of 64 bits", int, range(-(1 << 63), 1 << 63))
 SEQUENCE = FieldKind("a whole number from 0 to 2^64 - 1", int, range(1 << 64))
 
 OWN: Mapping[str, FieldKind] = {"v": NUMBER, "n": SEQUENCE, "prev": TEXT, "ts": TEXT, "site": TEXT, "event": TEXT}
@@ -79,12 +80,12 @@ class Schema(NamedTuple):
 
 _CONTENT = {"path": TEXT, "size": NUMBER, "sha256": TEXT}
 _MESSAGE = {"msg_id": TEXT, "subject": TEXT, "stream": TEXT, "stream_seq": SEQUENCE}
-_VERSION_OF_FILE = {"mtime_ns": NUMBER, "attempts": NUMBER}
+_VERSION_OF_FILE = {"mtime_ns": TIME, "attempts": NUMBER}
 _OF_RECEIPTS = {"object": TEXT, "meta": TEXT, "traceparent": TEXT}
 _RECEIPT = Schema({**_CONTENT, **_MESSAGE, **_VERSION_OF_FILE}, _OF_RECEIPTS, receipt=True)
 _LOST = Schema(
     {"path": TEXT, "sha256": TEXT, "stream_seq": SEQUENCE},
-    {"size": NUMBER, "msg_id": TEXT, "stream": TEXT, "mtime_ns": NUMBER},
+    {"size": NUMBER, "msg_id": TEXT, "stream": TEXT, "mtime_ns": TIME},
 )
 _DAY = {"day": TEXT, "first_n": SEQUENCE, "last_n": SEQUENCE}
 

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import structlog
+
 from syncdaemon.base.disk import fsync_dir, sync, sync_data, write_all
 from syncdaemon.ledger import chain, rows
 from syncdaemon.ledger.day_choice import DayChoice, day_of
@@ -21,6 +23,8 @@ from syncdaemon.ledger.files import check_last, end, follow, last_lines, rows_on
 from syncdaemon.ledger.rows import ABOUT_RECEIPTS, Entry
 
 RECENT_ROWS = 16_384  # at the end of the ledger: more than can be recorded and not yet retired
+
+log = structlog.get_logger(__name__)
 
 
 def now_text() -> str:
@@ -136,6 +140,7 @@ class Writer:
             sync(fd)
         finally:
             os.close(fd)
+        log.warning("ledger_recovered", file=self._file, row=head.n, bytes=len(self._torn))
         self._torn = b""
         self.head = head
         self.rows += 1

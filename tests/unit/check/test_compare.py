@@ -23,7 +23,8 @@ def digest(content: str) -> str:
 
 def receipt(n: int, seq: int, content: str, event: str = "published", **more: Any) -> dict[str, Any]:
     """A row of the ledger."""
-    same = {"sha256": digest(content), "msg_id": digest(content)}
+    same: dict[str, Any] = {"sha256": digest(content), "msg_id": digest(content), "size": len(content), "mtime_ns": 7}
+    same["subject"] = "edge.replay.x"
     return {"n": n, "event": event, "stream_seq": seq, "path": f"{content}.bin", **same, **more}
 
 
@@ -35,6 +36,7 @@ def message(seq: int, content: str, site: str = SITE, size: int | None = None, *
         "Edge-Path": f"{content}.bin",
         "Edge-Sha256": digest(content),
         "Edge-Size": str(len(content)),
+        "Edge-Mtime-Ns": "7",
         **{name.replace("_", "-"): text for name, text in more.items()},
     }
     return StoredHeaders(seq, "edge.replay.x", headers, len(content) if size is None else size)
@@ -193,6 +195,13 @@ def fetched(content: str, **more: Any) -> Fetched:
         (receipt(1, 1, "a"), fetched("a")._replace(digest=digest("b")), "altered", f"its content is {digest('b')}"),
         (receipt(1, 1, "a"), fetched("a")._replace(digest=None), "lost", "its object, or a part of it, is not there"),
         (receipt(1, 1, "a"), fetched("a"), "", ""),
+        (receipt(1, 1, "a", path="b.bin"), fetched("a"), "altered", "it says path 'a.bin', and the row 'b.bin'"),
+        (receipt(1, 1, "a", size=2), fetched("a"), "altered", "it says size '1', and the row '2'"),
+        (receipt(1, 1, "a", mtime_ns=8), fetched("a"), "altered", "it says mtime_ns '7', and the row '8'"),
+        (receipt(1, 1, "a", meta="x=1"), fetched("a"), "altered", "it says meta '', and the row 'x=1'"),
+        (receipt(1, 1, "a", meta="b-c=1+2&x=%C3%A4"), fetched("a", Edge_Meta_X="ä", Edge_Meta_B_C="1 2"), "", ""),
+        (receipt(1, 1, "a", "duplicate", size=2), fetched("a"), "altered", "it says that its content has 1 bytes"),
+        (receipt(1, 1, "a"), fetched("a")._replace(subject="x.y"), "altered", "it lies on the subject 'x.y'"),
         (receipt(1, 1, "a", object="b/x"), fetched("a", Edge_Object="b/x"), "", ""),
         (receipt(1, 1, "a", "duplicate"), fetched("a", site="other"), "", ""),
         (receipt(1, 1, "a", "duplicate"), Fetched(1, {}, digest("a")), "", ""),
@@ -205,7 +214,7 @@ def test_a_second_look_says_what_is_wrong(row: dict[str, Any], found: Fetched | 
 
     assert (problem.what if problem else "") == what
     assert said in (problem.said if problem else "")
-    assert problem is None or (problem.path, problem.seq) == ("a.bin", 1)
+    assert problem is None or (problem.path, problem.seq) == (row["path"], 1)
 
 
 @given(st.lists(st.integers(1, 30), max_size=40), st.sets(st.integers(1, 30)), st.sets(st.integers(1, 30)))

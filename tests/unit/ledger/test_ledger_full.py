@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import os
 from hashlib import sha256
 from pathlib import Path
@@ -37,7 +38,11 @@ async def write(folder: Path, *details: str) -> None:
 def rows(folder: Path) -> list[dict[str, Any]]:
     """The whole ledger, as `verify` reads it. Raises LedgerDamaged."""
     found: list[dict[str, Any]] = []
-    audit(folder, SITE, seen=found.append)
+
+    def collect(lines: list[bytes]) -> None:
+        found.extend(json.loads(line) for line in lines)
+
+    audit(folder, SITE, lines=collect)
     return found
 
 

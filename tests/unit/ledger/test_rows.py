@@ -157,7 +157,8 @@ def test_a_kind_is_exact(kind: FieldKind, value: Any) -> None:
     expected = {
         rows.TEXT: isinstance(value, str),
         rows.FLAG: isinstance(value, bool),
-        rows.NUMBER: isinstance(value, int) and not isinstance(value, bool),
+        rows.NUMBER: isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63,
+        rows.TIME: isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**31,
         rows.SEQUENCE: isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**64,
     }
     assert kind.fits(value) is expected[kind]
@@ -200,7 +201,7 @@ def test_a_ledger_as_version_0_1_0_wrote_it_still_verifies() -> None:
     later = {"control", "shipped", "anchor", "alive", "rebased"}
     assert found.events.keys() == SCHEMA.keys() - later  # which it did not have
     assert (found.rows, found.unknown) == (20, {})
-    assert found.digest == "4e2af88bf9e1e7d91d9a88f0d1c377d47566076252b6d2bec2f5f4c8c8d6a18d"
+    assert found.end.digest == "4e2af88bf9e1e7d91d9a88f0d1c377d47566076252b6d2bec2f5f4c8c8d6a18d"
 
 
 async def test_a_ledger_as_version_0_1_0_wrote_it_is_gone_on_with(tmp_path: Path) -> None:
@@ -221,8 +222,8 @@ async def test_a_ledger_as_version_0_1_0_wrote_it_is_gone_on_with(tmp_path: Path
     ("change", "said"),
     [
         ({"size": ...}, "the published row has no field 'size'"),
-        ({"size": "3"}, "field 'size' of the published row is not a whole number"),
-        ({"size": True}, "field 'size' of the published row is not a whole number"),
+        ({"size": "3"}, "field 'size' of the published row is not a whole number of 64 bits"),
+        ({"size": True}, "field 'size' of the published row is not a whole number of 64 bits"),
         ({"stream_seq": -1}, "field 'stream_seq' of the published row is not a whole number from 0 to 2^64 - 1"),
         ({"stream_seq": 10**400}, "field 'stream_seq' of the published row is not a whole number from 0 to 2^64 - 1"),
         ({"path": 7}, "field 'path' of the published row is not a text"),

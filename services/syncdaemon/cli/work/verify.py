@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -16,18 +18,19 @@ from syncdaemon.base.printable import printable
 from syncdaemon.check.compare import Problem
 from syncdaemon.check.fetched_days import NotFetched, fetch_missing
 from syncdaemon.check.hub_log import read_pins, verify_hub
-from syncdaemon.check.ledger import audit
+from syncdaemon.check.ledger import audit, hold_to
 from syncdaemon.check.stock import Stock
 from syncdaemon.check.stream import Books, Stocktake
 from syncdaemon.cli import interrupt
 from syncdaemon.cli.say import say
 from syncdaemon.cli.work.bar import bar
+from syncdaemon.cli.work.side_by_side import side_by_side
 from syncdaemon.daemon.ledger_days import day_store
 from syncdaemon.daemon.ledger_life import LifeSettings
 from syncdaemon.evidence.keyfile import read_key
 from syncdaemon.evidence.origins import Pin
 from syncdaemon.evidence.strict import BadEvidence
-from syncdaemon.ledger import sites
+from syncdaemon.ledger import chain, sites
 from syncdaemon.ledger.day_files import files
 from syncdaemon.ledger.files import first_number
 from syncdaemon.link import visit
@@ -45,7 +48,7 @@ class Depth(NamedTuple):
     """How far is checked: a ledger without its start too, its receipts against the stream, and every content there.
 
     `buckets`: patterns of the buckets whose objects are read. `hub`: the rows against the checkpoints at the hub, by
-    the file `pins`.
+    the file `pins`. `expected`: a row that an earlier run named.
     """
 
     allow_missing_start: bool
@@ -54,6 +57,18 @@ class Depth(NamedTuple):
     buckets: Sequence[str] = ()
     hub: bool = False
     pins: str | None = None
+    expected: chain.Head | None = None
+
+
+def parse_head(text: str) -> chain.Head:
+    """A row's number and its SHA-256, as a run of `verify` and the log at the ledger's opening print them.
+
+    Raises SettingsError.
+    """
+    match = re.fullmatch(r"([1-9][0-9]{0,18}):([0-9a-f]{64})", text)
+    if match is None:
+        raise SettingsError(f"--expect: {text!r} is not <row>:<its SHA-256>, as verify prints it")
+    return chain.Head(int(match[1]), match[2])
 
 
 def verify(loaded: Loaded, depth: Depth) -> int:
@@ -70,7 +85,7 @@ def verify(loaded: Loaded, depth: Depth) -> int:
     problems = 0
     for site in wanted:
         books = Books(folder, site, settings.sync_stream, settings.model_copy(update={"site": site}).subject_for("*"))
-        problems += _audit(folder, site, depth.allow_missing_start, books.row if depth.stream else None)
+        problems += _audit(folder, site, depth, books.row if depth.stream else None)
         if depth.stream:
             problems += asyncio.run(_take_stock(settings, books, depth.content, buckets))
         if depth.hub:
@@ -78,20 +93,25 @@ def verify(loaded: Loaded, depth: Depth) -> int:
     return problems
 
 
-def _audit(folder: Path, site: str, allow_missing_start: bool, seen: Callable[[dict[str, Any]], None] | None) -> int:
+def _audit(folder: Path, site: str, depth: Depth, seen: Callable[[dict[str, Any]], None] | None) -> int:
     """How many events are in the ledger that this version does not know, each said in a line. Raises LedgerDamaged."""
     began = time.perf_counter()
-    found = audit(folder, site, allow_missing_start, seen=seen)
+    with side_by_side(folder, site) if seen is None else nullcontext(map) as run:
+        found = audit(folder, site, depth.allow_missing_start, seen=seen, run=run)
+    if depth.expected is not None:
+        hold_to(folder, site, depth.expected, found)
     rate = found.rows / max(1e-9, time.perf_counter() - began)
     known = {event: count for event, count in sorted(found.events.items()) if event not in found.unknown}
     events = ", ".join(f"{count} {event}" for event, count in known.items())
     verdict = "not ok" if found.unknown else "ok"
     say(f"{site}: {verdict}, {found.rows} rows in {found.files} files ({events})")
-    say(f"  from {found.first} to {found.last}, last row {found.digest}, {rate:.0f} rows/s")
+    say(f"  from {found.first} to {found.last}, last row {found.end.n}:{found.end.digest}, {rate:.0f} rows/s")
     if found.frontier:
         say(f"  {found.frontier}")
     if found.note:
         say(f"  note: {found.note}")
+    for place, size in found.recovered.items():
+        say(f"  {place}: a `recovered` row: {size} bytes of a row that was broken off were replaced there")
     for said in found.unknown_events():
         say(f"  {said}")
     return len(found.unknown)
