@@ -23,7 +23,7 @@ from syncdaemon.ledger.day_files import open_day
 from syncdaemon.settings.table import VARIABLES
 from tests.support.client import connect
 from tests.support.daemon import MakeDaemon, eventually
-from tests.support.jetstream import ledger_rows, messages
+from tests.support.jetstream import day_bytes, ledger_rows, messages
 from tests.support.ports import own_port
 from tests.support.process import PROGRAM
 from tests.support.server import MakeNatsServer, new_server
@@ -396,11 +396,15 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> Path:
         first.rename(first.with_name("evidence-test-site-20200101.jsonl"))
         fill(shell, 20, 20)
         assert shell("drain", NATS_URL=server.url).code == 0
-    packed = shell.ledger / "evidence-test-site-20200101.jsonl.zst"  # the second process has compressed the closed day
-    if packed.exists():
-        with open_day(packed) as file:
-            packed.with_suffix("").write_bytes(file.read())
+    for packed in shell.ledger.glob("*.zst"):  # the first day was closed by then
+        packed.with_suffix("").write_bytes(day_bytes(packed))
         packed.unlink()
+    files = ledger_files(shell.ledger)
+    if len(files) == 1:  # the second process went on in the file that it found
+        lines = files[0].read_bytes().splitlines(keepends=True)
+        half = len(lines) // 2
+        files[0].write_bytes(b"".join(lines[:half]))
+        (shell.ledger / "evidence-test-site-20200102.jsonl").write_bytes(b"".join(lines[half:]))
     return shell.ledger
 
 
