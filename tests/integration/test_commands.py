@@ -19,7 +19,6 @@ import pytest
 
 from syncdaemon.dev.server import HOST, NatsServer
 from syncdaemon.ledger import chain, end
-from syncdaemon.ledger.day_files import open_day
 from syncdaemon.settings.table import VARIABLES
 from tests.support.client import connect
 from tests.support.daemon import MakeDaemon, eventually
