@@ -28,6 +28,7 @@ from syncdaemon.settings.table import SETTINGS, Setting
 FOUND, WRONG, NO_CONNECTION = 1, 2, 3
 _DOTENV = ".env"  # read where no file is named, if it is there
 _ANY_LENGTH = 1_000
+_GIVEN = "syncdaemon.given"  # where a command's context keeps the settings that are given as flags
 
 _FLAGS = {setting.field for setting in SETTINGS}
 _TEXTS = {  # parameters that are the text given
@@ -88,7 +89,14 @@ class Command(_HelpOnStdout, _WholeHelp, TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Its arguments, its options, and a flag for each setting."""
-        return _spare(super().get_params(ctx))
+        own = super().get_params(ctx)
+        flags = _setting_flags() if any(parameter.name == "env_file" for parameter in own) else []
+        return _spare([*own[:-1], *flags, own[-1]])
+
+    def invoke(self, ctx: Any) -> Any:
+        """As in typer. The settings that are given as flags come to the command by its context, not as parameters."""
+        ctx.meta[_GIVEN] = {name: ctx.params.pop(name, None) for name in _FLAGS}
+        return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Writes every parameter into the section where it belongs."""
@@ -121,7 +129,7 @@ def with_settings(command: Callable[..., int | None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapped(ctx: typer.Context, env_file: str | None, **values: Any) -> None:
-        flags = {setting.variable: values.pop(setting.field) for setting in SETTINGS}
+        flags = {setting.variable: ctx.meta[_GIVEN][setting.field] for setting in SETTINGS}
         named = env_file if env_file is not None else ctx.find_object(EnvFile)
         code: int | None
         try:
@@ -134,7 +142,7 @@ def with_settings(command: Callable[..., int | None]) -> Callable[..., None]:
             code = INTERRUPTED
         raise typer.Exit(code or 0)
 
-    parameters = [*own, _CONTEXT, _ENV_FILE, *map(_flag, SETTINGS)]
+    parameters = [*own, _CONTEXT, _ENV_FILE]
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return wrapped
@@ -163,6 +171,22 @@ def without_settings(command: Callable[..., int]) -> Callable[..., None]:
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     wrapped.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return wrapped
+
+
+@functools.cache
+def _setting_flags() -> list[Any]:
+    """A flag for each setting, as typer declares it.
+
+    They are the same in every command. To declare them for each would take most of the time in which a command starts.
+    """
+
+    def settings(**_: Any) -> None: ...
+
+    settings.__signature__ = inspect.Signature([*map(_flag, SETTINGS)])  # type: ignore[attr-defined]
+    settings.__annotations__ = {}
+    app = typer.Typer(add_completion=False)
+    app.command()(settings)
+    return typer.main.get_command(app).params
 
 
 def _flag(setting: Setting) -> inspect.Parameter:

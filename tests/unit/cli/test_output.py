@@ -13,7 +13,7 @@ import typer
 
 from syncdaemon.base.errors import SyncError
 from syncdaemon.cli import tables
-from syncdaemon.cli.options import WRONG, with_settings
+from syncdaemon.cli.options import WRONG, Command, with_settings
 from syncdaemon.cli.say import say
 from syncdaemon.cli.work.begin import begin
 from syncdaemon.settings.given import Given, gather
@@ -55,7 +55,7 @@ def test_an_error_of_a_command_is_one_line(capsys: pytest.CaptureFixture[str]) -
         raise SyncError(f"the server said {HOSTILE}")
 
     app = typer.Typer()
-    app.command()(command)
+    app.command(cls=Command)(command)
     with pytest.raises(SystemExit):
         app([], standalone_mode=True)
     assert seen(capsys.readouterr().err) == f"syncdaemon: the server said {SHOWN}\n"
@@ -73,7 +73,7 @@ def test_a_file_of_settings_that_can_not_be_read_is_said(
     (tmp_path / ".env").write_bytes(b"SITE=edge-\xff\n")
     monkeypatch.chdir(tmp_path)
     app = typer.Typer()
-    app.command()(command)
+    app.command(cls=Command)(command)
     with pytest.raises(SystemExit) as ended:
         app([])
     assert ended.value.code == WRONG
