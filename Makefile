@@ -23,10 +23,13 @@ ARGS ?=
 FINAL ?=
 WITHOUT ?=
 
+# Tests start hundreds of daemons, some of them as users who may not write here: none of them compiles the sources anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test test-lengthy test-macos test-deps test-deploy test-container test-container-deps torture fuzz edge drain bench \
+.PHONY: help run compiled test test-lengthy test-macos test-deps test-deploy test-container test-container-deps torture fuzz edge drain bench \
     lint format lock rules screenshots sbom image deb release
 
 help: ## this list
@@ -35,23 +38,23 @@ help: ## this list
 run: $(VENV)/.installed-dev ## the daemon with a server of its own and a folder to drop files in
 	@$(BIN)/syncdaemon dev $(ARGS)
 
-test: $(VENV)/.installed-test ## the tests, but for the slow ones; ARGS="-k name" picks
+test: compiled ## the tests, but for the slow ones; ARGS="-k name" picks
 	@scripts/two_passes.sh "not slow and not lengthy and not manifests and not container" $(WORKERS) \
 	    $(BIN)/python -m pytest $(ARGS)
 
-test-lengthy: $(VENV)/.installed-test ## other tests that take minutes: full disks and streams, the other end, slow links, the runbook, the alerts
+test-lengthy: compiled ## other tests that take minutes: full disks and streams, the other end, slow links, the runbook, the alerts
 	@scripts/two_passes.sh lengthy $(LENGTHY_WORKERS) $(BIN)/python -m pytest $(ARGS)
 
-test-macos: $(VENV)/.installed-test ## every command on macOS; on Linux the same, without the calls that macOS lacks
+test-macos: compiled ## every command on macOS; on Linux the same, without the calls that macOS lacks
 	@$(BIN)/python -m pytest tests/integration/test_macos.py $(ARGS)
 
 test-deps: $(PROMETHEUS)/.unpacked ## the system packages that a few tests need (Debian; as root, or with sudo)
 	@$(call install_missing,$(SYSTEM_PACKAGES))
 
-test-deploy: $(VENV)/.installed-test $(VENV)/.installed-deploy $(VENV)/.installed-sbom ## the manifests: rendered, validated, held against the code
+test-deploy: compiled $(VENV)/.installed-deploy $(VENV)/.installed-sbom ## the manifests: rendered, validated, held against the code
 	@scripts/two_passes.sh manifests $(DEPLOY_WORKERS) $(BIN)/python -m pytest tests/deploy $(ARGS)
 
-test-container: $(VENV)/.installed-test $(VENV)/.installed-deploy ## the image, built and run, and the pods of a site (as root)
+test-container: compiled $(VENV)/.installed-deploy ## the image, built and run, and the pods of a site (as root)
 	@scripts/two_passes.sh container 0 $(BIN)/python -m pytest tests/deploy $(ARGS)
 
 test-container-deps: ## the system packages that make test-container needs (Debian; as root, or with sudo)
@@ -70,22 +73,22 @@ $(PROMETHEUS)/.unpacked:
 	rm prometheus_*.deb
 	@mkdir -p $(@D) && touch $@
 
-torture: $(VENV)/.installed-test ## the fault laboratory, which kills and cuts, and its matrix; ROUNDS=n goes on for longer
+torture: compiled ## the fault laboratory, which kills and cuts, and its matrix; ROUNDS=n goes on for longer
 	@ROUNDS=$(ROUNDS) scripts/two_passes.sh "slow or matrix" 0 $(BIN)/python -m pytest tests/integration $(ARGS)
 
-fuzz: $(VENV)/.installed-test ## input of strangers, made up, for every place where it comes in; CASES=n for each
+fuzz: compiled ## input of strangers, made up, for every place where it comes in; CASES=n for each
 	@$(BIN)/python -m tests.support.judges
 	@$(BIN)/python -m tests.fuzz --cases $(CASES) $(ARGS)
 
-edge: $(VENV)/.installed-test ## edge mode on a real server: store, disconnect, reconnect; the ledgers stay in build/edge
+edge: compiled ## edge mode on a real server: store, disconnect, reconnect; the ledgers stay in build/edge
 	@$(BIN)/python -m pytest tests/test_edge_store_forward.py tests/test_edge_disconnect_reconnect.py \
 	    --basetemp=build/edge $(ARGS)
 	@for ledger in build/edge/*[0-9]/edge/ledger; do $(BIN)/syncdaemon verify --sync-ledger-dir "$$ledger" || exit; done
 
-drain: $(VENV)/.installed-test ## how long workers take for a backlog, on a rig of its own (make test-deps first)
+drain: compiled ## how long workers take for a backlog, on a rig of its own (make test-deps first)
 	@scripts/measure_backlog_drain.sh --local $(ARGS)
 
-bench: $(VENV)/.installed-test ## the benchmarks, as a Markdown table
+bench: compiled ## the benchmarks, as a Markdown table
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 lint: $(VENV)/.installed-test ## style, format and types
@@ -128,6 +131,9 @@ deb: $(VENV)/.installed-test ## build the Debian package in dist/, for Debian's 
 release: $(VENV)/.installed-test $(VENV)/.installed-sbom ## all files of a release, with checksums, in dist/; FINAL=1 refuses what is not ready, WITHOUT=image leaves that out
 	@$(BIN)/python -m scripts.make_release --engine $(ENGINE) --image $(IMAGE) $(if $(FINAL),--final) \
 	    $(addprefix --without ,$(WITHOUT))
+
+compiled: $(VENV)/.installed-test
+	@$(BIN)/python -m compileall -q services tests/support
 
 $(VENV)/.installed-%: pyproject.toml $(VENV)/.made
 	@echo "installing what $(if $(filter dev,$*),make run,the tests) needs into $(VENV)"
