@@ -42,7 +42,7 @@ def lacking(daemon: DaemonProcess) -> str:
     detail = str(line["detail"])
     assert objects(daemon) == (True, f"a large file would wait: {detail}")
     daemon.drop("small", b"small")
-    eventually(lambda: len(daemon.rows("published")) == 1, 10, "a small file is delivered")
+    eventually(lambda: len(daemon.rows_so_far("published")) == 1, 10, "a small file is delivered")
     assert daemon.metric("syncdaemon_link_reconnects_total") == 0
     return detail
 
@@ -83,7 +83,7 @@ def test_each_of_several_rights_that_a_user_lacks_is_named(
     server.start()
     eventually(lambda: objects(daemon) == (True, "open"), 30, "nothing is lacking any more")
     daemon.drop("large", os.urandom(3 << 20))
-    eventually(lambda: len(daemon.rows("published")) == 2, 30, "the large file is delivered")
+    eventually(lambda: len(daemon.rows_so_far("published")) == 2, 30, "the large file is delivered")
     assert len(daemon.logged("objects_lacking")) == 1
 
 
@@ -96,7 +96,7 @@ def test_a_bucket_that_is_missing_and_may_not_be_made_is_said(
     daemon = make_daemon(server.url)
     daemon.start()
     daemon.drop("small", b"first")
-    eventually(lambda: len(daemon.rows("published")) == 1, 10, "it is delivered, to a stream that was made")
+    eventually(lambda: len(daemon.rows_so_far("published")) == 1, 10, "it is delivered, to a stream that was made")
     assert objects(daemon) == (True, "open")
     assert daemon.stop() == 0
     assert not daemon.logged("objects_lacking")

@@ -305,7 +305,7 @@ def test_status_and_metrics_of_a_running_daemon_agree(
     daemon.start()
     for number in range(5):
         daemon.drop(f"f{number}.txt", b"%d" % (number // 2) * 100)
-    eventually(lambda: len(daemon.rows("published", "duplicate")) == 5, what="five files are delivered")
+    eventually(lambda: len(daemon.rows_so_far("published", "duplicate")) == 5, what="five files are delivered")
     eventually(lambda: daemon.metric("syncdaemon_held_files") == 5, what="they are held")
 
     address = f"{HOST}:{daemon.port}"
@@ -531,7 +531,7 @@ def test_verify_of_a_ledger_that_a_daemon_is_writing(
     eventually(lambda: daemon.rows("published"), what="a file is delivered")
     assert shell("verify", SYNC_LEDGER_DIR=str(daemon.ledger)).code == 0
     daemon.drop("b.txt", b"two")
-    eventually(lambda: len(daemon.rows("published")) == 2, what="another file is delivered")
+    eventually(lambda: len(daemon.rows_so_far("published")) == 2, what="another file is delivered")
 
 
 # dev

@@ -34,7 +34,7 @@ def started(site: DirectSite, make_daemon: MakeDaemon, **settings: str) -> Daemo
 
 def delivered(daemon: DaemonProcess, count: int) -> None:
     """Waits until so many files have their receipts."""
-    eventually(lambda: len(daemon.rows("published", "duplicate")) == count, 30, f"{count} receipts")
+    eventually(lambda: len(daemon.rows_so_far("published", "duplicate")) == count, 30, f"{count} receipts")
 
 
 def squat(site: DirectSite, data: bytes) -> None:
@@ -134,6 +134,6 @@ def test_what_the_hub_lost_is_sent_again_and_nothing_else(site: DirectSite, make
     site.server.kill()
     site.server.start()
 
-    eventually(lambda: len(daemon.rows("published")) == 4, 30, "the lost one is published once more")
+    eventually(lambda: len(daemon.rows_so_far("published")) == 4, 30, "the lost one is published once more")
     assert [row["sha256"] for row in daemon.rows("held_lost")] == [gone]
     assert site.state()["messages"] == 3

@@ -56,7 +56,7 @@ def has_bucket(url: str, bucket: str) -> bool:
 
 def delivered(daemon: DaemonProcess, count: int) -> list[dict[str, Any]]:
     """The receipts, when there are so many."""
-    eventually(lambda: len(daemon.rows("published", "duplicate")) == count, 60, f"{count} receipts")
+    eventually(lambda: len(daemon.rows_so_far("published", "duplicate")) == count, 60, f"{count} receipts")
     return daemon.rows("published", "duplicate")
 
 

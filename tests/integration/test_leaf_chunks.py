@@ -133,7 +133,7 @@ def test_the_hubs_own_bucket_takes_each_chunk_of_a_daemon_once_whatever_the_leaf
     daemon = make_daemon(hub.leaves["c"].url, SITE="c")
     daemon.start()
     daemon.drop("large.bin", LARGE)
-    eventually(lambda: len(daemon.rows("published")) == 1, 30, "it is stored at the site")
+    eventually(lambda: len(daemon.rows_so_far("published")) == 1, 30, "it is stored at the site")
     here = asyncio.run(held(hub.leaves["c"].url, STREAM))
     assert here.messages == 40
     there = hub.server.url.replace("://", f"://in-c:{hub.password('in-c')}@")

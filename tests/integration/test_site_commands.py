@@ -92,7 +92,7 @@ def started(place: Place, make_daemon: MakeDaemon, **settings: str) -> DaemonPro
 
 def delivered(daemon: DaemonProcess, count: int) -> None:
     """Waits until so many files have their receipts."""
-    eventually(lambda: len(daemon.rows("published", "duplicate")) == count, 60, f"{count} receipts")
+    eventually(lambda: len(daemon.rows_so_far("published", "duplicate")) == count, 60, f"{count} receipts")
 
 
 def squat(place: Place, data: bytes) -> None:

@@ -66,11 +66,12 @@ class DaemonProcess(WebProcess):
         """The ledger's rows of these events."""
         return [row for row in ledger_rows(self.ledger) if row["event"] in events]
 
-    def rows_so_far(self, event: str) -> list[bytes]:
-        """The ledger's finished lines of one event, while somebody may still write; not parsed."""
-        wanted = b'"event":"%b"' % event.encode()
+    def rows_so_far(self, *events: str) -> list[bytes]:
+        """The ledger's finished lines of these events, while somebody may still write; not parsed."""
+        wanted = [b'"event":"%b"' % event.encode() for event in events]
         files = sorted(self.ledger.glob("evidence-*.jsonl"))
-        return [line for path in files for line in path.read_bytes().splitlines() if wanted in line]
+        lines = (line for path in files for line in path.read_bytes().splitlines(keepends=True))
+        return [line for line in lines if line.endswith(b"\n") and any(event in line for event in wanted)]
 
     def next_receipt(self, within: float = 30.0) -> float:
         """Waits until there is one receipt more than now; the seconds that this took."""
