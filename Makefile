@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SYSTEM_PACKAGES := chromium chromium-driver e2fsprogs fonts-dejavu-core golang-go golang-golang-x-mod-dev iproute2 libfaketime nftables openssl
+SYSTEM_PACKAGES := e2fsprogs golang-go golang-golang-x-mod-dev iproute2 libfaketime nftables openssl
 CONTAINER_PACKAGES := podman buildah runc catatonit netavark aardvark-dns debootstrap iproute2
 RULES := k8s/components/monitoring
 SITE_RULES := k8s/components/expected-sites
@@ -114,9 +114,8 @@ rules: $(VENV)/.installed-dev ## the rules for the Prometheus operator, and the 
 	    { cat $$of/prometheusrule-head.yaml; sed 's/^./  &/' $$of/rules.yaml; } >$$of/prometheusrule.yaml; \
 	done
 
-screenshots: $(VENV)/.installed-test ## draw the pictures of the README anew, from real runs (make test-deps first)
+screenshots: $(VENV)/.installed-dev ## draw the picture of the README anew, from a real run
 	@$(BIN)/python -m scripts.make_screenshots
-	@$(BIN)/python -m scripts.make_fleet_picture
 
 sbom: $(VENV)/.installed-sbom ## write what the image contains, in CycloneDX, into dist/
 	@$(BIN)/python -m scripts.make_sbom $(SBOM) $(if $(BASE),--base $(BASE))

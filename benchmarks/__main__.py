@@ -25,7 +25,6 @@ from benchmarks import (
     links,
     objects,
     order,
-    page,
     startup,
     stream,
     thin,
@@ -57,7 +56,6 @@ SECTIONS: dict[str, Callable[[Plan], str]] = {
     "hub": hub.section,
     "herd": herd.section,
     "imports": imports.section,
-    "page": page.section,
 }
 
 

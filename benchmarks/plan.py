@@ -16,7 +16,7 @@ class Plan:
     of the large file in MiB. `order`: files that wait for the order. `link_seconds`: of each contender on
     each link; of the links, only those of `link_kbit`, if there is any. `startup`: runs of each command, and of the
     same command of `against`, the `syncdaemon` of another version. `hops`: how often a batch is read in each way.
-    `sites` and `digests`: of a hub. `page_turns`: turns of `page_seconds` with browsers, while `page_files` wait.
+    `sites` and `digests`: of a hub.
     """
 
     name: str
@@ -37,9 +37,6 @@ class Plan:
     hops: int
     sites: tuple[int, ...]
     digests: tuple[int, ...]
-    page_files: int = field(kw_only=True)
-    page_turns: int = field(kw_only=True)
-    page_seconds: float = field(kw_only=True)
     against: Path | None = field(default=None, kw_only=True)
 
     def with_options(
@@ -77,9 +74,6 @@ FULL = Plan(
     hops=100,
     sites=(100, 1_000),
     digests=(100_000, 1_000_000),
-    page_files=600_000,
-    page_turns=5,
-    page_seconds=8,
 )
 QUICK = Plan(
     "quick",
@@ -99,7 +93,4 @@ QUICK = Plan(
     hops=10,
     sites=(50,),
     digests=(20_000,),
-    page_files=200_000,
-    page_turns=2,
-    page_seconds=4,
 )

@@ -20,10 +20,9 @@ from benchmarks.report import table
 from syncdaemon.evidence.keyfile import CheckpointKey
 from syncdaemon.evidence.origins import Pin
 from syncdaemon.evidence.proofs import verify_proof
-from syncdaemon.evidence.standing import Standing
+from syncdaemon.ledger.checkpoints import Signer, sign_checkpoint
 from syncdaemon.ledger.proving import prove_row
 from syncdaemon.ledger.rows import PUBLISHED, Entry
-from syncdaemon.ledger.signing import Signer, sign_checkpoint
 from syncdaemon.ledger.tile_store import tree_folder
 from syncdaemon.ledger.tree import RowTree
 from syncdaemon.ledger.writer import Writer
@@ -77,7 +76,7 @@ def _make(folder: Path) -> tuple[RowTree, float, float]:
         if tree.has_to_flush:
             tree.flush()
     spent = time.process_time() - began
-    sign_checkpoint(tree, writer.head, Signer(folder, SITE, _BASE, _KEY), Standing(0, None, None))
+    sign_checkpoint(tree, writer.head, Signer(folder, SITE, _BASE, _KEY), None)
     return tree, spent / tree.size * 1e6, longest * 1e3
 
 

@@ -1,4 +1,4 @@
-"""Draws docs/pictures: what a terminal shows when files are put and delivered, and the page of a site, from real runs.
+"""Draws docs/pictures/status.svg: what a terminal shows when files are put and delivered, from a real run.
 
     python -m scripts.make_screenshots [FOLDER]
 
@@ -48,21 +48,14 @@ SAME = (
 
 
 def main(arguments: list[str]) -> None:
-    """Writes the pictures, each whole or not at all."""
-    from scripts.site_picture import site_picture
-
+    """Writes the picture, whole or not at all."""
     folder = Path(arguments[0]) if arguments else PICTURES
     with tempfile.TemporaryDirectory(prefix="syncdaemon-") as place:
-        write(folder / "status.svg", drawn(session(Path(place))).encode())
-    with tempfile.TemporaryDirectory(prefix="syncdaemon-") as place:
-        write(folder / "site.png", site_picture(Path(place)))
-
-
-def write(target: Path, picture: bytes) -> None:
-    """Puts this picture there."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+        picture = drawn(session(Path(place)))
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / "status.svg"
     temporary = target.with_name(f".{target.name}.tmp")
-    temporary.write_bytes(picture)
+    temporary.write_text(picture, encoding="utf-8")
     temporary.replace(target)
     print(target)
 

@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from scripts.backlog_drain import local
-from scripts.backlog_drain.latency import HubLatency
 from scripts.backlog_drain.measure import Measurement
 from scripts.backlog_drain.plan import RUN_SECONDS, Plan, Run, judge
 from scripts.backlog_drain.queue import SITE, SMALLEST, JetStreamQueue
@@ -93,11 +92,8 @@ def say(text: str) -> None:
     print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
 
 
-def measure(asked: argparse.Namespace, plan: Plan) -> tuple[Sequence[Run], float | None, str]:
-    """The runs, how long messages were in the stream (P95), and in words with what they were made.
-
-    Raises what `Measurement.runs` does, and SettingsError.
-    """
+def measure(asked: argparse.Namespace, plan: Plan) -> tuple[Sequence[Run], str]:
+    """The runs, and in words with what they were made. Raises what `Measurement.runs` does, and SettingsError."""
     with ExitStack() as ending:
         server, prometheus = {}, Api(asked.prometheus)
         setting = f"Prometheus at {prometheus.url}"
@@ -117,9 +113,7 @@ def measure(asked: argparse.Namespace, plan: Plan) -> tuple[Sequence[Run], float
             await queue.ensure()
             return await Measurement(plan, queue, sight, say).runs()
 
-        latency = HubLatency(prometheus, SITE)
-        runs = asyncio.run(live())
-        return runs, latency.p95(sum(plan.messages for run in runs if not run.reason)), setting
+        return asyncio.run(live()), setting
 
 
 def main() -> int:
@@ -129,7 +123,7 @@ def main() -> int:
     plan = Plan(asked.messages, asked.size, asked.runs, asked.run_limit)
     began = datetime.now(UTC).isoformat(timespec="seconds")
     try:
-        runs, hub_latency, setting = measure(asked, plan)
+        runs, setting = measure(asked, plan)
     except SyncError as error:
         print(f"measure_backlog_drain: {error}", file=sys.stderr)
         return (
@@ -139,7 +133,7 @@ def main() -> int:
             if isinstance(error, ConnectTimeout)
             else FAILED
         )
-    report = Report(plan, runs, judge(runs), began, commit(), setting, hub_latency)
+    report = Report(plan, runs, judge(runs), began, commit(), setting)
     print(report.lines())
     for path in report.write(asked.out):
         print(f"report: {path}")

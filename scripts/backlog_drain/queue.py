@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -97,10 +96,7 @@ class JetStreamQueue:
 
     def _message(self, name: str, size: int) -> tuple[str, dict[str, str], bytes]:
         data = f"{name}\n".encode().ljust(size, b".")
-        now_ns = time.time_ns()
-        content = Content(
-            name.encode(), name, Stamp(0, 0, len(data), now_ns, now_ns), data, sha256(data).hexdigest(), 1
-        )
+        content = Content(name.encode(), name, Stamp(0, 0, len(data), 0, 0), data, sha256(data).hexdigest(), 1)
         message = encode(content, parts.message(self._settings))
         lines = message.headers.decode().split("\r\n")[1:-2]
         return message.subject, dict(line.split(": ", 1) for line in lines), data

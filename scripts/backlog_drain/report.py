@@ -15,11 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Report:
-    """All that is known of a measurement. `timestamp` is when it began, `setting` where and with what.
-
-    `hub_latency`: seconds from the stream's own time of a message to its confirmed acknowledgement, P95 of all runs;
-    None where Prometheus does not tell it. It is shown beside the objective and is no part of it.
-    """
+    """All that is known of a measurement. `timestamp` is when it began, `setting` where and with what."""
 
     plan: Plan
     runs: Sequence[Run]
@@ -27,12 +23,11 @@ class Report:
     timestamp: str
     commit: str
     setting: str
-    hub_latency: float | None = None
 
     def lines(self) -> str:
         """The durations, P95 and the verdict."""
         shown = [f"run {run.number}: {_shown(run)}" for run in self.runs]
-        return "\n".join([*shown, self._p95(), self._hub(), *(f"FAILED: {why}" for why in self.verdict.reasons)])
+        return "\n".join([*shown, self._p95(), *(f"FAILED: {why}" for why in self.verdict.reasons)])
 
     def json(self) -> str:
         """Durations in seconds."""
@@ -40,7 +35,6 @@ class Report:
             "passed": self.verdict.passed,
             "reasons": self.verdict.reasons,
             "p95_seconds": self.verdict.p95,
-            "hub_latency_p95_seconds": self.hub_latency,
             "durations_seconds": [run.seconds for run in self.runs if not run.reason],
             "objective": {"p95_seconds": P95_SECONDS, "run_seconds": RUN_SECONDS},
             "backlog": self.plan.messages,
@@ -62,7 +56,7 @@ class Report:
         reasons = "".join(f"- {why}\n" for why in self.verdict.reasons)
         return (
             f"# Backlog drain: {'passed' if self.verdict.passed else 'FAILED'}\n\n{reasons}"
-            f"{self._p95()}.\n\n{self._hub()}.\n\n"
+            f"{self._p95()}.\n\n"
             f"| run | drained after | of it publishing | highest backlog seen |\n|---|---|---|---|\n{rows}\n\n"
             f"Each run published {self.plan.messages} messages of {self.plan.size} bytes; its time goes from before "
             "the first of them until backlog and pending acknowledgements were 0 as Prometheus saw them.\n\n"
@@ -76,11 +70,6 @@ class Report:
             f"P95 {self.verdict.p95:.1f} s of {len(self.runs)} runs (nearest rank), at most {P95_SECONDS:g} s; "
             f"longest {max(run.seconds for run in self.runs):.1f} s, at most {RUN_SECONDS:g} s"
         )
-
-    def _hub(self) -> str:
-        if self.hub_latency is None:
-            return "messages in the stream: not known, Prometheus has no edge_hub_latency_seconds of these"
-        return f"messages in the stream until their confirmed acknowledgement: P95 {self.hub_latency:.1f} s"
 
     def write(self, folder: Path) -> list[Path]:
         """Writes both files; their paths."""

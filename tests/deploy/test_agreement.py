@@ -16,7 +16,6 @@ from syncdaemon import __version__
 from syncdaemon.cli import app
 from syncdaemon.dev.server import find_binary
 from syncdaemon.hub.accounts import HUB
-from syncdaemon.hub.streams import RECORDS_USER
 from syncdaemon.settings.table import VARIABLES
 from syncdaemon.settings.values import Settings
 from syncdaemon.web.server import Web
@@ -57,11 +56,11 @@ def environment(profile: str, name: str) -> dict[str, str]:
 
 def ours(profile: str) -> Iterator[tuple[str, Document]]:
     """The daemon and the workers, with the name of what starts them."""
-    return ((name, it) for name, it in of_our_image(profile) if it["name"] == name not in ("hub-init", "fleet"))
+    return ((name, it) for name, it in of_our_image(profile) if it["name"] == name != "hub-init")
 
 
 def of_our_image(profile: str) -> Iterator[tuple[str, Document]]:
-    """These, what runs before them or before NATS, the Job at the hub, and what shows all sites there."""
+    """These, what runs before them or before NATS, and the Job at the hub."""
     return ((name, it) for name, it in containers(profile) if it["image"].startswith(f"{IMAGE}:"))
 
 
@@ -323,18 +322,3 @@ def test_every_component_is_in_some_profile_or_in_an_overlay_of_the_page() -> No
     overlays = re.findall(r"^components: \[\.\./\.\./(components/[a-z/-]+)\]$", PAGE, re.MULTILINE)
     assert overlays
     assert used | {K8S / path for path in overlays} == parts
-
-
-@pytest.mark.parametrize("profile", [profile for profile in PROFILES if not profile.startswith("edge")])
-def test_every_hub_shows_its_sites(profile: str) -> None:
-    """By the list and the login that the Job has, with the user that reads what sites tell; and it is scraped."""
-    ((_, fleet),) = ((name, it) for name, it in of_our_image(profile) if it["name"] == "fleet")
-    assert fleet["args"] == ["hub", "--sites", "/etc/syncdaemon/sites/sites.txt"]
-    given = {it["name"]: it["value"] for it in fleet["env"]}
-    assert given == {"NATS_USER": RECORDS_USER.user, "SYNC_HTTP_ADDR": "0.0.0.0:8080"}
-    (job,) = (it for _, it in of_our_image(profile) if it["name"] == "hub-init")
-    assert fleet["envFrom"] == job["envFrom"]
-    assert fleet["volumeMounts"] == job["volumeMounts"]
-    service = named(profile, "Service", "fleet")
-    monitor = named(profile, "ServiceMonitor", "fleet")
-    assert matches(monitor["spec"]["selector"], service["metadata"]["labels"])

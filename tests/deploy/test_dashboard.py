@@ -15,12 +15,9 @@ import yaml
 
 from scripts.expected_sites import rule_file
 from syncdaemon.dev.server import NatsServer
-from syncdaemon.hub.exposition import exposition
-from syncdaemon.hub.fleet import Fleet
 from syncdaemon.receive.meter import Meter, ReceiverGauges
 from tests.support import runbook
 from tests.support.daemon import MakeDaemon
-from tests.support.log import signing
 from tests.support.prometheus import need
 from tests.support.promql import series
 
@@ -54,16 +51,14 @@ def declared(page: str) -> set[str]:
 
 
 @pytest.fixture
-def existing(nats_server: NatsServer, make_daemon: MakeDaemon, tmp_path: Path) -> set[str]:
+def existing(nats_server: NatsServer, make_daemon: MakeDaemon) -> set[str]:
     """Every series that somebody exports or records."""
-    daemon = make_daemon(nats_server.url, NATS_HUB_DOMAIN="hub", **signing(tmp_path))
+    daemon = make_daemon(nats_server.url, NATS_HUB_DOMAIN="hub")
     daemon.start()
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     recorded |= set(re.findall(r"record: '([\w:]+)'", rule_file(["a-site"])))
     worker = Meter(ReceiverGauges(lambda: 0, lambda: 0, lambda: 0)).text().decode()
-    hub = exposition(Fleet(), 0.0, link_up=False, log_lost=0, version="0").decode()
-    pages = daemon.get("/metrics"), hub, worker
-    return set().union(*map(declared, pages)) | recorded | set(EXPORTER) | OF_PROMETHEUS
+    return declared(daemon.get("/metrics")) | declared(worker) | recorded | set(EXPORTER) | OF_PROMETHEUS
 
 
 @pytest.mark.integration
@@ -134,7 +129,7 @@ def test_every_panel_asks_the_chosen_prometheus_and_says_what_it_shows() -> None
         assert panel["description"], panel["title"]
 
 
-def test_sites_link_queue_bandwidth_drain_objective_room_and_fleet_have_a_row_each() -> None:
+def test_sites_link_queue_bandwidth_drain_objective_and_room_have_a_row_each() -> None:
     """The dashboard's table of contents."""
     rows = [panel["title"].partition(":")[0] for panel in DASHBOARD["panels"] if panel["type"] == "row"]
-    assert rows == ["Sites", "Link", "Queue", "Bandwidth", "Drain", "Objective", "Room", "Fleet"]
+    assert rows == ["Sites", "Link", "Queue", "Bandwidth", "Drain", "Objective", "Room"]

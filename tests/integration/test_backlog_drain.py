@@ -92,7 +92,6 @@ def test_a_small_backlog_is_drained_by_local_workers(script: Script) -> None:
     lines = ended.out.splitlines()
     assert [bool(re.fullmatch(rf"run {n}: \d+\.\d s", line)) for n, line in enumerate(lines[:2], 1)] == [True, True]
     assert re.fullmatch(r"P95 \S+ s of 2 runs \(nearest rank\), at most 600 s; longest \S+ s, at most 1200 s", lines[2])
-    assert lines[3].startswith("messages in the stream until their confirmed acknowledgement: P95 ")
     assert "run 1: 300 messages published" in ended.err
 
     report = ended.report
@@ -100,7 +99,6 @@ def test_a_small_backlog_is_drained_by_local_workers(script: Script) -> None:
     assert report["backlog"] == 300
     assert len(report["durations_seconds"]) == 2
     assert report["p95_seconds"] == max(report["durations_seconds"])
-    assert 0 < report["hub_latency_p95_seconds"] <= report["p95_seconds"] + 1
     assert re.match(r"[0-9a-f]{40}", report["commit"])
     assert "Backlog drain: passed" in (ended.folder / "backlog_drain.md").read_text()
     assert script.left() == []

@@ -15,7 +15,6 @@ from syncdaemon.dev.server import find_binary
 from tests.support import needs
 from tests.support.client import connect
 from tests.support.hub import PASSWORD, PROGRAM, Hub, MakeHub
-from tests.support.ports import own_port
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 
@@ -59,30 +58,6 @@ def test_a_new_site_gets_in_by_the_commands_of_the_page(make_hub: MakeHub, jwt: 
     if leaf:
         hub.start_leaves(["west"], password)
     asyncio.run(publish_and_arrive(hub, password))
-
-
-def test_thirty_sites_are_seen_by_the_commands_of_the_page(make_hub: MakeHub) -> None:
-    """From a hub with no site of the list yet, whose port is another one here."""
-    needs.program("openssl")
-    needs.program("curl")
-    hub: Hub = make_hub("a\n")
-    hub.start()
-    here = hub.server.folder
-    (here / "sites.txt").touch()
-    (here / "nats.pid").write_text(str(hub.server.pid))
-    (block,) = re.findall(r"^```sh fleet\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    path = f"{PROGRAM.parent}:{find_binary().parent}:{os.environ['PATH']}"
-    script = block.replace("8088", str(own_port())) + "kill $! && wait || true\n"
-    done = subprocess.run(
-        ["bash", "-euc", script],
-        cwd=here,
-        env={"PATH": path, "HOME": str(here), "NATS_URL": hub.server.url, "HUB_PASSWORD": PASSWORD},
-        capture_output=True,
-        text=True,
-        timeout=110,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "30"
 
 
 async def publish_and_arrive(hub: Hub, password: str) -> None:

@@ -12,7 +12,6 @@ import pytest
 from syncdaemon.evidence.ed25519 import public_of
 from syncdaemon.evidence.notes import COSIGNER_KEY, LOG_KEY, VerifierKey, open_checkpoint
 from syncdaemon.evidence.proofs import verify_proof
-from syncdaemon.evidence.standing import Standing
 from syncdaemon.evidence.tiles import TileTree
 from syncdaemon.evidence.tree import (
     check_inclusion,
@@ -22,9 +21,9 @@ from syncdaemon.evidence.tree import (
     root_at,
 )
 from syncdaemon.ledger import Ledger
+from syncdaemon.ledger.checkpoints import Signer
 from syncdaemon.ledger.export import export
 from syncdaemon.ledger.proving import prove_row
-from syncdaemon.ledger.signing import Signer
 from syncdaemon.ledger.tile_store import tree_folder
 from tests.fuzz.surface import Surface
 from tests.fuzz.surfaces import evidence
@@ -51,7 +50,7 @@ async def signed(folder: Path, count: int) -> VerifierKey:
     ledger.open()
     for half in (entries(count // 2), entries(count - count // 2)):
         await ledger.append(half)
-        note = await ledger.sign_checkpoint(Signer(folder, SITE, BASE, KEY), Standing(0, None, None))
+        note = await ledger.sign_checkpoint(Signer(folder, SITE, BASE, KEY), None)
     await ledger.close()
     return VerifierKey(note.text.split("\n")[0], LOG_KEY, KEY.public)
 

@@ -301,9 +301,8 @@ def test_any_answer_of_the_api_is_a_pause(make_daemon: MakeDaemon, answer: bytes
 @pytest.mark.parametrize("most", [0, -1, 1, 300])
 def test_a_max_payload_that_no_message_fits_into_refuses_no_file(make_daemon: MakeDaemon, most: int) -> None:
     """The server is wrong, not the file: it stays, and health says what to raise."""
-    quiet = {"SYNC_STATUS_SECONDS": "0"} if most == 300 else {}  # a word to the hub has less
     with HostileServer(greeting=greeting(max_payload=most)) as server:
-        daemon = make_daemon(server.url, **quiet)
+        daemon = make_daemon(server.url)
         daemon.drop(b"evidence", b"1")
         daemon.start()
         eventually(

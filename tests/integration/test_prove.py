@@ -16,10 +16,8 @@ import pytest
 from syncdaemon.dev.server import NatsServer
 from syncdaemon.evidence.keyfile import new_key, read_key
 from syncdaemon.evidence.notes import LOG_KEY, VerifierKey
-from syncdaemon.evidence.standing import Standing
 from syncdaemon.ledger import Ledger
-from syncdaemon.ledger.checkpoints import Acknowledged, Checkpoints
-from syncdaemon.ledger.signing import Signer
+from syncdaemon.ledger.checkpoints import Signer
 from syncdaemon.ledger.tile_store import read_log_id, tree_folder
 from tests.support import judges, needs
 from tests.support.daemon import MakeDaemon, eventually
@@ -40,7 +38,7 @@ def site(shell: Shell) -> Shell:
 
 
 async def sign(shell: Shell) -> VerifierKey:
-    """Signs a checkpoint of all rows and one more, as the daemon does when it has read what the hub has; its key."""
+    """Signs a checkpoint of all rows and one more, as the daemon will when it has read what the hub has; its key."""
     key = read_key(shell.folder / "key.pem")
     ledger = Ledger(shell.ledger, SITE, with_tree=True)
     ledger.open()
@@ -49,8 +47,7 @@ async def sign(shell: Shell) -> VerifierKey:
         if ledger._tree is not None and ledger._tree.head == ledger.head:
             break
         await asyncio.sleep(0.01)
-    note = await ledger.sign_checkpoint(Signer(shell.ledger, SITE, BASE, key), Standing(0, None, None))
-    Checkpoints(shell.ledger, SITE).acknowledge(Acknowledged(ledger.head.n, 0.0))
+    note = await ledger.sign_checkpoint(Signer(shell.ledger, SITE, BASE, key), None)
     await ledger.close()
     return VerifierKey(note.text.split("\n")[0], LOG_KEY, key.public)
 

@@ -11,8 +11,6 @@ DOORS = {
     "cli/tables.py": "each cell is made printable",
     "cli/work/log.py": "each value is, or JSON escapes it",
     "cli/streams.py": "the system's own words",
-    "cli/work/picture.py": "each text of others is made printable",
-    "cli/work/screen.py": "that picture's lines, and our own moves of the cursor",
 }
 OURS = {"typer.echo(ctx.get_help())", "typer.echo(f'syncdaemon {__version__}')"}  # text that is all our own
 

@@ -11,7 +11,6 @@ LEVELS = {"info", "warning", "error", "exception"}  # whoever asks for `debug` w
 
 ONCE = {
     "at the start": {
-        "auditing",
         "http_token_open_to_others",
         "ledger_is_younger_than_stream",
         "local_door_is_closed_to_the_group",
@@ -24,17 +23,12 @@ ONCE = {
         "standing_by",
         "stream_is_large",
         "stream_size",
-        "watching",
         "weaker_promise",
-        "witness_listens",
     },
     "at the end": {"putting_back"},
     "when it is made": {"bucket_created", "consumer_created", "stream_created"},
     "for each signal of a person": {"not_reloaded", "nothing_to_reload", "reloaded", "stopping"},
-    "for each order of the operator": {"accepted_by_the_operator", "not_requeued", "requeued", "steered"},
-    "for each checkpoint that is cosigned": {"cosigned"},
-    "for each site, once in a life of the state": {"state_taken_over"},
-    "when the hub's stream is another one": {"checkpoints_put_back"},
+    "for each order of the operator": {"not_requeued", "requeued", "steered"},
     "for each connection": {"doubt_resolved", "hold_checked", "link_down", "link_up", "object_cut"},
     "for each change of the timetable": {"bandwidth_limit"},
     "for each suspicion, which the check of the hold ends": {
@@ -42,7 +36,6 @@ ONCE = {
         "held_file_is_not_in_the_stream",
         "sequence_went_back",
     },
-    "for each connection to a hub that is behind": {"hub_is_behind"},
     "when the stream is set otherwise": {"stream_changed"},
     "when the bucket becomes another one": {"shared_bucket"},
     "for each connection after which a large file lacks something else": {"objects_lacking"},
@@ -54,11 +47,6 @@ ONCE = {
     "for each message, which is acknowledged or ended by it": {"kept_beside", "message_rejected"},
     "for each folder of a dead process": {"leftovers_removed"},
     "once a day": {"abandoned_upload_removed", "bucket_not_tidied"},
-    "for each day of the ledger, once in its life": {
-        "ledger_day_compressed",
-        "ledger_day_shipped",
-        "ledger_day_taken_away",
-    },
     "for each chunk, which is not tried again": {"chunk_not_deleted"},
     "behind the pause of its only caller": {"messages_left_out"},
 }

@@ -88,7 +88,7 @@ def test_put_needs_what_it_copies_with(site: Path) -> None:
         ("syncdaemon qu", ["quarantine"]),
         ("syncdaemon quarantine re", ["requeue"]),
         ("syncdaemon status --js", ["--json"]),
-        ("syncdaemon verify --sync-ledger-d", ["--sync-ledger-dir"]),
+        ("syncdaemon verify --sync-led", ["--sync-ledger-dir"]),
     ],
 )
 def test_a_shell_completes_commands_and_options(site: Path, line: str, proposed: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""What ships: the code, its types and its page, never evidence."""
+"""What ships: the code and its types, never evidence."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def build(copy: Path, kind: str, into: Path) -> Path:
     return into / done.stdout.split()[-1]
 
 
-def test_the_wheel_holds_the_typed_package_its_pages_and_nothing_else(bare_copy: Path, tmp_path: Path) -> None:
+def test_the_wheel_holds_the_typed_package_and_nothing_else(bare_copy: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(build(bare_copy, "wheel", tmp_path)) as wheel:
         inside = {name for name in wheel.namelist() if ".dist-info/" not in name}
         scripts = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
@@ -45,8 +45,7 @@ def test_the_wheel_holds_the_typed_package_its_pages_and_nothing_else(bare_copy:
 
     package = bare_copy / "services"
     modules = {path.relative_to(package).as_posix() for path in package.rglob("*.py")}
-    pages = {path.relative_to(package).as_posix() for path in package.glob("syncdaemon/*/page/*")}
-    assert inside == modules | pages | {"syncdaemon/py.typed"}
+    assert inside == modules | {"syncdaemon/py.typed"}
 
 
 def test_the_source_archive_holds_no_ledger(bare_copy: Path, tmp_path: Path) -> None:

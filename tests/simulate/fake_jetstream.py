@@ -43,7 +43,6 @@ Answer = tuple[bytes, bytes | None]
 """The body of an answer, and its header block if it has one."""
 
 _API = "$JS.API."
-_STATUS = "edge.status."
 _DIRECT = "$JS.API.DIRECT.GET."
 _NEXT = "$JS.API.CONSUMER.MSG.NEXT."
 _NOT_FOUND = Refused(404, 10059, "stream not found")
@@ -60,12 +59,9 @@ class Frame(NamedTuple):
 
     @property
     def is_for_a_stream(self) -> bool:
-        """Whether a stream of files could store it.
-
-        That is no call of the API, no message that expects an impossible stream, and no word on how the site is.
-        """
+        """Whether a stream could store it: no call of the API, nor a message that expects an impossible stream."""
         expected = header_fields(self.headers).get("Nats-Expected-Stream", "")
-        return not self.subject.startswith((_API, _STATUS)) and "." not in expected
+        return not self.subject.startswith(_API) and "." not in expected
 
 
 class Fault:

@@ -24,7 +24,6 @@ from hypothesis.stateful import (
 from tests.simulate.edge import LONG, MAX_PAYLOAD, STREAM, TOO_LONG, Death, Edge, Life, digest, first
 from tests.simulate.fake_jetstream import Fault
 from tests.simulate.faults import AckLost, ArrivesLate, CutAfter, LostBeforeStored, NoResponders, Slow, StreamFull
-from tests.support.jetstream import day_bytes, day_files
 
 NAMES = st.sampled_from(["a", "b", "folder/a", "odd.reason.json", TOO_LONG])
 CONTENTS = st.sampled_from([b"", b"one", b"two", b"three", b"L" * (MAX_PAYLOAD + 1), b"l" * (3 * MAX_PAYLOAD)])
@@ -228,7 +227,7 @@ class World(RuleBasedStateMachine):
         edge = self.edge
         on_disk = {path: path.read_bytes() for path in edge.replay.rglob("*") if path.is_file()}
         stored = set(edge.contents())
-        ledger = b"".join(day_bytes(path) for path in day_files(edge.ledger)) if edge.dropped else b""
+        ledger = b"".join(path.read_bytes() for path in edge.ledger.glob("*.jsonl")) if edge.dropped else b""
         rows = ledger.splitlines()
         for name, data in edge.dropped:
             assert data in stored or data in on_disk.values(), f"{name} is lost"

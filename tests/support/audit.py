@@ -24,7 +24,7 @@ from urllib.parse import unquote_to_bytes
 
 import nats
 
-from tests.support.jetstream import day_bytes, day_files, each_message, measured_object
+from tests.support.jetstream import each_message, measured_object
 
 _SIDECAR = ".reason.json"
 _PATIENCE = 30.0  # seconds for an object of a test's size
@@ -131,8 +131,8 @@ def _stream(found: Audit, stored: list[Message], wanted: set[str]) -> Iterator[s
 def _chain(folder: Path) -> Iterator[dict[str, Any]]:
     """The rows, as long as each carries the number and the hash that belong there. Raises ValueError."""
     number, digest = 0, "0" * 64
-    for path in day_files(folder):
-        for line in day_bytes(path).splitlines(keepends=True):
+    for path in sorted(folder.glob("evidence-*.jsonl")):
+        for line in path.read_bytes().splitlines(keepends=True):
             number += 1
             where = f"{path.name}, row {number}"
             if not line.endswith(b"\n"):

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import pytest
 
-from tests.support.jetstream import day_bytes, day_files, ledger_rows
+from tests.support.jetstream import ledger_rows
 from tests.support.process import WebProcess, eventually, parse_metrics
 
 __all__ = ["DaemonProcess", "Gauge", "MakeDaemon", "Measured", "eventually", "make_daemon", "parse_metrics"]
@@ -69,7 +69,8 @@ class DaemonProcess(WebProcess):
     def rows_so_far(self, *events: str) -> list[bytes]:
         """The ledger's finished lines of these events, while somebody may still write; not parsed."""
         wanted = [b'"event":"%b"' % event.encode() for event in events]
-        lines = (line for path in day_files(self.ledger) for line in day_bytes(path).splitlines(keepends=True))
+        files = sorted(self.ledger.glob("evidence-*.jsonl"))
+        lines = (line for path in files for line in path.read_bytes().splitlines(keepends=True))
         return [line for line in lines if line.endswith(b"\n") and any(event in line for event in wanted)]
 
     def next_receipt(self, within: float = 30.0) -> float:

@@ -9,9 +9,7 @@ from typing import Any
 
 from syncdaemon.evidence.keyfile import CheckpointKey
 from syncdaemon.ledger import chain
-from syncdaemon.ledger.day_files import files
 from syncdaemon.ledger.rows import DUPLICATE, PUBLISHED, Entry, opened
-from tests.support.jetstream import day_bytes, day_files
 
 SITE = "edge-1"
 BASE = "edge.example.com/evidence"
@@ -56,12 +54,13 @@ def entries(count: int) -> list[Entry]:
 
 def lines_of(folder: Path, site: str = SITE) -> list[bytes]:
     """All rows of a ledger, as lines without their newlines."""
-    return [line for path in files(folder, site) for line in day_bytes(path).splitlines()]
+    paths = sorted(folder.glob(f"evidence-{site}-*.jsonl"))
+    return [line for path in paths for line in path.read_bytes().splitlines()]
 
 
 def remove_rows(folder: Path) -> None:
     """The ledger is gone; its tree stays."""
-    for path in day_files(folder):
+    for path in folder.glob("evidence-*.jsonl"):
         path.unlink()
 
 

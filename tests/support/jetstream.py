@@ -13,7 +13,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import zstandard
 from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
@@ -60,27 +59,11 @@ async def _message(js: JetStreamContext, stream: str, seq: int) -> Stored | None
     return Stored(seq, message.subject or "", dict(message.headers or {}), message.data or b"")
 
 
-def day_files(folder: Path) -> list[Path]:
-    """The files of all sites' ledgers in a folder, plain or compressed, each once, oldest first."""
-    found = {path.name.removesuffix(".zst"): path for path in sorted(folder.glob("evidence-*.jsonl*"), reverse=True)}
-    return [found[name] for name in sorted(found)]
-
-
-def day_bytes(path: Path) -> bytes:
-    """The rows of a day. It may be compressed while this looks: then its other form is read."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        path = path.with_name(path.name + ".zst")
-        data = path.read_bytes()
-    return zstandard.ZstdDecompressor().decompressobj().decompress(data) if path.suffix == ".zst" else data
-
-
 def ledger_rows(folder: Path) -> list[dict[str, Any]]:
     """Every row of a site's ledger, oldest first. A line that is not whole is an error."""
     rows = []
-    for path in day_files(folder):
-        for line in day_bytes(path).splitlines(keepends=True):
+    for path in sorted(folder.glob("evidence-*.jsonl")):
+        for line in path.read_bytes().splitlines(keepends=True):
             if not line.endswith(b"\n"):
                 raise ValueError(f"{path}: the last line has no end: {line[:80]!r}")
             rows.append(json.loads(line))

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from syncdaemon.base.metadata import Said
-
 Row = Mapping[str, int | str | bool]
 """The fields of one ledger row that its event brings; the chain adds the rest."""
 
@@ -51,13 +49,6 @@ class Fit(NamedTuple):
     batch: int
 
 
-class Beside(NamedTuple):
-    """What was said of a file beside its bytes, and in which sidecar; None: in none, or in one that stays."""
-
-    said: Said
-    sidecar: Stamp | None = None
-
-
 class Content(NamedTuple):
     """A complete file as it was read.
 
@@ -66,7 +57,7 @@ class Content(NamedTuple):
     message: its digest is known all the same. `packed`: it is not the bytes of the file, but a zstd frame of them.
     `folder`: the one that it was read in. `object`: bucket and name of the object that has the bytes, or is to have
     them, where that is decided. `arrived_ns`: when it came into the replay directory, by the file system's clock; 0
-    where that is not known. `beside`: what its producer said of it; None: nothing.
+    where that is not known.
     """
 
     path: bytes
@@ -79,12 +70,6 @@ class Content(NamedTuple):
     folder: FolderId = UNKNOWN_FOLDER
     object: str = ""
     arrived_ns: int = 0
-    beside: Beside | None = None
-
-    @property
-    def arrival_ns(self) -> int:
-        """When it came, to 65 us; where no look noted that, its ctime stands for it."""
-        return self.arrived_ns or self.stamp.ctime_ns
 
 
 class Receipt(NamedTuple):

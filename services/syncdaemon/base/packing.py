@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from hashlib import sha256
-from typing import BinaryIO
 
 import zstandard
 
@@ -24,18 +22,6 @@ class Packer:
         """A frame of it that makes a smaller message; None where there is none."""
         packed = self._compressor.compress(data)
         return packed if len(packed) + len(HEADER) < len(data) else None
-
-
-def pack_stream(source: BinaryIO, write: Callable[[bytes], object], rest: Callable[[], None], piece: int) -> None:
-    """Writes all that `source` has as one frame with a checksum, without ever holding it all.
-
-    `rest` is called before each `piece` of so many bytes.
-    """
-    packer = zstandard.ZstdCompressor(write_checksum=True).compressobj()
-    while read := source.read(piece):
-        rest()
-        write(packer.compress(read))
-    write(packer.flush())
 
 
 def digest(packed: bytes, limit: int) -> str | None:

@@ -11,8 +11,6 @@ from typing import Any
 from syncdaemon.base.disk import is_locked
 from syncdaemon.base.errors import LedgerDamaged
 from syncdaemon.ledger import Damage, chain, end, files, lock_path, read
-from syncdaemon.ledger.day_files import is_empty
-from syncdaemon.ledger.frontier import Frontier
 from syncdaemon.ledger.rows import is_known
 
 
@@ -20,8 +18,8 @@ from syncdaemon.ledger.rows import is_known
 class Audit:
     """What a ledger holds.
 
-    `frontier`: what is known of rows that were taken away. `unknown`: by event that this version does not know, where
-    its first row is. `note`: something to know that is no damage.
+    `unknown`: by event that this version does not know, where its first row is. `note`: something to know that is no
+    damage.
     """
 
     site: str
@@ -32,7 +30,6 @@ class Audit:
     first: str = ""
     last: str = ""
     digest: str = chain.FIRST_PREV
-    frontier: str = ""
     note: str = ""
 
     def unknown_events(self) -> Iterator[str]:
@@ -55,18 +52,16 @@ def audit(
     Raises LedgerDamaged, whose text names the file and the line of the first damage.
     """
     found = Audit(site)
-    head: chain.Head | None = None
+    head: chain.Head | None = None if allow_missing_start else chain.START
     paths = files(folder, site)
-    frontier = Frontier()
     if newest_only:
-        full = [path for path in paths if not is_empty(path)]
+        full = [path for path in paths if path.stat().st_size]
         head, paths = end(full[-2]) if len(full) > 1 else None, full[-1:]
     for path in paths:
         found.files += 1
         try:
             for number, row, after in read(path, head):
                 head = after
-                frontier.see(row)
                 found.rows += 1
                 found.events[row["event"]] += 1
                 found.first = found.first or row["ts"]
@@ -80,7 +75,4 @@ def audit(
             if not unfinished or not is_locked(lock_path(folder, site)):
                 raise
             found.note = "the last line is just being written by a running daemon"
-    if frontier.fault and not (allow_missing_start or newest_only):
-        raise LedgerDamaged(f"{paths[0]}: {frontier.fault}")
-    found.frontier = frontier.words
     return found

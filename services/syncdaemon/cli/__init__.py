@@ -8,22 +8,7 @@ from typing import Annotated
 import typer
 
 from syncdaemon import __version__
-from syncdaemon.cli import (
-    audit,
-    bucket,
-    check,
-    evidence,
-    files,
-    hub,
-    interrupt,
-    ledger,
-    look,
-    quarantine,
-    rules,
-    serve,
-    steer,
-    streams,
-)
+from syncdaemon.cli import bucket, check, evidence, files, hub, interrupt, look, quarantine, serve, steer, streams
 from syncdaemon.cli.options import Command, EnvFile, EnvFileOption, Group
 
 _COMMANDS = (
@@ -32,12 +17,10 @@ _COMMANDS = (
     serve.drain,
     serve.receive,
     look.status,
-    look.top,
     check.doctor,
     check.verify,
     evidence.prove,
     evidence.verify_proof,
-    audit.audit,
     files.put,
     steer.pause,
     steer.resume,
@@ -65,10 +48,8 @@ for _command in _COMMANDS:
     app.command(cls=Command)(_command)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(bucket.app, name="bucket")
-app.add_typer(rules.app, name="rules")
 app.add_typer(hub.app, name="hub")
 app.add_typer(evidence.key_app, name="key")
-ledger.add_to(evidence.ledger_app)
 app.add_typer(evidence.ledger_app, name="ledger")
 
 

@@ -87,26 +87,6 @@ def export(
     return FOUND if done.too_long else 0
 
 
-@ledger_app.command("rebase", cls=Command)
-@with_settings
-def rebase(
-    given: Given,
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for whoever reads the ledger.")],
-    old_key: Annotated[
-        str | None,
-        typer.Option("--old-key", metavar="FILE", help="The key until now, if SYNC_CHECKPOINT_KEY is another one."),
-    ] = None,
-) -> int:
-    """Begin a new log where the hub has checkpoints that the ledger here does not fit. The auditor has to accept it.
-
-    The old files go to `rebased-<log id>` in the ledger's folder. Stop the daemon before.
-    """
-    from syncdaemon.cli.work.begin import begin
-    from syncdaemon.cli.work.rebase import begin_anew
-
-    return begin_anew(begin(given), reason, old_key)
-
-
 @with_settings
 def prove(
     given: Given,

@@ -25,15 +25,6 @@ def put(
         str | None,
         typer.Option("--name", metavar="PATH", help="Where it goes below the replay directory. For one FILE only."),
     ] = None,
-    metadata: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--metadata", metavar="NAME=VALUE", help="What goes with each file into stream and ledger; may be repeated."
-        ),
-    ] = None,
-    traceparent: Annotated[
-        str | None, typer.Option(metavar="TRACE", help="The trace that each file belongs to (W3C's traceparent).")
-    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the receipt of each.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, a line for each file.")] = False,
     timeout: Annotated[float | None, typer.Option(help="Wait for so many seconds at most.", min=0.0)] = None,
@@ -49,29 +40,14 @@ def put(
         raise typer.BadParameter("goes with one FILE only.", param_hint="'--name'")
     if name is None and _STDIN in files:
         raise typer.BadParameter("standard input has no name of its own; give it one.", param_hint="'--name'")
-    pairs = _pairs(metadata or [], traceparent or "")
     wrong = [problem for one in files if (problem := _problem(one))]
     if len(wrong) == len(files):
         raise typer.BadParameter(wrong[0], param_hint="'FILE...'")
     for problem in wrong:
         complain(problem)
     sources = [source for one in files if not _problem(one) for source in sources_of(one, os.fsencode(name or ""))]
-    put = put_all(sources, given.values["SYNC_REPLAY_DIR"], Wishes(wait, as_json, timeout, pairs, traceparent or ""))
+    put = put_all(sources, given.values["SYNC_REPLAY_DIR"], Wishes(wait, as_json, timeout))
     return 0 if put and not wrong else FOUND
-
-
-def _pairs(texts: list[str], traceparent: str) -> dict[str, str]:
-    """The pairs of these options, as `Outbox.put` takes them."""
-    from syncdaemon.base.metadata import BadMetadata, is_traceparent, said
-
-    if traceparent and not is_traceparent(traceparent):
-        raise typer.BadParameter("is not 00-<32 hex>-<16 hex>-<2 hex>.", param_hint="'--traceparent'")
-    if alone := [text for text in texts if "=" not in text]:
-        raise typer.BadParameter(f"{alone[0]!r} is not NAME=VALUE.", param_hint="'--metadata'")
-    try:
-        return said((name, value) for name, _, value in (text.partition("=") for text in texts)).pairs
-    except BadMetadata as error:
-        raise typer.BadParameter(f"{error}.", param_hint="'--metadata'") from None
 
 
 def _problem(name: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.units import Wrong
-from syncdaemon.cli.options import FOUND, Command, Group, with_settings
+from syncdaemon.cli.options import Command, Group, with_settings
 from syncdaemon.cli.say import say
 from syncdaemon.settings.given import Given
 
@@ -18,21 +18,9 @@ if TYPE_CHECKING:
     from syncdaemon.hub.limits import Limits
     from syncdaemon.hub.site_list import HubSite
 
-
-class HubGroup(Group):
-    """`syncdaemon hub` alone, or with flags, is `syncdaemon hub watch`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> Any:
-        """As in typer, but for a command that is not named."""
-        if not args or (args[0].startswith("-") and args[0] != "--help"):
-            args = ["watch", *args]
-        return super().parse_args(ctx, args)
-
-
-app = typer.Typer(cls=HubGroup, help="A hub of many sites. Without a command it shows them all: hub watch.")
+app = typer.Typer(cls=Group, no_args_is_help=True, help="A hub of many sites.")
 
 _JWT = "With the role hub: accounts as JWTs; keys and credentials are kept in this folder."
-_EXPECTED = "List of the sites that should report, `<site>` or `<site> leaf` a line."
 _SITES = "File with `<site>` or `<site> leaf` a line."
 
 
@@ -69,40 +57,6 @@ def permissions(
     return 0
 
 
-@app.command("watch", cls=Command)
-@with_settings
-def watch(
-    given: Given,
-    sites: Annotated[str, typer.Option("--sites", metavar="FILE", help=_EXPECTED)] = "",
-) -> int:
-    """Show all sites, until SIGTERM: a page at /, and their numbers for Prometheus. Log in as the user `records`."""
-    from syncdaemon.cli.work import hub
-    from syncdaemon.cli.work.begin import begin
-
-    expected = [one.name for one in _listed(sites)] if sites else []
-    hub.watch(begin(given), expected)
-    return 0
-
-
-@app.command("forget", cls=Command, no_args_is_help=True)
-@with_settings
-def forget(given: Given, gone: Annotated[str, typer.Argument(metavar="SITE", help="The site that has gone.")]) -> int:
-    """Take a site that has gone off the page. Exit 1 if the hub has no word of it. Log in as the user `records`."""
-    from syncdaemon.base.units import site as checked
-    from syncdaemon.cli.work.begin import begin
-    from syncdaemon.cli.work.hub import forget
-
-    try:
-        checked(gone)
-    except Wrong as wrong:
-        raise SettingsError(f"SITE: {gone!r} is {wrong}") from None
-    if forget(begin(given), gone):
-        say(f"{gone}: forgotten; on the list of expected sites it shows as never heard of")
-        return 0
-    say(f"{gone}: the hub has no word of this site")
-    return FOUND
-
-
 @app.command("init", cls=Command, no_args_is_help=True)
 @with_settings
 def init(given: Given, sites: Annotated[str, typer.Option("--sites", metavar="FILE", help=_SITES)]) -> int:
@@ -130,19 +84,12 @@ def _jwts(folder: Path, sites: list[HubSite], layout: Layout, limits: Limits) ->
 
 
 def _read(sites: str) -> list[HubSite]:
+    from syncdaemon.hub.site_list import read_sites
+
     if not sites:
         raise SettingsError("--sites: name the file that lists the sites")
-    if not (found := _listed(sites)):
-        raise SettingsError(f"--sites: {sites}: there is no site in it, write <site>, or <site> leaf, a line")
-    return found
-
-
-def _listed(sites: str) -> list[HubSite]:
-    """Of which there may be none."""
-    from syncdaemon.hub.site_list import listed
-
     try:
-        return listed(Path(sites).read_text())
+        return read_sites(Path(sites).read_text())
     except OSError as error:
         raise SettingsError(f"--sites: {sites} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:

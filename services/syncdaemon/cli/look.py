@@ -1,4 +1,4 @@
-"""The commands that look and change nothing: status, top and config."""
+"""The commands that look and change nothing: status and config."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from syncdaemon.base.errors import ConnectTimeout
+from syncdaemon.base.errors import ConnectTimeout, SettingsError
 from syncdaemon.cli.options import FOUND, with_settings
 from syncdaemon.cli.say import say_json
+from syncdaemon.settings.addresses import address
 from syncdaemon.settings.given import Given
 
 _ANSWER_BYTES = 1 << 20  # a status is a few KB
@@ -73,23 +74,36 @@ def _ask(listens_at: str, token_file: Path | None) -> dict[str, Any]:
     """
     import http.client
 
-    from syncdaemon.cli import port
-
-    with port.ask(listens_at, token_file, "/status") as answer:
-        try:
-            found: dict[str, Any] = json.loads(answer.read(_ANSWER_BYTES))
-        except (http.client.HTTPException, OSError, ValueError) as error:
-            raise ConnectTimeout(f"SYNC_HTTP_ADDR: no daemon answers at {listens_at} ({error})") from None
+    host, port = address(listens_at)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/status"
+    # Neither a proxy nor another host, to which an answer could send us, ever sees the token.
+    connection = http.client.HTTPConnection(host, port, timeout=5)
+    try:
+        connection.request("GET", "/status", headers=_authorization(host, token_file))
+        answer = connection.getresponse()
+        body = answer.read(_ANSWER_BYTES)
+        if answer.status in (401, 403):
+            said = body[:200].decode("utf-8", "replace").partition("\n")[0]
+            raise SettingsError(f"SYNC_HTTP_TOKEN_FILE: {url} says {answer.status}, {said}")
+        found: dict[str, Any] = json.loads(body)
+    except (http.client.HTTPException, OSError, ValueError) as error:
+        raise ConnectTimeout(f"SYNC_HTTP_ADDR: no daemon answers at {url} ({error})") from None
+    finally:
+        connection.close()
     return found
 
 
-@with_settings
-def top(given: Given) -> int:
-    """Watch the running daemon, or `receive`, in this terminal, until q. The same as its page in a browser."""
-    from syncdaemon.cli.work.top import top
+def _authorization(host: str, token_file: Path | None) -> dict[str, str]:
+    """The token for a daemon on another machine. On this one it needs none, and another program might listen."""
+    if token_file is None:
+        return {}
+    from syncdaemon.base.pages import is_here
+    from syncdaemon.web.token import token_in
 
-    top(given)
-    return 0
+    if is_here(host):
+        return {}
+    return {"Authorization": f"Bearer {token_in(token_file)}"}
 
 
 @with_settings

@@ -33,21 +33,8 @@ _GIVEN = "syncdaemon.given"  # where a command's context keeps the settings that
 _FLAGS = {setting.field for setting in SETTINGS}
 _TEXTS = {  # parameters that are the text given
     *_FLAGS,
-    *(
-        "env_file",
-        "files",
-        "name",
-        "names",
-        "reason",
-        "bucket",
-        "older",
-        "seconds",
-        "bandwidth",
-        "metadata",
-        "traceparent",
-    ),
-    *("file", "target", "output", "path", "proof", "pin", "vkey", "policy", "old_key"),
-    *("action", "of_site", "key", "state", "pins", "sites", "listen"),
+    *("env_file", "files", "name", "names", "reason", "bucket", "older", "seconds", "bandwidth"),
+    *("file", "target", "output", "path", "proof", "pin", "vkey", "policy"),
 }
 
 

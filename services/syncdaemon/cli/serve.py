@@ -78,16 +78,11 @@ def receive(
             "Only for a stream of one site that allows roll-ups, and that has no other reader.",
         ),
     ] = False,
-    sidecars: Annotated[
-        bool,
-        typer.Option("--sidecars", help="Write the metadata of a file beside it, as .<name>.meta.json."),
-    ] = False,
 ) -> int:
     """Receive, until SIGTERM: the other end. Any number may run at once, on one DIR or several."""
     from syncdaemon.cli.work.begin import begin
     from syncdaemon.cli.work.receive import receive
     from syncdaemon.receive import ReceiveSettings
 
-    wishes = ReceiveSettings(folder, consumer, subject, batch, tuple(bucket or ()), site_token, free, sidecars)
-    receive(begin(given), wishes)
+    receive(begin(given), ReceiveSettings(folder, consumer, subject, batch, tuple(bucket or ()), site_token, free))
     return 0

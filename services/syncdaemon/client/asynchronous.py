@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 
@@ -20,24 +20,10 @@ class AsyncOutbox:
     def __init__(self, replay_dir: str | os.PathLike[str] | None = None, *, trusted: Iterable[int] = ()) -> None:
         self._outbox = Outbox(replay_dir, trusted=trusted)
 
-    async def put(
-        self,
-        source: Source,
-        *,
-        name: str | bytes | None = None,
-        metadata: Mapping[str, str] | None = None,
-        traceparent: str = "",
-    ) -> AsyncTicket:
+    async def put(self, source: Source, *, name: str | bytes | None = None) -> AsyncTicket:
         """As `Outbox.put`. Where the caller is cancelled, it ends when its thread has, and leaves no part of a file."""
         given_up = threading.Event()
-        put = partial(
-            self._outbox.put,
-            source,
-            name=name,
-            metadata=metadata,
-            traceparent=traceparent,
-            given_up=given_up.is_set,
-        )
+        put = partial(self._outbox.put, source, name=name, given_up=given_up.is_set)
         putting = asyncio.ensure_future(asyncio.to_thread(put))
         try:
             return AsyncTicket(await asyncio.shield(putting))

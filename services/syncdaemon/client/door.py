@@ -19,7 +19,6 @@ from syncdaemon.client.errors import BadRequest, DaemonAway, HandOverError, NotA
 
 _ANSWER_BYTES = 1 << 22
 _ROOT = 0
-_PIECE_SECONDS = 20.0  # until the next piece of an answer that goes on
 _STEP_SECONDS = 5.0  # that the daemon may take for a part of an answer, beside the time that it was asked to wait
 
 
@@ -38,21 +37,6 @@ class LocalDoor:
         """A page, which is a JSON object. Raises HandOverError."""
         found: dict[str, Any] = self._call("GET", path, None, within)
         return found
-
-    def follow(self, path: str) -> http.client.HTTPResponse:
-        """An answer that goes on, to be read and closed. Raises HandOverError."""
-        try:
-            with self._dialled() as connection:
-                connection.settimeout(_PIECE_SECONDS)
-                speaking = http.client.HTTPConnection("localhost")
-                speaking.sock = connection
-                speaking.request("GET", path)
-                answer = speaking.getresponse()
-                if answer.status != 200:
-                    _fields(answer.status, answer.read(_ANSWER_BYTES))
-                return answer
-        except (OSError, http.client.HTTPException) as error:
-            raise DaemonAway(f"no daemon answers at {self._shown()}: {error}") from None
 
     def post(self, path: str, fields: Mapping[str, Any], within: float = _STEP_SECONDS, wake: int = -1) -> Any:
         """Calls with these fields; the fields of the answer, or None where `wake` could be read before it came.

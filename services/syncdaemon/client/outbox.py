@@ -10,11 +10,10 @@ from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from typing import Any, Protocol
 
-from syncdaemon.base.metadata import BadMetadata, Said, said
 from syncdaemon.base.tickets import TicketKey, parse
 from syncdaemon.client import place
 from syncdaemon.client.door import LocalDoor
-from syncdaemon.client.errors import DaemonAway, HandOverError, NotProved, NotPut, ReceiptTimeout
+from syncdaemon.client.errors import DaemonAway, HandOverError, NotProved, ReceiptTimeout
 from syncdaemon.client.gauges import SiteGauges, SiteState
 from syncdaemon.client.place import Source
 from syncdaemon.client.receipts import HAND_OVER, ReceiptWaiter, Sought, TicketReceipt
@@ -45,27 +44,17 @@ class Outbox:
         self._receipts = ReceiptWaiter(self._door)
         self._no_daemon_until = 0.0
 
-    def put(
-        self,
-        source: Source,
-        *,
-        name: str | bytes | None = None,
-        metadata: Mapping[str, str] | None = None,
-        traceparent: str = "",
-        given_up: Callable[[], bool] = bool,
-    ) -> Ticket:
+    def put(self, source: Source, *, name: str | bytes | None = None, given_up: Callable[[], bool] = bool) -> Ticket:
         """Puts a file on this machine's disk: from when this returns it survives what the daemon survives.
 
         `source`: bytes, the path of a file, or an open file. `name`: its path below the replay directory; None: a
-        random one, with the ending of the source's name. `metadata`: up to 16 pairs of up to 2 KiB in all, which go
-        with the file into the stream and the ledger; `traceparent`: W3C's, the same. `given_up` is asked while the file
-        is not there yet.
+        random one, with the ending of the source's name. `given_up` is asked while the file is not there yet.
 
         Raises NotPut, and FileExistsError where a file of this name still waits.
         """
         since = time.time()
         path = os.fsencode(name) if name is not None else _random_name(source)
-        key = place.put(source, self.replay_dir, path, given_up, said=_said(metadata, traceparent))
+        key = place.put(source, self.replay_dir, path, given_up)
         return Ticket(self, Sought(key, since, self._hand_over(key)))
 
     def ticket(self, text: str) -> Ticket:
@@ -169,14 +158,6 @@ class Ticket:
 
 def _left(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - time.monotonic())
-
-
-def _said(metadata: Mapping[str, str] | None, traceparent: str) -> Said | None:
-    """None where nothing is. Raises NotPut."""
-    try:
-        return said(metadata or {}, traceparent) if metadata or traceparent else None
-    except BadMetadata as error:
-        raise NotPut(f"metadata: {error}") from None
 
 
 def _random_name(source: Source) -> bytes:

@@ -9,29 +9,24 @@ and all names are looked up in what was opened (openat(2), renameat2(2)).
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import stat
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple
 
 from syncdaemon.base.beneath import make_beneath
 from syncdaemon.base.disk import rename_new, sync, write_all
-from syncdaemon.base.grant import ALL, READ, DaemonUser, daemon_user, grant
-from syncdaemon.base.metadata import Said, sidecar_of, write_sidecar
-from syncdaemon.base.taken import LONGEST, leads_below, path_ignored
+from syncdaemon.base.grant import ALL, READ, daemon_user, grant
+from syncdaemon.base.taken import leads_below, path_ignored
 from syncdaemon.base.tickets import TicketKey
 from syncdaemon.client.errors import GivenUp, NoReplayDirectory, NotPut
 
-T = TypeVar("T")
 _PIECE = 1 << 20  # bytes that are copied in one go
-_BETWEEN_SECONDS = 10.0  # many times what lies between the name of a sidecar and that of its file
 _MODE = 0o666  # as for any new file: the umask takes its part away
 _FOLDER_MODE = 0o777
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -48,14 +43,11 @@ class _Opened(NamedTuple):
     times: tuple[int, int] | None = None
 
 
-def put(
-    source: Source, replay_dir: Path, name: bytes, given_up: Callable[[], bool] = bool, *, said: Said | None = None
-) -> TicketKey:
+def put(source: Source, replay_dir: Path, name: bytes, given_up: Callable[[], bool] = bool) -> TicketKey:
     """Copies `source` into the replay directory, complete or not at all, and durable when this returns.
 
     `name`: the path below the replay directory; folders that are missing are made. `given_up`: whether nobody wants
-    the file any more; it is asked while the file is not there yet. `said`: what goes with it in a sidecar, which is in
-    its place before the file is, and names its digest: so it is never taken for the word on another file.
+    the file any more; it is asked while the file is not there yet.
 
     Raises NotPut, or FileExistsError where a file of that name still waits there; GivenUp.
     """
@@ -65,7 +57,7 @@ def put(
         raise NotPut(f"{os.fsdecode(name)!r}: a file of this name is never taken; name it otherwise")
     root = opened_directory(replay_dir)
     try:
-        return TicketKey.of(name, _put(source, root, name, given_up, said))
+        return TicketKey.of(name, _put(source, root, name, given_up))
     except FileExistsError as error:
         target = replay_dir / os.fsdecode(name)
         words = "a file of this name still waits there; rename yours, or wait"
@@ -86,78 +78,29 @@ def opened_directory(replay_dir: Path) -> int:
         raise NoReplayDirectory(f"SYNC_REPLAY_DIR: {replay_dir} can't be opened: {error.strerror}") from None
 
 
-def _put(source: Source, root: int, path: bytes, given_up: Callable[[], bool], said: Said | None) -> str:
+def _put(source: Source, root: int, path: bytes, given_up: Callable[[], bool]) -> str:
     daemon = daemon_user(root)
     above, _, name = path.rpartition(b"/")
     folder = make_beneath(root, above, _FOLDER_MODE, partial(grant, daemon=daemon, need=ALL)) if above else root
-    file = _New(folder, daemon)
+    temporary = f".put-{secrets.token_hex(8)}.part".encode()
     try:
-        digest = file.write(lambda fd: _write(source, fd, given_up))
-        if said is None:
-            file.rename(name)
-        else:
-            _rename_with_sidecar(file, name, write_sidecar(said, digest))
+        try:
+            fd = os.open(temporary, _NEW, _MODE, dir_fd=folder)
+            try:
+                digest = _write(source, fd, given_up)
+                grant(fd, daemon, READ)
+                sync(fd)
+            finally:
+                os.close(fd)
+            rename_new(temporary, name, folder, folder)
+        finally:
+            with suppress(OSError):
+                os.unlink(temporary, dir_fd=folder)
         sync(folder)
     finally:
-        file.close()
         if folder != root:
             os.close(folder)
     return digest
-
-
-def _rename_with_sidecar(file: _New, name: bytes, text: bytes) -> None:
-    """The sidecar first. It goes again where the file's name is taken: by its digest it was never another's."""
-    beside, sidecar = _New(file.folder, file.daemon), sidecar_of(name)
-    if len(sidecar) > LONGEST:
-        raise OSError(errno.ENAMETOOLONG, f"with metadata a name has at most {LONGEST - len(sidecar_of(b''))} bytes")
-    try:
-        beside.write(lambda fd: write_all(fd, text))
-        _make_way(sidecar, name, file.folder)
-        beside.rename(sidecar)
-    finally:
-        beside.close()
-    try:
-        sync(file.folder)
-        file.rename(name)
-    except OSError:
-        os.unlink(sidecar, dir_fd=file.folder)
-        raise
-
-
-def _make_way(sidecar: bytes, name: bytes, folder: int) -> None:
-    """Removes a sidecar whose program ended before it gave the file its name."""
-    with suppress(FileNotFoundError):
-        is_old = time.time() - os.stat(sidecar, dir_fd=folder, follow_symlinks=False).st_ctime > _BETWEEN_SECONDS
-        if is_old and not os.access(name, os.F_OK, dir_fd=folder):
-            os.unlink(sidecar, dir_fd=folder)
-
-
-class _New:
-    """A file of ours in the open `folder` that has a hidden name for now, which `close` removes."""
-
-    def __init__(self, folder: int, daemon: DaemonUser) -> None:
-        self.folder, self.daemon = folder, daemon
-        self._name = f".put-{secrets.token_hex(8)}.part".encode()
-
-    def write(self, write: Callable[[int], T]) -> T:
-        """Makes it by `write`, which gets its descriptor; durable, and the daemon can read it. Raises OSError."""
-        fd = os.open(self._name, _NEW, _MODE, dir_fd=self.folder)
-        try:
-            written = write(fd)
-            grant(fd, self.daemon, READ)
-            sync(fd)
-        finally:
-            os.close(fd)
-        return written
-
-    def rename(self, name: bytes) -> None:
-        """Gives it its name. Raises FileExistsError where that is taken."""
-        rename_new(self._name, name, self.folder, self.folder)
-
-    def close(self) -> None:
-        """Leaves nothing behind under the hidden name."""
-        with suppress(OSError):
-            os.unlink(self._name, dir_fd=self.folder)
 
 
 def _write(source: Source, fd: int, given_up: Callable[[], bool]) -> str:

@@ -15,7 +15,6 @@ from syncdaemon import __version__
 from syncdaemon.base.tasks import background, finish
 from syncdaemon.daemon import recover
 from syncdaemon.daemon.beginning import Beginning
-from syncdaemon.daemon.checkpoints import checkpoint_work, shown_anchor
 from syncdaemon.daemon.ends import Ends
 from syncdaemon.daemon.entrances import Entrances
 from syncdaemon.daemon.first_look import first_look
@@ -23,12 +22,9 @@ from syncdaemon.daemon.gauges import Gauges
 from syncdaemon.daemon.handover import HandOver
 from syncdaemon.daemon.hub_watch import watch_hub
 from syncdaemon.daemon.last_look import LastLook
-from syncdaemon.daemon.ledger_days import LedgerDays
 from syncdaemon.daemon.levels import Levels
-from syncdaemon.daemon.live_page import LivePage
 from syncdaemon.daemon.metrics import Metrics
 from syncdaemon.daemon.parts import Parts
-from syncdaemon.daemon.portrait import Portrait
 from syncdaemon.daemon.presence import Presence
 from syncdaemon.daemon.process import ignore_broken_leases, spare_the_collector
 from syncdaemon.daemon.reloading import Reloading, Rereading
@@ -36,10 +32,10 @@ from syncdaemon.daemon.report import Observed, Report
 from syncdaemon.daemon.settling import SettlingLog
 from syncdaemon.daemon.steering import Steering
 from syncdaemon.daemon.tally import Tally
-from syncdaemon.daemon.teller import Teller, TellerSettings
 from syncdaemon.daemon.upkeep import Expiry, OwnRows, PutBack
 from syncdaemon.deliver import Delivery
 from syncdaemon.deliver.resend import Resend
+from syncdaemon.evidence.keyfile import read_key
 from syncdaemon.ledger import Ledger, now_text, open_attempts, rows
 from syncdaemon.link import Link, Session
 from syncdaemon.publish import Lane, Publisher
@@ -58,10 +54,7 @@ log = structlog.get_logger(__name__)
 
 
 class Daemon:
-    """One site's daemon. `run` is the whole of its life; `drain.py` has it deliver what is there, and end.
-
-    The class has more than 150 lines because every part is made, and joined to the others, in this one place.
-    """
+    """One site's daemon. `run` is the whole of its life; `drain.py` has it deliver what is there, and end."""
 
     def __init__(self, settings: Settings, rereading: Rereading | None = None) -> None:
         self.settings = settings
@@ -96,28 +89,18 @@ class Daemon:
         last_look = LastLook(self._stream_watch, self.lane, self.spool, presence)
         self._expiry = Expiry(self.spool, self.link, self.publisher, self.delivery, last_look)
         shown = Parts(self.spool, self.link, self.publisher, self.objects, self.ledger)
-        kept = settings.sync_min_free_bytes, settings.sync_ledger_keep_days
-        gauges = Gauges(shown, *kept, edge_mode=settings.edge_mode)
-        self.metrics.add_gauges(gauges)
+        self.metrics.add_gauges(Gauges(shown, settings.sync_min_free_bytes, edge_mode=settings.edge_mode))
         bucket = parts.bucket(settings).stream
         self._levels = Levels(self.lane, self._stream_watch, self.link, bucket, self.metrics.answered_bytes)
         self._levels.show_in(self.metrics)
         self._ends = Ends(parts.link(settings))
         self._ends.show_in(self.metrics)
         self._hub = watch_hub(self.link, parts.hub(settings), self.ledger.folder, settings.site, self.metrics)
-        self.days = LedgerDays.of(settings, self.ledger, self.link, self._something_waits, pause.large_is_on)
-        self._checkpoints = checkpoint_work(settings, self.link, self.ledger, self._own_rows)
-        anchor = shown_anchor(self._checkpoints, self.metrics)
-        portrait = Portrait(
-            settings, shown, gauges, self.tally, bandwidth=self.metrics.bandwidth, hub=self._hub, anchor=anchor
-        )
-        self._teller = Teller(TellerSettings.of(settings), self.link, portrait)
-        self._hand_over = HandOver(self.spool, self.ledger, self.delivery.unretired, anchor)
-        reloading = Reloading(settings, rereading, self.link, self.spool.rule) if rereading is not None else None
+        self._hand_over = HandOver(self.spool, self.ledger, self.delivery.unretired)
+        reloading = Reloading(settings, rereading, self.link) if rereading is not None else None
         self._steering = _steering(self, self._own_rows, reloading)
-        looks = Observed(self._levels.filling, self._hub, anchor)
+        looks = Observed(self._levels.filling, self._hub)
         self.report = Report(settings, shown, self.tally, self.metrics, looks, steered=self._steering.steered)
-        self._live_page = LivePage(settings, shown, self.tally, self.report, self._hub)
         self.hung_up = self._steering.hung_up
 
     async def run(self, stop: asyncio.Event, started: Callable[[int], None] | None = None) -> None:
@@ -125,17 +108,16 @@ class Daemon:
 
         `started` is called with the port of the web side, when everything runs and that port is open.
         """
-        views = Views(self.metrics.text, self.report.checks, _NEEDED, self.report.status, self._live_page.look)
+        views = Views(self.metrics.text, self.report.checks, _NEEDED, self.report.status)
         entrances = Entrances(self.settings, views, self._hand_over, self._steering)
         async with (
             self.opened(),
             entrances.opened(self.spool) as port,
-            background(self.spool.watch(), self._live_page.run(), *self.upkeep()) as failed,
+            background(self.spool.watch(), *self.upkeep()) as failed,
         ):
             if started is not None:
                 started(port)
             await finish(asyncio.create_task(self._deliver(stop)), stop, failed, FINISH_SECONDS)
-            await self.last_checkpoint()
 
     async def _deliver(self, stop: asyncio.Event) -> None:
         if self.settings.edge_mode:
@@ -150,6 +132,8 @@ class Daemon:
 
         Raises SettingsError or LedgerDamaged before anything is touched.
         """
+        if self.settings.sync_checkpoint_key is not None:
+            read_key(self.settings.sync_checkpoint_key, self.settings.login_files)
         ignore_broken_leases()
         spare_the_collector()
         self.spool.open()
@@ -184,8 +168,6 @@ class Daemon:
         yield self._own_rows.run()
         yield self._put_back.run()
         yield SettlingLog(self.spool).run()
-        yield self.days.run()
-        yield self._teller.run()
         if self.settings.edge_mode:
             yield self._stream_watch.run()
             yield first_look(self.publisher, self.objects, parts.message(self.settings))
@@ -196,17 +178,11 @@ class Daemon:
             yield self._expiry.run()
             yield self.spool.tidy()
             yield self._say_if_ledger_is_younger()
-            if self._checkpoints:
-                yield self._checkpoints.run()
-
-    async def last_checkpoint(self) -> None:
-        """Covers what was delivered last."""
-        if self._checkpoints and self.settings.edge_mode:
-            await self._checkpoints.last()
 
     async def _say_if_ledger_is_younger(self) -> None:
-        folder, site, stream = self.ledger.folder, self.settings.site, self.settings.sync_stream
-        await Beginning(self.lane, folder, site, stream, subject=self.settings.subject_for("*")).say()
+        settings = self.settings
+        folder, subject = self.ledger.folder, settings.subject_for("*")
+        await Beginning(self.lane, folder, settings.site, settings.sync_stream, subject=subject).say()
 
     def _something_waits(self) -> bool:
         """Whether there is something to send. A file that is not complete yet is nothing to send."""

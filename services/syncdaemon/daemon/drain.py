@@ -34,7 +34,6 @@ async def deliver_all(
             drained.cancel()
             stop.set()
             await finish(work, stop, failed, FINISH_SECONDS)
-            await daemon.last_checkpoint()
             if not in_time:
                 raise _late(daemon)
             drained.result()

@@ -12,7 +12,7 @@ from syncdaemon.daemon.steering import Steering
 from syncdaemon.settings.values import Settings
 from syncdaemon.spool.spool import Spool
 from syncdaemon.web.door import Door, DoorCalls, DoorPlace
-from syncdaemon.web.server import Web, live_of
+from syncdaemon.web.server import Web
 from syncdaemon.web.turns import PageTurns
 from syncdaemon.web.views import Views
 
@@ -21,7 +21,7 @@ class Entrances:
     """The port shows the views. The door shows them too, and takes files and orders."""
 
     def __init__(self, settings: Settings, views: Views, hand_over: HandOver, steering: Steering) -> None:
-        turns, live = PageTurns(), live_of(views)
+        turns = PageTurns()
         self._hand_over = hand_over
         self._web = Web(
             settings.http_host,
@@ -30,11 +30,10 @@ class Entrances:
             hosts=settings.http_hosts,
             token_file=settings.sync_http_token_file,
             turns=turns,
-            live=live,
         )
         steerers = frozenset({os.geteuid()}) | (settings.sync_steer_uids or frozenset())
         calls = DoorCalls(hand_over.hand_over, hand_over.receipts, steering.carry_out, steerers)
-        self._door = Door(views, calls, turns, live)
+        self._door = Door(views, calls, turns)
 
     @asynccontextmanager
     async def opened(self, spool: Spool) -> AsyncIterator[int]:
@@ -47,8 +46,8 @@ class Entrances:
         try:
             yield self._web.port
         finally:
-            await self._web.stop()
             await self._door.stop()
+            await self._web.stop()
             await self._hand_over.close()
 
 

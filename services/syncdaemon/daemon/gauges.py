@@ -7,14 +7,13 @@ from datetime import UTC, datetime
 from math import nan
 
 from syncdaemon.daemon.parts import Parts
-from syncdaemon.ledger.day_files import files
 from syncdaemon.ledger.room import daily_sizes, days_left
 
 
 class Gauges:
     """One method for each gauge of the metrics. What is not known now is NaN, and all others are still shown."""
 
-    def __init__(self, parts: Parts, ledger_min_free: int, ledger_keep: int = 0, *, edge_mode: bool) -> None:
+    def __init__(self, parts: Parts, ledger_min_free: int, *, edge_mode: bool) -> None:
         self._parts = parts
         self._edge_mode = edge_mode
         self._spool, self._link, self._ledger = parts.spool, parts.link, parts.ledger
@@ -22,7 +21,7 @@ class Gauges:
         self._hold, self._quarantine = parts.spool.hold, parts.spool.quarantine
         self._unseen = parts.spool.unseen
         self._lane, self._limit = parts.publisher.lane, parts.link.limit
-        self._ledger_min_free, self._ledger_keep = ledger_min_free, ledger_keep
+        self._ledger_min_free = ledger_min_free
 
     def queue_depth(self) -> float:
         """Files complete or settling, not yet acknowledged."""
@@ -44,11 +43,6 @@ class Gauges:
     def unreadable_folders(self) -> float:
         """Folders that the last scan could not look into."""
         return self._unseen.unread_folders
-
-    def left_alone(self) -> float:
-        """Files that a rule leaves alone, as the last scan found them."""
-        left_alone = self._unseen.left_alone
-        return sum(left_alone.values())
 
     def edge_mode(self) -> float:
         """0 while the daemon stands by."""
@@ -106,10 +100,8 @@ class Gauges:
 
     def _ledger_days(self) -> float:
         room = self._ledger.room()
-        folder, site = self._ledger.folder, self._ledger.site
-        sizes = daily_sizes(folder, site, datetime.now(UTC).date())
-        left = days_left(room.free - self._ledger_min_free, sizes, self._ledger_keep, len(files(folder, site)) - 1)
-        return min(left, room.files)  # each day is a file
+        sizes = daily_sizes(self._ledger.folder, self._ledger.site, datetime.now(UTC).date())
+        return min(days_left(room.free - self._ledger_min_free, sizes), room.files)  # each day is a file
 
 
 def _unless_gone(read: Callable[[], float]) -> float:

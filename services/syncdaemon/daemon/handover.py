@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from functools import partial
@@ -15,9 +15,7 @@ import structlog
 
 from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.base.peers import Peer
-from syncdaemon.base.rules import Reason
 from syncdaemon.base.tickets import TicketKey
-from syncdaemon.daemon.anchor import Anchor
 from syncdaemon.deliver.unretired import Unretired
 from syncdaemon.ledger import Ledger
 from syncdaemon.ledger.memory import Told
@@ -32,15 +30,21 @@ _SHORTEST_REST = 0.001  # seconds
 log = structlog.get_logger(__name__)
 
 
+def _none() -> None:
+    return None
+
+
 class HandOver:
     """Takes files that are handed over, and answers for tickets by the ledger alone.
 
     A row that was written since the hand-over is known in memory. For older ones the ledger's files are searched, one
-    search at a time for all who wait. `anchor`: how many rows a checkpoint covers; None: this site makes none.
+    search at a time for all who wait. `proved_rows`: how many rows a checkpoint covers; None: this site makes none.
     """
 
-    def __init__(self, spool: Spool, ledger: Ledger, unretired: Unretired, anchor: Anchor | None = None) -> None:
-        self._anchor = anchor
+    def __init__(
+        self, spool: Spool, ledger: Ledger, unretired: Unretired, proved_rows: Callable[[], int | None] = _none
+    ) -> None:
+        self._proved_rows = proved_rows
         self._spool, self._ledger, self._memory = spool, ledger, ledger.tickets
         self._unretired = unretired
         self._waiting: dict[TicketKey, set[asyncio.Event]] = {}
@@ -76,28 +80,11 @@ class HandOver:
         told = {key: self._memory.asked(key) for key in question.keys}
         if unsearched := self._memory.unsearched(question.keys):
             self._search(unsearched, question.since)
-        left = self._left_alone(question.keys)
-        if not any(told.values()) and not left:
+        if not any(told.values()):
             await self._any_told(question.keys, deadline)
-            told, left = {key: self._memory.asked(key) for key in question.keys}, self._left_alone(question.keys)
-        proved = None if self._anchor is None else self._anchor.rows
-        return left | {key.text: _shown(found, proved) for key, found in told.items() if found is not None}
-
-    def _left_alone(self, keys: Sequence[TicketKey]) -> dict[str, dict[str, Any]]:
-        """Of those whose row is not there, as far as the whole ledger was searched: which rule leaves them alone.
-
-        It is told by the path alone, whatever lies there: so it tells nothing of files.
-        """
-        in_force = self._spool.rules
-        rules = in_force.now
-        if not rules.has("leave"):
-            return {}
-        unsearched = set(self._memory.unsearched(keys))
-        return {
-            key.text: {"state": "refused", "reason": "left_alone", "error": left_alone_by(reason), "row": 0}
-            for key in keys
-            if key not in unsearched and (reason := rules.leaving(key.path)) is not None
-        }
+            told = {key: self._memory.asked(key) for key in question.keys}
+        proved = self._proved_rows()
+        return {key.text: _shown(found, proved) for key, found in told.items() if found is not None}
 
     async def _any_told(self, keys: Iterable[TicketKey], deadline: float) -> None:
         came = asyncio.Event()
@@ -142,7 +129,7 @@ class HandOver:
                 return
             for key in wanted:
                 self._memory.found(key, found.get(key))
-            self._answered([*found, *(key for key in wanted if self._left_alone([key]))])
+            self._answered(list(found))
 
     async def close(self) -> None:
         """Ends the search that is under way."""
@@ -172,11 +159,6 @@ class Rests:
             raise SearchEnded
         time.sleep(max(_SHORTEST_REST, _REST * (time.perf_counter() - self._since)))
         self._since = time.perf_counter()
-
-
-def left_alone_by(reason: Reason) -> str:
-    """For people: which rule leaves a file alone."""
-    return f"rule {reason.rule} of SYNC_RULES leaves it alone: match = {list(reason.globs)}"
 
 
 def _shown(told: Told, proved_rows: int | None) -> dict[str, Any]:

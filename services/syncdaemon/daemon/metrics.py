@@ -109,7 +109,6 @@ class Metrics:
             ("syncdaemon_ready_files", "Files complete and not yet acknowledged", gauges.ready_files),
             ("syncdaemon_settling_files", "Files that are not complete yet", gauges.settling_files),
             ("syncdaemon_unreadable_folders", "Folders that can't be looked into", gauges.unreadable_folders),
-            ("syncdaemon_left_alone_files", "Files that a rule of SYNC_RULES leaves alone", gauges.left_alone),
             ("syncdaemon_edge_mode", "0 while the daemon stands by (EDGE_MODE)", gauges.edge_mode),
             ("syncdaemon_paused", "1 while an operator has paused the delivery", gauges.paused),
             ("edge_link_status", "1 only while the server answers", gauges.link_status),

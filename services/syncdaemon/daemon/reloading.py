@@ -7,22 +7,20 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from syncdaemon.base.rules import Rules
 from syncdaemon.link import Link
 from syncdaemon.settings import parts
-from syncdaemon.settings.folder_rules import read_rules
 from syncdaemon.settings.given import Given
 from syncdaemon.settings.table import VARIABLES
 from syncdaemon.settings.values import Loaded, Settings
 
-_LOG, _LIMIT, _RULES = "SYNC_LOG_LEVEL", "SYNC_BWLIMIT", "SYNC_RULES"
+_LOG, _LIMIT = "SYNC_LOG_LEVEL", "SYNC_BWLIMIT"
 _LOGIN = frozenset(
     {
         *("NATS_URL", "NATS_CREDS", "NATS_NKEY_SEED", "NATS_USER", "NATS_PASSWORD", "NATS_TOKEN"),
         *("NATS_TLS_CA", "NATS_TLS_CERT", "NATS_TLS_KEY", "NATS_TLS_FIRST"),
     }
 )
-_CHANGEABLE = _LOGIN | {_LOG, _LIMIT, _RULES}
+_CHANGEABLE = _LOGIN | {_LOG, _LIMIT}
 
 
 class Rereading(NamedTuple):
@@ -52,8 +50,8 @@ class Reloaded(NamedTuple):
 class Reloading:
     """Compares the settings with those of the start, and carries out what can be changed."""
 
-    def __init__(self, loaded: Settings, rereading: Rereading, link: Link, rule: Callable[[Rules], None]) -> None:
-        self._rereading, self._link, self._rule = rereading, link, rule
+    def __init__(self, loaded: Settings, rereading: Rereading, link: Link) -> None:
+        self._rereading, self._link = rereading, link
         self._settings = loaded
         self._started = self._values = _comparable(rereading.begun_with)
         self._files = _digests(loaded)
@@ -63,15 +61,12 @@ class Reloading:
         given = self._rereading.read()
         fresh: Loaded = Settings.of(given)
         fresh.settings.check_files()
-        rules = read_rules(fresh.settings.sync_rules)
         values, files = _comparable(given), _digests(fresh.settings)
         different = [name for name in VARIABLES if values[name] != self._values[name]]
         changed = [name for name in different if name in _CHANGEABLE]
         renewed = [name for name in files if files[name] != self._files.get(name) and name not in changed]
         if _LOG in changed:
             self._rereading.set_log(fresh.settings)
-        if _RULES in [*changed, *renewed]:
-            self._rule(rules)
         link_settings = parts.link(fresh.settings)
         if _LIMIT in changed:
             limit = self._link.limit
@@ -92,10 +87,10 @@ def _unchangeable(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _digests(settings: Settings) -> dict[str, str]:
-    """By setting: what the files of the login and of the rules hold."""
+    """By setting: what the files of the login hold."""
     files: Iterable[tuple[str, Path | None]] = (
         (name, getattr(settings, name.lower()))
-        for name in sorted({*_LOGIN, _RULES})
+        for name in sorted(_LOGIN)
         if isinstance(getattr(settings, name.lower()), Path)
     )
     return {name: _digest(file) for name, file in files if file is not None}

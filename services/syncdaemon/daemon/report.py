@@ -10,7 +10,6 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from syncdaemon import __version__
-from syncdaemon.daemon.anchor import Anchor
 from syncdaemon.daemon.filling import Filling
 from syncdaemon.daemon.hub_watch import HubWatch
 from syncdaemon.daemon.metrics import Metrics
@@ -29,21 +28,14 @@ _SEEN = {
 
 
 class Observed(NamedTuple):
-    """What is looked at now and then: how full the stream is, and how far the hub is, where there is one.
-
-    `anchor`: what the hub has of the ledger's log; None where this site signs nothing.
-    """
+    """What is looked at now and then: how full the stream is, and how far the hub is, where there is one."""
 
     filling: Filling
     hub: HubWatch | None
-    anchor: Anchor | None = None
 
 
 class Report:
-    """Reads the parts whenever it is asked. `steered`: what an operator has changed, and holds now.
-
-    The class has more than 150 lines because each check and each field of the status asks another part.
-    """
+    """Reads the parts whenever it is asked. `steered`: what an operator has changed, and holds now."""
 
     def __init__(
         self,
@@ -65,7 +57,7 @@ class Report:
         self._replay = parts.spool.directory
         spool_settings = parts.spool.settings
         self._replay_dir = os.fsdecode(spool_settings.replay_dir)
-        self._filling, self._hub, self._anchor = looks
+        self._filling, self._hub = looks
         self._began = time.monotonic()
 
     def checks(self) -> dict[str, Check]:
@@ -77,43 +69,26 @@ class Report:
         waiting, refused = f"{spool.depth} files wait", f"{self._quarantine.count} refused files"
         hub = self._hub
         behind = {} if hub is None else {"hub": Check(not hub.late(self._lane.horizon), hub.words)}
-        anchor = self._anchor
-        anchored = {} if anchor is None else {"checkpoints": Check(not anchor.state, anchor.words, anchor.brief)}
-        return (
-            behind
-            | anchored
-            | {
-                "link": Check(link.proved(), link.problem or "the server answers"),
-                "lane": Check(not self._lane.paused, self._lane.paused or "open"),
-                "operator": Check(True, self._by_operator() or "nothing is paused"),
-                "room": Check(not filling.soon, filling.words, filling.words),
-                "settings": Check(True, _SEEN[self._lane.settings_seen]),
-                "objects": Check(not self._large_pause, self._large_pause or self._large_lack or "open"),
-                "scanned": Check(scanned, spool.problem or waiting, waiting),
-                "ledger": Check(not ledger.problem, ledger.problem or f"row {ledger.head.n}"),
-                "folders": Check(not unread, unread or "all can be read", f"{self._unseen.unread} can't be looked at"),
-                "rules": Check(True, self._by_rules(), f"{self._left_alone()} files are left alone"),
-                "retired": Check(not stuck, stuck or "delivered files are moved out of the way"),
-                "disks": Check(not full, full or "both disks take files", "a disk takes no further file"),
-                "quarantine": Check(not self._quarantine.count, refused, refused),
-            }
-        )
+        return behind | {
+            "link": Check(link.proved(), link.problem or "the server answers"),
+            "lane": Check(not self._lane.paused, self._lane.paused or "open"),
+            "operator": Check(True, self._by_operator() or "nothing is paused"),
+            "room": Check(not filling.soon, filling.words, filling.words),
+            "settings": Check(True, _SEEN[self._lane.settings_seen]),
+            "objects": Check(not self._large_pause, self._large_pause or self._large_lack or "open"),
+            "scanned": Check(scanned, spool.problem or waiting, waiting),
+            "ledger": Check(not ledger.problem, ledger.problem or f"row {ledger.head.n}"),
+            "folders": Check(not unread, unread or "all can be read", f"{self._unseen.unread} can't be looked at"),
+            "retired": Check(not stuck, stuck or "delivered files are moved out of the way"),
+            "disks": Check(not full, full or "both disks take files", "a disk takes no further file"),
+            "quarantine": Check(not self._quarantine.count, refused, refused),
+        }
 
     def _by_operator(self) -> str:
         """What an operator has paused; empty where nothing is."""
         if self._operator_pause.is_on():
             return "an operator has paused all files"
         return "an operator has paused large files" if self._operator_pause.large_is_on() else ""
-
-    def _left_alone(self) -> int:
-        left_alone = self._unseen.left_alone
-        return sum(left_alone.values())
-
-    def _by_rules(self) -> str:
-        """How many files each rule leaves alone, so that none is forgotten."""
-        left_alone = self._unseen.left_alone
-        each = ", ".join(f"rule {rule}: {files}" for rule, files in sorted(left_alone.items()))
-        return f"{self._left_alone()} files are left alone by SYNC_RULES ({each})" if each else "no file is left alone"
 
     def _unread(self) -> str:
         unseen = self._unseen
@@ -148,14 +123,10 @@ class Report:
         found = self._spool.hashing
         return [{"path": progress.name, "hashed": progress.hashed, "size": progress.size} for progress in found]
 
-    def bandwidth(self) -> float:
-        """Bytes a second of acknowledged payload, over the last seconds."""
-        return self._metrics.bandwidth() / 8
-
     def status(self) -> dict[str, Any]:
         """What `syncdaemon status` shows."""
         settings, link, tally, ledger = self._settings, self._link, self._tally, self._ledger
-        waiting, bandwidth = self._spool.waiting_bytes, self.bandwidth()
+        waiting, bandwidth = self._spool.waiting_bytes, self._metrics.bandwidth() / 8
         settling = self._spool.settling
         return {
             "site": settings.site,
@@ -189,11 +160,8 @@ class Report:
             "quarantined_files": self._quarantine.count,
             "ignored_entries": self._unseen.odd,
             "unreadable_folders": self._unseen.unread_folders,
-            **({"left_alone": dict(self._unseen.left_alone)} if self._unseen.left_alone else {}),
-            **({"lone_sidecars": self._unseen.lone_sidecars} if self._unseen.lone_sidecars else {}),
             "complete_by": self._spool.complete_by(),
             "ledger_rows": ledger.head.n,
-            **({} if self._anchor is None else {"checkpoint": self._anchor.status()}),
             "last_receipt": tally.last_receipt,
             "replay_dir": self._replay_dir,
             "ledger_dir": str(ledger.folder),

@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
-from syncdaemon.base.model import Receipt, Refusal
+from syncdaemon.base.model import Content, Receipt, Refusal
 from syncdaemon.daemon.metrics import Metrics
 from syncdaemon.ledger import now_text
-
-NEWEST = 50  # receipts that are remembered
-_LONGEST_NAME = 4096  # characters of the names in them
-
-
-class NewReceipt(NamedTuple):
-    """What is remembered of a receipt. `number` counts them from the start on; `at` is by the wall clock."""
-
-    number: int
-    at: float
-    name: str
-    size: int
-    seq: int
-    duplicate: bool
 
 
 class Tally:
@@ -37,14 +20,13 @@ class Tally:
         self._metrics = metrics
         self._ages = ages
         self._last: tuple[Receipt, str] | None = None
-        self.newest: deque[NewReceipt] = deque(maxlen=NEWEST)
         self.first_receipt = asyncio.Event()
         self.delivered = self.duplicates = self.refused = 0
         self.delivered_bytes = self.published_bytes = 0
 
     def add(self, receipts: Sequence[Receipt], refusals: Sequence[Refusal]) -> None:
         """These files are delivered, and those are refused."""
-        self._metrics.delivered(receipts, self._ages([receipt.content.arrival_ns for receipt in receipts]))
+        self._metrics.delivered(receipts, self._ages([_arrival(receipt.content) for receipt in receipts]))
         for refusal in refusals:
             self._metrics.refused(refusal.reason)
         for receipt in receipts:
@@ -59,15 +41,7 @@ class Tally:
         self.refused += len(refusals)
         if receipts:
             self._last = receipts[-1], now_text()
-            self._remember(receipts[-NEWEST:], time.time())
             self.first_receipt.set()
-
-    def _remember(self, receipts: Sequence[Receipt], at: float) -> None:
-        """`receipts`: the newest of those that are counted already."""
-        for number, receipt in enumerate(receipts, self.delivered - len(receipts) + 1):
-            content = receipt.content
-            name, size = content.name[:_LONGEST_NAME], content.stamp.size
-            self.newest.append(NewReceipt(number, at, name, size, receipt.seq, receipt.duplicate))
 
     @property
     def last_receipt(self) -> dict[str, str | int] | None:
@@ -78,3 +52,8 @@ class Tally:
         content = receipt.content
         fields = {"path": content.name, "sha256": content.sha256, "stream": receipt.stream}
         return {**fields, "stream_seq": receipt.seq, "at": at}
+
+
+def _arrival(content: Content) -> int:
+    """When the file came; where no look noted that, its ctime stands for it."""
+    return content.arrived_ns or content.stamp.ctime_ns

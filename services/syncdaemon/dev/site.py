@@ -90,8 +90,7 @@ syncdaemon delivers. Drop files into the replay folder:
 
   replay folder   {self.replay}
   ledger          {self.ledger}
-  look at it      http://{address}/  (in a browser)
-  for programs    http://{address}/status  http://{address}/metrics  http://{address}/healthz
+  web             http://{address}/status  http://{address}/metrics  http://{address}/healthz
   nats-server     {server.url}  (monitoring {server.monitor_url}/jsz?streams=true)
 
 Try, in another terminal:

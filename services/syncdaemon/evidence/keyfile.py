@@ -28,10 +28,6 @@ _NATS_KEY = (
 )
 
 
-class _Refused(Exception):
-    """A file is no key, or no safe one; the text says why."""
-
-
 class CheckpointKey:
     """The key that signs a site's checkpoints. Its seed is a secret, and is not shown."""
 
@@ -63,33 +59,26 @@ def new_key(path: Path) -> CheckpointKey:
     return key
 
 
-def read_key(path: Path, logins: Collection[Path | None] = (), setting: str = "SYNC_CHECKPOINT_KEY") -> CheckpointKey:
-    """The key in this file. `logins`: the files of NATS and TLS keys, none of which it may be; `setting` names it.
+def read_key(path: Path, logins: Collection[Path | None] = ()) -> CheckpointKey:
+    """The key in this file. `logins`: the files of NATS and TLS keys, none of which it may be.
 
     Links are followed, since a Secret of Kubernetes is mounted as such. Raises SettingsError, with the reason.
     """
-    try:
-        return _read_key(path, logins)
-    except _Refused as refused:
-        raise SettingsError(f"{setting}: {path}: {refused}") from None
-
-
-def _read_key(path: Path, logins: Collection[Path | None]) -> CheckpointKey:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(fd, "rb") as file:
             status = os.fstat(fd)
             if fault := access_fault(status, os.geteuid(), {os.getegid(), *os.getgroups()}):
-                raise _Refused(fault)
+                raise _refused(path, fault)
             content = file.read(_MOST_BYTES + 1)
         texts = [_text(login) for login in logins if login is not None]
         if any(login is not None and login.exists() and os.path.samestat(login.stat(), status) for login in logins):
-            raise _Refused("this is the file of a login; make a key of its own (syncdaemon key new)")
+            raise _refused(path, "this is the file of a login; make a key of its own (syncdaemon key new)")
     except OSError as error:
-        raise _Refused((error.strerror or "it can't be read").lower()) from None
-    key = _read_pem(content.decode("ascii", "replace"))
+        raise _refused(path, (error.strerror or "it can't be read").lower()) from None
+    key = _read_pem(path, content.decode("ascii", "replace"))
     if any(key.seed == seed for text in texts for seed in _seeds(text)):
-        raise _Refused(_NATS_KEY)
+        raise _refused(path, _NATS_KEY)
     return key
 
 
@@ -111,16 +100,17 @@ def access_fault(status: os.stat_result, user: int, groups: Collection[int]) -> 
     return ""
 
 
-def _read_pem(text: str) -> CheckpointKey:
+def _read_pem(path: Path, text: str) -> CheckpointKey:
     if _NATS_SEED.search(text) or "NKEY SEED" in text:
-        raise _Refused(_NATS_KEY)
+        raise _refused(path, _NATS_KEY)
     match = _PEM.fullmatch(text)
     try:
         der = base64.b64decode("".join(match[1].split()), validate=True) if match else b""
     except ValueError:
         der = b""
     if len(der) != len(_PKCS8) + ed25519.SEED_BYTES or not der.startswith(_PKCS8):
-        raise _Refused(
+        raise _refused(
+            path,
             "it is no Ed25519 key in PKCS#8 and PEM; make one with `syncdaemon key new` "
             "or `openssl genpkey -algorithm ed25519`",
         )
@@ -139,3 +129,7 @@ def _seeds(text: str) -> list[bytes]:
     """The seeds of NATS keys in a text: base32 of two bytes of prefix, the seed and a checksum."""
     found = (base64.b32decode(match[0] + "=" * (-len(match[0]) % 8)) for match in _NATS_SEED.finditer(text))
     return [raw[2 : 2 + ed25519.SEED_BYTES] for raw in found]
+
+
+def _refused(path: Path, why: str) -> SettingsError:
+    return SettingsError(f"SYNC_CHECKPOINT_KEY: {path}: {why}")

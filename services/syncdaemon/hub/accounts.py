@@ -18,10 +18,10 @@ from typing import NamedTuple
 from syncdaemon.base.units import Wrong
 from syncdaemon.hub.site_list import HubSite
 from syncdaemon.stream.calls import JETSTREAM
-from syncdaemon.stream.records import CHECKPOINTS, COSIGNED, FLEET, LEDGER, checkpoint_subject, cosigned_subject
 
 HUB, RECORDS, WORKER, AUDITOR, NOBODY = "HUB", "RECORDS", "WORKER", "AUDITOR", "NOBODY"
 CONSUMER = "worker-staging"
+CHECKPOINTS, COSIGNED, LEDGER, FLEET = "edge_checkpoints", "edge_cosigned", "edge_ledger", "edge_fleet"
 
 
 class Share(NamedTuple):
@@ -141,7 +141,7 @@ def _no_jetstream(account: str) -> Share:
 def records_of(site: str) -> dict[str, str]:
     """What a site tells of itself: by stream, the subjects of this site in it."""
     return {
-        CHECKPOINTS: checkpoint_subject(site),
+        CHECKPOINTS: f"edge.checkpoint.{site}",
         LEDGER: f"edge.ledger.{site}.>",
         FLEET: f"edge.status.{site}",
     }
@@ -154,7 +154,7 @@ def _records(site: str, account: str, exporter: str) -> Iterator[Share]:
         yield Share(exporter, account, subject)
     for stream in (CHECKPOINTS, LEDGER):
         yield Share(exporter, account, JETSTREAM.direct_get(stream, kept[stream]))
-    yield Share(RECORDS, account, JETSTREAM.direct_get(COSIGNED, cosigned_subject(site)))
+    yield Share(RECORDS, account, JETSTREAM.direct_get(COSIGNED, f"edge.cosigned.{site}.*"))
 
 
 def _direct(site: str, layout: Layout) -> Iterator[Share]:
@@ -242,6 +242,6 @@ def _auditor(layout: Layout) -> Iterator[Share]:
     """The auditor reads everything that is to be proved, and writes its own signatures."""
     yield _no_jetstream(AUDITOR)
     yield Share(RECORDS, AUDITOR, "edge.cosigned.>")
-    for stream in (CHECKPOINTS, COSIGNED, LEDGER):
+    for stream in (CHECKPOINTS, LEDGER):
         yield Share(RECORDS, AUDITOR, JETSTREAM.direct_get(stream), many=True)
     yield Share(HUB, AUDITOR, JETSTREAM.direct_get(layout.stream), many=True)

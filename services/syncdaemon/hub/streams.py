@@ -11,7 +11,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from syncdaemon.hub.accounts import (
+    CHECKPOINTS,
     CONSUMER,
+    COSIGNED,
+    FLEET,
+    LEDGER,
     Layout,
     api_of_landing,
     api_of_leaf,
@@ -22,11 +26,11 @@ from syncdaemon.hub.accounts import (
     records_of,
 )
 from syncdaemon.hub.site_list import HubSite
-from syncdaemon.stream.records import CHECKPOINTS, COSIGNED, FLEET, LEDGER, cosigned_subject, kept
 
 _NO_WINDOW = 0  # no message id is remembered: the server's default of a stream with sources
 _SHORTEST_WINDOW = 100_000_000  # in nanoseconds: 0 means the server's default of 2 minutes in a stream without sources
 _DEFAULT_WINDOW = 120_000_000_000
+_FOR_GOOD: dict[str, Any] = {"deny_delete": True, "deny_purge": True, "max_msgs_per_subject": 1}
 
 
 class HubUser(NamedTuple):
@@ -178,8 +182,13 @@ def _bucket(site: str, layout: Layout) -> dict[str, Any]:
 
 
 def _record(name: str) -> dict[str, Any]:
-    """A stream of what sites tell of themselves."""
-    return _kept(name) | kept(name)
+    """A stream of what sites tell of themselves: a mailbox of checkpoints, the ledger's days, the newest status."""
+    kept: dict[str, dict[str, Any]] = {
+        CHECKPOINTS: {"discard": "old", "max_msgs_per_subject": 10_000},
+        LEDGER: _FOR_GOOD | {"discard_new_per_subject": True},
+        FLEET: {"discard": "old", "max_msgs_per_subject": 1},
+    }
+    return _kept(name) | kept[name]
 
 
 def _records(name: str, sites: Sequence[HubSite]) -> dict[str, Any]:
@@ -202,5 +211,5 @@ def _source_of_records(name: str, site: str) -> dict[str, Any]:
 
 def _cosigned() -> dict[str, Any]:
     """The anchor. The last note of a day replaces the earlier ones, so it can't refuse a second one of a subject."""
-    anchor = {"subjects": [cosigned_subject("*")], "duplicate_window": _SHORTEST_WINDOW}
-    return _record(COSIGNED) | anchor
+    anchor = {"discard": "old", "subjects": ["edge.cosigned.*.*"], "duplicate_window": _SHORTEST_WINDOW}
+    return _kept(COSIGNED) | _FOR_GOOD | anchor

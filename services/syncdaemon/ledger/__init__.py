@@ -2,7 +2,6 @@
 
 Rows are committed in groups: all that wait when the disk becomes free go out in one write and one `fdatasync`,
 in a thread. One process writes a site's ledger at a time.
-The module has more than 250 lines because one queue, one thread and one lock are behind all of it.
 """
 
 from __future__ import annotations
@@ -22,15 +21,13 @@ from syncdaemon.base.model import Place, Row
 from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.base.room import DiskRoom
 from syncdaemon.evidence.notes import Checkpoint, SignedNote
-from syncdaemon.evidence.standing import Standing
 from syncdaemon.ledger import chain
 from syncdaemon.ledger.attempts import open_attempts
-from syncdaemon.ledger.day_files import files, sites
-from syncdaemon.ledger.files import Damage, end, last_lines, lock_path, read, rows_numbered, rows_on
+from syncdaemon.ledger.checkpoints import NotSigned, Signer
+from syncdaemon.ledger.files import Damage, end, files, last_lines, lock_path, read, rows_numbered, rows_on, sites
 from syncdaemon.ledger.memory import TicketMemory
 from syncdaemon.ledger.receipts import receipts_of
 from syncdaemon.ledger.rows import Entry
-from syncdaemon.ledger.signing import NotSigned, Signer, sign_checkpoint, take_over
 from syncdaemon.ledger.tree import RowTree
 from syncdaemon.ledger.tree_keeper import TreeKeeper
 from syncdaemon.ledger.writer import Newest, Writer, now_text
@@ -126,16 +123,6 @@ class Ledger:
         return self._writer.head
 
     @property
-    def file(self) -> str:
-        """The name of the file that rows go to; empty before there is one. All older ones are closed for good."""
-        return self._writer.file
-
-    @property
-    def log_id(self) -> str:
-        """The id of the log; empty while that is not known, or where the ledger has no tree."""
-        return "" if self._tree is None else self._tree.log_id
-
-    @property
     def next_row(self) -> int:
         """A number that no row written from now on is below."""
         return self.head.n + 1
@@ -221,26 +208,14 @@ class Ledger:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, receipts_of, self.folder, self.site, wanted)
 
-    async def sign_checkpoint(self, signer: Signer, at_hub: Standing) -> SignedNote:
-        """The checkpoint of the ledger as it is, signed and on disk; see `signing.sign_checkpoint`.
+    async def sign_checkpoint(self, signer: Signer, published: Checkpoint | None) -> SignedNote:
+        """The checkpoint of the ledger as it is, signed and on disk; see `checkpoints.sign_checkpoint`.
 
-        Only for a ledger with a tree. Raises NotSigned, TreeDoubted, CheckpointConflict.
+        Only for a ledger with a tree. Raises NotSigned, CheckpointConflict.
         """
-        return await self._with_tree().at_rest(lambda tree: sign_checkpoint(tree, self._writer.head, signer, at_hub))
-
-    async def take_over(self, signer: Signer, at_hub: Standing) -> Checkpoint | None:
-        """The hub's newest checkpoint, which is one of this ledger and is kept here now; see `signing.take_over`."""
-        return await self._with_tree().at_rest(lambda tree: take_over(tree, self._writer.head, signer, at_hub))
-
-    async def make_tree_anew(self) -> None:
-        """The tree on disk does not fit the rows: it is made again, in steps beside the commits."""
-        await self._with_tree().at_rest(RowTree.begin_anew)
-        self._with_tree().look(self.head)
-
-    def _with_tree(self) -> TreeKeeper:
         if self._keeper is None:
             raise NotSigned("the ledger has no tree")
-        return self._keeper
+        return await self._keeper.sign(self.head, signer, published)
 
     async def close(self) -> None:
         """Waits for what is under way and gives the ledger back."""

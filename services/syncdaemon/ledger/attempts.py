@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from syncdaemon.base.model import Attempt, first_id
-from syncdaemon.ledger.day_files import files, is_empty
-from syncdaemon.ledger.files import first_number, newest_row_of, rows_of
+from syncdaemon.ledger.files import files, first_number, newest_row_of, rows_of
 from syncdaemon.ledger.rows import ATTEMPT, RECEIPTS
 
 
@@ -18,7 +17,7 @@ def open_attempts(folder: Path, site: str) -> dict[str, Attempt]:
     The newest `attempt` row says with which row the oldest begins that was open then (`open_since`). Raises
     LedgerDamaged where a row that is read does not have its fields.
     """
-    existing = [path for path in files(folder, site) if not is_empty(path)]
+    existing = [path for path in files(folder, site) if path.stat().st_size]
     newest = _newest(existing)
     if newest is None:
         return {}

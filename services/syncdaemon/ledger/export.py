@@ -17,8 +17,7 @@ from syncdaemon.evidence.origins import log_id
 from syncdaemon.evidence.tiles import MOST_ENTRY_BYTES, WIDTH, Edge, bundle, bundle_path
 from syncdaemon.ledger import chain
 from syncdaemon.ledger.checkpoints import Checkpoints
-from syncdaemon.ledger.day_files import files
-from syncdaemon.ledger.files import follow
+from syncdaemon.ledger.files import files, follow
 
 
 class NotExported(SyncError):

@@ -1,18 +1,18 @@
-"""The rows in a ledger's files, and where they are damaged. Read only."""
+"""A ledger's files on disk: their names, their rows, and where they are damaged. Read only."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from syncdaemon.base.errors import LedgerDamaged
 from syncdaemon.ledger import chain, rows
-from syncdaemon.ledger.day_files import files, open_day
 
-_BLOCK = 64 << 10
 _LONG_ROW = 1 << 10  # bytes: longer than rows are on the average
 
 
@@ -27,9 +27,25 @@ class Damage:
         return LedgerDamaged(f"{path} line {line}: {what}")
 
 
+def files(folder: Path, site: str) -> list[Path]:
+    """A site's ledger files, oldest first."""
+    return sorted(folder.glob(f"evidence-{site}-" + "[0-9]" * 8 + ".jsonl"))
+
+
+def day_path(folder: Path, site: str, day: date) -> Path:
+    """The file of this day, by UTC."""
+    return folder / f"evidence-{site}-{day:%Y%m%d}.jsonl"
+
+
 def lock_path(folder: Path, site: str) -> Path:
     """The file that a site's writer keeps locked."""
     return folder / f".evidence-{site}.lock"
+
+
+def sites(folder: Path) -> list[str]:
+    """The sites that have a ledger in this folder."""
+    name = re.compile(r"evidence-([a-z0-9-]{1,63})-\d{8}\.jsonl")
+    return sorted({match[1] for path in folder.glob("evidence-*.jsonl") if (match := name.fullmatch(path.name))})
 
 
 def read(path: Path, head: chain.Head | None) -> Iterator[tuple[int, dict[str, Any], chain.Head]]:
@@ -37,7 +53,7 @@ def read(path: Path, head: chain.Head | None) -> Iterator[tuple[int, dict[str, A
 
     A row whose event is not known is checked as far as all rows are alike. Raises LedgerDamaged at the first damage.
     """
-    with open_day(path) as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 raise Damage.at(path, number, Damage.UNFINISHED)
@@ -55,7 +71,7 @@ def follow(path: Path, head: chain.Head | None) -> Iterator[tuple[bytes, chain.H
 
     Raises LedgerDamaged at the first damage.
     """
-    with open_day(path) as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
                 return
@@ -77,55 +93,35 @@ def _damage(path: Path, number: int, line: bytes, after: bytes, error: chain.Bad
 
 
 def torn_end(path: Path) -> bytes:
-    """What stands after the last newline: the start of a row that a crash or a power cut broke off.
-
-    A compressed day has none: only whole ones are compressed.
-    """
-    with open_day(path) as file:
-        if not file.seekable():
-            return b""
-        size = start = file.seek(0, os.SEEK_END)
-        while start:
-            step = min(start, _BLOCK)
-            start -= step
-            file.seek(start)
-            if (newline := file.read(step).rfind(b"\n")) >= 0:
-                start += newline + 1
-                break
-        file.seek(start)
-        return file.read(size - start)
+    """What stands after the last newline: the start of a row that a crash or a power cut broke off."""
+    with path.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        size = file.tell()
+        tail = b""
+        while size and b"\n" not in tail:
+            step = min(size, 65536)
+            size -= step
+            file.seek(size)
+            tail = file.read(step) + tail
+    return tail[tail.rfind(b"\n") + 1 :]
 
 
 def end(path: Path) -> chain.Head:
     """The chain's end after a file, by its last line alone. Raises LedgerDamaged."""
-    lines = _tail(path, 1 << 20)[1].splitlines()
-    if not lines:
-        raise LedgerDamaged(f"{path} has no rows")
-    return check_last(path, lines[-1])
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - (1 << 20)))
+        return check_last(path, file.read().splitlines()[-1])
 
 
 def last_lines(path: Path, count: int) -> list[bytes]:
     """Up to so many lines at the end of a whole file, without their newlines; unchecked, for what they tell."""
     if count <= 0:
         return []
-    whole, found = _tail(path, count * _LONG_ROW)
-    return found.splitlines()[0 if whole else 1 :][-count:]
-
-
-def _tail(path: Path, most: int) -> tuple[bool, bytes]:
-    """Up to so many bytes at the end of a file, and whether they are all of it."""
-    with open_day(path) as file:
-        if file.seekable():
-            start = max(0, file.seek(0, os.SEEK_END) - most)
-            file.seek(start)
-            return not start, file.read()
-        found, cut = bytearray(), False
-        while more := file.read(_BLOCK):
-            found += more
-            if len(found) > 2 * most:
-                del found[:-most]
-                cut = True
-        return not cut and len(found) <= most, bytes(found[-most:])
+    start = max(0, path.stat().st_size - count * _LONG_ROW)
+    with path.open("rb") as file:
+        file.seek(start)
+        lines = file.read().splitlines()
+    return lines[1 if start else 0 :][-count:]
 
 
 def rows_on(path: Path, lines: Sequence[bytes], first: int, events: Collection[str]) -> list[dict[str, Any]]:
@@ -155,7 +151,7 @@ def newest_row_of(path: Path, event: str) -> dict[str, Any] | None:
 def _marked(path: Path, events: Collection[str]) -> Iterator[tuple[int, bytes]]:
     """Numbers and lines of the rows of these events."""
     marks = rows.marks(events)
-    with open_day(path) as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if any(mark in line for mark in marks) and line.endswith(b"\n"):
                 yield number, line
@@ -168,7 +164,7 @@ def rows_numbered(folder: Path, site: str, wanted: Callable[[int], bool]) -> Ite
     """
     for path in files(folder, site):
         first = first_number(path)
-        with open_day(path) as file:
+        with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if first is None or not line.endswith(b"\n"):
                     break
@@ -178,7 +174,7 @@ def rows_numbered(folder: Path, site: str, wanted: Callable[[int], bool]) -> Ite
 
 def first_number(path: Path) -> int | None:
     """The number of the first row in a file; None where that is not finished. Raises LedgerDamaged."""
-    with open_day(path) as file:
+    with path.open("rb") as file:
         line = file.readline()
     return int(_parse_at(path, 1, line)["n"]) if line.endswith(b"\n") else None
 
@@ -214,5 +210,5 @@ def _line_number(path: Path, number: int) -> int:
 
 
 def _count_lines(path: Path) -> int:
-    with open_day(path) as file:
+    with path.open("rb") as file:
         return sum(1 for _ in file)

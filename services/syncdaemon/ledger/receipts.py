@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from syncdaemon.base.model import Place, Row
-from syncdaemon.ledger.day_files import files
-from syncdaemon.ledger.files import rows_of
+from syncdaemon.ledger.files import files, rows_of
 from syncdaemon.ledger.rows import ABOUT_RECEIPTS, HELD_LOST
 
 

@@ -25,22 +25,10 @@ LINK = "link"
 RECOVERED = "recovered"
 CLOSE = "close"
 CONTROL = "control"
-SHIPPED = "shipped"
-ANCHOR = "anchor"
-ALIVE = "alive"
-REBASED = "rebased"
 
 MOST_IDS = 800  # of up to 73 characters, in one `attempt` row: an entry bundle takes rows of up to 65,535 bytes
 Entry = tuple[str, Row]
 """A row to write: its event and its fields."""
-
-
-class Span(NamedTuple):
-    """The rows of a closed day: the numbers of its first and its last row, and the SHA-256 of the last."""
-
-    first_n: int
-    last_n: int
-    digest: str
 
 
 class FieldKind(NamedTuple):
@@ -80,18 +68,16 @@ class Schema(NamedTuple):
 _CONTENT = {"path": TEXT, "size": NUMBER, "sha256": TEXT}
 _MESSAGE = {"msg_id": TEXT, "subject": TEXT, "stream": TEXT, "stream_seq": SEQUENCE}
 _VERSION_OF_FILE = {"mtime_ns": NUMBER, "attempts": NUMBER}
-_OF_RECEIPTS = {"object": TEXT, "meta": TEXT, "traceparent": TEXT}
-_RECEIPT = Schema({**_CONTENT, **_MESSAGE, **_VERSION_OF_FILE}, _OF_RECEIPTS, receipt=True)
+_RECEIPT = Schema({**_CONTENT, **_MESSAGE, **_VERSION_OF_FILE}, {"object": TEXT}, receipt=True)
 _LOST = Schema(
     {"path": TEXT, "sha256": TEXT, "stream_seq": SEQUENCE},
     {"size": NUMBER, "msg_id": TEXT, "stream": TEXT, "mtime_ns": NUMBER},
 )
-_DAY = {"day": TEXT, "first_n": SEQUENCE, "last_n": SEQUENCE}
 
 SCHEMA: Mapping[str, Schema] = {
     OPEN: Schema({"host": TEXT, "pid": NUMBER, "version": TEXT}),
     ATTEMPT: Schema({"first_seq": SEQUENCE, "count": NUMBER, "ids": TEXT, "open_since": NUMBER}, {"resolved": FLAG}),
-    PUBLISHED: _RECEIPT._replace(optional={**_OF_RECEIPTS, "sent_bytes": NUMBER}),
+    PUBLISHED: _RECEIPT._replace(optional={"object": TEXT, "sent_bytes": NUMBER}),
     DUPLICATE: _RECEIPT,
     REFUSED: Schema({**_CONTENT, **_VERSION_OF_FILE, "reason": TEXT, "error": TEXT}),
     REQUEUED: Schema({**_CONTENT, "reason": TEXT}, {"to": TEXT}),
@@ -100,10 +86,6 @@ SCHEMA: Mapping[str, Schema] = {
     RECOVERED: Schema({"bytes": NUMBER, "sha256": TEXT}),
     CLOSE: Schema({"rows": NUMBER}),
     CONTROL: Schema({"call": TEXT, "value": TEXT, "until": TEXT, "uid": NUMBER}),
-    SHIPPED: Schema({**_DAY, "bytes": NUMBER, "sha256": TEXT, "parts": NUMBER}, {"digest": TEXT}),
-    ANCHOR: Schema({**_DAY, "digest": TEXT}),
-    ALIVE: Schema({}),
-    REBASED: Schema({"old_origin": TEXT, "old_size": SEQUENCE, "old_root": TEXT, "reason": TEXT}),
 }
 """Every event that this version knows."""
 
@@ -210,9 +192,6 @@ def receipt_row(receipt: Receipt) -> Entry:
         row["object"] = receipt.object
     if content.packed and not receipt.duplicate:
         row["sent_bytes"] = len(content.data or b"")
-    if (beside := content.beside) is not None:
-        said = beside.said
-        row |= {name: text for name, text in said._asdict().items() if text}
     return DUPLICATE if receipt.duplicate else PUBLISHED, row
 
 
@@ -264,30 +243,6 @@ def recovered(torn: bytes) -> Entry:
 def control(call: str, value: str, until: str, uid: int) -> Entry:
     """An operator changed how the daemon works. `until`: RFC 3339; empty: the next order, or the process' end."""
     return CONTROL, {"call": call, "value": value, "until": until, "uid": uid}
-
-
-def shipped(day: str, span: Span, size: int, digest: str, parts: int) -> Entry:
-    """A closed day was read back from the hub, in so many parts: `size` bytes, compressed, of this SHA-256."""
-    return SHIPPED, {**_span(day, span), "bytes": size, "sha256": digest, "parts": parts}
-
-
-def anchor(day: str, span: Span) -> Entry:
-    """A closed day is about to be taken away, and nobody else holds a checkpoint over it: this stands for it."""
-    return ANCHOR, _span(day, span)
-
-
-def _span(day: str, span: Span) -> dict[str, int | str | bool]:
-    return {"day": day, "first_n": span.first_n, "last_n": span.last_n, "digest": span.digest}
-
-
-def alive() -> Entry:
-    """Nothing else happened for a day: so that silence means something to whoever reads the checkpoints."""
-    return ALIVE, {}
-
-
-def rebased(old_origin: str, old_size: int, old_root: str, reason: str) -> Entry:
-    """The first row of a ledger that was begun anew: where the log before ended, and why. `old_root`: in base64."""
-    return REBASED, {"old_origin": old_origin, "old_size": old_size, "old_root": old_root, "reason": reason}
 
 
 def closed(count: int) -> Entry:

@@ -13,7 +13,7 @@ from typing import Any
 
 from syncdaemon.base.tickets import TicketKey
 from syncdaemon.ledger import chain, rows
-from syncdaemon.ledger.day_files import day_path, files, open_day
+from syncdaemon.ledger.files import day_path, files
 from syncdaemon.ledger.memory import ABOUT_FILES, Told, changes, counts
 
 _DIGEST = b'"sha256":"'
@@ -52,7 +52,7 @@ def _in_file(path: Path, wanted: Collection[TicketKey], rest: Callable[[], None]
 
 def _rows_with(path: Path, digests: Collection[bytes], rest: Callable[[], None]) -> Iterator[dict[str, Any]]:
     """The rows about files with one of these digests. One that is damaged is left out: `verify` tells of it."""
-    with open_day(path) as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file):
             if number % _LINES == _LINES - 1:
                 rest()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from syncdaemon.base.errors import LedgerDamaged
-from syncdaemon.ledger.day_files import files, open_day
-from syncdaemon.ledger.files import first_number
+from syncdaemon.ledger.files import files, first_number
 
 _NUMBER = re.compile(rb'"n":([0-9]{1,20}),')  # in canonical JSON no text can hold this: its quotes are escaped
 _NEAR = 64 << 10  # bytes that are read line by line in the end
@@ -37,9 +36,7 @@ def spot_of(folder: Path, site: str, n: int) -> Spot | None:
 
 
 def _spot_in(path: Path, n: int) -> Spot | None:
-    with open_day(path) as file:
-        if not file.seekable():
-            return _spot_from(file, 0, path, n)
+    with path.open("rb") as file:
         low, high = 0, file.seek(0, os.SEEK_END)  # a line at or after `high` is row n or a later one
         while high - low > _NEAR:
             middle = (low + high) // 2
@@ -52,24 +49,21 @@ def _spot_in(path: Path, n: int) -> Spot | None:
             else:
                 low = at
         file.seek(low)
-        return _spot_from(file, low, path, n)
-
-
-def _spot_from(file: BinaryIO, offset: int, path: Path, n: int) -> Spot | None:
-    """Looks for row `n` line by line, from this offset on, where `file` stands."""
-    for line in file:
-        number = _number(line)
-        if number == n and line.endswith(b"\n"):
-            return Spot(path, offset)
-        if number is not None and number > n:
-            break
-        offset += len(line)
+        offset = low
+        while line := file.readline():
+            number = _number(line)
+            if number == n and line.endswith(b"\n"):
+                return Spot(path, offset)
+            if number is not None and number > n:
+                break
+            offset += len(line)
     return None
 
 
 def line_at(spot: Spot) -> bytes:
     """The line at this place, without its newline. Raises LedgerDamaged where it is not finished."""
-    with open_day(spot.path, spot.offset) as file:
+    with spot.path.open("rb") as file:
+        file.seek(spot.offset)
         line = file.readline()
     if not line.endswith(b"\n"):
         raise LedgerDamaged(f"{spot.path}: the line at byte {spot.offset} is not finished")

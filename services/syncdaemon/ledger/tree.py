@@ -13,7 +13,7 @@ from syncdaemon.base.errors import LedgerDamaged
 from syncdaemon.evidence.origins import log_id
 from syncdaemon.evidence.tiles import Edge
 from syncdaemon.ledger import chain
-from syncdaemon.ledger.day_files import files, open_day
+from syncdaemon.ledger.files import files
 from syncdaemon.ledger.seek import Spot, line_at, spot_of
 from syncdaemon.ledger.tile_store import TileStore, read_log_id
 
@@ -50,7 +50,7 @@ class RowTree:
     def load(self) -> None:
         """Takes up the tree where it is durable. What can't be read is made again from the rows."""
         self.problem = ""
-        self.begin_anew()
+        self._begin_anew()
         self._held_to_rows = False
         try:
             self.log_id = read_log_id(self._folder, self._site)
@@ -58,7 +58,7 @@ class RowTree:
                 self.head, self._edge = self._store.load()
                 self._durable = self.head
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            self.begin_anew()
+            self._begin_anew()
 
     @property
     def size(self) -> int:
@@ -123,14 +123,14 @@ class RowTree:
 
     def _step(self, head: chain.Head) -> None:
         if self.head.n >= head.n:  # the ledger is shorter, or another one: a disk that was restored
-            self.begin_anew()
+            self._begin_anew()
         spot = self._spot or self._spot_of_next()
         try:
             lines, after, offset = _read(spot, self.head, head.n)
         except LedgerDamaged:
             if self._held_to_rows or not self.head.n:
                 raise
-            self.begin_anew()
+            self._begin_anew()
             return
         self._held_to_rows = True
         self._add(lines, after)
@@ -166,8 +166,8 @@ class RowTree:
                 "if the ledger was begun anew on purpose, move that folder away"
             )
 
-    def begin_anew(self) -> None:
-        """`catch_up` will make it again from the rows; the one on disk is written over, its state in the end."""
+    def _begin_anew(self) -> None:
+        """Forgets the tree in memory. The one on disk is written over, tile by tile, and its state in the end."""
         self._edge = Edge()
         self.head = self._durable = chain.START
         self._spot = None
@@ -186,7 +186,8 @@ def _read(spot: Spot, before: chain.Head, last: int) -> tuple[list[bytes], chain
     """
     lines: list[bytes] = []
     head, offset = before, spot.offset
-    with open_day(spot.path, spot.offset) as file:
+    with spot.path.open("rb") as file:
+        file.seek(offset)
         while len(lines) < STEP_ROWS and head.n < last and (line := file.readline()).endswith(b"\n"):
             try:
                 head = chain.follow(head, line[:-1])

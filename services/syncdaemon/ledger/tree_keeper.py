@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from concurrent.futures import Executor
-from typing import TypeVar
 
 import structlog
 
 from syncdaemon.base.tasks import cancel
+from syncdaemon.evidence.notes import Checkpoint, SignedNote
 from syncdaemon.ledger.chain import Head
+from syncdaemon.ledger.checkpoints import Signer, sign_checkpoint
 from syncdaemon.ledger.tree import STEP_ROWS, RowTree
 
 _RETRY = 30.0  # seconds until a tree that can't grow is tried again
-
-Value = TypeVar("Value")
 
 log = structlog.get_logger(__name__)
 
@@ -62,10 +60,10 @@ class TreeKeeper:
         if far_behind and not self._tree.problem:
             log.info("tree_complete", rows=self._tree.size)
 
-    async def at_rest(self, work: Callable[[RowTree], Value]) -> Value:
-        """What `work` comes to, in the ledger's thread, between two commits."""
+    async def sign(self, head: Head, signer: Signer, published: Checkpoint | None) -> SignedNote:
+        """As `sign_checkpoint`, in the ledger's thread. Raises NotSigned, CheckpointConflict."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, work, self._tree)
+        return await loop.run_in_executor(self._thread, sign_checkpoint, self._tree, head, signer, published)
 
     def _say(self, problem: str) -> None:
         if problem:

@@ -15,9 +15,7 @@ from typing import Any, NamedTuple
 
 from syncdaemon.base.disk import fsync_dir, sync, sync_data, write_all
 from syncdaemon.ledger import chain, rows
-from syncdaemon.ledger.day_choice import DayChoice, day_of
-from syncdaemon.ledger.day_files import files, is_empty, is_packed, plain
-from syncdaemon.ledger.files import check_last, end, follow, last_lines, rows_on, torn_end
+from syncdaemon.ledger.files import check_last, end, files, follow, last_lines, rows_on, torn_end
 from syncdaemon.ledger.rows import ABOUT_RECEIPTS, Entry
 
 RECENT_ROWS = 16_384  # at the end of the ledger: more than can be recorded and not yet retired
@@ -52,7 +50,6 @@ class Writer:
         self._site = site
         self._fd = -1
         self._file = ""
-        self._day = DayChoice()
         self._size = 0
         self._torn = b""
         self._spoiled = False
@@ -64,12 +61,11 @@ class Writer:
 
         Raises LedgerDamaged where the ledger does not hold together.
         """
-        existing = [path for path in files(self._folder, self._site) if not is_empty(path)]
+        existing = [path for path in files(self._folder, self._site) if path.stat().st_size]
         if not existing:
             return Newest([], whole=True)
         newest = existing[-1]
-        packed = is_packed(newest)
-        before = end(existing[-2]) if len(existing) > 1 and not is_packed(existing[-2]) else None
+        before = end(existing[-2]) if len(existing) > 1 else None
         self.head = before or chain.START
         tail: deque[bytes] = deque(maxlen=RECENT_ROWS)
         count = 0
@@ -78,12 +74,9 @@ class Writer:
             count += 1
         if tail:
             check_last(newest, tail[-1])
-        self._file = plain(newest).name
-        self._day.opened(self._file[-14:-6], self.head.n - count + 1, closed=packed)
-        if tail:
-            self._day.wrote(day_of(str(chain.parse(tail[-1])["ts"])))
+        self._file = newest.name
         self._torn = torn_end(newest)
-        self._size = 0 if packed else newest.stat().st_size - len(self._torn)
+        self._size = newest.stat().st_size - len(self._torn)
         found = rows_on(newest, tail, count - len(tail) + 1, ABOUT_RECEIPTS)
         seen = len(tail)
         for path in reversed(existing[:-1]):
@@ -146,26 +139,18 @@ class Writer:
         self._spoiled = False
 
     def _choose_file(self, ts: str) -> None:
-        """Opens the file that the next row goes to."""
-        n, today = self.head.n + 1, day_of(ts)
-        day = self._day.for_row(n, today)
-        name = f"evidence-{self._site}-{day}.jsonl"
-        if name != self._file or self._fd < 0:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-            fd = os.open(self._folder / name, flags, 0o640)
-            if self._fd >= 0:
-                os.close(self._fd)
-            self._fd = fd
-            self._size = os.fstat(fd).st_size
-            fsync_dir(self._folder)
-            self._file = name
-            self._day.opened(day, n)
-        self._day.wrote(today)
-
-    @property
-    def file(self) -> str:
-        """The name of the file that rows go to; empty before there is one. All older ones are closed for good."""
-        return self._file
+        """Opens the file of the day. A clock that was set back does not open an older file again."""
+        wanted = f"evidence-{self._site}-{ts[:4]}{ts[5:7]}{ts[8:10]}.jsonl"
+        name = max(wanted, self._file)
+        if name == self._file and self._fd >= 0:
+            return
+        fd = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = fd
+        self._size = os.fstat(fd).st_size
+        fsync_dir(self._folder)
+        self._file = name
 
     def close(self) -> None:
         """Closes the file."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from syncdaemon.base.errors import LanePaused, LinkDown, NotAnswered
+from syncdaemon.base.errors import LinkDown, NotAnswered
 from syncdaemon.base.timetable import OFF
 from syncdaemon.link import pace
 from syncdaemon.link.conversation import Conversation, Reply, Requests, Sink
@@ -176,12 +176,9 @@ class Session:
         Without headers it is a question, else a message that may be stored. A message that is not answered in time
         ends the connection, and is in doubt. A question that is not answered ends nothing but itself.
         Raises LinkDown, Unsendable, or PermissionError where the server does not permit the request; NotAnswered, which
-        is one, where it answers others and not this question; LanePaused where it takes no message of this size: it
-        would end the connection.
+        is one, where it answers others and not this question.
         """
         guard(subject.encode(), headers)  # before anything waits for an answer
-        if (whole := len(headers) + len(payload)) > self.max_payload:
-            raise LanePaused(f"{subject}: {whole} bytes, and the server takes {self.max_payload} (max_payload)")
         reply = Reply(subject, asks=not headers)
         with self._requests.under_way(subject, reply):
             size = len(subject) + len(headers) + len(payload) + FRAME_BYTES if counted else 0

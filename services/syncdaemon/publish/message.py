@@ -10,15 +10,13 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple
 
-from syncdaemon.base import metadata, packing
-from syncdaemon.base.metadata import Said
-from syncdaemon.base.model import Beside, Content, Stamp
+from syncdaemon.base import packing
+from syncdaemon.base.model import Content, Stamp
 from syncdaemon.link.frame import block_of
 from syncdaemon.stream.object_format import BucketNames
 
 _FIELDS = 7  # headers that every message has
 _NAME = 255  # bytes of a file's name, as long as one can be
-_AS_GOOD_AS_NS = 1_000_000_000  # an arrival this near the mtime is not said: it would be 40 bytes of each message
 
 
 @dataclass(frozen=True)
@@ -75,32 +73,20 @@ def encode(content: Content, settings: MessageSettings, object: str = "", afresh
     once = "Nats-Expected-Last-Subject-Sequence: 0\r\n" if settings.per_digest else ""
     encoding = packing.HEADER if content.packed else ""
     elsewhere = f"Edge-Object: {object}\r\n" if object else ""
-    arrived = _arrived(content)
     text = (
         f"Nats-Msg-Id: {sent_id}\r\nNats-Expected-Stream: {settings.stream}\r\n{once}"
         f"Edge-Site: {settings.site}\r\nEdge-Path: {content.name}\r\nEdge-Sha256: {content.sha256}\r\n"
-        f"Edge-Size: {content.stamp.size}\r\nEdge-Mtime-Ns: {content.stamp.mtime_ns}\r\n{arrived}{encoding}{elsewhere}"
+        f"Edge-Size: {content.stamp.size}\r\nEdge-Mtime-Ns: {content.stamp.mtime_ns}\r\n{encoding}{elsewhere}"
     )
-    fields = _FIELDS + bool(once) + bool(arrived) + bool(encoding) + bool(elsewhere)
-    if content.beside is not None:
-        lines = metadata.header_lines(content.beside.said)
-        text, fields = text + "".join(lines), fields + len(lines)
-    headers = block_of(text, fields)
+    headers = block_of(text, _FIELDS + bool(once) + bool(encoding) + bool(elsewhere))
     body = b"" if object else content.data or b""
     return Message(content, sent_id, settings.subject_for(msg_id), headers, body, len(headers) + len(body), object)
-
-
-def _arrived(content: Content) -> str:
-    arrival_ns = content.arrival_ns
-    is_said = abs(arrival_ns - content.stamp.mtime_ns) > _AS_GOOD_AS_NS
-    return f"Edge-Arrived-Ns: {arrival_ns}\r\n" if is_said else ""
 
 
 def overhead(settings: MessageSettings) -> int:
     """The most bytes that the headers of a file's message can have without its percent-encoded name."""
     largest = 10**18
-    stamp = Stamp(0, 0, largest, largest, 2 * largest)
-    return len(encode(Content(b"", "", stamp, b"", "0" * 64, 1), settings).headers)
+    return len(encode(Content(b"", "", Stamp(0, 0, largest, largest, 0), b"", "0" * 64, 1), settings).headers)
 
 
 def least(settings: MessageSettings) -> int:
@@ -123,12 +109,3 @@ def is_of(headers: Mapping[str, str], content: Content, site: str) -> bool:
     """Whether a message with these headers was sent by us, for this very version of the file."""
     version = (headers.get("Edge-Site"), headers.get("Edge-Path"), headers.get("Edge-Mtime-Ns"))
     return version == (site, content.name, str(content.stamp.mtime_ns))
-
-
-def as_sent(content: Content, headers: Mapping[str, str]) -> Content:
-    """The content with what its own message says of it: a sidecar can have been replaced since that was sent."""
-    sent = metadata.of_headers(headers) or Said()
-    before = content.beside
-    if sent == (Said() if before is None else before.said):
-        return content
-    return content._replace(beside=Beside(sent, None if before is None else before.sidecar))

@@ -19,7 +19,7 @@ from syncdaemon.link import Session
 from syncdaemon.publish.claims import Claim, Claims, FreshIds, Whose
 from syncdaemon.publish.flight import Flight
 from syncdaemon.publish.lane import Lane
-from syncdaemon.publish.message import Message, MessageSettings, as_sent, is_of
+from syncdaemon.publish.message import Message, MessageSettings, is_of
 from syncdaemon.stream import verdict
 from syncdaemon.stream.stored import StoredMessage
 
@@ -167,13 +167,12 @@ class Outcomes:
             recent = self.lane.recent
             recent.add(seq)
         self._trust.stored(seq)
-        content, msg_id, where = message.content, message.msg_id, message.object
+        msg_id, where = message.msg_id, message.object
         if there is not None:
-            content = content if duplicate else as_sent(content, there.headers)
             where = there.headers.get("Edge-Object", "")
             sent_id = there.headers.get("Nats-Msg-Id", "")
             msg_id = sent_id if first_id(sent_id) == first_id(msg_id) else msg_id
-        return Receipt(content, msg_id, message.subject, self._settings.stream, seq, duplicate, where)
+        return Receipt(message.content, msg_id, message.subject, self._settings.stream, seq, duplicate, where)
 
     async def _read_back_all(
         self, session: Session, claimed: Sequence[tuple[Message, Claim]]

@@ -25,7 +25,6 @@ from syncdaemon.base.tasks import background, finish
 from syncdaemon.link import Link, Session
 from syncdaemon.receive.files.home import ReceiveDirectory
 from syncdaemon.receive.freeing import Freeing
-from syncdaemon.receive.live_page import WorkerPage
 from syncdaemon.receive.meter import Meter, ReceiverGauges
 from syncdaemon.receive.origin import Origin, SiteToken
 from syncdaemon.receive.pull.consumer import ConsumerSettings
@@ -49,7 +48,7 @@ class ReceiveSettings(NamedTuple):
 
     `most`: messages that are held at the same time. `buckets`: patterns of the buckets that are read. `site_token`:
     which token of a subject is the site, from 1; 0: none; None: the one that SYNC_SUBJECT says. `free`: a tombstone
-    takes the place of each message whose file is safe. `sidecars`: what was said of a file is written beside it.
+    takes the place of each message whose file is safe.
     """
 
     folder: Path
@@ -59,7 +58,6 @@ class ReceiveSettings(NamedTuple):
     buckets: Sequence[str] = ()
     site_token: int | None = None
     free: bool = False
-    sidecars: bool = False
 
     def check(self) -> None:
         """Raises SettingsError for the first setting that is wrong."""
@@ -98,15 +96,7 @@ class Receiver:
         freeing = (
             Freeing(self._link, settings.sync_stream, own.token(settings), settings.sync_bucket) if own.free else None
         )
-        self._worker = Worker(
-            self._link,
-            self._hands,
-            self._home,
-            self.meter,
-            min_free=min_free,
-            freeing=freeing,
-            sidecars=own.sidecars,
-        )
+        self._worker = Worker(self._link, self._hands, self._home, self.meter, min_free=min_free, freeing=freeing)
         self._intake = Intake(
             self._link,
             consumer,
@@ -114,15 +104,6 @@ class Receiver:
             most=own.most,
             disk=self._worker.disk,
             first=freeing.prepare if freeing else None,
-        )
-        end_to_end = self.meter.end_to_end
-        self._page = WorkerPage(
-            own.consumer,
-            self._worker.arrivals,
-            end_to_end.from_site,
-            status=self._status,
-            checks=self._checks,
-            free_bytes=self._free_bytes,
         )
         self._began = time.monotonic()
 
@@ -153,7 +134,7 @@ class Receiver:
             self._home.close()
 
     async def _live(self, stop: asyncio.Event) -> None:
-        async with background(self._link.run(), self._page.run()) as failed:
+        async with background(self._link.run()) as failed:
             work = asyncio.create_task(self._worker.run(self._intake, stop))
             await finish(work, stop, failed, FINISH_SECONDS + _LAST_WORDS)
 
@@ -174,7 +155,7 @@ class Receiver:
             return float("nan")
 
     def _views(self) -> Views:
-        return Views(self.meter.text, self._checks, frozenset({"directory", "steady"}), self._status, self._page.look)
+        return Views(self.meter.text, self._checks, frozenset({"directory", "steady"}), self._status)
 
     def _checks(self) -> dict[str, Check]:
         disk, paused, unsteady = self._worker.disk_problem, self._intake.paused, self._link.unsteady

@@ -1,8 +1,7 @@
 """What a message is to the other end, given its headers: a file to write, or a message to reject. Pure.
 
 `Edge-Path` is percent-encoded raw bytes. A path that could lead anywhere but below its site's folder is rejected, and
-so is one that no file system can hold; neither is bent into something else. The module has more than 250 lines because
-each header has its own reason to reject a message.
+so is one that no file system can hold; neither is bent into something else.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from syncdaemon.base.metadata import Said, of_headers
 from syncdaemon.stream.object_format import ObjectPlace
 from syncdaemon.stream.pulled import DeliveryInfo
 from syncdaemon.stream.stored import header_fields
@@ -49,11 +47,7 @@ class Arrival(NamedTuple):
 
 
 class Wanted(NamedTuple):
-    """The file that a message stands for. `mtime_ns` is None where the message does not say it.
-
-    `arrived_ns`: when the file came into the replay directory, by the site's clock; None where neither header says it.
-    `said`: what its producer said of it; empty where that is nothing, or not as a daemon writes it.
-    """
+    """The file that a message stands for. `mtime_ns` is None where the message does not say it."""
 
     site: str
     path: tuple[bytes, ...]
@@ -62,8 +56,6 @@ class Wanted(NamedTuple):
     mtime_ns: int | None
     zstd: bool
     object: ObjectPlace | None
-    arrived_ns: int | None = None
-    said: Said = Said()
 
 
 class Rejected(NamedTuple):
@@ -90,11 +82,6 @@ class Item(NamedTuple):
     def seq(self) -> int:
         """The message's number in its stream."""
         return self.delivery.seq
-
-    @property
-    def stored_ns(self) -> int:
-        """When the stream stored it, by the server's clock."""
-        return self.delivery.stored_ns
 
     @property
     def times(self) -> int:
@@ -198,12 +185,8 @@ def _wanted(fields: dict[str, str]) -> Wanted:
     encoding = fields.get("Content-Encoding", "")
     if encoding not in ("", "zstd"):
         raise _Bad("unknown_encoding", f"Content-Encoding is {encoding[:80]!r}; zstd is known here")
-    path, mtime_ns = _path(fields["Edge-Path"]), _number(fields, "Edge-Mtime-Ns")
-    arrived_ns = _number(fields, "Edge-Arrived-Ns")
-    if arrived_ns is None:  # it is said only where it differs from the mtime
-        arrived_ns = mtime_ns
-    said = of_headers(fields) or Said()
-    return Wanted(site, path, sha256, size, mtime_ns, encoding == "zstd", _object(fields), arrived_ns, said)
+    path = _path(fields["Edge-Path"])
+    return Wanted(site, path, sha256, size, _number(fields, "Edge-Mtime-Ns"), encoding == "zstd", _object(fields))
 
 
 def _number(fields: dict[str, str], name: str) -> int | None:

@@ -11,8 +11,7 @@ from prometheus_client.registry import Collector
 
 from syncdaemon import __version__
 from syncdaemon.base.outlet import STDERR
-from syncdaemon.receive.end_to_end import EndToEnd
-from syncdaemon.receive.incoming import Freed, Item, Outcome, Placed, Rejected, Wanted
+from syncdaemon.receive.incoming import Freed, Outcome, Placed, Rejected
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0)
 
@@ -35,13 +34,9 @@ class _LogLines(Collector):
 
 
 class Meter:
-    """Counts. A message counts as processed or failed when the server has confirmed our answer to it.
-
-    `end_to_end`: how long files were on their way.
-    """
+    """Counts. A message counts as processed or failed when the server has confirmed our answer to it."""
 
     def __init__(self, live: ReceiverGauges) -> None:
-        self.end_to_end = EndToEnd()
         self._registry = CollectorRegistry()
         self._gauge("nats_worker_link_status", "1 only while the server answers", live.link_status)
         self._gauge("nats_worker_in_flight", "Messages that have arrived and are not answered yet", live.in_flight)
@@ -98,18 +93,13 @@ class Meter:
         if outcome.how == "beside":
             self._beside.inc()
 
-    def kept(self, item: Item, now_ns: int) -> None:
-        """The server has confirmed, at `now_ns` by our clock, that a file is here."""
-        if isinstance(wanted := item.wanted, Wanted):
-            self.end_to_end.observe(wanted.site, wanted.arrived_ns, item.stored_ns, now_ns)
-
     def reconnected(self) -> None:
         """A connection after the first one is up."""
         self._reconnects.inc()
 
     def text(self) -> bytes:
         """All series, in the text format of Prometheus."""
-        return b"".join([generate_latest(self._registry), *self.end_to_end.lines()])
+        return generate_latest(self._registry)
 
     def value(self, name: str, **labels: str) -> float:
         """The value of one sample now; 0 where there is none yet."""

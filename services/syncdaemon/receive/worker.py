@@ -17,7 +17,6 @@ from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.base.tasks import background, finish, in_thread
 from syncdaemon.link import Link
 from syncdaemon.receive import large
-from syncdaemon.receive.arrivals import Arrivals
 from syncdaemon.receive.files.home import ReceiveDirectory
 from syncdaemon.receive.files.store import Store
 from syncdaemon.receive.freeing import Freeing
@@ -42,11 +41,7 @@ log = structlog.get_logger(__name__)
 
 
 class Worker:
-    """Receives into `home`. At least `min_free` bytes of its disk stay free. `freeing`: what is received is freed.
-
-    `sidecars`: what was said of a file is written beside it. The class has more than 150 lines because every way of a
-    message, to its file or to its rejection, ends with the same acknowledgement.
-    """
+    """Receives into `home`. At least `min_free` bytes of its disk stay free. `freeing`: what is received is freed."""
 
     def __init__(
         self,
@@ -57,12 +52,10 @@ class Worker:
         *,
         min_free: int,
         freeing: Freeing | None = None,
-        sidecars: bool = False,
     ) -> None:
         self._link, self._hands, self._home, self._meter = link, hands, home, meter
         self._min_free, self._freeing = min_free, freeing
-        self._store = Store(home, min_free, sidecars=sidecars)
-        self.arrivals = Arrivals()
+        self._store = Store(home, min_free)
         self._threads = ThreadPoolExecutor(_GROUPS + large.AT_ONCE, "receive")
         self._groups = asyncio.Semaphore(_GROUPS)
         self._large = LargeFiles(link, self._store, self._threads)
@@ -141,13 +134,10 @@ class Worker:
         given = [Answer(held, _body(held, outcome)) for held, outcome in zip(group, outcomes, strict=True)]
         confirmed = await answers.give(self._link, given)
         self._hands.release(group)
-        now, now_ns = time.monotonic(), time.time_ns()
+        now = time.monotonic()
         for held, outcome, known in zip(group, outcomes, confirmed, strict=True):
             if known:
                 self._meter.answered(outcome, now - held.since)
-                self.arrivals.add(held.item, outcome, now_ns / 1e9)
-                if isinstance(outcome, Placed):
-                    self._meter.kept(held.item, now_ns)
 
     def _heed(self, group: Sequence[Unanswered], outcomes: Sequence[Outcome]) -> None:
         """Logs what people should know, and notes where the disk takes nothing at all."""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.link import LinkSettings
 from syncdaemon.publish import PROBE_ID
 from syncdaemon.publish.message import MessageSettings
 from syncdaemon.publish.objects import ObjectsSettings
-from syncdaemon.settings.folder_rules import read_rules
 from syncdaemon.settings.values import Settings
 from syncdaemon.spool.spool import SpoolSettings
 from syncdaemon.stream.buckets import BUCKET_OF_A_SITE, ReadableBuckets
-from syncdaemon.stream.day_store import own_day_stream
 from syncdaemon.stream.fetched import Place
 from syncdaemon.stream.object_format import BucketNames
 from syncdaemon.stream.prepare import StreamSettings
@@ -36,7 +33,6 @@ def spool(settings: Settings) -> SpoolSettings:
         compress=settings.sync_compress == "zstd",
         archive_keep=settings.sync_archive_keep,
         prune_empty=settings.sync_prune_empty,
-        rules=read_rules(settings.sync_rules),
     )
 
 
@@ -138,10 +134,3 @@ def objects(settings: Settings) -> ObjectsSettings:
         shared="{site}" not in settings.sync_bucket and own.bucket != BUCKET_OF_A_SITE.replace("{site}", settings.site),
         former=former(settings),
     )
-
-
-def day_stream(settings: Settings) -> dict[str, Any] | None:
-    """How the stream for days of the ledger is made; None where it is not ours to make: it is the hub's."""
-    if settings.nats_hub_domain or not settings.sync_stream_create:
-        return None
-    return own_day_stream(settings.sync_ledger_stream)

@@ -209,12 +209,6 @@ SETTINGS = (
         "what makes two files one: content, site (+ content), path (+ site + content)",
     ),
     Setting(
-        "SYNC_RULES",
-        Kind(units.path),
-        None,
-        "file with rules for folders (TOML): what is left alone, what goes first, and other settings for some files",
-    ),
-    Setting(
         "SYNC_ORDER",
         Kind(units.word("oldest", "newest")),
         "oldest",
@@ -232,12 +226,6 @@ SETTINGS = (
         Kind(units.some_seconds, units.seconds_text),
         "30",
         "longest pause between two probes of an idle link, in seconds; below 0.5 counts as 0.5",
-    ),
-    Setting(
-        "SYNC_STATUS_SECONDS",
-        _SECONDS,
-        "60",
-        "how often a busy site tells the hub how it is, in seconds; an idle one ten times less often; 0: never",
     ),
     Setting(
         "SYNC_HTTP_ADDR",
@@ -270,24 +258,6 @@ SETTINGS = (
         "free bytes on the ledger's disk below which delivery pauses; 0: never",
     ),
     Setting(
-        "SYNC_LEDGER_KEEP_DAYS",
-        Kind(units.count),
-        "0",
-        "how many closed days of the ledger stay here, when older ones are at the hub; 0: all",
-    ),
-    Setting(
-        "SYNC_LEDGER_STREAM",
-        Kind(units.stream_name),
-        "edge_ledger",
-        "stream that closed days of the ledger are shipped to",
-    ),
-    Setting(
-        "SYNC_LEDGER_PRUNE",
-        Kind(units.word("proved", "unproved")),
-        "proved",
-        "proved: a day goes when others hold a checkpoint over it; unproved: without a key it may go all the same",
-    ),
-    Setting(
         "SYNC_CHECKPOINT_KEY",
         _KEY_FILE,
         None,
@@ -298,12 +268,6 @@ SETTINGS = (
         Kind(addresses.origin),
         None,
         "what the log's name begins with, such as edge.example.com/evidence; needed with SYNC_CHECKPOINT_KEY",
-    ),
-    Setting(
-        "SYNC_CHECKPOINT_SECONDS",
-        Kind(units.some_seconds, units.seconds_text),
-        "60",
-        "seconds between two checkpoints, at least; one is signed where rows were added",
     ),
     Setting(
         "SYNC_LOG_FORMAT",

@@ -9,11 +9,9 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Secret, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.keep import Keep
 from syncdaemon.base.timetable import Timetable
 from syncdaemon.settings import addresses
-from syncdaemon.settings.folder_rules import read_rules
 from syncdaemon.settings.given import Given, Source, Texts, gather, refuse
 
 
@@ -27,8 +25,7 @@ class ServerUrls(Secret[str]):
 class Settings(BaseSettings):
     """All settings. `Settings.load` makes them from what a user gave.
 
-    The table says what each one means, which texts it takes and what it is by default. The class has more than 150
-    lines because each setting has one.
+    The table says what each one means, which texts it takes and what it is by default.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
@@ -68,23 +65,17 @@ class Settings(BaseSettings):
     sync_archive_keep: Keep | None
     sync_prune_empty: float
     sync_msg_id: Literal["content", "site", "path"]
-    sync_rules: Path | None
     sync_order: Literal["oldest", "newest"]
     sync_bwlimit: Timetable
     sync_compress: Literal["none", "zstd"]
     sync_probe_seconds: float
-    sync_status_seconds: float
     sync_http_addr: str
     sync_http_token_file: Path | None
     sync_http_hosts: str | None
     sync_steer_uids: frozenset[int] | None
     sync_min_free_bytes: int
-    sync_ledger_keep_days: int
-    sync_ledger_stream: str
-    sync_ledger_prune: Literal["proved", "unproved"]
     sync_checkpoint_key: Path | None
     sync_checkpoint_origin: str | None
-    sync_checkpoint_seconds: float
     sync_log_format: Literal["json", "console"] | None
     sync_log_level: Literal["debug", "info", "warning", "error"]
 
@@ -127,10 +118,6 @@ class Settings(BaseSettings):
         if not any(part.startswith(".") for part in inside):  # hidden folders are not taken
             where = f"in the replay directory ({str(self.sync_ledger_dir)!r})"
             problems.append(f"SYNC_LEDGER_DIR: {where}, name one outside, or the ledger would be delivered")
-        try:
-            read_rules(self.sync_rules)
-        except SettingsError as error:
-            problems.append(str(error))
         refuse(problems)
 
     @property

@@ -15,11 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from syncdaemon.base.rules import RulesInForce
 from syncdaemon.base.sizes import SIZE_CLASSES, size_class
 from syncdaemon.spool import arrival
 from syncdaemon.spool.line import BEHIND, Line
-from syncdaemon.spool.order import FileOrder
 from syncdaemon.spool.waiting import Candidate, Handed, Settling, Waiting
 
 WINDOW = 196_608  # files held by name: about 40 MB
@@ -34,8 +32,7 @@ class Listing(NamedTuple):
     not there; `beyond`: how many more there were; `fresh`: the paths among those beyond whose ctime is not older
     than the scan; `odd`: entries that are neither files nor folders; `unread`: how many folders and files could not be
     looked at, `unread_folders`: how many of them are folders, and `unread_one`: one of them with the cause; `arrived`:
-    when the files of `first` came; `lone_sidecars`: how many sidecars have had no file for a day; `left_alone`: how
-    many files each rule leaves alone, by its number.
+    when the files of `first` came.
     """
 
     first: list[tuple[int, bytes]]
@@ -47,8 +44,6 @@ class Listing(NamedTuple):
     unread_one: str = ""
     unread_folders: int = 0
     arrived: Mapping[bytes, int] = MappingProxyType({})
-    lone_sidecars: int = 0
-    left_alone: Mapping[int, int] = MappingProxyType({})
 
 
 class Backlog:
@@ -57,9 +52,10 @@ class Backlog:
     The class has more than 150 lines because it holds every place that a file can be in: see the module.
     """
 
-    def __init__(self, newest_first: bool = False, window: int = WINDOW, *, rules: RulesInForce | None = None) -> None:
-        self.order = FileOrder(newest_first, rules)
+    def __init__(self, newest_first: bool = False, window: int = WINDOW) -> None:
+        self.newest_first = newest_first
         self.window = window
+        self._sign = -1 if newest_first else 1
         self._ready = Line()
         self._waiting = Waiting()
         self._large = [Line() for _ in SIZE_CLASSES]
@@ -72,7 +68,6 @@ class Backlog:
         self._newcomers: set[bytes] = set()  # seen by a look, behind the window's end
         self._fresh: set[bytes] = set()  # behind the window's end, and counted by the last scan
         self._end: int | None = None  # the order key at the window's end, while files wait behind it
-        self._due: dict[bytes, Candidate] = {}  # of _ready: those whose time came, where rules say what goes first
         self._handed: dict[bytes, Handed] = {}  # files that were handed over and not taken since
         self._scanning = False
         self._touched: set[bytes] = set()  # while a scan is under way: seen by a look, or taken
@@ -129,10 +124,9 @@ class Backlog:
         """Whether the file at this path was handed over and not taken since."""
         return path in self._handed
 
-    def order_again(self) -> None:
-        """The rules say something else now of what goes first."""
-        for line in (self._ready, *self._large):
-            line.rekey(self.order.again)
+    def key(self, mtime_ns: int) -> int:
+        """The order key of a file: the smaller goes first."""
+        return self._sign * mtime_ns
 
     def any_due(self, now: float) -> bool:
         """Whether there may be a file to take now."""
@@ -180,7 +174,7 @@ class Backlog:
         elif path in self._held:
             self._held[path] = arrival.known_or_new(self._held[path], ctime_ns, ino)
         elif not self._scanning and path not in self._newcomers and path not in self._fresh:
-            self._arrive(path, self.order.key(path, mtime_ns), due, ctime_ns, ino)
+            self._arrive(path, self.key(mtime_ns), due, ctime_ns, ino)
 
     def _arrive(self, path: bytes, key: int, due: float, ctime_ns: int, ino: int) -> None:
         behind = not self.complete and (self._end is None or key > self._end)
@@ -193,7 +187,6 @@ class Backlog:
         """A look saw no file at `path` any more. (One in flight is found missing when it is read or moved.)"""
         self._held.pop(path, None)
         self._handed.pop(path, None)
-        self._due.pop(path, None)
         self._waiting.discard(path)
         self._large_files.pop(path, None)
         self._newcomers.discard(path)
@@ -214,24 +207,15 @@ class Backlog:
     def take(self, limit: int, now: float) -> list[Candidate]:
         """Up to `limit` files to read now, in order; they are in flight from here on."""
         taken: list[Candidate] = []
-        held, ruled = self._held, self.order.ruled
-        if ruled or self._due:
-            self._line_up(now)
-        while not ruled and len(taken) < limit and (candidate := self._waiting.take(now)):
+        held = self._held
+        while len(taken) < limit and (candidate := self._waiting.take(now)):
             taken.append(candidate._replace(arrived=held.pop(candidate.path, candidate.arrived)))
         while self._ready and len(taken) < limit:
             path = self._ready.pop()[1]
             if path in held and path not in self._waiting and path not in self._large_files:
-                candidate = self._due.pop(path, None) or Candidate(path)
-                taken.append(candidate._replace(arrived=held.pop(path)))
+                taken.append(Candidate(path, arrived=held.pop(path)))
         self._fly([candidate.path for candidate in taken])
         return self._with_handed(taken) if self._handed else taken
-
-    def _line_up(self, now: float) -> None:
-        """Those whose time has come stand in line with the others, by their priority, and before those of the same."""
-        while candidate := self._waiting.take(now):
-            self._due[candidate.path] = candidate
-            self._ready.push((self.order.next_due(candidate.path), candidate.path))
 
     def _with_handed(self, taken: Sequence[Candidate]) -> list[Candidate]:
         handed = self._handed
@@ -254,7 +238,7 @@ class Backlog:
             number = size_class(size)
             self._held[path] = arrival.UNKNOWN if candidate.delivered else candidate.arrived
             self._large_files[path] = number, candidate
-            self._large[number].push((BEHIND if candidate.delivered else self.order.key(path, mtime_ns), path))
+            self._large[number].push((BEHIND if candidate.delivered else self.key(mtime_ns), path))
 
     def take_large(self, size_class: int) -> Candidate | None:
         """The next large file of this size class; it is in flight from here on. None where there is none."""
@@ -288,7 +272,7 @@ class Backlog:
         self.landed([path])
         if path not in self._held:
             self._held[path] = arrived
-            self._ready.push((self.order.key(path, mtime_ns), path))
+            self._ready.push((self.key(mtime_ns), path))
 
     @property
     def room(self) -> int:

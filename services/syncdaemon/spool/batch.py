@@ -8,7 +8,6 @@ from functools import partial
 
 from syncdaemon.base.model import Content, Fit, Refusal
 from syncdaemon.base.packing import Packer
-from syncdaemon.base.rules import RulesInForce
 from syncdaemon.spool.home import Away, ReplayDirectory
 from syncdaemon.spool.large import Hasher, HashProgress
 from syncdaemon.spool.lookout import SCAN_RETRY, Lookout
@@ -27,8 +26,7 @@ class BatchReader:
     """Takes files from the queue, and reads as many of them as fit into a batch.
 
     `quiet`: seconds that a file must have been left alone before it is read; `in_place`: the same for one whose writers
-    can't be seen, and of which nothing was seen; `compress`: what gets smaller is packed. `rules` may say otherwise of
-    a file.
+    can't be seen, and of which nothing was seen; `compress`: what gets smaller is packed.
     """
 
     def __init__(
@@ -41,7 +39,6 @@ class BatchReader:
         quiet: float,
         in_place: float,
         compress: bool,
-        rules: RulesInForce,
     ) -> None:
         self._directory = directory
         self._queue = queue
@@ -49,7 +46,7 @@ class BatchReader:
         self._thread = thread
         self._quiet = quiet
         self._unleased = Unleased(quiet if blind() else in_place, lookout.arrivals.came)
-        self._packer, self._compress, self._rules = Packer().pack, compress, rules
+        self._pack = Packer().pack if compress else None
         self._hasher = Hasher()
         self._taken: list[Candidate] = []
         self._typical = _SMALL  # bytes that a file of the last batch had
@@ -73,8 +70,7 @@ class BatchReader:
         return await self._read_taken(fit) if self._taken else []
 
     async def _read_taken(self, fit: Fit) -> list[Content | Refusal]:
-        pack, packer = self._packer if self._compress else None, self._packer
-        reader = Reader(self._directory.folders, self._quiet, fit, pack, self._unleased, self._rules.now, packer)
+        reader = Reader(self._directory.folders, self._quiet, fit, self._pack, self._unleased)
         candidates, now_ns = list(self._taken), self._directory.now_ns()
         try:
             readings = await self._thread.in_directory(lambda: list(_up_to(fit.batch, reader.read(candidates, now_ns))))
@@ -130,7 +126,7 @@ class BatchReader:
 
     def _begin(self, candidate: Candidate) -> Hashing | Reading:
         self._directory.check()
-        reader = Reader(self._directory.folders, self._quiet, unleased=self._unleased, rules=self._rules.now)
+        reader = Reader(self._directory.folders, self._quiet, unleased=self._unleased)
         begun = reader.begin(candidate, self._directory.now_ns())
         try:
             self._directory.check()

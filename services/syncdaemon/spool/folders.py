@@ -64,11 +64,11 @@ class OpenFolders:
             folder = self._here[path] = self._keep(open_beneath(self.root.fd, path, FOLDER))
         return folder
 
-    def open_here(self, path: bytes, flags: int) -> tuple[int, OpenFolder]:
+    def open_here(self, path: bytes, flags: int) -> tuple[int, FolderId]:
         """Opens the file at `path`, and says in which folder it was. Raises OSError."""
         above, _, name = path.rpartition(b"/")
         folder = self.enter(above)
-        return os.open(name, flags, dir_fd=folder.fd), folder
+        return os.open(name, flags, dir_fd=folder.fd), folder.id
 
     def open_alone(self, path: bytes, flags: int) -> tuple[int, FolderId]:
         """As `open_here`, for any thread and without a batch: its folder is closed again."""
@@ -78,11 +78,6 @@ class OpenFolders:
             return os.open(name, flags, dir_fd=fd), _id(fd)
         finally:
             os.close(fd)
-
-    def enter_alone(self, path: bytes) -> OpenFolder:
-        """The folder of the file at `path`, for any thread; the caller closes it. Raises OSError."""
-        fd = open_beneath(self.root.fd, path.rpartition(b"/")[0], FOLDER)
-        return OpenFolder(fd, _id(fd))
 
     def stamp_at(self, path: bytes) -> Stamp:
         """The version of what is at a path now. Raises OSError; ValueError where no file can have this name."""

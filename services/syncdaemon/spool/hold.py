@@ -1,7 +1,5 @@
 """The hold: delivered files are kept for some time, and deleted only then.
 
-The module has more than 250 lines because its one class needs its one lock, and a name is read where it is made.
-
 Nothing is deleted on a guess. A file is looked at once more first: if it was written to while it was held, it goes back
 to the replay directory as a new file.
 """
@@ -15,7 +13,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from syncdaemon.base.beneath import LISTING, make_beneath, names_in
-from syncdaemon.base.metadata import without_sidecars
 from syncdaemon.base.model import Held, Receipt
 from syncdaemon.spool.home import ReplayDirectory
 from syncdaemon.spool.moves import At, move_back, move_beside, there
@@ -42,8 +39,8 @@ class Hold:
         self.count = 0
         self._lock = threading.Lock()  # files come in one thread and are deleted in another
         self._buckets: dict[bytes, float] = {}  # name: when it takes no more files
-        self._open: dict[float, bytes] = {}  # the buckets that take files, by the seconds for which they are held
-        self._room: dict[float, int] = {}  # files that an open bucket still takes
+        self._open: bytes | None = None
+        self._room = 0  # files that the open bucket still takes
         self._moves = 0
 
     def load(self, now: float) -> None:
@@ -52,21 +49,17 @@ class Hold:
             os.mkdir(SPARE, OWN_MODE, dir_fd=self._directory.own)
         for bucket in names_in(self._directory.held):
             with suppress(NotADirectoryError):
-                self.count += len(without_sidecars(_list(self._directory.held, bucket)))
+                self.count += len(_list(self._directory.held, bucket))
                 self._buckets[bucket] = now
 
     def _enter(self, bucket: bytes) -> int:
         return os.open(bucket, LISTING, dir_fd=self._directory.held)
 
-    def retire(self, receipts: Sequence[Receipt], now: float, seconds: float | None = None) -> Retired:
-        """Moves the files of these receipts into the hold; durable when it returns, as in the archive.
-
-        `seconds`: for how long; None: as all files.
-        """
-        seconds = self.seconds if seconds is None else seconds
+    def retire(self, receipts: Sequence[Receipt], now: float) -> Retired:
+        """Moves the files of these receipts into the hold; durable when it returns, as in the archive."""
         with self._lock:
             try:
-                bucket = self._bucket(now, seconds)
+                bucket = self._bucket(now)
             except OSError as error:
                 return Retired(0, [(receipt, error.strerror or str(error)) for receipt in receipts])
             try:
@@ -74,27 +67,21 @@ class Hold:
             finally:
                 os.close(bucket)
             self.count += retired.moved
-            self._room[seconds] -= retired.moved
+            self._room -= retired.moved
         return retired
 
-    def _bucket(self, now: float, seconds: float) -> int:
-        """The bucket that takes files now for so many seconds, open."""
-        name = self._open.get(seconds)
-        if name is not None and self._room[seconds] > 0 and now < self._buckets[name]:
+    def _bucket(self, now: float) -> int:
+        """The bucket that takes files now, open."""
+        if self._open is not None and self._room > 0 and now < self._buckets[self._open]:
             with suppress(FileNotFoundError):  # an operator may have removed it
-                return self._enter(name)
-        if name is not None:
-            self._buckets[name] = min(now, self._buckets[name])
-            del self._open[seconds]
-        bucket, fd = new_bucket(self._directory, b"" if seconds == self.seconds else b"-%d" % round(seconds * 1e3))
-        self._open[seconds], self._room[seconds] = bucket, _BUCKET_FILES
-        self._buckets[bucket] = now + min(_BUCKET_SECONDS, seconds)
+                return self._enter(self._open)
+        if self._open is not None:
+            self._buckets[self._open] = min(now, self._buckets[self._open])
+            self._open = None
+        bucket, fd = new_bucket(self._directory)
+        self._open, self._room = bucket, _BUCKET_FILES
+        self._buckets[bucket] = now + min(_BUCKET_SECONDS, self.seconds)
         return fd
-
-    def _expiry(self, bucket: bytes, closed: float) -> float:
-        """When a bucket expires that took no more files from `closed` on. Its name says it where a rule did."""
-        _, _, ms = bucket.partition(b"-")
-        return closed + (int(ms) / 1e3 if ms.isdigit() else self.seconds)
 
     def adopt(self, bucket: bytes, files: int, now: float) -> None:
         """Another folder that lies beside the buckets, with so many delivered files in it, is one from now on."""
@@ -115,8 +102,8 @@ class Hold:
 
     def next_expiry(self) -> float | None:
         """When the next bucket expires."""
-        buckets = list(self._buckets.items())  # not under the lock: that is held as long as the disk takes
-        return min((self._expiry(*bucket) for bucket in buckets), default=None)
+        closed = list(self._buckets.values())  # not under the lock: that is held as long as the disk takes
+        return min(closed) + self.seconds if closed else None
 
     def buckets(self) -> list[bytes]:
         """The buckets that there are, oldest first."""
@@ -133,7 +120,7 @@ class Hold:
     def due(self, now: float) -> list[bytes]:
         """The buckets whose time is over."""
         with self._lock:
-            return [name for name, closed in self._buckets.items() if now >= self._expiry(name, closed)]
+            return [name for name, closed in self._buckets.items() if now >= closed + self.seconds]
 
     def first_of(self, buckets: Sequence[bytes]) -> list[Held]:
         """The file of each of these buckets that came first."""
@@ -176,7 +163,8 @@ class Hold:
         """
         due = self.due(now)
         with self._lock:
-            self._open = {seconds: name for seconds, name in self._open.items() if name not in due}
+            if self._open in due:
+                self._open = None
         back: list[bytes] = []
         for name in due:
             self._delete(name, back)
@@ -190,15 +178,10 @@ class Hold:
         with suppress(FileNotFoundError):
             fd = self._enter(bucket)
             try:
-                names = names_in(fd)
-                files = without_sidecars(names)
-                for name in files:
+                for name in names_in(fd):
                     _let_go(At(fd, name), self._directory.root, back)
                     with self._lock:
                         self.count -= 1
-                for sidecar in set(names).difference(files):
-                    with suppress(FileNotFoundError):  # it went back with its file
-                        os.unlink(sidecar, dir_fd=fd)
             finally:
                 os.close(fd)
             if there(At(own, SPARE)):
@@ -207,12 +190,12 @@ class Hold:
                 os.rename(bucket, SPARE, src_dir_fd=held, dst_dir_fd=own)
 
 
-def new_bucket(directory: ReplayDirectory, ending: bytes = b"") -> tuple[bytes, int]:
-    """A new bucket, and the same one open. `ending`: of its name. Raises OSError.
+def new_bucket(directory: ReplayDirectory) -> tuple[bytes, int]:
+    """A new bucket, and the same one open. Raises OSError.
 
     On a full disk there is no room for one: the spare folder is renamed, which takes none.
     """
-    bucket = b"%d%b" % (time.time_ns(), ending)
+    bucket = b"%d" % time.time_ns()
     try:
         return bucket, make_beneath(directory.held, bucket, OWN_MODE)
     except OSError:

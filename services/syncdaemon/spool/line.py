@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from heapq import heappop, heappush
 
 BEHIND = 1 << 80
@@ -24,12 +24,6 @@ class Line:
         """Many more."""
         self._sorted += files
         self._sorted.sort(reverse=True)
-
-    def rekey(self, key_of: Callable[[int, bytes], int]) -> None:
-        """Every file gets another key, made of the one that it has and its path."""
-        files = [*self._sorted, *self._heap]
-        self._heap = []
-        self._sorted = sorted(((key_of(key, path), path) for key, path in files), reverse=True)
 
     def first(self) -> tuple[int, bytes] | None:
         """The first of them, which stays."""

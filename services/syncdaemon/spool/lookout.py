@@ -1,14 +1,11 @@
-"""Finding the files: by scans, which are the truth, and by hints of events, which only make it quicker.
-
-The module has more than 250 lines because both tell the same queue, by turns.
-"""
+"""Finding the files: by scans, which are the truth, and by hints of events, which only make it quicker."""
 
 from __future__ import annotations
 
 import asyncio
 import stat
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import aclosing
 from functools import partial
 from itertools import islice
@@ -20,7 +17,6 @@ from syncdaemon.base.beneath import lstat_beneath
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.leases import sees_all_writers
 from syncdaemon.base.pause import OnceAMinute
-from syncdaemon.base.rules import RulesInForce
 from syncdaemon.spool import faults, settle
 from syncdaemon.spool.backlog import Listing
 from syncdaemon.spool.home import Away, ReplayDirectory
@@ -44,13 +40,11 @@ class Unseen:
     """What the last scan found and could not take.
 
     `odd`: entries that are neither files nor folders; `unread`: folders and files that it could not look at, of which
-    `unread_folders` are folders; `unread_one`: one of them with the cause; `lone_sidecars`: those that have had no file
-    for a day; `left_alone`: how many files each rule leaves alone, by its number.
+    `unread_folders` are folders; `unread_one`: one of them with the cause.
     """
 
     def __init__(self) -> None:
-        self.odd = self.unread = self.unread_folders = self.lone_sidecars = 0
-        self.left_alone: Mapping[int, int] = {}
+        self.odd = self.unread = self.unread_folders = 0
         self.unread_one = ""
         self._said = OnceAMinute()
         self._said_odd = self._said_unread = 0
@@ -66,8 +60,7 @@ class Unseen:
             self._said_unread = listing.unread
             log.error("unread", count=listing.unread, one=listing.unread_one, effect="what is there is not delivered")
         self.odd, self.unread, self.unread_one = listing.odd, listing.unread, listing.unread_one
-        self.unread_folders, self.lone_sidecars = listing.unread_folders, listing.lone_sidecars
-        self.left_alone = listing.left_alone
+        self.unread_folders = listing.unread_folders
 
 
 class Lookout:
@@ -80,19 +73,12 @@ class Lookout:
     """
 
     def __init__(
-        self,
-        directory: ReplayDirectory,
-        queue: Queue,
-        thread: DirectoryThread,
-        *,
-        quiet: float,
-        rescan: float,
-        rules: RulesInForce,
+        self, directory: ReplayDirectory, queue: Queue, thread: DirectoryThread, *, quiet: float, rescan: float
     ) -> None:
         self._directory = directory
         self._queue = queue
         self._thread = thread
-        self._quiet, self._rules = quiet, rules
+        self._quiet = quiet
         self._rescan = rescan
         self._folders: set[bytes] = set()  # new ones: what was put into them before the watch was on raised no event
         self._watch = Watch(directory)
@@ -125,10 +111,9 @@ class Lookout:
         """Looks at the whole directory once. Raises OSError where it can't be read."""
         await self._thread.run(self._directory.set_clock)
         since = self._directory.now_ns() - _LATE_EVENTS_NS
-        root, mine, room, order = self._directory.root, self._queue.mine(), self._queue.room, self._queue.order
+        root, mine, room = self._directory.root, self._queue.mine(), self._queue.room
         sizes = Sizes()
-        key = order.key
-        look = partial(scan, root, mine, room, key, since, sizes, self._rules.now)
+        look = partial(scan, root, mine, room, self._queue.newest_first, since, sizes)
         listing = await self._thread.in_directory(look)
         self._sizes = sizes
         self.unseen.note(listing)
@@ -220,12 +205,8 @@ class Lookout:
                 self._queue.want_scan()
             return
         if stat.S_ISREG(found.st_mode):
-            if self._rules.leaves(path):
-                self._queue.gone(path)
-                return
             self._sizes.add(found.st_size)
-            quiet = self._rules.quiet(path, self._quiet)
-            wait = settle.quiet_wait(found.st_ctime_ns, self._directory.now_ns(), quiet)
+            wait = settle.quiet_wait(found.st_ctime_ns, self._directory.now_ns(), self._quiet)
             due = self._queue.clock() + (0.0 if self._queue.is_handed_over(path) else wait)
             self._queue.seen(path, found.st_mtime_ns, due, found.st_ctime_ns, ended, ino=found.st_ino)
         elif stat.S_ISDIR(found.st_mode):
@@ -252,7 +233,6 @@ class Lookout:
             not stat.S_ISREG(found.st_mode)
             or not handed.speaks_of(found.st_uid, found.st_nlink)
             or taken.path_ignored(path)
-            or self._rules.leaves(path)
         ):
             return False
         self._queue.hand_over(path, handed)

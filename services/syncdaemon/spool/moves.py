@@ -5,16 +5,13 @@ Files are named by the descriptor of their folder and their name in it, so that 
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
-from contextlib import suppress
 from typing import NamedTuple
 
 from syncdaemon.base.beneath import make_beneath
 from syncdaemon.base.disk import fsync_dir, rename_new
-from syncdaemon.base.metadata import SIDECAR_ENDING, sidecar_of
-from syncdaemon.base.model import Content, Stamp
+from syncdaemon.base.model import Stamp
 
 NAME_MAX = 255  # bytes of a file's name
 
@@ -49,12 +46,7 @@ def is_version(found: os.stat_result, stamp: Stamp) -> bool:
 
 
 def move_beside(source: At, target: At) -> bytes:
-    """Renames to `target`, or to a free name beside it where that is taken; the name that it got.
-
-    A sidecar beside `source` goes along, and first.
-    """
-    if there(At(source.folder, sidecar_of(source.name))):
-        return _move_both_beside(source, target)
+    """Renames to `target`, or to a free name beside it where that is taken; the name that it got."""
     while True:
         name = free_name(target)
         try:
@@ -62,36 +54,6 @@ def move_beside(source: At, target: At) -> bytes:
         except FileExistsError:
             continue
         return name
-
-
-def _move_both_beside(source: At, target: At) -> bytes:
-    spare = len(SIDECAR_ENDING) + 1
-    name, number = target.name[: NAME_MAX - spare], 1
-    while True:
-        with suppress(FileExistsError):
-            rename_both(source, At(target.folder, name))
-            return name
-        number += 1
-        name = _numbered(target.name, number, spare)
-
-
-def rename_both(source: At, target: At) -> None:
-    """Renames a file, and first the sidecar beside it, where there is one; never onto something that is there.
-
-    Raises FileExistsError where either name is taken, or another OSError; both are where they were then.
-    """
-    old, new = sidecar_of(source.name), sidecar_of(target.name)
-    with_sidecar = there(At(source.folder, old))
-    if with_sidecar:
-        if there(target):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target.name)
-        rename_new(old, new, source.folder, target.folder)
-    try:
-        rename_new(source.name, target.name, source.folder, target.folder)
-    except OSError:
-        if with_sidecar:
-            rename_new(new, old, target.folder, source.folder)
-        raise
 
 
 def move_back(source: At, root: int, path: bytes) -> bytes:
@@ -112,14 +74,9 @@ def free_name(at: At, also: bytes = b"") -> bytes:
     candidate, number = name, 1
     while there(At(folder, candidate)) or there(At(folder, candidate + also)):
         number += 1
-        candidate = _numbered(name, number, len(also))
+        ending = b"~%d" % number
+        candidate = name[: NAME_MAX - len(also) - len(ending)] + ending
     return candidate
-
-
-def _numbered(name: bytes, number: int, spare: int) -> bytes:
-    """A name with a number, short enough for `spare` bytes more."""
-    ending = b"~%d" % number
-    return name[: NAME_MAX - spare - len(ending)] + ending
 
 
 def there(at: At) -> bool:
@@ -143,31 +100,3 @@ def stamp_of(name: bytes, folder: int | None = None, files_only: bool = False) -
     if stat.S_ISDIR(found.st_mode) or (files_only and not stat.S_ISREG(found.st_mode)):
         return None
     return Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-def move_both(source: At, target: At, content: Content) -> bool:
-    """As `move`, the file's sidecar with it, to the sidecar's name beside `target`.
-
-    The sidecar goes first: one that was left behind could be taken for the word on the next file of that name. One that
-    is not the version that was read stays. Raises OSError; both are where they were then.
-    """
-    beside = content.beside
-    if beside is None or beside.sidecar is None:
-        return move(source, target, content.stamp)
-    here, there = At(source.folder, sidecar_of(source.name)), At(target.folder, sidecar_of(target.name))
-    went = move(here, there, beside.sidecar)
-    moved = False
-    try:
-        moved = move(source, target, content.stamp)
-    finally:
-        if went and not moved:
-            put_back(there, here)
-    return moved
-
-
-def put_back(sidecar: At, place: At) -> None:
-    """A sidecar whose file did not follow goes back, unless it went already or there is another by now."""
-    with suppress(FileNotFoundError, FileExistsError):
-        rename_new(sidecar.name, place.name, sidecar.folder, place.folder)
-        with suppress(OSError):  # a folder that we may not list can't be synced
-            fsync_dir(place.folder)

@@ -18,11 +18,10 @@ from typing import NamedTuple
 
 from syncdaemon.base.beneath import LISTING, names_in
 from syncdaemon.base.disk import fsync_dir
-from syncdaemon.base.metadata import sidecar_of, without_sidecars
 from syncdaemon.base.model import Content, Receipt
 from syncdaemon.spool.hold import Hold, new_bucket
 from syncdaemon.spool.home import ReplayDirectory
-from syncdaemon.spool.moves import At, is_version, move_beside, move_both, there
+from syncdaemon.spool.moves import At, is_version, move_beside, there
 from syncdaemon.spool.retired import Retired, each, synced
 
 GRACE = 0.02
@@ -74,12 +73,7 @@ class Passage:
         name_of, rename = self._hold.name_of, os.rename
 
         def step(receipt: Receipt, folder: int, name: bytes) -> bool:
-            new, beside = name_of(receipt), receipt.content.beside
-            if beside is not None and beside.sidecar is not None:
-                if not move_both(At(folder, name), At(target, new), receipt.content):
-                    return False
-                files.append((new, receipt.content))
-                return True
+            new = name_of(receipt)
             try:
                 rename(name, new, src_dir_fd=folder, dst_dir_fd=target)
             except FileNotFoundError:
@@ -113,9 +107,6 @@ class Passage:
                     if is_version(stat(name, dir_fd=folder, follow_symlinks=False), content.stamp):
                         unlink(name, dir_fd=folder)
                         gone += 1
-                        if content.beside is not None:
-                            with suppress(FileNotFoundError):
-                                unlink(sidecar_of(name), dir_fd=folder)
                     else:
                         back.append(self._give_back(At(folder, name), content))
                 except FileNotFoundError:
@@ -123,7 +114,7 @@ class Passage:
                 except OSError as error:
                     errors.append(error)
             if errors:
-                self._leave_to_the_hold(len(without_sidecars(names_in(folder))), now)
+                self._leave_to_the_hold(len(names_in(folder)), now)
             unsynced = synced(folder) if passing.files else ""
         finally:
             os.close(folder)

@@ -1,25 +1,22 @@
 """The quarantine: files that can't be delivered, each with the reason beside it.
 
 A name there is a sidecar if it ends in `.reason.json` and the file of the name before that is there; every other
-name is a refused file, whatever it is called. What a producer said of its file lies beside it as `.<name>.meta.json`.
+name is a refused file, whatever it is called.
 """
 
 from __future__ import annotations
 
-import heapq
 import json
 import os
 import time
-from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from syncdaemon.base.beneath import FOLDER, names_in, open_beneath
+from syncdaemon.base.beneath import names_in
 from syncdaemon.base.disk import PRIVATE, fsync_dir, read_small, write_durably
-from syncdaemon.base.metadata import file_of, sidecar_of
 from syncdaemon.base.model import Content, Refusal
 from syncdaemon.spool.home import ReplayDirectory
-from syncdaemon.spool.moves import NAME_MAX, At, free_name, move_both, put_back, stamp_of
+from syncdaemon.spool.moves import NAME_MAX, At, free_name, move, stamp_of
 
 SIDECAR = b".reason.json"
 _LONGEST = NAME_MAX - len(SIDECAR) - 8  # leaves room for the sidecar's ending and a number
@@ -109,39 +106,24 @@ class Quarantine:
             return False
         source = At(above.fd, os.path.basename(content.path))
         known = content.stamp if content.stamp.ino else stamp_of(source.name, source.folder)
-        return known is not None and move_both(source, target, content._replace(stamp=known))
+        return known is not None and move(source, target, known)
 
 
 def clean(directory: ReplayDirectory) -> None:
     """Removes what a crash left of setting a file aside: a reason whose file was not moved, or a part of one."""
     folder = directory.quarantine
     there = set(names_in(folder))
-    for sidecar in there:
-        name = file_of(sidecar)
-        if name is not None and name not in there and name + SIDECAR in there:
-            _give_back(directory, At(folder, sidecar), _read(folder, name + SIDECAR)[0].get("path", ""))
     for name in there:
         alone = name.endswith(SIDECAR) and name.removesuffix(SIDECAR) not in there and name + SIDECAR not in there
         if name.endswith(SIDECAR + b".tmp") or (alone and not _read(folder, name)[1]):
             os.unlink(name, dir_fd=folder)
 
 
-def _give_back(directory: ReplayDirectory, sidecar: At, path: str) -> None:
-    """A crash came between the move of a sidecar and that of its file, which is still at its `path`, so encoded."""
-    above, _, name = unquote_to_bytes(path).rpartition(b"/")
-    with suppress(OSError, ValueError):  # its folder is gone; or somebody has written to the reason
-        fd = open_beneath(directory.root, above, FOLDER)
-        try:
-            put_back(sidecar, At(fd, sidecar_of(name)))
-        finally:
-            os.close(fd)
-
-
 def names(directory: ReplayDirectory) -> list[bytes]:
     """The refused files, by name. Raises OSError."""
     folder = directory.quarantine
     there = {name for name in names_in(folder) if stamp_of(name, folder, files_only=True) is not None}
-    return sorted(name for name in there if file_of(name) not in there and not _is_sidecar(folder, name, there))
+    return sorted(name for name in there if not _is_sidecar(folder, name, there))
 
 
 def _is_sidecar(folder: int, name: bytes, there: set[bytes]) -> bool:
@@ -160,14 +142,6 @@ def entries(directory: ReplayDirectory) -> list[Entry]:
     except FileNotFoundError:
         return []
     return [found for name in there if (found := _entry(directory.quarantine, name)) is not None]
-
-
-def newest(directory: ReplayDirectory, most: int) -> list[Entry]:
-    """The files that were refused last, `most` of them, the newest first. Raises OSError."""
-    folder = directory.quarantine
-    there = [(stamp.ctime_ns, name) for name in names(directory) if (stamp := stamp_of(name, folder)) is not None]
-    found = (_entry(folder, name) for _, name in heapq.nlargest(most, there))
-    return [entry for entry in found if entry is not None]
 
 
 def _entry(folder: int, name: bytes) -> Entry | None:

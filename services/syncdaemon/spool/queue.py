@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from syncdaemon.base.rules import RulesInForce
 from syncdaemon.spool.arrival import UNKNOWN
 from syncdaemon.spool.backlog import Backlog, Listing
 from syncdaemon.spool.waiting import Candidate
@@ -19,10 +18,8 @@ class Queue(Backlog):
 
     `clock` is never set back, in seconds; all due times are times of this clock."""
 
-    def __init__(
-        self, newest_first: bool, window: int, clock: Callable[[], float], *, rules: RulesInForce | None = None
-    ) -> None:
-        super().__init__(newest_first, window, rules=rules)
+    def __init__(self, newest_first: bool, window: int, clock: Callable[[], float]) -> None:
+        super().__init__(newest_first, window)
         self.clock = clock
         self._scan_wanted = asyncio.Event()
         self._changed = asyncio.Event()

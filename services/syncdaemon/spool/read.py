@@ -1,7 +1,4 @@
-"""Reading: each file opened once, checked to be complete, hashed while it is read, checked again.
-
-The module has more than 250 lines because a file is read whole or by pieces, and the same holds of both.
-"""
+"""Reading: each file opened once, checked to be complete, hashed while it is read, checked again."""
 
 from __future__ import annotations
 
@@ -13,11 +10,8 @@ from typing import NamedTuple
 from urllib.parse import quote_from_bytes
 
 from syncdaemon.base import disk, leases
-from syncdaemon.base.metadata import Said
-from syncdaemon.base.model import Beside, Content, Fit, FolderId, Refusal, Stamp
-from syncdaemon.base.rules import Rules
-from syncdaemon.spool import beside, faults, settle
-from syncdaemon.spool.beside import FoundBeside, Unusable
+from syncdaemon.base.model import Content, Fit, FolderId, Refusal, Stamp
+from syncdaemon.spool import faults, settle
 from syncdaemon.spool.folders import OpenFolders
 from syncdaemon.spool.holes import Holes
 from syncdaemon.spool.settle import Came
@@ -81,7 +75,7 @@ class Reader(NamedTuple):
     """How files are read: out of `folders`, quiet for `quiet` seconds.
 
     `fit`: what is read as a whole; with no room in it, nothing is. `pack` makes them smaller, or returns None where it
-    can't. `rules` may say otherwise of a file; `packer` is what packs it then.
+    can't.
     """
 
     folders: OpenFolders
@@ -89,8 +83,6 @@ class Reader(NamedTuple):
     fit: Fit = Fit(0, 0, 0)
     pack: Callable[[bytes], bytes | None] | None = None
     unleased: Unleased = Unleased()
-    rules: Rules = Rules()
-    packer: Callable[[bytes], bytes | None] | None = None
 
     def read(self, candidates: Iterable[Candidate], now_ns: int) -> Iterator[Reading]:
         """Each candidate as it was found, a large one without having read it. `now_ns` is the file system's now.
@@ -101,21 +93,7 @@ class Reader(NamedTuple):
         for candidate in candidates:
             if self.folders.full(candidate.path.rpartition(b"/")[0]):
                 return
-            if not self.rules:
-                yield self._read(candidate, now_ns)
-            elif (ruled := self._ruled(candidate.path)) is None:
-                yield Gone(candidate.path)
-            else:
-                yield ruled._read(candidate, now_ns)
-
-    def _ruled(self, path: bytes) -> Reader | None:
-        """How the file at this path is read; None where it is left alone."""
-        ruling = self.rules.of(path)
-        if ruling.leave:
-            return None
-        quiet = self.quiet if ruling.settle is None else ruling.settle
-        pack = {None: self.pack, "none": None, "zstd": self.packer}[ruling.compress]
-        return self._replace(quiet=quiet, pack=pack)
+            yield self._read(candidate, now_ns)
 
     def _read(self, candidate: Candidate, now_ns: int) -> Reading:
         path = candidate.path
@@ -129,36 +107,24 @@ class Reader(NamedTuple):
             if (reading := self._incomplete(candidate, fd, found, now_ns, True)) is not None:
                 return reading
             stamp, name = _stamp(found), quote_from_bytes(path)
-            looked = beside.look(fd, folder.fd, path.rpartition(b"/")[2], found)
-            if isinstance(looked, Unusable) and (wait := self._unsettled(looked, now_ns)) > 0:
-                return NotYet(candidate._replace(tries=candidate.tries + 1, why=settle.CHANGING), wait)
-            more = len(name) + looked.size if isinstance(looked, FoundBeside) else len(name)
-            if stamp.size + more > (self.fit.message if self.pack else self.fit.link):
+            if stamp.size + len(name) > (self.fit.message if self.pack else self.fit.link):
                 return TooLarge(candidate, stamp.mtime_ns, stamp.size)
             data = _whole(fd, stamp.size)
             digest = sha256(data).hexdigest()
             if not _is_still(fd, stamp) or candidate.is_another(digest):
                 return self.not_yet(candidate, 0, settle.CHANGING)
             packed = self.pack(data) if self.pack and data else None
-            if len(packed or data) + more > self.fit.link:
+            if len(packed or data) + len(name) > self.fit.link:
                 return TooLarge(candidate, stamp.mtime_ns, stamp.size)
             packs = packed is not None
-            content = Content(path, name, stamp, packed or data, digest, 1, packs, folder.id, "", candidate.arrived)
-            return content if looked is None else _with(content, looked)
+            return Content(path, name, stamp, packed or data, digest, 1, packs, folder, "", candidate.arrived)
         except OSError as error:
             return self.failed(candidate, error)
         finally:
             os.close(fd)
 
-    def _unsettled(self, unusable: Unusable, now_ns: int) -> float:
-        """Seconds until a sidecar that can't be taken has been left alone for long enough to be judged."""
-        return settle.quiet_wait(unusable.stamp.ctime_ns, now_ns, max(self.quiet, settle.TICK))
-
     def begin(self, candidate: Candidate, now_ns: int) -> Hashing | Reading:
         """Begins to read a large file; where it is not to be read now, how it was found."""
-        if self.rules:
-            ruled = self._ruled(candidate.path)
-            return Gone(candidate.path) if ruled is None else ruled._replace(rules=Rules()).begin(candidate, now_ns)
         try:
             fd, folder = self.folders.open_alone(candidate.path, disk.READ)
         except OSError as error:
@@ -255,31 +221,11 @@ class Hashing:
         if not _is_still(self._fd, self.stamp) or self._candidate.is_another(digest):
             return self._reader.not_yet(self._candidate, 0, settle.CHANGING)
         path, arrived = self._candidate.path, self._candidate.arrived
-        content = Content(path, self.name, self.stamp, None, digest, 1, folder=self.folder, arrived_ns=arrived)
-        looked = self._look_beside(path)
-        return content if looked is None else _with(content, looked)
-
-    def _look_beside(self, path: bytes) -> FoundBeside | Unusable | None:
-        """Nothing, where its folder was moved meanwhile. Raises OSError."""
-        folders = self._reader.folders
-        folder = folders.enter_alone(path)
-        try:
-            is_same = folder.id == self.folder
-            return beside.look(self._fd, folder.fd, path.rpartition(b"/")[2], os.fstat(self._fd)) if is_same else None
-        finally:
-            os.close(folder.fd)
+        return Content(path, self.name, self.stamp, None, digest, 1, folder=self.folder, arrived_ns=arrived)
 
     def close(self) -> None:
         """Gives the file back."""
         os.close(self._fd)
-
-
-def _with(content: Content, looked: FoundBeside | Unusable) -> Content | Refusal:
-    """The content with what was said of it; its refusal, where its owner's sidecar can't be taken."""
-    if isinstance(looked, FoundBeside):
-        return content._replace(beside=looked.beside(content.sha256))
-    aside = content._replace(beside=Beside(Said(), looked.stamp), data=None)  # so that the sidecar goes along
-    return Refusal(aside, "bad_metadata", looked.why)
 
 
 def version(stamp: Stamp) -> int:

@@ -20,10 +20,9 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from syncdaemon.base import taken
 from syncdaemon.base.beneath import FOLDER, LISTING, make_beneath, names_in, open_beneath
-from syncdaemon.base.disk import PRIVATE, fsync_dir, read_small, write_durably
-from syncdaemon.base.metadata import sidecar_of
+from syncdaemon.base.disk import PRIVATE, fsync_dir, read_small, rename_new, write_durably
 from syncdaemon.spool.home import ReplayDirectory
-from syncdaemon.spool.moves import NAME_MAX, At, free_name, rename_both, there
+from syncdaemon.spool.moves import NAME_MAX, At, free_name, there
 from syncdaemon.spool.quarantine import SIDECAR, Entry
 from syncdaemon.spool.rights import act_as_owner
 
@@ -110,9 +109,7 @@ def _free(directory: ReplayDirectory, path: bytes) -> bytes:
     except OSError:  # it is made, or another place found, when the file goes there
         return path
     try:
-        while there(At(folder, sidecar_of(name := free_name(At(folder, name))))):
-            name = b"requeued-" + name[: NAME_MAX - 20]
-        return os.path.join(above, name)
+        return os.path.join(above, free_name(At(folder, name)))
     finally:
         os.close(folder)
 
@@ -171,7 +168,7 @@ def _move(directory: ReplayDirectory, order: Order) -> Order:
             order = _elsewhere(directory, order, _plain(order.name))
             continue
         try:
-            rename_both(source, At(folder, name))
+            rename_new(source.name, name, source.folder, folder)
             fsync_dir(folder)
         except FileNotFoundError:  # the file or its new folder went away this very moment
             continue

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -17,7 +16,6 @@ import structlog
 
 from syncdaemon.base.model import Held, Receipt, Refusal
 from syncdaemon.base.pause import OnceAMinute
-from syncdaemon.base.rules import RulesInForce
 from syncdaemon.spool import settle
 from syncdaemon.spool.archive import Archive
 from syncdaemon.spool.hold import Hold
@@ -55,10 +53,7 @@ class Retirement:
     `stuck`: why delivered files stay where they are, empty where they don't.
     """
 
-    def __init__(
-        self, places: Places, queue: Queue, lookout: Lookout, threads: Threads, *, rules: RulesInForce
-    ) -> None:
-        self._rules = rules
+    def __init__(self, places: Places, queue: Queue, lookout: Lookout, threads: Threads) -> None:
         self._hold, self._passage, self._archive, self._quarantine = places
         self._queue = queue
         self._lookout = lookout
@@ -102,22 +97,8 @@ class Retirement:
         """Raises Away."""
         if self._archive is not None:
             return await self._files.moving(partial(self._archive.retire, receipts))
-        if not self._rules.has("hold"):
-            return await self._move_held(receipts, self._hold.seconds)
-        by_hold: defaultdict[float, list[Receipt]] = defaultdict(list)
-        for receipt in receipts:
-            content = receipt.content
-            by_hold[self._rules.held(content.path, self._hold.seconds)].append(receipt)
-        moved, kept, unsynced = 0, list[tuple[Receipt, str]](), ""
-        for seconds, some in by_hold.items():
-            retired = await self._move_held(some, seconds)
-            moved, kept, unsynced = moved + retired.moved, kept + retired.kept, unsynced or retired.unsynced
-        return Retired(moved, kept, unsynced)
-
-    async def _move_held(self, receipts: Sequence[Receipt], seconds: float) -> Retired:
-        """To be held for so long; 0: to be deleted. Raises Away."""
-        if seconds:
-            return await self._files.moving(partial(self._hold.retire, receipts, self._queue.clock(), seconds))
+        if self._hold.seconds:
+            return await self._files.moving(partial(self._hold.retire, receipts, self._queue.clock()))
         retired, passing = await self._files.moving(partial(self._passage.enter, receipts))
         await asyncio.sleep(GRACE)
         passed = await self._files.run(partial(self._passage.leave, passing, self._queue.clock()))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from syncdaemon.base.disk import fsync_dir
 from syncdaemon.base.model import UNKNOWN_FOLDER, Receipt
 from syncdaemon.spool.home import ReplayDirectory
-from syncdaemon.spool.moves import At, move_both
+from syncdaemon.spool.moves import At, move
 from syncdaemon.spool.rights import stuck
 from syncdaemon.spool.sharing import Danger
 
@@ -37,7 +37,7 @@ def move_all(
     """
 
     def step(receipt: Receipt, folder: int, name: bytes) -> bool:
-        return move_both(At(folder, name), At(target, name_of(receipt)), receipt.content)
+        return move(At(folder, name), At(target, name_of(receipt)), receipt.content.stamp)
 
     retired = each(directory, receipts, step)
     return retired._replace(unsynced=synced(target)) if retired.moved else retired

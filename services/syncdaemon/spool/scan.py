@@ -4,54 +4,37 @@ from __future__ import annotations
 
 import errno
 import os
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from urllib.parse import quote_from_bytes
 
 from syncdaemon.base import taken
 from syncdaemon.base.beneath import LISTING, open_beneath
-from syncdaemon.base.metadata import SIDECAR_ENDING, file_of
-from syncdaemon.base.rules import Rules
 from syncdaemon.spool.arrival import first_sight
 from syncdaemon.spool.backlog import Listing
 from syncdaemon.spool.sizes import Sizes
 
 _SPARE = 4  # a quarter more than the wanted number may pile up before it is cut
 _NO_LIMIT = 1 << 80
-_DAY = 86_400.0
 
 
 def scan(
-    root: int,
-    mine: frozenset[bytes],
-    room: int,
-    key: Callable[[bytes, int], int],
-    since_ns: int,
-    sizes: Sizes | None = None,
-    rules: Rules | None = None,
+    root: int, mine: frozenset[bytes], room: int, newest_first: bool, since_ns: int, sizes: Sizes | None = None
 ) -> Listing:
     """Everything below the open folder `root` but the files of `mine`.
 
-    The first `room` in order by name, the rest counted; `key` makes the order key of a path and an mtime. What `rules`
-    leave alone is counted by rule, and is otherwise not there. A file whose ctime is at or after `since_ns` is named in
+    The first `room` in order by name, the rest counted. A file whose ctime is at or after `since_ns` is named in
     `fresh` where it is counted only. `sizes` gets the size of each file, also of `mine`. What vanishes on the way is
     skipped. Raises OSError where `root` itself can't be read.
     """
+    sign = -1 if newest_first else 1
     first: list[tuple[int, bytes, int]] = []  # order key, path, arrival
     most = room + room // _SPARE
     last = _NO_LIMIT  # the order key of the last one of `first` since it was cut
     fresh: set[bytes] = set()
     missing = set(mine)
-    unread, sidecars = Unread(), LoneSidecars()
+    unread = Unread()
     beyond = odd = 0
-    left_alone: Counter[int] = Counter()
-    leaving = rules.leaving if rules is not None and rules.has("leave") else None
-    for path, stat in files(root, unread=unread, hidden=sidecars.look):
-        if leaving is not None and stat is not None and (reason := leaving(path)) is not None:
-            left_alone[reason.rule] += 1
-            continue
+    for path, stat in files(root, unread=unread):
         if stat is not None and sizes is not None:
             sizes.add(stat.st_size)
         if path in missing:
@@ -60,7 +43,7 @@ def scan(
         if stat is None:
             odd += 1
             continue
-        order = key(path, stat.st_mtime_ns)
+        order = sign * stat.st_mtime_ns
         if stat.st_ctime_ns >= since_ns:
             fresh.add(path)
         if order > last:
@@ -82,23 +65,7 @@ def scan(
         unread.one,
         unread.folders,
         {path: arrived for _, path, arrived in first},
-        sidecars.count,
-        left_alone,
     )
-
-
-class LoneSidecars:
-    """Counts the sidecars that have lain there for a day without their file."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._day_ago = time.time() - _DAY
-
-    def look(self, folder: int, name: bytes) -> None:
-        """A hidden name was seen in an open folder. Raises OSError."""
-        file = file_of(name)
-        if file is not None and os.stat(name, dir_fd=folder, follow_symlinks=False).st_ctime < self._day_ago:
-            self.count += not os.access(file, os.F_OK, dir_fd=folder)
 
 
 class Unread:
@@ -128,7 +95,6 @@ def files(
     start: bytes = b"",
     unread: Unread | None = None,
     entered: Callable[[bytes, int], object] | None = None,
-    hidden: Callable[[int, bytes], object] | None = None,
 ) -> Iterator[tuple[bytes, os.stat_result | None]]:
     """What lies below the folder `start` (with its slash, or empty: `root` itself), paths relative to `root`.
 
@@ -136,8 +102,7 @@ def files(
     The stat result is None for what is neither file nor folder.
 
     Folders that vanish are skipped, and so are those that can't be read, `root` excepted; these are
-    noted in `unread`. `entered` is called with the path and the descriptor of each folder that can be, and `hidden`
-    with the descriptor of a folder and each hidden name in it that ends as a sidecar does.
+    noted in `unread`. `entered` is called with the path and the descriptor of each folder that can be.
     """
     unread = Unread() if unread is None else unread
     folders = [start]
@@ -157,9 +122,6 @@ def files(
                 for entry in entries:
                     name = os.fsencode(entry.name)
                     if name.startswith(b"."):
-                        if hidden is not None and name.endswith(SIDECAR_ENDING):
-                            with suppress(OSError):
-                                hidden(fd, name)
                         continue
                     path = folder + name
                     try:

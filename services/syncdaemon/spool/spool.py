@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
 from syncdaemon.base.keep import Keep
 from syncdaemon.base.model import Content, Fit, Held, Receipt, Refusal
 from syncdaemon.base.operator_pause import OperatorPause
-from syncdaemon.base.rules import Rules, RulesInForce
 from syncdaemon.spool import arrival
 from syncdaemon.spool.archive import Archive
 from syncdaemon.spool.backlog import WINDOW
@@ -43,7 +42,6 @@ class SpoolSettings:
     """`quiet`, `in_place`, `rescan` and `hold` in seconds; `archive`: delivered files are kept instead of held.
 
     `archive_keep`: how much of these; None: all. `prune_empty`: seconds after which an empty folder goes; 0: never.
-    `rules`: what holds of some files instead of these.
     """
 
     replay_dir: bytes
@@ -57,7 +55,6 @@ class SpoolSettings:
     in_place: float = 30.0
     archive_keep: Keep | None = None
     prune_empty: float = 0.0
-    rules: Rules = field(default_factory=Rules)
 
 
 class Spool:
@@ -69,19 +66,13 @@ class Spool:
     def __init__(self, settings: SpoolSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self.settings = settings
         self.directory = ReplayDirectory(settings.replay_dir)
-        self.rules = RulesInForce(settings.rules)
-        self.queue = Queue(settings.newest_first, settings.window, clock, rules=self.rules)
+        self.queue = Queue(settings.newest_first, settings.window, clock)
         self.operator_pause = OperatorPause(clock)
         self.hold = Hold(self.directory, settings.hold)
         self.quarantine = Quarantine(self.directory)
         self._threads = Threads(self.directory)
         self._lookout = Lookout(
-            self.directory,
-            self.queue,
-            self._threads.scanning,
-            quiet=settings.quiet,
-            rescan=settings.rescan,
-            rules=self.rules,
+            self.directory, self.queue, self._threads.scanning, quiet=settings.quiet, rescan=settings.rescan
         )
         self.unseen = self._lookout.unseen
         self._reader = BatchReader(
@@ -92,12 +83,11 @@ class Spool:
             quiet=settings.quiet,
             in_place=settings.in_place,
             compress=settings.compress,
-            rules=self.rules,
         )
         archive = Archive(self.directory) if settings.archive else None
         self._passage = Passage(self.directory, self.hold)
         places = Places(self.hold, self._passage, archive, self.quarantine)
-        self.retirement = Retirement(places, self.queue, self._lookout, self._threads, rules=self.rules)
+        self.retirement = Retirement(places, self.queue, self._lookout, self._threads)
         self._tidying = Tidying(self.directory, settings.archive_keep, young=settings.hold, empty=settings.prune_empty)
         self._orders = Orders(self.directory, self.quarantine, self._lookout, self._threads.files)
 
@@ -173,12 +163,6 @@ class Spool:
         """The same of each of these."""
         now_ns = self.directory.now_ns()
         return [arrival.age(one, now_ns) for one in arrived]
-
-    def rule(self, rules: Rules) -> None:
-        """These rules hold from now on. What is in flight ends as it began."""
-        self.rules.now = rules
-        self.queue.order_again()
-        self.queue.want_scan()
 
     async def scan(self) -> None:
         """Looks at the whole directory once. Raises OSError where it can't be read."""

@@ -84,15 +84,11 @@ class ApiRefusal(NamedTuple):
 class ConsumerAnswer(NamedTuple):
     """What CONSUMER.INFO and CONSUMER.CREATE answer, each field of the kind that it should be.
 
-    `pending`: how many messages it has to give. Every field of `config` may be missing. `delivered`: the newest
-    message that it gave; `floor`: all up to this one are answered; `asking`: how many requests for messages are open.
+    `pending`: how many messages it has to give. Every field of `config` may be missing.
     """
 
     config: dict[str, Any]
     pending: int
-    delivered: int = 0
-    floor: int = 0
-    asking: int = 0
 
 
 class AccountAnswer(NamedTuple):
@@ -175,19 +171,7 @@ def consumer_of(answer: dict[str, Any], name: str) -> ConsumerAnswer:
     """The consumer of this name."""
     if answer.get("name") != name:
         raise ValueError("it is about another consumer")
-    config, pending = fields.checked(answer.get("config"), _CONSUMER), fields.whole(answer.get("num_pending"))
-    delivered, floor = (_stream_seq(answer.get(name)) for name in ("delivered", "ack_floor"))
-    return ConsumerAnswer(config, pending, delivered, floor, fields.whole(answer.get("num_waiting", 0)))
-
-
-def _stream_seq(position: object) -> int:
-    """Of a place in a consumer's way; one that is not told is its beginning."""
-    return 0 if position is None else fields.whole(fields.mapping(position).get("stream_seq", 0))
-
-
-def consumers_of(answer: dict[str, Any]) -> list[str]:
-    """The names in a list of consumers; null for none."""
-    return [fields.text(name) for name in answer.get("consumers") or ()]
+    return ConsumerAnswer(fields.checked(answer.get("config"), _CONSUMER), fields.whole(answer.get("num_pending")))
 
 
 def names_of(answer: dict[str, Any]) -> list[str]:

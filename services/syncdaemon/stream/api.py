@@ -116,10 +116,6 @@ class Api:
         """The consumer as it is now."""
         return await self._ask(self.calls.consumer("INFO", stream, name), {}, partial(answers.consumer_of, name=name))
 
-    async def consumers(self, stream: str) -> list[str] | ApiRefusal:
-        """The names of its consumers: at most 1,024, an answer's worth."""
-        return await self._ask(f"{self.calls.prefix}.CONSUMER.NAMES.{stream}", {}, answers.consumers_of)
-
     async def create_consumer(
         self, stream: str, config: Mapping[str, Any], tail: str = ""
     ) -> ConsumerAnswer | ApiRefusal:

@@ -3,7 +3,4 @@
 The way of a request: `listener` accepts its connection, `callers` bounds how many there are and how long each may
 take, `server` hands the request to `pages`, and `access` decides whether its sender may see the page. `token` reads
 the token that senders on other machines need. `views` is what the rest of the program hands in to be shown.
-
-The live page is `page/`: its document, its style and its script, which `assets` reads. `live` sends it what changes,
-as `events` puts it; `history` is the last hour, and `words` are those that more than one page uses.
 """

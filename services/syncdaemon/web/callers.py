@@ -19,7 +19,6 @@ HEAD_SECONDS = 5.0  # from the first byte of a request's head to its last
 IDLE_SECONDS = 30.0  # without a request, before the first one and between two
 ANSWER_SECONDS = 30.0  # until the peer has taken an answer
 _SWEEP_SECONDS = 0.5
-_STREAM_BUFFER = 32_768  # bytes: a page's first event, and then a minute of them
 _HEAD_BYTES = 16_384  # what is longer is handed on all the same: the HTTP protocol refuses it
 
 MakeProtocol = Callable[[], asyncio.Protocol]
@@ -134,15 +133,6 @@ class Caller(asyncio.Protocol):
         finally:
             self.answering = self._head_begun = False
             self.deadline = self._loop.time() + IDLE_SECONDS
-
-    def begin_stream(self) -> None:
-        """The answer goes on and on. The kernel is to keep little of it for a peer that takes nothing."""
-        if self._transport is not None:
-            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _STREAM_BUFFER)
-
-    def piece_taken(self) -> None:
-        """The peer has taken a piece of its answer, and has as much time for the next."""
-        self.deadline = self._loop.time() + ANSWER_SECONDS
 
     def close(self) -> None:
         """At once: what the peer has not taken yet is thrown away."""

@@ -25,8 +25,7 @@ from syncdaemon.web import calls
 from syncdaemon.web.access import NO_TOKEN_SET, Barred, barred
 from syncdaemon.web.callers import Caller, LocalCallers
 from syncdaemon.web.calls import BadCall, Question, SteeringOrder
-from syncdaemon.web.live import Live
-from syncdaemon.web.pages import COSTLY, Page, Pages, Stream, json_page, refusal
+from syncdaemon.web.pages import COSTLY, Page, Pages, json_page, refusal
 from syncdaemon.web.protocol import BROKEN_PAGE, HttpServer
 from syncdaemon.web.server import asked_of
 from syncdaemon.web.turns import PageTurns
@@ -69,10 +68,10 @@ class DoorPlace(NamedTuple):
 class Door:
     """The local door, from `start` to `stop`. It is made while the loop runs."""
 
-    def __init__(self, views: Views, calls: DoorCalls, turns: PageTurns, live: Live | None = None) -> None:
+    def __init__(self, views: Views, calls: DoorCalls, turns: PageTurns) -> None:
         self._calls, self._page_turns = calls, turns
         self._turns = PageTurns()  # of the calls: no page, which takes much longer to make, is in their way
-        self._pages = Pages(views, frozenset(), _no_token, live.listen if live is not None else None)
+        self._pages = Pages(views, frozenset(), _no_token)
         self._brief_pages = Pages(without_files(views), frozenset(), _no_token)
         self._once_a_minute = OnceAMinute()
         self._http = HttpServer(self._page, LocalCallers)
@@ -94,7 +93,7 @@ class Door:
             with suppress(OSError):
                 remove_socket(self._place.own, SOCKET)
 
-    async def _page(self, request: web.BaseRequest, caller: Caller) -> Page | Stream:
+    async def _page(self, request: web.BaseRequest, caller: Caller) -> Page:
         peer = caller.peer
         if not isinstance(peer, Peer) or peer.unknown:
             return refusal(_NO_RIGHTS)
@@ -107,7 +106,7 @@ class Door:
                 log.exception("local_call_failed", page=request.path)
             return refusal(BROKEN_PAGE)
 
-    async def _answer(self, request: web.BaseRequest, peer: Peer) -> Page | Stream:
+    async def _answer(self, request: web.BaseRequest, peer: Peer) -> Page:
         asked = asked_of(request, "")
         steers = peer.uid in self._calls.steerers
         if asked.target not in calls.PATHS:

@@ -7,38 +7,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from functools import partial
-from types import MappingProxyType
 from typing import NamedTuple
 
 from syncdaemon.web.access import Asked, Barred, barred, barred_target
-from syncdaemon.web.assets import asset
-from syncdaemon.web.views import Events, Listen, Views, brief_of
+from syncdaemon.web.views import Views, brief_of
 
 _TEXT = "text/plain; charset=utf-8"
 _JSON = "application/json; charset=utf-8"
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
-_EVENTS = "text/event-stream"
 _LEFT_OUT = "files and addresses are named on this machine only, or to who sends the token of SYNC_HTTP_TOKEN_FILE"
-
-_NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-_OWN_FILES = "; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:"  # data: the page's own icon
-_POLICY = "Content-Security-Policy"
 
 ALWAYS = (
     ("Server", "syncdaemon"),
     ("Cache-Control", "no-store"),
-    (_POLICY, _NOTHING),
+    ("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Referrer-Policy", "no-referrer"),
     ("X-Content-Type-Options", "nosniff"),
 )
 """Headers of every answer, of refusals too. No page allows another origin anything (CORS)."""
-
-_FOR_PEOPLE = (*(header for header in ALWAYS if header[0] != _POLICY), (_POLICY, _NOTHING + _OWN_FILES))
-
-_FILES = {"/": "index.html", "/style.css": "style.css", "/script.js": "script.js"}
 
 COSTLY = frozenset({"/metrics", "/status"})
 """Pages that take milliseconds to make; the others are there for probes, which may not wait."""
@@ -53,45 +41,20 @@ class Page(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ALWAYS
 
 
-class Stream(NamedTuple):
-    """An answer whose pieces are sent as they come, until the peer or the program goes."""
-
-    events: Events
-    kind: str = _EVENTS
-    headers: tuple[tuple[str, str], ...] = (*ALWAYS, ("X-Accel-Buffering", "no"))  # a proxy is to hand on at once
-
-
 class Pages:
-    """Answers requests. `hosts`: further names for `Host`; `token`: what strangers must send now.
+    """Answers requests. `hosts`: further names for `Host`; `token`: what strangers must send now."""
 
-    `more`: further pages by their paths, for those who may see `/status`.
-    `listen` begins the events of the live page, which is in the folder `page`; None: there is no live page.
-    """
-
-    def __init__(
-        self,
-        views: Views,
-        hosts: frozenset[str],
-        token: Callable[[], bytes | Barred],
-        listen: Listen | None = None,
-        *,
-        page: str = "page",
-        more: Mapping[str, Callable[[Asked], Page]] = MappingProxyType({}),
-    ) -> None:
+    def __init__(self, views: Views, hosts: frozenset[str], token: Callable[[], bytes | Barred]) -> None:
         self._views, self._hosts, self._token = views, hosts, token
-        self._listen, self._folder = listen, page
-        self._pages: dict[str, Callable[[Asked], Page | Stream]] = {
+        self._pages: dict[str, Callable[[Asked], Page]] = {
             "/metrics": self._metrics,
             "/livez": self._livez,
             "/readyz": self._readyz,
             "/healthz": self._healthz,
             "/status": self._status,
-            **{path: partial(self._further, page) for path, page in more.items()},
         }
-        if listen is not None:
-            self._pages |= dict.fromkeys(_FILES, self._file) | {"/events": self._events}
 
-    def answer(self, asked: Asked) -> Page | Stream:
+    def answer(self, asked: Asked) -> Page:
         """The page that was asked for, or in one line why it is not given."""
         page = self._pages.get(asked.path)
         if asked.target != asked.path or page is None:
@@ -105,10 +68,6 @@ class Pages:
     def _barred(self, asked: Asked) -> Barred | None:
         """Why files and addresses are not named to this sender."""
         return barred(asked, self._hosts, self._token())
-
-    def _further(self, page: Callable[[Asked], Page], asked: Asked) -> Page:
-        why = self._barred(asked)
-        return refusal(why) if why else page(asked)
 
     def _metrics(self, _asked: Asked) -> Page:
         return Page(200, self._views.metrics(), _METRICS)
@@ -140,22 +99,6 @@ class Pages:
     def _status(self, asked: Asked) -> Page:
         why = self._barred(asked)
         return refusal(why) if why else json_page(200, self._views.status())
-
-    def _file(self, asked: Asked) -> Page:
-        if why := self._barred(asked):
-            return refusal(why)
-        return Page(200, *asset(self._folder, _FILES[asked.path]), headers=_FOR_PEOPLE)
-
-    def _events(self, asked: Asked) -> Page | Stream:
-        if why := self._barred(asked):
-            return refusal(why)
-        if asked.method == "HEAD" or self._listen is None:
-            return Page(200, b"", _EVENTS)
-        events = self._listen(asked.peer, partial(self._may, asked))
-        return refusal(events) if isinstance(events, Barred) else Stream(events)
-
-    def _may(self, asked: Asked) -> bool:
-        return self._barred(asked) is None
 
 
 def refusal(why: Barred) -> Page:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from syncdaemon.web.access import Barred
 from syncdaemon.web.callers import Caller, Callers
 from syncdaemon.web.listener import Listener, descriptors, most_connections
-from syncdaemon.web.pages import Page, Stream, refusal
+from syncdaemon.web.pages import Page, refusal
 
 _LAST_ANSWERS = 1.0  # seconds for the answers that are under way at the end
 _NO_REQUEST = Barred(400, "this is no HTTP request that could be read")
 BROKEN_PAGE = Barred(500, "this page could not be made: the log says why")
 
-MakePage = Callable[[web.BaseRequest, Caller], Awaitable[Page | Stream]]
+MakePage = Callable[[web.BaseRequest, Caller], Awaitable[Page]]
 """Makes the answer to a request of this caller."""
 
 
@@ -72,10 +72,7 @@ class HttpServer:
         if not isinstance(caller, Caller):
             raise ConnectionResetError("the peer has gone")
         with caller.answer():
-            page = await self._make_page(request, caller)
-            if isinstance(page, Stream):
-                return await _stream(page, request, caller)
-            response = _response(page)
+            response = _response(await self._make_page(request, caller))
             await response.prepare(request)
             await response.write_eof()
         return response
@@ -100,33 +97,11 @@ class _Http(web.RequestHandler):
         return response
 
 
-async def _stream(page: Stream, request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
-    """Sends one piece after the other. The time for an answer is the time for each piece here."""
-    response = web.StreamResponse(headers={"Content-Type": page.kind})
-    _add_headers(response, page.headers)
-    try:
-        caller.begin_stream()
-        await response.prepare(request)
-        async for piece in page.events:
-            await response.write(piece)
-            await request.writer.drain()
-            caller.piece_taken()
-        await response.write_eof()
-    finally:
-        page.events.close()
-    response.force_close()
-    return response
-
-
 def _response(page: Page) -> web.Response:
     response = web.Response(status=page.status, body=page.body, headers={"Content-Type": page.kind})
-    _add_headers(response, page.headers)
-    return response
-
-
-def _add_headers(response: web.StreamResponse, headers: Iterable[tuple[str, str]]) -> None:
-    for name, value in headers:
+    for name, value in page.headers:
         response.headers.add(name, value)
+    return response
 
 
 def _silent() -> logging.Logger:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 
 import structlog
 from aiohttp import web
@@ -14,8 +12,7 @@ from aiohttp import web
 from syncdaemon.base.pause import OnceAMinute
 from syncdaemon.web.access import HEADERS, Asked
 from syncdaemon.web.callers import Caller
-from syncdaemon.web.live import Live
-from syncdaemon.web.pages import COSTLY, Page, Pages, Stream, refusal
+from syncdaemon.web.pages import COSTLY, Page, Pages, refusal
 from syncdaemon.web.protocol import BROKEN_PAGE, HttpServer
 from syncdaemon.web.token import TokenFile
 from syncdaemon.web.turns import PageTurns
@@ -27,8 +24,7 @@ log = structlog.get_logger(__name__)
 class Web:
     """The HTTP server, from `start` to `stop`. It is made while the loop runs.
 
-    `turns`: those of all costly pages of this process, where there are others; `live`: the same of its live page.
-    `more`: as `Pages` has it.
+    `turns`: those of all costly pages of this process, where there are others.
 
     Where SYNC_HTTP_TOKEN_FILE names no usable token, the constructor raises SettingsError.
     """
@@ -42,17 +38,13 @@ class Web:
         hosts: frozenset[str] = frozenset(),
         token_file: Path | None = None,
         turns: PageTurns | None = None,
-        live: Live | None = None,
-        more: Mapping[str, Callable[[Asked], Page]] = MappingProxyType({}),
     ) -> None:
         self._host, self._port = host, port
         token = TokenFile(token_file)
         token.check()
-        self._live = live or live_of(views)
-        self._pages = Pages(views, hosts, token.current, self._live.listen if self._live else None, more=more)
+        self._pages = Pages(views, hosts, token.current)
         self._once_a_minute = OnceAMinute()
         self._turns = turns or PageTurns()
-        self._costly = COSTLY | more.keys()
         self._http = HttpServer(self._page)
 
     async def start(self) -> None:
@@ -66,27 +58,20 @@ class Web:
 
     async def stop(self) -> None:
         """Answers what is under way, and closes."""
-        if self._live is not None:
-            self._live.close()
         await self._http.stop()
 
-    async def _page(self, request: web.BaseRequest, caller: Caller) -> Page | Stream:
+    async def _page(self, request: web.BaseRequest, caller: Caller) -> Page:
         asked = asked_of(request, str(caller.peer))
         make = partial(self._made, asked)
-        return await self._turns.take(make) if asked.path in self._costly else make()
+        return await self._turns.take(make) if asked.path in COSTLY else make()
 
-    def _made(self, asked: Asked) -> Page | Stream:
+    def _made(self, asked: Asked) -> Page:
         try:
             return self._pages.answer(asked)
         except Exception:
             if self._once_a_minute.due(asyncio.get_running_loop().time()):
                 log.exception("http_page_failed", page=asked.path)
             return refusal(BROKEN_PAGE)
-
-
-def live_of(views: Views) -> Live | None:
-    """The events of the live page, where there is one."""
-    return Live(views.live) if views.live is not None else None
 
 
 def asked_of(request: web.BaseRequest, peer: str) -> Asked:

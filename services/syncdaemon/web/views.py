@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple, Protocol
-
-from syncdaemon.web.access import Barred
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 
 class Check(NamedTuple):
@@ -21,30 +19,12 @@ class Check(NamedTuple):
 
 
 class Views(NamedTuple):
-    """What the pages show. `ready` names the checks that readiness depends on.
-
-    `live` reads the sections of the live page; None: there is none.
-    """
+    """What the pages show. `ready` names the checks that readiness depends on."""
 
     metrics: Callable[[], bytes]
     checks: Callable[[], Mapping[str, Check]]
     ready: frozenset[str]
     status: Callable[[], Mapping[str, Any]]
-    live: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
-
-
-class Events(Protocol):
-    """An answer that goes on: its pieces, as they come. It is to be closed."""
-
-    def __aiter__(self) -> Events: ...
-
-    async def __anext__(self) -> bytes: ...
-
-    def close(self) -> None: ...
-
-
-Listen = Callable[[str, Callable[[], bool]], Events | Barred]
-"""Begins the events of the live page for an address, or says why not; asks now and then whether it still may."""
 
 
 def brief_of(check: Check) -> str:
@@ -66,4 +46,4 @@ def without_files(views: Views) -> Views:
     def status() -> dict[str, Any]:
         return {name: value for name, value in views.status().items() if name not in _NAMES_FILES}
 
-    return views._replace(checks=checks, status=status, live=None)
+    return views._replace(checks=checks, status=status)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from tests.fuzz.surface import Surface
 from tests.fuzz.surfaces import (
     answers,
-    audit,
-    beside,
     evidence,
     frames,
     http,
@@ -27,10 +25,8 @@ ALL: tuple[Surface, ...] = (
     metas.SURFACE,
     *ledger.SURFACES,
     *evidence.SURFACES,
-    *audit.SURFACES,
     *settings.SURFACES,
     http.SURFACE,
     quarantine.SURFACE,
     names.SURFACE,
-    *beside.SURFACES,
 )

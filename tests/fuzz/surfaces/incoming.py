@@ -40,8 +40,6 @@ def block(random: Random, body: bytes, packed: bool) -> bytes:
         "Edge-Size": str(len(body)),
         "Edge-Mtime-Ns": "1700000000123456789",
     }
-    if random.random() < 0.3:
-        fields["Edge-Arrived-Ns"] = "1700000100123456789"
     if packed:
         fields["Content-Encoding"] = "zstd"
     if random.random() < 0.1:
@@ -80,8 +78,6 @@ def _again(wanted: Wanted) -> bytes:
     lines += [f"Edge-Size: {wanted.size}"]
     if wanted.mtime_ns is not None:
         lines.append(f"Edge-Mtime-Ns: {wanted.mtime_ns}")
-    if wanted.arrived_ns is not None:
-        lines.append(f"Edge-Arrived-Ns: {wanted.arrived_ns}")
     if wanted.zstd:
         lines.append("Content-Encoding: zstd")
     if wanted.object is not None:

@@ -101,7 +101,6 @@ def test_the_auditor_reads_the_records_and_writes_the_anchor_alone() -> None:
         ("NOBODY", "$JS.API.INFO"),
         ("RECORDS", "edge.cosigned.>"),
         ("RECORDS", "$JS.API.DIRECT.GET.edge_checkpoints"),
-        ("RECORDS", "$JS.API.DIRECT.GET.edge_cosigned"),
         ("RECORDS", "$JS.API.DIRECT.GET.edge_ledger"),
         ("HUB", "$JS.API.DIRECT.GET.swarm_jobs"),
     }

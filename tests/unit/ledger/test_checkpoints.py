@@ -10,22 +10,15 @@ import pytest
 
 from syncdaemon.evidence.notes import LOG_KEY, Checkpoint, SignedNote, VerifierKey, open_checkpoint
 from syncdaemon.evidence.origins import LogOrigin, log_id
-from syncdaemon.evidence.standing import OwnNote, Standing
 from syncdaemon.evidence.tree import root_of
 from syncdaemon.ledger import Ledger
-from syncdaemon.ledger.checkpoints import Acknowledged, Checkpoints, acknowledged, thinned
-from syncdaemon.ledger.signing import CheckpointConflict, NotSigned, Signer, TreeDoubted, root_of_rows
+from syncdaemon.ledger.checkpoints import CheckpointConflict, Checkpoints, NotSigned, Signer
 from syncdaemon.ledger.tile_store import tree_folder
 from tests.support.evidence import BASE, KEY, SITE, entries, lines_of, receipt, remove_rows, root_as_defined, written
 
 
 def signer(folder: Path) -> Signer:
     return Signer(folder, SITE, BASE, KEY)
-
-
-def hub_with(published: Checkpoint | None) -> Standing:
-    """A hub whose newest checkpoint is this one, read in this session."""
-    return Standing(0, None, None) if published is None else Standing(1, OwnNote(published, published.note()), None)
 
 
 def origin(folder: Path) -> str:
@@ -48,7 +41,7 @@ async def signed(folder: Path, count: int, published: Checkpoint | None = None) 
     try:
         if count:
             await ledger.append([receipt(number) for number in range(count)])
-        return await ledger.sign_checkpoint(signer(folder), hub_with(published))
+        return await ledger.sign_checkpoint(signer(folder), published)
     finally:
         await ledger.close()
 
@@ -75,11 +68,9 @@ async def test_with_nothing_new_it_is_the_same_one(tmp_path: Path) -> None:
 async def test_what_the_hub_has_is_held_to_the_rows(tmp_path: Path) -> None:
     first = Checkpoint.parse((await signed(tmp_path, 400)).text)
     await signed(tmp_path, 200, first)
-    for published in (first._replace(root=b"x" * 32), first._replace(size=399)):
-        with pytest.raises(TreeDoubted):
-            await signed(tmp_path, 1, published)
-    assert root_of_rows(tmp_path, SITE, 400, lambda: None) == first.root
     for published, words in (
+        (first._replace(root=b"x" * 32), "checkpoint of 400 rows is no beginning"),
+        (first._replace(size=399), "checkpoint of 399 rows is no beginning"),
         (first._replace(size=700), "checkpoint of 700 rows, and this ledger has 6"),
         (first._replace(origin=first.origin[:-1] + "x"), "this ledger's log is"),
     ):
@@ -93,7 +84,7 @@ async def test_a_disk_that_was_restored_signs_nothing(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "disk", tmp_path / "backup")
     published = Checkpoint.parse((await signed(tmp_path / "disk", 100)).text)
     for count in (1, 99, 100, 300):
-        with pytest.raises((CheckpointConflict, TreeDoubted)):
+        with pytest.raises(CheckpointConflict):
             await signed(tmp_path / "backup", count, published)
     assert Checkpoints(tmp_path / "backup", SITE).sizes() == [300]
 
@@ -105,9 +96,9 @@ async def test_a_ledger_whose_rows_were_changed_signs_nothing(tmp_path: Path) ->
     ledger.open()
     await ledger.append([receipt(401)])
     with pytest.raises(NotSigned, match="the tree goes up to row 0 as yet, the ledger to row 401"):
-        await ledger.sign_checkpoint(signer(tmp_path), hub_with(None))
+        await ledger.sign_checkpoint(signer(tmp_path), None)
     await caught_up(ledger)
-    await ledger.sign_checkpoint(signer(tmp_path), hub_with(None))
+    await ledger.sign_checkpoint(signer(tmp_path), None)
     await ledger.close()
     remove_rows(tmp_path)
     rows = entries(400)
@@ -116,8 +107,8 @@ async def test_a_ledger_whose_rows_were_changed_signs_nothing(tmp_path: Path) ->
     ledger.open()
     await ledger.append([receipt(403)])
     await caught_up(ledger)
-    with pytest.raises(TreeDoubted):
-        await ledger.sign_checkpoint(signer(tmp_path), hub_with(None))
+    with pytest.raises(CheckpointConflict, match="no beginning of this ledger: a row was changed"):
+        await ledger.sign_checkpoint(signer(tmp_path), None)
     await ledger.close()
 
 
@@ -127,7 +118,7 @@ async def test_a_ledger_without_rows_or_tree_signs_nothing(tmp_path: Path) -> No
     ledger = Ledger(tmp_path, SITE)
     ledger.open()
     with pytest.raises(NotSigned, match="no tree"):
-        await ledger.sign_checkpoint(signer(tmp_path), hub_with(None))
+        await ledger.sign_checkpoint(signer(tmp_path), None)
     await ledger.close()
 
 
@@ -149,24 +140,3 @@ async def test_beside_a_damaged_checkpoint_none_is_signed(tmp_path: Path) -> Non
     (tree_folder(tmp_path, SITE) / "checkpoints" / f"{3:019d}").write_bytes(b"\0" * 200)
     with pytest.raises(NotSigned, match=r"the newest checkpoint in .* control character"):
         await signed(tmp_path, 3)
-
-
-def test_what_the_hub_has_acknowledged_is_remembered(tmp_path: Path) -> None:
-    assert acknowledged(tmp_path, SITE) is None
-    found = Acknowledged(7, 1_700_000_000.5, 3, 5, 2)
-    Checkpoints(tmp_path, SITE).acknowledge(found)
-    assert acknowledged(tmp_path, SITE) == found
-    (tree_folder(tmp_path, SITE) / "acknowledged").write_bytes(b'{"rows": null}')
-    assert acknowledged(tmp_path, SITE) is None
-
-
-def test_checkpoints_grow_thin_with_their_age() -> None:
-    """One a minute for a year; asked about as if it were another year too."""
-    written = {minute + 1: minute * 60.0 for minute in range(365 * 24 * 60)}
-    now = 365 * 24 * 3600.0
-    left = set(written) - thinned(written, now)
-    assert 1_440 + 29 * 24 + 335 <= len(left) <= 1_440 + 30 * 24 + 340
-    assert {1, max(written)} <= left
-    assert len(set(written) - thinned(written, now * 9)) == 366
-    assert thinned(written, -now) == set()
-    assert thinned({}, now) == set()

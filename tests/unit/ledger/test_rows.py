@@ -13,21 +13,19 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from syncdaemon.base.errors import LedgerDamaged
-from syncdaemon.base.metadata import Said
-from syncdaemon.base.model import Beside, Content, Held, Receipt, Refusal, Stamp
+from syncdaemon.base.model import Content, Held, Receipt, Refusal, Stamp
 from syncdaemon.check.ledger import audit
 from syncdaemon.daemon import recover
 from syncdaemon.ledger import Entry, Ledger, chain, files, open_attempts, rows, sites
 from syncdaemon.ledger.receipts import receipts_of
-from syncdaemon.ledger.rows import SCHEMA, FieldKind, Span
+from syncdaemon.ledger.rows import SCHEMA, FieldKind
 
 SITE = "edge-1"
 DIGEST = "ab" * 32
 OLD = Path(__file__).parent / "written_by_0_1_0"
 CONTENT = Content(b"a b", "a%20b", Stamp(1, 2, 3, 4, 5), b"abc", DIGEST, 1)
 RECEIPT = Receipt(CONTENT, DIGEST, "edge.replay.edge-1", "swarm_jobs", 7, duplicate=False)
-SAID = Beside(Said("run=7", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"))
-PACKED = RECEIPT._replace(content=CONTENT._replace(packed=True, beside=SAID), object="edge_replay/x")
+PACKED = RECEIPT._replace(content=CONTENT._replace(packed=True), object="edge_replay/x")
 (_, PUBLISHED_ROW) = rows.receipt_row(RECEIPT)
 
 MADE: list[Entry] = [
@@ -43,10 +41,6 @@ MADE: list[Entry] = [
     rows.link_down("Connection reset by peer"),
     rows.recovered(b'{"n":'),
     rows.control("pause", "large", "", 10001),
-    rows.shipped("20260304", Span(1, 7, DIGEST), 700, DIGEST, 1),
-    rows.anchor("20260304", Span(1, 7, DIGEST)),
-    rows.alive(),
-    rows.rebased("edge.example.com/evidence/edge-1/0123456789abcdef", 7, "A" * 43 + "=", "the disk was restored"),
     rows.closed(8),
 ]
 
@@ -59,7 +53,7 @@ values = st.recursive(
 texts = st.text(st.characters(), max_size=5)  # those that no encoding has as well
 flat = st.one_of(texts, st.booleans(), st.integers(), st.just(10**30))
 names = st.sampled_from(sorted({name for schema in SCHEMA.values() for name in schema.fields} - {"prev"}))
-events = st.one_of(st.sampled_from(sorted(SCHEMA)), st.sampled_from(["of_later", "", "\ud800", '"event":"published"']))
+events = st.one_of(st.sampled_from(sorted(SCHEMA)), st.sampled_from(["anchor", "", "\ud800", '"event":"published"']))
 
 
 def good(event: str) -> dict[str, Any]:
@@ -139,7 +133,7 @@ def test_receipts_are_what_the_stream_holds() -> None:
     receipts = {event for event in SCHEMA if rows.is_receipt({"event": event})}
     assert receipts == rows.RECEIPTS == {"published", "duplicate"}
     assert receipts | {"held_lost"} == rows.ABOUT_RECEIPTS
-    assert not rows.is_receipt({"event": "of_later"})
+    assert not rows.is_receipt({"event": "anchor"})
 
 
 def test_a_receipt_counts_until_its_message_was_lost() -> None:
@@ -197,8 +191,7 @@ def test_a_ledger_as_version_0_1_0_wrote_it_still_verifies() -> None:
     """Every kind of row that it had, written by that version: two days, and the repair of a torn end between them."""
     found = audit(OLD, SITE)
     assert sites(OLD) == [SITE]
-    later = {"control", "shipped", "anchor", "alive", "rebased"}
-    assert found.events.keys() == SCHEMA.keys() - later  # which it did not have
+    assert found.events.keys() == SCHEMA.keys() - {"control"}  # which it did not have
     assert (found.rows, found.unknown) == (20, {})
     assert found.digest == "4e2af88bf9e1e7d91d9a88f0d1c377d47566076252b6d2bec2f5f4c8c8d6a18d"
 
@@ -247,11 +240,11 @@ def test_verify_names_file_and_line_of_a_row_without_its_fields(
 
 def test_verify_reports_an_unknown_event_and_goes_on(tmp_path: Path) -> None:
     """With file and line of its first row. Unknown fields pass."""
-    later = {"event": "of_later", "path": 7, "day": "20260304"}
+    later = {"event": "anchor", "path": 7, "day": "20260304"}
     old, new = write(tmp_path, [good("open"), later, {**good("published"), "meta": "x"}, later], days=2)
     found = audit(tmp_path, SITE)
-    assert (found.files, found.rows, found.events["of_later"]) == (2, 4, 2)
-    assert list(found.unknown_events()) == [f"{old} line 2: unknown event 'of_later'; rows of it: 2"]
+    assert (found.files, found.rows, found.events["anchor"]) == (2, 4, 2)
+    assert list(found.unknown_events()) == [f"{old} line 2: unknown event 'anchor'; rows of it: 2"]
 
     broken = {**good("published"), "size": "3"}
     old, new = write(tmp_path, [good("open"), later, broken, later], days=2)
@@ -264,7 +257,7 @@ def test_verify_reports_an_unknown_event_and_goes_on(tmp_path: Path) -> None:
 
 async def test_a_start_passes_events_and_fields_that_it_does_not_know(tmp_path: Path) -> None:
     """As after a step back to this version; also where such a row is the last one."""
-    later = {"event": "of_later", "path": 7, "stream_seq": True}
+    later = {"event": "anchor", "path": 7, "stream_seq": True}
     write(tmp_path, [good("open"), later, {**good("published"), "meta": "x"}, {**good("attempt"), "lane": 2}, later])
     await opened(tmp_path)
     ledger = Ledger(tmp_path, SITE)

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 
 from syncdaemon.base.model import Content, Stamp, first_id
 from syncdaemon.base.packing import Packer
-from syncdaemon.publish.message import MessageSettings, encode, is_of, message_id, overhead
+from syncdaemon.publish.message import MessageSettings, encode, is_of, message_id
 from syncdaemon.stream.object_format import BucketNames
 from syncdaemon.stream.stored import StoredMessage, header_fields
 
 BUCKET = BucketNames("edge_replay")
-MTIME = 1_767_225_600_123_456_789
-CONTENT = Content(b"a b/\xff", "a%20b/%FF", Stamp(1, 2, 3, MTIME, MTIME), b"abc", sha256(b"abc").hexdigest(), 1)
+CONTENT = Content(
+    b"a b/\xff", "a%20b/%FF", Stamp(1, 2, 3, 1_767_225_600_123_456_789, 5), b"abc", sha256(b"abc").hexdigest(), 1
+)
 OURS = {"Edge-Site": "edge-1", "Edge-Path": "a%20b/%FF", "Edge-Mtime-Ns": "1767225600123456789", "Other": "x"}
 
 
@@ -53,28 +54,6 @@ def test_a_message_carries_the_contracts_headers() -> None:
     ]
     assert message.subject == f"edge.replay.edge-1.{digest}"
     assert message.size == len(message.headers) + 3
-
-
-@pytest.mark.parametrize(
-    ("arrived_ns", "ctime_ns", "said"),
-    [
-        (MTIME + 10**9, 5, None),
-        (MTIME + 10**9 + 1, 5, MTIME + 10**9 + 1),
-        (MTIME - 10**9 - 1, 5, MTIME - 10**9 - 1),
-        (0, MTIME, None),
-        (0, 5, 5),
-    ],
-)
-def test_when_a_file_arrived_is_said_where_its_mtime_does_not_tell_it(
-    arrived_ns: int, ctime_ns: int, said: int | None
-) -> None:
-    """To a second. Where no look noted the arrival, the ctime stands for it."""
-    content = CONTENT._replace(arrived_ns=arrived_ns, stamp=CONTENT.stamp._replace(ctime_ns=ctime_ns))
-
-    for headers in (encode(content, settings()).headers, encode(content, settings(), "edge_replay/x").headers):
-        found = header_fields(headers).get("Edge-Arrived-Ns")
-        assert found == (None if said is None else str(said))
-    assert len(headers) <= overhead(settings()) + len(CONTENT.name) + len("Edge-Object: edge_replay/x\r\n")
 
 
 def test_a_plain_subject_expects_no_sequence() -> None:

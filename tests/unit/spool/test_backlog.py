@@ -84,7 +84,7 @@ def test_the_newest_goes_first_where_asked() -> None:
     """SYNC_ORDER=newest turns the order round; the oldest is the oldest all the same."""
     backlog = Backlog(newest_first=True)
     times = {b"a": 1, b"b": 3, b"c": 2}
-    first = [(backlog.order.key(path, mtime), path) for path, mtime in times.items()]
+    first = [(backlog.key(mtime), path) for path, mtime in times.items()]
     backlog.mine()
     backlog.merge(Listing(sorted(first), set(), 0, set(), 0, arrived=times))
 

@@ -19,7 +19,6 @@ from syncdaemon.base import taken
 from syncdaemon.base.beneath import open_beneath
 from syncdaemon.spool import scan as module
 from syncdaemon.spool.backlog import Listing
-from syncdaemon.spool.order import FileOrder
 from syncdaemon.spool.scan import files, scan
 
 NONE: frozenset[bytes] = frozenset()
@@ -50,7 +49,7 @@ def opened(root: Path) -> Iterator[int]:
 def look(root: Path, mine: frozenset[bytes] = NONE, room: int = PLENTY, since_ns: int = FUTURE) -> Listing:
     """A scan, the oldest first."""
     with opened(root) as fd:
-        return scan(fd, mine, room, FileOrder().key, since_ns)
+        return scan(fd, mine, room, False, since_ns)
 
 
 def found(root: Path) -> list[bytes]:
@@ -79,7 +78,7 @@ def test_the_newest_come_first_where_asked(tmp_path: Path) -> None:
         put(tmp_path, b"%d" % number, number)
 
     with opened(tmp_path) as fd:
-        listing = scan(fd, NONE, 2, FileOrder(newest_first=True).key, FUTURE)
+        listing = scan(fd, NONE, 2, True, FUTURE)
     assert listing.first == [(-4, b"4"), (-3, b"3")]
     assert listing.beyond == 3
 
@@ -188,7 +187,7 @@ def test_the_cut_is_what_sorting_all_would_give(
         for path, mtime_ns in directory.items():
             put(Path(root), path, mtime_ns)
         with opened(Path(root)) as fd:
-            listing = scan(fd, frozenset(mine), room, FileOrder(newest_first).key, 0 if all_fresh else FUTURE)
+            listing = scan(fd, frozenset(mine), room, newest_first, 0 if all_fresh else FUTURE)
 
     sign = -1 if newest_first else 1
     others = sorted((sign * mtime_ns, path) for path, mtime_ns in directory.items() if path not in mine)

@@ -109,7 +109,7 @@ def test_a_delivered_file_that_can_not_be_moved_is_read_again_less_and_less_ofte
     """Each try reads it: else one that nobody may move, in a folder of its producer, costs a whole disk's time."""
     (site.replay / "a").write_bytes(b"evidence")
 
-    def stays(_: Hold, receipts: list[Receipt], *__: float) -> Retired:
+    def stays(_: Hold, receipts: list[Receipt], __: float) -> Retired:
         return Retired(0, [(receipt, "Permission denied") for receipt in receipts])
 
     monkeypatch.setattr(Hold, "retire", stays)
@@ -140,7 +140,7 @@ def test_a_large_file_that_can_not_be_moved_is_not_read_again(site: Site, monkey
         return step(hashing)
 
     monkeypatch.setattr(Hashing, "step", counted)
-    monkeypatch.setattr(Hold, "retire", lambda _, receipts, *__: Retired(0, [(one, "no") for one in receipts]))
+    monkeypatch.setattr(Hold, "retire", lambda _, receipts, __: Retired(0, [(one, "no") for one in receipts]))
 
     async def scene() -> None:
         await site.spool.scan()

@@ -15,7 +15,6 @@ from syncdaemon.check.diagnosis import Folder, LedgerFacts
 from syncdaemon.check.doctor.machine import look_at_folder
 from syncdaemon.check.ledger import audit
 from syncdaemon.ledger import files, last_lines, rows_on
-from syncdaemon.ledger.day_files import is_empty
 from syncdaemon.ledger.rows import RECEIPTS, is_receipt
 from syncdaemon.settings.values import Settings
 
@@ -26,10 +25,7 @@ def look(settings: Settings) -> LedgerFacts:
     """The folder, the chain of the newest file, and how long ago the last receipt was written."""
     place, site = settings.sync_ledger_dir.absolute(), settings.site
     folder = _folder(place)
-    try:
-        paths = [path for path in files(place, site) if not is_empty(path)]
-    except LedgerDamaged as error:
-        return LedgerFacts(folder, damage=str(error))
+    paths = [path for path in files(place, site) if path.stat().st_size]
     if folder.problem or not paths:
         return LedgerFacts(folder)
     last: list[str] = []

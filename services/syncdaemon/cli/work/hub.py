@@ -1,4 +1,4 @@
-"""`syncdaemon hub`: all sites, the streams of a hub, and sites that have gone."""
+"""`syncdaemon hub init`: the streams of a hub."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from syncdaemon.cli.say import say
-from syncdaemon.daemon.process import Signals
-from syncdaemon.daemon.supervisor import supervised
 from syncdaemon.hub.accounts import Layout
 from syncdaemon.hub.init import make
 from syncdaemon.hub.site_list import HubSite
 from syncdaemon.hub.streams import HubUser, Life
-from syncdaemon.hub.watch import FleetHub
-from syncdaemon.hub.watch import forget as taken_off
 from syncdaemon.link import LinkSettings
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Loaded
@@ -33,21 +29,3 @@ def init(loaded: Loaded, sites: Sequence[HubSite], layout: Layout) -> int:
     life = Life(settings.sync_stream_replicas, settings.sync_stream_max_age, settings.sync_stream_max_msgs)
     asyncio.run(make(link_of, sites, layout, life=life, tell=say))
     return 0
-
-
-def watch(loaded: Loaded, expected: Sequence[str]) -> None:
-    """Shows all sites until SIGTERM. Raises SyncError where it can't begin."""
-    signals = Signals()
-
-    async def live() -> None:
-        stop = asyncio.Event()
-        signals.install(stop)
-        await supervised(FleetHub(loaded.settings, expected).run, stop)
-
-    asyncio.run(live())
-    signals.die()
-
-
-def forget(loaded: Loaded, site: str) -> bool:
-    """Whether the hub had a word of it."""
-    return asyncio.run(taken_off(parts.link(loaded.settings), site))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import Future
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,16 +34,11 @@ class FileToPut(NamedTuple):
 
 
 class Wishes(NamedTuple):
-    """What is printed. `wait`: receipts are waited for, `seconds` long; `as_json`: a JSON object for each file.
-
-    `metadata` and `traceparent` go with each file.
-    """
+    """What is printed. `wait`: receipts are waited for, `seconds` long; `as_json`: a JSON object for each file."""
 
     wait: bool = False
     as_json: bool = False
     seconds: float | None = None
-    metadata: Mapping[str, str] = {}
-    traceparent: str = ""
 
 
 class _Placed(NamedTuple):
@@ -70,7 +64,7 @@ def put_all(sources: Iterable[FileToPut | str], replay_dir: Path, wishes: Wishes
         try:
             if isinstance(source, str):
                 raise NotPut(source)
-            one = _put(outbox, source, wishes)
+            one = _put(outbox, source)
             placed.append(one)
             if not wishes.wait:
                 _say_placed(one, wishes.as_json)
@@ -82,18 +76,17 @@ def put_all(sources: Iterable[FileToPut | str], replay_dir: Path, wishes: Wishes
     return (_wait_for(outbox, placed, wishes) if wishes.wait else True) and well
 
 
-def _put(outbox: Outbox, source: FileToPut, wishes: Wishes) -> _Placed:
+def _put(outbox: Outbox, source: FileToPut) -> _Placed:
     """Raises NotPut."""
     name = source.name
     if not name and isinstance(source.what, Path):
         name = os.fsencode(source.what.name)
     target = outbox.replay_dir / os.fsdecode(name)
-    put = partial(outbox.put, name=name, metadata=wishes.metadata, traceparent=wishes.traceparent)
     try:
         if isinstance(source.what, Path):
-            return _Placed(target, put(source.what))
+            return _Placed(target, outbox.put(source.what, name=name))
         with open(source.what, "rb", buffering=0, closefd=False) as file:
-            return _Placed(target, put(file))
+            return _Placed(target, outbox.put(file, name=name))
     except FileExistsError as error:
         raise NotPut(f"{target}: {error.strerror}") from None
     except NoReplayDirectory:

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -14,29 +13,18 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from syncdaemon.base.errors import SettingsError
 from syncdaemon.base.printable import printable
 from syncdaemon.check.compare import Problem
-from syncdaemon.check.fetched_days import NotFetched, fetch_missing
-from syncdaemon.check.hub_log import read_pins, verify_hub
 from syncdaemon.check.ledger import audit
 from syncdaemon.check.stock import Stock
 from syncdaemon.check.stream import Books, Stocktake
 from syncdaemon.cli import interrupt
 from syncdaemon.cli.say import say
 from syncdaemon.cli.work.bar import bar
-from syncdaemon.daemon.ledger_days import day_store
-from syncdaemon.daemon.ledger_life import LifeSettings
-from syncdaemon.evidence.keyfile import read_key
-from syncdaemon.evidence.origins import Pin
-from syncdaemon.evidence.strict import BadEvidence
 from syncdaemon.ledger import sites
-from syncdaemon.ledger.day_files import files
-from syncdaemon.ledger.files import first_number
 from syncdaemon.link import visit
 from syncdaemon.settings import parts
 from syncdaemon.settings.values import Loaded, Settings
 from syncdaemon.stream.api import Api
 from syncdaemon.stream.buckets import ReadableBuckets
-from syncdaemon.stream.day_store import DayStore
-from syncdaemon.stream.mailbox import Mailbox
 
 _COLUMNS = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
 
@@ -44,16 +32,13 @@ _COLUMNS = (TextColumn("{task.description}", markup=False), BarColumn(), TaskPro
 class Depth(NamedTuple):
     """How far is checked: a ledger without its start too, its receipts against the stream, and every content there.
 
-    `buckets`: patterns of the buckets whose objects are read. `hub`: the rows against the checkpoints at the hub, by
-    the file `pins`.
+    `buckets`: patterns of the buckets whose objects are read.
     """
 
     allow_missing_start: bool
     stream: bool
     content: bool
     buckets: Sequence[str] = ()
-    hub: bool = False
-    pins: str | None = None
 
 
 def verify(loaded: Loaded, depth: Depth) -> int:
@@ -73,8 +58,6 @@ def verify(loaded: Loaded, depth: Depth) -> int:
         problems += _audit(folder, site, depth.allow_missing_start, books.row if depth.stream else None)
         if depth.stream:
             problems += asyncio.run(_take_stock(settings, books, depth.content, buckets))
-        if depth.hub:
-            problems += asyncio.run(_ask_hub(settings, site, _pins(settings, site, depth.pins)))
     return problems
 
 
@@ -88,8 +71,6 @@ def _audit(folder: Path, site: str, allow_missing_start: bool, seen: Callable[[d
     verdict = "not ok" if found.unknown else "ok"
     say(f"{site}: {verdict}, {found.rows} rows in {found.files} files ({events})")
     say(f"  from {found.first} to {found.last}, last row {found.digest}, {rate:.0f} rows/s")
-    if found.frontier:
-        say(f"  {found.frontier}")
     if found.note:
         say(f"  note: {found.note}")
     for said in found.unknown_events():
@@ -119,46 +100,6 @@ async def _take_stock(settings: Settings, books: Books, content: bool, buckets: 
             _sum_up(stock, time.perf_counter() - began)
             problems += stock.problems.total()
     return problems
-
-
-def _pins(settings: Settings, site: str, file: str | None) -> list[Pin]:
-    """The pins of this site in the verifier's own file; without one, that of the site's key. Raises SettingsError."""
-    if file is None:
-        key, base = settings.sync_checkpoint_key, settings.sync_checkpoint_origin
-        if key is None or base is None:
-            raise SettingsError("--pins: name the file with the pins that you keep, one a line (syncdaemon key pin)")
-        return [Pin(read_key(key, settings.login_files).public, f"{base}/{site}")]
-    try:
-        found = read_pins(Path(file).read_text(encoding="utf-8"), site)
-    except OSError as error:
-        raise SettingsError(f"--pins: {file}: {error.strerror}") from None
-    except (BadEvidence, UnicodeDecodeError) as error:
-        raise SettingsError(f"--pins: {file}: {error}") from None
-    if not found:
-        raise SettingsError(f"--pins: {file} has no pin of site {site}")
-    return found
-
-
-async def _ask_hub(settings: Settings, site: str, pins: Sequence[Pin]) -> int:
-    """How many problems there are, each said in a line."""
-    folder = settings.sync_ledger_dir
-    with TemporaryDirectory(prefix="syncdaemon-days-") as place:
-        async with visit(parts.link(settings)) as session:
-            try:
-                fetched = await _fetched(day_store(session, LifeSettings.of(settings)), folder, site, Path(place))
-            except (NotFetched, OSError) as error:
-                say(printable(f"hub: not ok, days that are not here do not come back: {error}"))
-                return 1
-            mailbox = Mailbox(session, site, settings.nats_hub_domain or "")
-            return await verify_hub(mailbox, folder, pins, say, fetched)
-
-
-async def _fetched(store: DayStore, folder: Path, site: str, place: Path) -> list[Path]:
-    """The days before the first row that is here, oldest first, as the hub has them. Raises as `fetch_missing`."""
-    here = await asyncio.to_thread(files, folder, site)
-    if not here or await asyncio.to_thread(first_number, here[0]) in (None, 1):
-        return []
-    return [path async for path in fetch_missing(store, folder, site, place)][::-1]
 
 
 def _say(problem: Problem) -> None:

@@ -14,8 +14,7 @@ from syncdaemon.receive.incoming import Rejected, Wanted
 
 _WINDOW = 8 << 20  # bytes of memory that a frame may ask for; every decoder has so much (RFC 8878, 3.1.1.1.2)
 _STEP = 4 << 10  # bytes that are decoded until it is asked for faults: at most 128 MiB come of them (4 make 128 KiB)
-DRAFT_MODE = 0o640
-"""Of what is received."""
+_MODE = 0o640
 
 
 class Unfit(Exception):
@@ -39,7 +38,7 @@ class Draft:
         self._wanted = wanted
         self._digest = sha256()
         self.size = 0
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, DRAFT_MODE)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
         self._decoder = _Decoder(self) if wanted.zstd else None
 
     def write(self, data: bytes) -> None:

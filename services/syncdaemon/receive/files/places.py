@@ -8,8 +8,7 @@ import stat
 from contextlib import suppress
 from hashlib import sha256
 
-from syncdaemon.base.disk import sync, write_all
-from syncdaemon.receive.files.draft import DRAFT_MODE
+from syncdaemon.base.disk import sync
 from syncdaemon.receive.incoming import Wanted, beside
 
 TRIES = 4  # names until a path counts as taken
@@ -36,8 +35,8 @@ def spot(folder: int, wanted: Wanted) -> tuple[bytes, bool]:
     raise Taken(f"{os.fsdecode(wanted.path[-1])!r} and the names beside it are other files'")
 
 
-def link(draft: bytes, folder: int, wanted: Wanted) -> tuple[bytes, bool]:
-    """Gives the draft its name in the folder, which is returned; and whether the content had it already.
+def link(draft: bytes, folder: int, wanted: Wanted) -> bytes | None:
+    """Gives the draft its name in the folder, which is returned; None where the content has one already.
 
     A hard link, and not a rename, which would replace what another worker has put there just now. Raises Taken, or
     OSError.
@@ -45,30 +44,10 @@ def link(draft: bytes, folder: int, wanted: Wanted) -> tuple[bytes, bool]:
     while True:
         name, there = spot(folder, wanted)
         if there:
-            return name, True
+            return None
         with suppress(FileExistsError):
             os.link(draft, name, dst_dir_fd=folder)
-            return name, False
-
-
-def link_sidecar(draft: bytes, folder: int, name: bytes, text: bytes) -> None:
-    """Makes a sidecar of this name in the folder, by way of the file `draft`. One that is there stays.
-
-    A name that leaves no room for the ending of a sidecar has none. Raises OSError.
-    """
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, DRAFT_MODE)
-    try:
-        write_all(fd, text)
-        sync(fd)
-        os.link(draft, name, dst_dir_fd=folder)
-    except FileExistsError:
-        return
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-    finally:
-        os.close(fd)
-        os.unlink(draft)
+            return name
 
 
 def _holds(folder: int, name: bytes, wanted: Wanted) -> bool | None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from syncdaemon.base.metadata import Said, sidecar_of, write_sidecar
 from syncdaemon.receive.files import places
 from syncdaemon.receive.files.draft import Draft, Unfit
 from syncdaemon.receive.files.folders import Folders, NotDurable
@@ -52,13 +51,11 @@ _Step = Callable[[_Job, Wanted], Outcome | None]
 class Store:
     """Writes below `home`, as long as `min_free` bytes of its disk stay free.
 
-    `sidecars`: what was said of a file is written beside it.
-
     Every call may take its time, so they belong into threads; any number may go on at once.
     """
 
-    def __init__(self, home: ReceiveDirectory, min_free: int, *, sidecars: bool = False) -> None:
-        self._home, self._sidecars = home, sidecars
+    def __init__(self, home: ReceiveDirectory, min_free: int) -> None:
+        self._home = home
         self._min_free = min_free
         self._rejects = Rejects(home)
 
@@ -68,14 +65,14 @@ class Store:
         with self._together(jobs) as folders:
             self._each(jobs, partial(self._write, folders))
             self._each(reversed(jobs), _sync)  # what the last one waits for is mostly what all of them wait for
-            self._each(jobs, partial(self._place, folders))
+            self._each(jobs, partial(_place, folders))
         return [job.outcome for job in jobs if job.outcome is not None]
 
     def find(self, item: Item) -> Outcome | None:
         """What became of the message where its file is there already, and durable; None where it is not there."""
         job = _Job(item)
         with self._together([job]) as folders:
-            self._each([job], partial(self._look, folders))
+            self._each([job], partial(_look, folders))
         return job.outcome
 
     def draft(self, wanted: Wanted) -> Draft:
@@ -93,7 +90,7 @@ class Store:
         """Gives a draft that was written elsewhere its place; one that is not what was announced is set aside."""
         job = _Job(item, draft)
         with self._together([job]) as folders:
-            for step in (_complete, _sync, partial(self._place, folders)):
+            for step in (_complete, _sync, partial(_place, folders)):
                 self._each([job], step)
         assert job.outcome is not None
         return job.outcome
@@ -152,35 +149,18 @@ class Store:
     def _write(self, folders: Folders, job: _Job, wanted: Wanted) -> Outcome | None:
         if (wrong := unfit(wanted, len(job.item.data))) is not None:
             return self.reject(job.item, wrong)
-        if (kept := self._look(folders, job, wanted)) is not None:
+        if (kept := _look(folders, job, wanted)) is not None:
             return kept
         job.draft = self.draft(wanted)
         job.draft.write(job.item.data)
         job.draft.complete()
         return None
 
-    def _look(self, folders: Folders, job: _Job, wanted: Wanted) -> Outcome | None:
-        folder, _ = folders.open(wanted)
-        name, there = places.spot(folder, wanted)
-        if not there:
-            return None
-        self._write_sidecar(folder, name, wanted)
-        return Placed("unchanged", wanted.size)
 
-    def _place(self, folders: Folders, job: _Job, wanted: Wanted) -> Outcome:
-        assert job.draft is not None
-        folder, straight = folders.open(wanted)
-        name, there = places.link(job.draft.path, folder, wanted)
-        self._write_sidecar(folder, name, wanted)
-        if there:
-            return Placed("unchanged", wanted.size)
-        return Placed("written" if straight and name == wanted.path[-1] else "beside", wanted.size)
-
-    def _write_sidecar(self, folder: int, name: bytes, wanted: Wanted) -> None:
-        """Whole or not at all, and in the place of none: the first word on a file stays. Raises OSError."""
-        if self._sidecars and wanted.said != Said():
-            text = write_sidecar(wanted.said, wanted.sha256)
-            places.link_sidecar(self._home.draft_name(), folder, sidecar_of(name), text)
+def _look(folders: Folders, job: _Job, wanted: Wanted) -> Outcome | None:
+    folder, _ = folders.open(wanted)
+    _, there = places.spot(folder, wanted)
+    return Placed("unchanged", wanted.size) if there else None
 
 
 def _complete(job: _Job, wanted: Wanted) -> None:
@@ -191,6 +171,15 @@ def _complete(job: _Job, wanted: Wanted) -> None:
 def _sync(job: _Job, wanted: Wanted) -> None:
     assert job.draft is not None
     job.draft.sync()
+
+
+def _place(folders: Folders, job: _Job, wanted: Wanted) -> Outcome:
+    assert job.draft is not None
+    folder, straight = folders.open(wanted)
+    name = places.link(job.draft.path, folder, wanted)
+    if name is None:
+        return Placed("unchanged", wanted.size)
+    return Placed("written" if straight and name == wanted.path[-1] else "beside", wanted.size)
 
 
 def trouble(error: OSError) -> Retry:
