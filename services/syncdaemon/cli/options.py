@@ -89,14 +89,17 @@ class Command(_HelpOnStdout, _WholeHelp, TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Its arguments, its options, and a flag for each setting."""
-        own = super().get_params(ctx)
-        flags = _setting_flags() if any(parameter.name == "env_file" for parameter in own) else []
-        return _spare([*own[:-1], *flags, own[-1]])
+        *own, for_help = super().get_params(ctx)
+        return _spare([*own, *(_setting_flags() if self._has_settings() else ()), for_help])
 
     def invoke(self, ctx: Any) -> Any:
         """As in typer. The settings that are given as flags come to the command by its context, not as parameters."""
-        ctx.meta[_GIVEN] = {name: ctx.params.pop(name, None) for name in _FLAGS}
+        if self._has_settings():
+            ctx.meta[_GIVEN] = {name: ctx.params.pop(name) for name in _FLAGS}
         return super().invoke(ctx)
+
+    def _has_settings(self) -> bool:
+        return any(parameter.name == _ENV_FILE.name for parameter in self.params)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Writes every parameter into the section where it belongs."""

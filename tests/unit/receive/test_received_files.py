@@ -192,11 +192,13 @@ def test_a_name_that_has_no_room_for_a_neighbour_is_set_aside(folder: Folder) ->
         ({"body": b"not zstd", "zstd": True}, "undecodable"),
         ({"body": zstandard.compress(b"abc")[:-2], "zstd": True}, "too_short"),
         ({"body": zstandard.compress(b"abd"), "zstd": True}, "digest_wrong"),
-        ({"body": zstandard.compress(b"\0" * (1 << 24)), "zstd": True}, "too_long"),
+        ({"body": None, "zstd": True}, "too_long"),
     ],
 )
 def test_a_bad_message_is_kept_aside_with_the_reason(folder: Folder, changes: dict[str, Any], reason: str) -> None:
     """Its body as it came, and all that is known of it; a second delivery leaves the same."""
+    if changes["body"] is None:  # made here: not by every process that collects the tests
+        changes = {**changes, "body": zstandard.compress(bytes(1 << 30))}
     bad = item("a/b", seq=7, **changes)
     assert folder.take(item("ok"), bad) == [Placed("written", 3), Rejected(reason, ANY)]
     assert folder.take(bad) == [Rejected(reason, ANY)]
