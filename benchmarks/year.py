@@ -16,7 +16,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import mean
@@ -27,7 +27,7 @@ from benchmarks.process import ROOT, place, say
 from benchmarks.report import megabytes, table
 from tests.support.cgroup import MemoryLimit
 from tests.support.client import connect
-from tests.support.clock import Clock
+from tests.support.clock import READ_AGAIN, Clock
 from tests.support.daemon import DaemonProcess
 from tests.support.server import new_server
 
@@ -37,7 +37,6 @@ _MOST_GROWTH = 1.25  # of the last quarter's memory over that of the second one
 _SLACK = 16 << 20  # bytes that any process may grow by
 _PATIENCE = 300.0  # seconds in which the files of a step are delivered
 _BODY = 100
-_CACHED = 1.0  # seconds until a clock that was set counts
 
 
 class Limits(NamedTuple):
@@ -105,7 +104,7 @@ class Year:
                 SYNC_STREAM_MAX_AGE=f"{self._age:.1f}",
                 SYNC_STREAM_MAX_MSGS=str(self._limits.messages),
                 SYNC_LOG_FORMAT="json",
-                **_quicker(clock.environment),
+                **clock.environment,
             )
             daemon.start()
             ending.callback(daemon.kill)
@@ -121,7 +120,7 @@ class Year:
             if step % max(1, self._steps // 20) == 0:
                 say(" ".join(f"{name}={value:,}" for name, value in self.samples[-1]._asdict().items()))
             clock.set(step * DAYS / self._steps * DAY)
-            time.sleep(max(_CACHED + 0.1, began + step * self._per_step / self._rate - time.monotonic()))
+            time.sleep(max(READ_AGAIN + 0.1, began + step * self._per_step / self._rate - time.monotonic()))
 
     def _drop(self, daemon: DaemonProcess) -> None:
         """The files of one step: they are made under a name that the daemon leaves alone."""
@@ -180,12 +179,6 @@ class Year:
             yield "the stream has outgrown its volume"
         if max(one.ledger for one in self.samples) > self._limits.ledger:
             yield "the ledger has outgrown its volume"
-
-
-def _quicker(clock: Mapping[str, str]) -> dict[str, str]:
-    """The clock of a test, but its file is read once a second and not at every look at the clock."""
-    kept = {name: value for name, value in clock.items() if name != "FAKETIME_NO_CACHE"}
-    return kept | {"FAKETIME_CACHE_DURATION": f"{_CACHED:g}", "FAKETIME_DISABLE_SHM": "1"}
 
 
 def wait_for(done: Callable[[], bool], what: str) -> None:

@@ -37,7 +37,7 @@ def test_a_clock_that_is_set_under_the_daemon_costs_nothing(
     nats_server: NatsServer, make_daemon: MakeDaemon, clock: Clock, step: int
 ) -> None:
     """Delivery goes on, the hold lasts as long as ever, the chain holds; rows carry the time that the clock showed."""
-    daemon = make_daemon(nats_server.url, SYNC_HOLD_SECONDS="3600", SYNC_RESCAN_SECONDS="1", **clock.environment)
+    daemon = make_daemon(nats_server.url, SYNC_HOLD_SECONDS="3600", SYNC_RESCAN_SECONDS="1", **clock.prompt_environment)
     daemon.start()
     files = []
     for number, seconds in enumerate([0, step, 0, 10 * step]):
